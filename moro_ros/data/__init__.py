@@ -1,0 +1,1 @@
+"""Motion data sets and the synthesis of training observations from them."""

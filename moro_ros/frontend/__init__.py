@@ -1,0 +1,1 @@
+"""The default eyes: BlazePose keypoints and a causal multi-person tracker."""

@@ -1,0 +1,1 @@
+"""From observations to body motion: preprocessing, masked decoding, windows and streams."""

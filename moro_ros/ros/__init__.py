@@ -1,0 +1,1 @@
+"""ROS 2 nodes and everything that knows a ROS type."""
