@@ -1,0 +1,172 @@
+"""The run-time configuration: the only home of its defaults, units and ranges.
+
+Every field of PipelineConfig becomes a ROS parameter of the same dotted name
+(ros/parameters.py); network architectures are described in model_config.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from moro_ros.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> Any:
+    """Declare a field with its default, meaning, unit, closed range and changeability at run time."""
+    metadata = {
+        "description": description,
+        "unit": unit,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "read_only": read_only,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """The BlazePose front-end."""
+
+    every: int = option(
+        5, "Frames between full-frame searches for new people", unit="frames", low=1, high=300
+    )
+    min_score: float = option(0.5, "Least detector score of a new person", low=0.0, high=1.0)
+    min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)
+    threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """Identity over time."""
+
+    hold_time_s: float = option(
+        1.0, "How long an unseen person is kept and inferred", unit="s", low=0.0, high=10.0
+    )
+    min_hits: int = option(
+        3, "Frames in which a new person must be seen before it is published", unit="frames",
+        low=1, high=100,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MotionConfig:
+    """The temporal window and the masked decoding."""
+
+    window: int = option(48, "Frames decoded together", unit="frames", low=2, high=500)
+    passes: int = option(1, "Passes of the masked decoding", low=1, high=20)
+    fps: float = option(30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0)
+    max_gap_s: float = option(
+        1.0, "A longer gap between images restarts every window", unit="s", low=0.05, high=60.0
+    )
+    visibility: float = option(
+        0.5, "Least visibility of a keypoint that counts as observed", low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """Everything between an image and the recovered motion of the people in it."""
+
+    model: str = option(
+        "moro_open", "Name of a model under models/ or path of a model folder", read_only=True
+    )
+    device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
+    threads: int = option(2, "CPU threads of the network", low=1, high=64, read_only=True)
+    max_people: int = option(6, "People followed at once, nearest first", low=1, high=32)
+    mesh: bool = option(True, "Recover the mesh when somebody subscribes to it")
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def validate(config: Any, prefix: str = "") -> None:
+    """Check every field of a config dataclass against its declared type, range and choices.
+
+    Raises: ConfigError naming the field, the value got and the values allowed.
+    """
+    for item in dataclasses.fields(config):
+        value, name = getattr(config, item.name), prefix + item.name
+        if dataclasses.is_dataclass(value):
+            validate(value, name + ".")
+            continue
+        check_value(name, value, item)
+
+
+def check_value(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
+    """Check one value against the declaration of its field; raises ConfigError."""
+    expected = type(item.default)
+    number = expected in (int, float)
+    if number and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise ConfigError(f"{name}: got {value!r}, expected a number ({expected.__name__}).")
+    if expected is int and int(value) != value:
+        raise ConfigError(f"{name}: got {value!r}, expected a whole number.")
+    if not number and not isinstance(value, expected):
+        raise ConfigError(f"{name}: got {value!r}, expected {expected.__name__}.")
+    meta = item.metadata
+    low, high = meta.get("low"), meta.get("high")
+    if number and (
+        not math.isfinite(value)
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    ):
+        unit = f" {meta['unit']}" if meta.get("unit") else ""
+        raise ConfigError(f"{name}: got {value}, expected {low} to {high}{unit}.")
+    if meta.get("choices") and value not in meta["choices"]:
+        raise ConfigError(f"{name}: got {value!r}, expected one of {', '.join(meta['choices'])}.")
+
+
+def from_dict(cls: type[T], values: dict[str, Any], prefix: str = "") -> T:
+    """Build a config dataclass from nested dicts; an unknown key is an error naming the nearest.
+
+    Raises: ConfigError.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{prefix or cls.__name__}: got {values!r}, expected a mapping.")
+    fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    kwargs: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(fields)}."
+            raise ConfigError(f"Unknown option '{prefix}{key}'.{hint}")
+        factory = fields[key].default_factory
+        if isinstance(factory, type) and dataclasses.is_dataclass(factory):
+            value = from_dict(factory, value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            value = tuple(value)
+        kwargs[key] = value
+    return cls(**kwargs)
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """Read a PipelineConfig from YAML; keys that are left out keep their defaults.
+
+    Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
+    return from_dict(PipelineConfig, values or {})
