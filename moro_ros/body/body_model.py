@@ -1,0 +1,309 @@
+"""BodyModel: linear blend skinning of a body in the SMPL-X file format, and its loader.
+
+The method is that of SMPL (Loper et al. 2015, Sec. 3) and SMPL-X (Pavlakos et al. 2019, Sec. 3.1).
+The same class serves the open body that is shipped and a licensed SMPL-X file of the user's own.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from moro_ros.body.topology import KEYPOINT_ANCHORS, NUM_JOINTS, SURFACE_VERTICES
+from moro_ros.body.topology import JOINT_NAMES as NAMES
+from moro_ros.errors import BodyModelError
+from moro_ros.geometry.rotation import rotvec_to_matrix
+
+NUM_BETAS = 10
+REQUIRED_ARRAYS = ("v_template", "shapedirs", "J_regressor", "weights", "kintree_table", "f")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyOutput:
+    """A posed body: vertices (B, V, 3) m, joints (B, N, 3) m, joint_rotations (B, N, 3, 3)."""
+
+    vertices: Tensor
+    joints: Tensor
+    joint_rotations: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """Rest positions of one or more bodies.
+
+    joints: (B, N, 3) m, the pelvis at its own rest place.
+    keypoint_offsets: (B, K, 3) m, keypoints of types.KEYPOINTS relative to their carrying joint.
+    """
+
+    joints: Tensor
+    keypoint_offsets: Tensor
+
+
+class BodyModel(nn.Module):
+    """A skinned body. Body axes in the T-pose: x to the left hand, y up, z to the front; metres.
+
+    template: (V, 3); shapedirs: (V, 3, 10); joint_template: (N, 3); joint_shapedirs: (N, 3, 10);
+    weights: (V, N) skinning weights; parents: N ints, -1 for the root; faces: (T, 3) int;
+    posedirs: (V, 3, 9 (N - 1)) or None where the file has none or only zeros;
+    keypoint_template: (K, 3) and keypoint_shapedirs: (K, 3, 10), the 2D keypoints' places.
+    """
+
+    def __init__(
+        self,
+        template: Tensor,
+        shapedirs: Tensor,
+        joint_template: Tensor,
+        joint_shapedirs: Tensor,
+        weights: Tensor,
+        parents: tuple[int, ...],
+        faces: Tensor,
+        posedirs: Tensor | None,
+        keypoint_template: Tensor,
+        keypoint_shapedirs: Tensor,
+        joint_regressor: Tensor,
+    ) -> None:
+        super().__init__()
+        self.parents = parents
+        self.levels = tree_levels(parents)
+        for name, value in (
+            ("template", template),
+            ("shapedirs", shapedirs),
+            ("joint_template", joint_template),
+            ("joint_shapedirs", joint_shapedirs),
+            ("weights", weights),
+            ("faces", faces),
+            ("posedirs", posedirs),
+            ("keypoint_template", keypoint_template),
+            ("keypoint_shapedirs", keypoint_shapedirs),
+            ("joint_regressor", joint_regressor),
+        ):
+            self.register_buffer(name, value, persistent=False)
+        self.keypoint_joints = tuple(NAMES.index(a[0]) for a in KEYPOINT_ANCHORS.values())
+
+    template: Tensor
+    shapedirs: Tensor
+    joint_template: Tensor
+    joint_shapedirs: Tensor
+    weights: Tensor
+    faces: Tensor
+    posedirs: Tensor | None
+    keypoint_template: Tensor
+    keypoint_shapedirs: Tensor
+    joint_regressor: Tensor
+
+    @property
+    def num_vertices(self) -> int:
+        """Number of mesh vertices."""
+        return self.template.shape[0]
+
+    def subset(self, vertex_ids: Tensor) -> BodyModel:
+        """Return the same body with only some of its vertices, (M,) ids; the faces are dropped."""
+        return BodyModel(
+            self.template[vertex_ids],
+            self.shapedirs[vertex_ids],
+            self.joint_template,
+            self.joint_shapedirs,
+            self.weights[vertex_ids],
+            self.parents,
+            self.faces[:0],
+            None if self.posedirs is None else self.posedirs[vertex_ids],
+            self.keypoint_template,
+            self.keypoint_shapedirs,
+            self.joint_regressor[:, vertex_ids],
+        )
+
+    def skeleton(self, betas: Tensor) -> Skeleton:
+        """Return the rest skeletons of betas (B, 10)."""
+        joints = self.joint_template + torch.einsum("jcs,bs->bjc", self.joint_shapedirs, betas)
+        points = self.keypoint_template + torch.einsum(
+            "kcs,bs->bkc", self.keypoint_shapedirs, betas
+        )
+        return Skeleton(joints, points - joints[:, list(self.keypoint_joints)])
+
+    def forward_kinematics(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Chain local rotations down the tree.
+
+        rotations: (..., N', 3, 3) of the first N' joints relative to their parents.
+        rest: (..., N', 3) rest positions [m]; leading dimensions broadcast.
+        Returns joint rotations (..., N', 3, 3) and positions (..., N', 3) [m] relative to the
+        pelvis (which therefore lies at the origin).
+        """
+        count = rotations.shape[-3]
+        parents = torch.tensor(self.parents[1:count], device=rest.device)
+        offsets = rest[..., 1:count, :] - rest.index_select(-2, parents)
+        rotation_of: dict[int, Tensor] = {0: rotations[..., 0, :, :]}
+        position_of: dict[int, Tensor] = {0: torch.zeros_like(rotations[..., 0, :, 0])}
+        for level in self.levels:
+            ids = [j for j in level if j < count]
+            if not ids:
+                break
+            parent_rotation = torch.stack([rotation_of[self.parents[j]] for j in ids], -3)
+            parent_position = torch.stack([position_of[self.parents[j]] for j in ids], -2)
+            local = torch.stack([rotations[..., j, :, :] for j in ids], -3)
+            offset = torch.stack([offsets[..., j - 1, :] for j in ids], -2)
+            rotated = parent_rotation @ local
+            moved = parent_position + (parent_rotation @ offset[..., None])[..., 0]
+            for i, j in enumerate(ids):
+                rotation_of[j] = rotated[..., i, :, :]
+                position_of[j] = moved[..., i, :]
+        return (
+            torch.stack([rotation_of[j] for j in range(count)], -3),
+            torch.stack([position_of[j] for j in range(count)], -2),
+        )
+
+    def keypoints(
+        self, joint_rotations: Tensor, joint_positions: Tensor, skeleton_offsets: Tensor
+    ) -> Tensor:
+        """Return the keypoints (..., K, 3) [m] of posed joints, in the frame of the joints.
+
+        joint_rotations: (..., 22, 3, 3); joint_positions: (..., 22, 3);
+        skeleton_offsets: (..., K, 3), Skeleton.keypoint_offsets broadcast to the leading shape.
+        """
+        index = torch.tensor(self.keypoint_joints, device=joint_positions.device)
+        rotation = joint_rotations.index_select(-3, index)
+        position = joint_positions.index_select(-2, index)
+        return position + (rotation @ skeleton_offsets[..., None])[..., 0]
+
+    def skin(self, rotations: Tensor, betas: Tensor) -> BodyOutput:
+        """Pose the mesh with the pelvis at the origin.
+
+        rotations: (B, N', 3, 3) local rotations of the first N' joints, the rest straight.
+        betas: (B, 10).
+        """
+        batch, given = rotations.shape[0], rotations.shape[1]
+        missing = len(self.parents) - given
+        if missing:
+            straight = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+            rotations = torch.cat([rotations, straight.expand(batch, missing, 3, 3)], 1)
+        rest_joints = self.skeleton(betas).joints
+        shaped = self.template + (self.shapedirs.flatten(0, 1) @ betas.mT).mT.unflatten(1, (-1, 3))
+        if self.posedirs is not None:
+            pose = rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+            bent = pose.flatten(1) @ self.posedirs.flatten(0, 1).mT  # (B, V * 3)
+            shaped = shaped + bent.unflatten(1, (-1, 3))
+        chain, positions = self.forward_kinematics(rotations, rest_joints)
+        moved = positions - (chain @ rest_joints[..., None])[..., 0]
+        transforms = torch.cat([chain, moved[..., None]], -1)  # (B, N, 3, 4)
+        blended = (self.weights @ transforms.flatten(2)).unflatten(2, (3, 4))  # (B, V, 3, 4)
+        vertices = (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
+        return BodyOutput(vertices, positions, chain)
+
+    def local_mesh(self, body_rotations: Tensor, betas: Tensor) -> Tensor:
+        """Return the tokenizer's mesh (spec 1.1): no global rotation, pelvis at the origin.
+
+        body_rotations: (B, 21, 3, 3) of joints 1..21; betas: (B, 10). Returns (B, V, 3) m.
+        """
+        straight = torch.eye(3, dtype=betas.dtype, device=betas.device)
+        root = straight.expand(body_rotations.shape[0], 1, 3, 3)
+        return self.skin(torch.cat([root, body_rotations], 1), betas).vertices
+
+    def forward(
+        self, betas: Tensor, global_orient: Tensor, body_pose: Tensor, transl: Tensor
+    ) -> BodyOutput:
+        """Pose the body from SMPL-X parameters.
+
+        betas: (B, 10); global_orient: (B, 3) and body_pose: (B, 63) rotation vectors [rad];
+        transl: (B, 3) m. As in SMPL-X the pelvis lies at transl + its rest position.
+        """
+        pose = torch.cat([global_orient, body_pose], 1).unflatten(1, (-1, 3))
+        posed = self.skin(rotvec_to_matrix(pose), betas)
+        shift = (transl + self.skeleton(betas).joints[:, 0])[:, None]
+        return BodyOutput(posed.vertices + shift, posed.joints + shift, posed.joint_rotations)
+
+
+def tree_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Group the joints below the root by their depth in the tree."""
+    depth = [0] * len(parents)
+    for joint in range(1, len(parents)):
+        depth[joint] = depth[parents[joint]] + 1
+    return tuple(
+        tuple(j for j, d in enumerate(depth) if d == level) for level in range(1, max(depth) + 1)
+    )
+
+
+def load_body_model(path: str | Path) -> BodyModel:
+    """Load a body in the SMPL-X npz format: the open body, or a licensed SMPL-X file.
+
+    Raises: BodyModelError if the file is missing, damaged, lacks an array or has another shape.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in REQUIRED_ARRAYS if key not in archive.files]
+            if missing:
+                raise BodyModelError(
+                    f"{path}: the arrays {', '.join(missing)} are missing; expected a body in the "
+                    "SMPL-X npz format (SMPLX_NEUTRAL.npz or models/open_body/OPEN_NEUTRAL.npz)."
+                )
+            wanted = (*REQUIRED_ARRAYS, "posedirs")
+            arrays = {key: archive[key] for key in wanted if key in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BodyModelError(
+            f"{path}: cannot be read as a body model ({error}). Give an SMPL-X npz file, or leave "
+            "the option out to use the open body that is shipped."
+        ) from error
+    check_shapes(path, arrays)
+    return body_from_arrays(arrays)
+
+
+def check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Check that the arrays of one body model belong together; raises BodyModelError."""
+    vertices = arrays["v_template"].shape[0]
+    joints = arrays["kintree_table"].shape[-1]
+    expected = {
+        "v_template": (vertices, 3),
+        "J_regressor": (joints, vertices),
+        "weights": (vertices, joints),
+        "kintree_table": (2, joints),
+    }
+    for key, shape in expected.items():
+        if arrays[key].shape != shape:
+            raise BodyModelError(f"{path}: {key} has shape {arrays[key].shape}, expected {shape}.")
+    if arrays["shapedirs"].shape[:2] != (vertices, 3) or arrays["shapedirs"].shape[2] < NUM_BETAS:
+        raise BodyModelError(
+            f"{path}: shapedirs has shape {arrays['shapedirs'].shape}, "
+            f"expected ({vertices}, 3, at least {NUM_BETAS})."
+        )
+    needed = max(SURFACE_VERTICES.values())
+    if joints < NUM_JOINTS or vertices <= needed:
+        raise BodyModelError(
+            f"{path}: {joints} joints and {vertices} vertices; expected at least {NUM_JOINTS} "
+            f"joints and {needed + 1} vertices (SMPL-X has 55 and 10475)."
+        )
+
+
+def body_from_arrays(arrays: dict[str, np.ndarray]) -> BodyModel:
+    """Build a BodyModel from the arrays of an SMPL-X npz file."""
+    as_tensor = {key: torch.as_tensor(np.asarray(value, np.float64)) for key, value in arrays.items()}
+    template, shapedirs = as_tensor["v_template"], as_tensor["shapedirs"][..., :NUM_BETAS]
+    regressor = as_tensor["J_regressor"]
+    joint_template = regressor @ template
+    joint_shapedirs = torch.einsum("jv,vcs->jcs", regressor, shapedirs)
+    points, dirs = [], []
+    for carrier, surface in KEYPOINT_ANCHORS.values():
+        ids = [SURFACE_VERTICES[name] for name in surface]
+        joint = NAMES.index(carrier)
+        points.append(template[ids].mean(0) if ids else joint_template[joint])
+        dirs.append(shapedirs[ids].mean(0) if ids else joint_shapedirs[joint])
+    posedirs = as_tensor.get("posedirs")
+    if posedirs is not None and not bool(posedirs.any()):
+        posedirs = None
+    parents = (-1, *(int(p) for p in arrays["kintree_table"][0][1:]))
+    return BodyModel(
+        template.float(),
+        shapedirs.float(),
+        joint_template.float(),
+        joint_shapedirs.float(),
+        as_tensor["weights"].float(),
+        parents,
+        torch.as_tensor(arrays["f"].astype(np.int64)),
+        None if posedirs is None else posedirs.float(),
+        torch.stack(points).float(),
+        torch.stack(dirs).float(),
+        regressor.float(),
+    )
