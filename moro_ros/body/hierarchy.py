@@ -1,0 +1,261 @@
+"""The levels of a triangle mesh, from all its vertices down to a few token centres.
+
+Levels are nested: each is a prefix of one farthest-point list, so a coarse vertex keeps its number
+on every level. Distances run along the mesh edges, so fingers and thighs do not leak into each
+other. The connection tables have the layout of the published tokenizer's files: one row per output
+vertex, column 0 the number n of valid neighbours, then (input vertex id, ring distance) pairs,
+nearest first; pairs beyond n are (number of input vertices, -1), the index of an appended zero row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial.distance import cdist
+
+# Standard deviation of the coarse vertices that the upsampling weights have to survive [m]:
+# a network's coarse vertices are noisy, and weights fitted without it grow large.
+COARSE_NOISE_M = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class MeshHierarchy:
+    """A mesh, its coarse version and the way back.
+
+    coarse_index: full-mesh ids of the coarse vertices, farthest-point order, (C,) int32.
+    token_centres: full-mesh ids of the token centres, the first T of coarse_index, (T,) int32.
+    up_index: for each full vertex the coarse vertices (0..C-1) it is made of, (V, N) int32.
+    up_weight: their affine weights, each row sums to 1, (V, N) float32.
+    """
+
+    coarse_index: np.ndarray
+    token_centres: np.ndarray
+    up_index: np.ndarray
+    up_weight: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTables:
+    """Pooling tables, fine to coarse, and the unpooling tables in the same level order.
+
+    A convolution on each level and a pool between levels alternate: conv, pool, conv, ..., conv.
+    pool: tables in encoder order. unpool: unpool[i] undoes pool[i]; the decoder runs from the last.
+    """
+
+    pool: tuple[np.ndarray, ...]
+    unpool: tuple[np.ndarray, ...]
+
+
+def edge_graph(vertices: np.ndarray, faces: np.ndarray) -> csr_matrix:
+    """Symmetric graph of the mesh edges, weighted by their length.
+
+    vertices: (V, 3), metres. faces: (M, 3) vertex ids. Returns (V, V) sparse, metres.
+    """
+    faces = np.asarray(faces, dtype=np.int64)
+    count = len(vertices)
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    # A zero length would mean "no edge" to scipy.
+    points = np.asarray(vertices, dtype=np.float64)
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    length = np.maximum(length, 1e-9)
+    rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
+    weights = np.concatenate([length, length])
+    return coo_matrix((weights, (rows, columns)), shape=(count, count)).tocsr()
+
+
+def first_component(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Ids of the vertices connected to vertex 0: the SMPL-X body without its eyeballs. (U,) int64."""
+    _, label = connected_components(edge_graph(vertices, faces), directed=False)
+    return np.flatnonzero(label == label[0])
+
+
+def farthest_points(vertices: np.ndarray, faces: np.ndarray, count: int) -> np.ndarray:
+    """Spread points over the first component of a mesh; every prefix is spread as well.
+
+    Starts at the vertex nearest to the mesh's centre and adds, each time, the vertex that is
+    farthest along the edges from all chosen ones.
+
+    vertices: (V, 3), metres. faces: (M, 3) vertex ids. Returns (count,) int64 vertex ids.
+    Raises: ValueError when the component has fewer than count vertices.
+    """
+    component = first_component(vertices, faces)
+    if not 0 < count <= len(component):
+        raise ValueError(f"{count} points wanted from a component of {len(component)} vertices")
+    graph = edge_graph(vertices, faces)[component][:, component]
+    points = np.asarray(vertices, dtype=np.float64)[component]
+    chosen = [int(np.argmin(np.linalg.norm(points - points.mean(0), axis=1)))]
+    distance = dijkstra(graph, indices=chosen[0])
+    while len(chosen) < count:
+        newest = int(np.argmax(distance))
+        chosen.append(newest)
+        # Nothing farther than the current largest distance can become nearer to the new point.
+        reached = dijkstra(graph, indices=newest, limit=distance[newest])
+        distance = np.minimum(distance, reached)
+    return component[chosen]
+
+
+def upsampling(
+    posed_full: np.ndarray, coarse_index: np.ndarray, neighbours: int = 12
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fixed affine weights that rebuild the full mesh from its coarse vertices.
+
+    A vertex is rebuilt from the coarse vertices that stay nearest to it over all poses; least
+    squares over the poses, weights summing to 1 (so it follows any rigid motion), and damped
+    against noise on the coarse vertices.
+
+    posed_full: the mesh in N poses and shapes, (N, V, 3), metres, any frame.
+    coarse_index: ids of the coarse vertices, (C,).
+    Returns up_index (V, neighbours) int32 into coarse_index, up_weight (V, neighbours) float32.
+    """
+    poses, vertex_count, _ = posed_full.shape
+    neighbours = min(neighbours, len(coarse_index))
+    tracks = np.ascontiguousarray(posed_full.transpose(1, 0, 2), dtype=np.float64)  # (V, N, 3)
+    flat = tracks.reshape(vertex_count, -1)  # (V, 3N)
+    distance = cdist(flat, flat[coarse_index], "sqeuclidean")  # (V, C)
+    index = np.argsort(distance, axis=1)[:, :neighbours]  # (V, K)
+    weight = np.empty((vertex_count, neighbours))
+    damping = poses * 3 * COARSE_NOISE_M**2 * np.eye(neighbours)
+    coarse = flat[coarse_index]
+    for start in range(0, vertex_count, 512):  # a block of vertices: the gather stays small
+        rows = slice(start, start + 512)
+        offset = coarse[index[rows]] - flat[rows, None]  # (block, K, 3N)
+        gram = offset @ offset.transpose(0, 2, 1) + damping  # (block, K, K)
+        solved = np.linalg.solve(gram, np.ones((len(gram), neighbours, 1)))[..., 0]
+        weight[rows] = solved / solved.sum(1, keepdims=True)
+    return index.astype(np.int32), weight.astype(np.float32)
+
+
+def upsample(hierarchy: MeshHierarchy, coarse: np.ndarray) -> np.ndarray:
+    """Full vertices (..., V, 3) from coarse vertices (..., C, 3), same frame and unit."""
+    gathered = coarse[..., hierarchy.up_index, :]  # (..., V, N, 3)
+    return np.einsum("...vnc,vn->...vc", gathered, hierarchy.up_weight)
+
+
+def build_hierarchy(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    posed: np.ndarray,
+    coarse_count: int = 1024,
+    token_count: int = 24,
+) -> MeshHierarchy:
+    """The hierarchy of one mesh, from its rest pose and a sample of posed bodies.
+
+    vertices: rest pose, (V, 3), metres. faces: (M, 3). posed: (N, V, 3), metres, any frame.
+    """
+    coarse_index = farthest_points(vertices, faces, coarse_count)
+    up_index, up_weight = upsampling(posed, coarse_index)
+    return MeshHierarchy(
+        coarse_index=coarse_index.astype(np.int32),
+        token_centres=coarse_index[:token_count].astype(np.int32),
+        up_index=up_index,
+        up_weight=up_weight,
+    )
+
+
+def nearest_centre(graph: csr_matrix, centres: np.ndarray) -> np.ndarray:
+    """For each vertex of a graph the number of its nearest centre along the edges, (V,) int64.
+
+    A vertex that no centre reaches gets -1.
+    """
+    _, _, source = dijkstra(graph, indices=centres, min_only=True, return_predecessors=True)
+    number = np.full(graph.shape[0], -1, dtype=np.int64)
+    number[centres] = np.arange(len(centres))
+    return np.where(source < 0, -1, number[source])
+
+
+def coarse_graph(graph: csr_matrix, centres: np.ndarray) -> csr_matrix:
+    """Graph of the centres: two are joined where their cells touch, (C, C), metres.
+
+    The weight is the shortest path between the two that crosses their common border once.
+    """
+    distance, _, _ = dijkstra(graph, indices=centres, min_only=True, return_predecessors=True)
+    cell = nearest_centre(graph, centres)
+    border = graph.tocoo()
+    crossing = (cell[border.row] != cell[border.col]) & (cell[border.row] >= 0)
+    row, column = border.row[crossing], border.col[crossing]
+    length = distance[row] + border.data[crossing] + distance[column]
+    count = len(centres)
+    # The shortest of several crossings: sort so that the first of each pair is the shortest.
+    order = np.argsort(length, kind="stable")
+    pair = cell[row[order]] * count + cell[column[order]]
+    unique, first = np.unique(pair, return_index=True)
+    weights = length[order][first]
+    return coo_matrix((weights, (unique // count, unique % count)), (count, count)).tocsr()
+
+
+def ring_distance(graph: csr_matrix, centres: np.ndarray, rings: int) -> csr_matrix:
+    """Number of edges + 1 from each centre to the vertices within `rings` edges, (C, V) sparse.
+
+    One is added because a sparse matrix cannot hold the centre's own distance 0.
+    """
+    steps = dijkstra(graph, indices=centres, unweighted=True, limit=rings)  # (C, V)
+    return csr_matrix(np.where(np.isfinite(steps), steps + 1, 0).astype(np.int64))
+
+
+def connection_table(rings_plus_one: csr_matrix) -> np.ndarray:
+    """A connection table from a sparse (N_out, N_in) matrix of ring distances + 1, int32.
+
+    Returns (N_out, 1 + 2K), K being the largest number of neighbours of a row.
+    """
+    matrix = rings_plus_one.tocsr()
+    outputs, inputs = matrix.shape
+    valid = np.diff(matrix.indptr)
+    table = np.empty((outputs, 1 + 2 * int(valid.max())), dtype=np.int32)
+    table[:, 0] = valid
+    table[:, 1::2] = inputs
+    table[:, 2::2] = -1
+    for row in range(outputs):
+        begin, end = matrix.indptr[row], matrix.indptr[row + 1]
+        ids, rings = matrix.indices[begin:end], matrix.data[begin:end] - 1
+        order = np.lexsort((ids, rings))
+        table[row, 1 : 1 + 2 * len(ids) : 2] = ids[order]
+        table[row, 2 : 2 + 2 * len(ids) : 2] = rings[order]
+    return table
+
+
+def build_connection_tables(
+    vertices: np.ndarray, faces: np.ndarray, levels: Sequence[int], rings: int = 2
+) -> ConnectionTables:
+    """The tables of a graph-convolution tokenizer for the first component of any mesh.
+
+    A convolution sees `rings` rings around a vertex. A pool gathers the same rings around its
+    centre and everything that is nearest to it, so no vertex is lost; the unpool is its transpose.
+
+    vertices: rest pose of one connected component, (V, 3). faces: (M, 3).
+    levels: falling numbers of vertices below V, the last one the number of tokens.
+    Raises: ValueError when the mesh has several components or levels do not fall.
+    """
+    sizes = [len(vertices), *levels]
+    if any(coarse >= fine for fine, coarse in zip(sizes, sizes[1:], strict=False)):
+        raise ValueError(f"levels must fall from {sizes[0]} vertices, got {list(levels)}")
+    if len(first_component(vertices, faces)) != len(vertices):
+        raise ValueError("the mesh must be one connected component; cut it by first_component")
+    graph = edge_graph(vertices, faces)
+    order = farthest_points(vertices, faces, sizes[1]) if len(sizes) > 1 else np.empty(0, int)
+    pool = [connection_table(ring_distance(graph, np.arange(sizes[0]), rings))]
+    unpool = [pool[0]]
+    # Below the first pool, vertices are numbered in farthest-point order: a level is a prefix.
+    for level, size in enumerate(sizes[1:]):
+        centres = order[:size] if level == 0 else np.arange(size)
+        matrix = _pool_rings(graph, centres, rings)
+        pool.append(connection_table(matrix))
+        unpool.append(connection_table(matrix.T.tocsr()))
+        graph = coarse_graph(graph, centres)
+        conv = connection_table(ring_distance(graph, np.arange(size), rings))
+        pool.append(conv)
+        unpool.append(conv)
+    return ConnectionTables(pool=tuple(pool), unpool=tuple(unpool))
+
+
+def _pool_rings(graph: csr_matrix, centres: np.ndarray, rings: int) -> csr_matrix:
+    """Ring distances + 1 of `rings` rings around each centre and of its whole cell, (C, V)."""
+    steps = dijkstra(graph, indices=centres, unweighted=True)  # (C, V)
+    cell = nearest_centre(graph, centres)
+    near = steps <= rings
+    near[cell, np.arange(graph.shape[0])] = True
+    return csr_matrix(np.where(near, steps + 1, 0).astype(np.int64))
