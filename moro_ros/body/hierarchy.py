@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
@@ -193,8 +194,17 @@ def ring_distance(graph: csr_matrix, centres: np.ndarray, rings: int) -> csr_mat
 
     One is added because a sparse matrix cannot hold the centre's own distance 0.
     """
-    steps = dijkstra(graph, indices=centres, unweighted=True, limit=rings)  # (C, V)
-    return csr_matrix(np.where(np.isfinite(steps), steps + 1, 0).astype(np.int64))
+    count = len(centres)
+    joined = graph.astype(bool)
+    ones = np.ones(count, dtype=bool)
+    reached = csr_matrix((ones, (np.arange(count), centres)), (count, graph.shape[0]))
+    # Summed over the radii, a vertex counts rings + 1 - distance times.
+    total = reached.astype(np.int64)
+    for _ in range(rings):
+        reached = reached + reached @ joined
+        total = total + reached.astype(np.int64)
+    total.data = rings + 2 - total.data
+    return total
 
 
 def connection_table(rings_plus_one: csr_matrix) -> np.ndarray:
@@ -231,12 +241,12 @@ def build_connection_tables(
     Raises: ValueError when the mesh has several components or levels do not fall.
     """
     sizes = [len(vertices), *levels]
-    if any(coarse >= fine for fine, coarse in zip(sizes, sizes[1:], strict=False)):
+    if any(coarse >= fine for fine, coarse in pairwise(sizes)):
         raise ValueError(f"levels must fall from {sizes[0]} vertices, got {list(levels)}")
     if len(first_component(vertices, faces)) != len(vertices):
         raise ValueError("the mesh must be one connected component; cut it by first_component")
     graph = edge_graph(vertices, faces)
-    order = farthest_points(vertices, faces, sizes[1]) if len(sizes) > 1 else np.empty(0, int)
+    order = farthest_points(vertices, faces, sizes[1] if len(sizes) > 1 else 1)
     pool = [connection_table(ring_distance(graph, np.arange(sizes[0]), rings))]
     unpool = [pool[0]]
     # Below the first pool, vertices are numbered in farthest-point order: a level is a prefix.
@@ -254,8 +264,14 @@ def build_connection_tables(
 
 def _pool_rings(graph: csr_matrix, centres: np.ndarray, rings: int) -> csr_matrix:
     """Ring distances + 1 of `rings` rings around each centre and of its whole cell, (C, V)."""
-    steps = dijkstra(graph, indices=centres, unweighted=True)  # (C, V)
+    near = ring_distance(graph, centres, rings)
     cell = nearest_centre(graph, centres)
-    near = steps <= rings
-    near[cell, np.arange(graph.shape[0])] = True
-    return csr_matrix(np.where(near, steps + 1, 0).astype(np.int64))
+    hops = np.empty(len(cell), dtype=np.int64)
+    for start in range(0, len(centres), 256):  # a block of centres: (centres, V) is large
+        block = centres[start : start + 256]
+        steps = dijkstra(graph, indices=block, unweighted=True)  # (block, V)
+        inside = np.flatnonzero((cell >= start) & (cell < start + len(block)))
+        hops[inside] = steps[cell[inside] - start, inside]
+    # The same pair has the same distance in both, so the larger of "absent" and it is it.
+    own = csr_matrix((hops + 1, (cell, np.arange(len(cell)))), near.shape)
+    return near.maximum(own)
