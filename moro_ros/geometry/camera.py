@@ -1,0 +1,80 @@
+"""The pinhole camera: projection, undistortion, and from a person's box to a camera-frame pose."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+
+from moro_ros.errors import CalibrationError
+from moro_ros.geometry.precision import full_precision
+from moro_ros.geometry.rotation import rotation_6d_to_matrix
+from moro_ros.types import Camera
+
+# Undistortion is iterative; this brings a 120 degree lens below 1e-3 px.
+UNDISTORTION = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-8)
+
+
+@full_precision
+def project(points: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Pixels (..., 2) of points (..., 3) m in the camera frame; matrix K is (..., 3, 3) px.
+
+    The batch dimensions of K broadcast against those of the points, without the point dimension.
+    Depths are raised by 1e-6 m as in training (moro.md 7.4).
+    """
+    planar = points[..., :2] / (points[..., 2:] + 1e-6)
+    focal = torch.stack((matrix[..., 0, 0], matrix[..., 1, 1]), dim=-1)
+    return planar * focal[..., None, :] + matrix[..., None, :2, 2]
+
+
+def box_condition(
+    center_px: torch.Tensor, side_px: torch.Tensor, matrix: torch.Tensor
+) -> torch.Tensor:
+    """Direction and size of a person's square box: (..., 3), dimensionless (moro.md 1.4).
+
+    center_px: (..., 2); side_px: (...,), padding included; matrix: K (..., 3, 3), broadcast.
+    """
+    focal = (matrix[..., 0, 0] + matrix[..., 1, 1]) / 2
+    offset = center_px - matrix[..., :2, 2]
+    return torch.cat((offset, side_px[..., None]), dim=-1) / focal[..., None]
+
+
+@full_precision
+def weak_to_full_camera(
+    weak_camera: torch.Tensor, box: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotation (..., 3, 3) and pelvis (..., 3) m in the camera frame of a weak camera (CLIFF).
+
+    weak_camera: (..., 9) = 6-D rotation, log scale s, x, y: a body point X appears in the box,
+    whose corners are -1 and 1, at exp(s) (X_xy + (x, y)). box: box_condition, (..., 3).
+    Source: Li et al., CLIFF, ECCV 2022; moro.md 1.6.
+    """
+    scale = weak_camera[..., 6].exp() * box[..., 2] + 1e-9
+    depth = 2 / scale
+    x = weak_camera[..., 7] + depth * box[..., 0]
+    y = weak_camera[..., 8] + depth * box[..., 1]
+    return rotation_6d_to_matrix(weak_camera[..., :6]), torch.stack((x, y, depth), dim=-1)
+
+
+def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
+    """Where the points of a distorted image lie in the rectified image of the same K: (N, 2) px.
+
+    points_px: (N, 2). Points may lie outside the image. The dtype is kept.
+
+    Raises: CalibrationError for a distortion model other than plumb_bob and equidistant.
+    """
+    if not any(camera.distortion) or len(points_px) == 0:
+        return points_px
+    source = np.asarray(points_px, dtype=np.float64).reshape(-1, 1, 2)
+    matrix = np.asarray(camera.matrix, dtype=np.float64)
+    distortion = np.asarray(camera.distortion, dtype=np.float64)
+    if camera.distortion_model == "plumb_bob":
+        ideal = cv2.undistortImagePoints(source, matrix, distortion, None, UNDISTORTION)
+    elif camera.distortion_model == "equidistant":
+        ideal = cv2.fisheye.undistortPoints(source, matrix, distortion, None, matrix, UNDISTORTION)
+    else:
+        raise CalibrationError(
+            f"Distortion model '{camera.distortion_model}' is not known; expected plumb_bob "
+            "(also for rational_polynomial) or equidistant. Publish rectified images instead."
+        )
+    return ideal.reshape(-1, 2).astype(points_px.dtype)

@@ -1,0 +1,55 @@
+"""The frame-to-frame ("canonical") form of a trajectory and its inverse (moro.md 1.7).
+
+A trajectory is the rotation (B, F, 3, 3) and the pelvis position (B, F, 3), metres, of a body in
+any fixed frame. Its canonical form (B, F, 9) is free of that frame: the 6-D rotation of
+R_tᵀ R_{t+1} and the displacement R_tᵀ (t_{t+1} - t_t), normalised per channel.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from moro_ros.geometry.precision import full_precision
+from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+
+
+@full_precision
+def canonical_trajectory(
+    rotation: torch.Tensor, translation: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
+) -> torch.Tensor:
+    """Normalised canonical form (B, F, 9) of a trajectory; the last frame repeats the one before.
+
+    rotation: (B, F, 3, 3); translation: (B, F, 3) m; mean, std: (9,) of the unnormalised form.
+    A single frame has no motion: its form is all zeros after the normalisation.
+    """
+    if rotation.shape[1] == 1:
+        return translation.new_zeros(*translation.shape[:2], 9)
+    inverse = rotation[:, :-1].mT
+    turn = matrix_to_rotation_6d(inverse @ rotation[:, 1:])
+    step = (inverse @ (translation[:, 1:] - translation[:, :-1])[..., None]).squeeze(-1)
+    motion = torch.cat((turn, step), dim=-1)
+    motion = torch.cat((motion, motion[:, -1:]), dim=1)
+    return (motion - mean) / std
+
+
+@full_precision
+def integrate_trajectory(
+    canonical: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    rotation0: torch.Tensor,
+    translation0: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Trajectory (B, F, 3, 3), (B, F, 3) m that starts at a given pose and moves as given.
+
+    canonical: (B, F, 9) normalised, its last frame is not used; rotation0: (B, 3, 3);
+    translation0: (B, 3) m.
+    """
+    motion = canonical * std + mean
+    turns, steps = rotation_6d_to_matrix(motion[..., :6]), motion[..., 6:]
+    rotations, translations = [rotation0], [translation0]
+    for turn, step in zip(turns.unbind(1)[:-1], steps.unbind(1)[:-1], strict=True):
+        rotation = rotations[-1]
+        translations.append(translations[-1] + (rotation @ step[..., None]).squeeze(-1))
+        rotations.append(rotation @ turn)
+    return torch.stack(rotations, dim=1), torch.stack(translations, dim=1)
