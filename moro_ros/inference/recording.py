@@ -1,0 +1,167 @@
+"""The recorded motion of everybody, and its files motion.npz and joints.csv.
+
+motion.npz holds, readable without pickle (F = frames in which the person was published):
+
+    stamps_ns                 (N,) int64, every image described, also those with nobody in view
+    ids                       (P,) int64, the people
+    frame_id                  str, the camera optical frame: x right, y down, z forward
+    joint_names               (22,) str, the order of every joint axis
+    camera_matrix             (3, 3) float64, pixels; zeros when no camera was recorded
+    image_size                (2,) int64, width and height, pixels
+    distortion                (D,) float64, OpenCV order; empty when rectified
+    distortion_model          str
+    <id>/stamps_ns            (F,) int64, acquisition stamps of the images described
+    <id>/betas                (F, 10) float32, shape coefficients
+    <id>/global_orient        (F, 3) float32, rotation vector, rad
+    <id>/body_pose            (F, 63) float32, rotation vectors of joints 1..21, rad
+    <id>/transl               (F, 3) float32, m
+    <id>/joints               (F, 22, 3) float32, m, camera optical frame
+    <id>/confidence           (F, 22) float32 in [0, 1]
+    <id>/state                (F, 22) uint8, 0 observed, 1 inferred
+    <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 1 nothing was
+    <id>/contacts             (F, 4) float32 in [0, 1], ground contact of left ankle, left toes,
+                              right ankle, right toes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.errors import DataError
+from moro_ros.types import BodyMotion, Camera
+
+OBSERVED, INFERRED = 0, 1
+
+# One person in one image.
+ROW = np.dtype(
+    [
+        ("stamps_ns", "<i8"),
+        ("betas", "<f4", (10,)),
+        ("global_orient", "<f4", (3,)),
+        ("body_pose", "<f4", (63,)),
+        ("transl", "<f4", (3,)),
+        ("joints", "<f4", (22, 3)),
+        ("confidence", "<f4", (22,)),
+        ("state", "u1", (22,)),
+        ("tracking_state", "u1"),
+        ("contacts", "<f4", (4,)),
+    ]
+)
+
+CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
+_STATE_NAMES = ("observed", "inferred")
+
+
+class MotionRecording:
+    """Rows of ROW per person in the order of publication, every image's stamp, and the camera."""
+
+    def __init__(self, camera: Camera | None = None) -> None:
+        self.camera = camera
+        self.stamps_ns: list[int] = []
+        self._rows: dict[int, list[np.ndarray]] = {}
+
+    def add(self, track_id: int, row: np.ndarray) -> None:
+        """Append one row, () of dtype ROW."""
+        self._rows.setdefault(track_id, []).append(row)
+
+    def people(self) -> dict[int, np.ndarray]:
+        """Every person's rows, (F,) of dtype ROW, by id."""
+        return {
+            track_id: np.array(rows, dtype=ROW) for track_id, rows in sorted(self._rows.items())
+        }
+
+    def save(self, path: Path) -> None:
+        """Write motion.npz (layout above)."""
+        camera = self.camera
+        arrays: dict[str, Any] = {
+            "stamps_ns": np.array(self.stamps_ns, dtype=np.int64),
+            "ids": np.array(sorted(self._rows), dtype=np.int64),
+            "frame_id": np.array(camera.frame_id if camera else ""),
+            "joint_names": np.array(JOINT_NAMES),
+            "camera_matrix": camera.matrix if camera else np.zeros((3, 3)),
+            "image_size": np.array([camera.width, camera.height] if camera else [0, 0]),
+            "distortion": np.array(camera.distortion if camera else (), dtype=np.float64),
+            "distortion_model": np.array(camera.distortion_model if camera else ""),
+        }
+        for track_id, rows in self.people().items():
+            arrays |= {f"{track_id}/{name}": rows[name] for name in ROW.names or ()}
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+
+
+def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:
+    """One frame of a BodyMotion as a row, () of dtype ROW."""
+    row = np.zeros((), dtype=ROW)
+    row["stamps_ns"] = motion.stamps_ns[frame]
+    row["betas"] = motion.smplx.betas
+    row["global_orient"] = motion.smplx.global_orient[frame]
+    row["body_pose"] = motion.smplx.body_pose[frame]
+    row["transl"] = motion.smplx.transl[frame]
+    row["joints"] = motion.joints[frame]
+    row["confidence"] = motion.confidence[frame]
+    row["state"] = np.where(motion.observed[frame], OBSERVED, INFERRED)
+    row["tracking_state"] = OBSERVED if motion.keypoints_seen[frame] else INFERRED
+    row["contacts"] = motion.contact[frame]
+    return row
+
+
+def csv_lines(track_id: int, row: np.ndarray) -> str:
+    """The lines of joints.csv, one per joint, of one row, () of dtype ROW."""
+    stamp_ns = int(row["stamps_ns"])
+    joints = zip(
+        JOINT_NAMES,
+        row["joints"].tolist(),
+        row["confidence"].tolist(),
+        row["state"].tolist(),
+        strict=True,
+    )
+    return "".join(
+        f"{stamp_ns},{track_id},{name},{x:.4f},{y:.4f},{z:.4f},{confidence:.3f},"
+        f"{_STATE_NAMES[state]}\n"
+        for name, (x, y, z), confidence, state in joints
+    )
+
+
+def load_recording(path: Path) -> MotionRecording:
+    """Read motion.npz.
+
+    Raises: DataError if the file is missing or not of the layout above.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            recording = MotionRecording(_camera_of(arrays))
+            recording.stamps_ns = arrays["stamps_ns"].tolist()
+            for track_id in arrays["ids"].tolist():
+                for row in _rows_of(arrays, track_id):
+                    recording.add(track_id, row)
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a motion.npz of moro_ros: {error}") from error
+    return recording
+
+
+def _camera_of(arrays: Any) -> Camera | None:
+    width, height = arrays["image_size"].tolist()
+    if width == 0:
+        return None
+    return Camera(
+        matrix=arrays["camera_matrix"],
+        width=width,
+        height=height,
+        distortion=tuple(arrays["distortion"].tolist()),
+        distortion_model=str(arrays["distortion_model"]),
+        frame_id=str(arrays["frame_id"]),
+    )
+
+
+def _rows_of(arrays: Any, track_id: int) -> Iterator[np.ndarray]:
+    columns = {name: arrays[f"{track_id}/{name}"] for name in ROW.names or ()}
+    for index in range(len(columns["stamps_ns"])):
+        row = np.zeros((), dtype=ROW)
+        for name, column in columns.items():
+            row[name] = column[index]
+        yield row

@@ -1,0 +1,151 @@
+"""Child processes of the commands: a clean ROS environment, logs, orderly stop, clear failures."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from moro_ros.errors import MoroError
+
+_STOP_TIMEOUT_S = 10.0
+_TAIL_LINES = 8
+_BOOTSTRAP_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+_SEARCH_PATHS = ("LD_LIBRARY_PATH", "PYTHONPATH", "PATH", "CMAKE_PREFIX_PATH")
+
+
+class ProcessError(MoroError):
+    """A child process died or did not do what it was started for."""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a ROS process of this Python installation.
+
+    On a sourced ROS 2 it is passed on as it is. Where rclpy comes from Python wheels, whatever
+    belongs to another ROS is taken out, and so are the traces of the wheels' bootstrapper, which
+    sets the library path up anew in each child: two copies of a message package on one library
+    path are picked from at random.
+    """
+    clean = dict(environment)
+    if importlib.util.find_spec("ros_wheels_bootstrapper") is None:
+        return clean
+    foreign = [Path(p) for p in clean.pop("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    clean.pop(_BOOTSTRAP_GUARD, None)
+
+    def belongs_to_ros(entry: str) -> bool:
+        path = Path(entry)
+        wheel_libraries = path.name.startswith("ros_") and path.suffix == ".libs"
+        return wheel_libraries or any(path.is_relative_to(prefix) for prefix in foreign)
+
+    for name in _SEARCH_PATHS:
+        if name in clean:
+            entries = [e for e in clean[name].split(os.pathsep) if e and not belongs_to_ros(e)]
+            clean[name] = os.pathsep.join(entries)
+    return clean
+
+
+def private_domain() -> dict[str, str]:
+    """Variables that keep a DDS session to this machine and, most likely, to itself.
+
+    Domain ids up to 101 use ports below Linux's ephemeral range.
+    """
+    domain = str(random.SystemRandom().randint(20, 101))
+    return {"ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class Child:
+    """One running child process whose output goes to a log file, or to ours for log None."""
+
+    def __init__(
+        self, name: str, module: str, arguments: list[str], env: dict[str, str], log: Path | None
+    ) -> None:
+        self.name = name
+        self.log = log
+        command = [sys.executable, "-m", module, *arguments]
+        # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
+        if log is None:
+            self.process = subprocess.Popen(command, env=env, start_new_session=True)
+            return
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while running."""
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """Interrupt the process and wait; kill it if it does not end."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is not None:
+                return
+            self.process.send_signal(number)
+            try:
+                self.process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def failure(self) -> ProcessError:
+        """What to tell the user of an unexpected end."""
+        message = f"{self.name} ended with status {self.status}."
+        if self.log is None:
+            return ProcessError(message)
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
+        return ProcessError(f"{message} Its last words ({self.log}):\n{tail}")
+
+
+class Children:
+    """Starts children and stops them, the first started last, when the with block ends."""
+
+    def __init__(self, env: dict[str, str], logs: Path | None) -> None:
+        self._env = env
+        self._logs = logs
+        self._running: list[Child] = []
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        # A second Ctrl-C must not leave children behind.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            for child in reversed(self._running):
+                child.stop()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def start(self, name: str, module: str, arguments: list[str]) -> Child:
+        """Start `python -m module arguments`, logging to <logs>/<name>.log."""
+        log = None if self._logs is None else self._logs / f"{name}.log"
+        child = Child(name, module, arguments, self._env, log)
+        self._running.append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise ProcessError if a child has ended with a status other than 0."""
+        for child in self._running:
+            if child.status:
+                raise child.failure()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep while watching the children; raises ProcessError if one dies."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(0.1, left))
+        self.check()
