@@ -113,22 +113,31 @@ def upsampling(
     coarse_index: ids of the coarse vertices, (C,).
     Returns up_index (V, neighbours) int32 into coarse_index, up_weight (V, neighbours) float32.
     """
-    poses, vertex_count, _ = posed_full.shape
+    vertex_count = posed_full.shape[1]
     neighbours = min(neighbours, len(coarse_index))
     tracks = np.ascontiguousarray(posed_full.transpose(1, 0, 2), dtype=np.float64)  # (V, N, 3)
     flat = tracks.reshape(vertex_count, -1)  # (V, 3N)
     distance = cdist(flat, flat[coarse_index], "sqeuclidean")  # (V, C)
     index = np.argsort(distance, axis=1)[:, :neighbours]  # (V, K)
     weight = np.empty((vertex_count, neighbours))
-    damping = poses * 3 * COARSE_NOISE_M**2 * np.eye(neighbours)
     coarse = flat[coarse_index]
     for start in range(0, vertex_count, 512):  # a block of vertices: the gather stays small
         rows = slice(start, start + 512)
-        offset = coarse[index[rows]] - flat[rows, None]  # (block, K, 3N)
-        gram = offset @ offset.transpose(0, 2, 1) + damping  # (block, K, K)
-        solved = np.linalg.solve(gram, np.ones((len(gram), neighbours, 1)))[..., 0]
-        weight[rows] = solved / solved.sum(1, keepdims=True)
+        weight[rows] = affine_weights(coarse[index[rows]] - flat[rows, None], COARSE_NOISE_M)
     return index.astype(np.int32), weight.astype(np.float32)
+
+
+def affine_weights(offsets: np.ndarray, noise_m: float) -> np.ndarray:
+    """Weights, summing to 1, whose mix of K moving points stays nearest to a moving target.
+
+    offsets: points minus target over all samples and axes, (B, K, D), metres.
+    noise_m: standard deviation of the noise on the points that the weights must bear, metres.
+    Returns (B, K) float64.
+    """
+    _, count, samples = offsets.shape
+    gram = offsets @ offsets.transpose(0, 2, 1) + samples * noise_m**2 * np.eye(count)
+    solved = np.linalg.solve(gram, np.ones((len(gram), count, 1)))[..., 0]  # (B, K)
+    return solved / solved.sum(1, keepdims=True)
 
 
 def upsample(hierarchy: MeshHierarchy, coarse: np.ndarray) -> np.ndarray:
