@@ -70,7 +70,7 @@ def edge_graph(vertices: np.ndarray, faces: np.ndarray) -> csr_matrix:
 
 
 def first_component(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Ids of the vertices connected to vertex 0: the SMPL-X body without its eyeballs. (U,) int64."""
+    """Ids of the vertices connected to vertex 0 (SMPL-X without its eyeballs), (U,) int64."""
     _, label = connected_components(edge_graph(vertices, faces), directed=False)
     return np.flatnonzero(label == label[0])
 

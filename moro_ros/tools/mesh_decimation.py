@@ -6,7 +6,7 @@ import heapq
 
 import numpy as np
 
-# A collapse may tilt a face at most to this cosine (times both areas), so that none flips.
+# One collapse may tilt a face at most to this cosine; over many collapses the tilts can add up.
 MIN_FACE_COSINE = 0.2
 
 
