@@ -71,7 +71,9 @@ def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
     if camera.distortion_model == "plumb_bob":
         ideal = cv2.undistortImagePoints(source, matrix, distortion, None, UNDISTORTION)
     elif camera.distortion_model == "equidistant":
-        ideal = cv2.fisheye.undistortPoints(source, matrix, distortion, None, matrix, UNDISTORTION)
+        ideal = cv2.fisheye.undistortPoints(
+            source, matrix, distortion, None, None, matrix, UNDISTORTION
+        )
     else:
         raise CalibrationError(
             f"Distortion model '{camera.distortion_model}' is not known; expected plumb_bob "

@@ -81,7 +81,7 @@ def quaternion_to_matrix(quaternion: torch.Tensor) -> torch.Tensor:
 
 @full_precision
 def quaternion_to_rotvec(quaternion: torch.Tensor) -> torch.Tensor:
-    """Rotation vectors, rad, length <= pi, of unit quaternions (x, y, z, w): (..., 4) -> (..., 3)."""
+    """Rotation vectors (..., 3) rad, length <= pi, of unit quaternions (..., 4) (x, y, z, w)."""
     vector, w = quaternion[..., :3], quaternion[..., 3]
     positive = w >= 0
     vector = torch.where(positive[..., None], vector, -vector)

@@ -1,0 +1,111 @@
+"""The masks of training: which tokens of a clip the network must recover (moro.md 7.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+RANDOM_ID_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedTokens:
+    """Tokens of B clips with holes.
+
+    ids: (B, F, T) int64 with the mask id, or a random one, where masked; masked: (B, F, T) bool,
+    where the loss is taken.
+    """
+
+    ids: torch.Tensor
+    masked: torch.Tensor
+
+
+Shape = tuple[int, int, int]
+
+
+def random_mask(shape: Shape, generator: torch.Generator) -> torch.Tensor:
+    """Any tokens of the clip: (B, F, T) bool."""
+    batch, frames, tokens = shape
+    size = frames * tokens
+    return _lowest(torch.rand(batch, size, generator=generator), generator).view(shape)
+
+
+def joint_mask(shape: Shape, generator: torch.Generator) -> torch.Tensor:
+    """The same tokens in all frames: (B, F, T) bool."""
+    batch, _, tokens = shape
+    chosen = _lowest(torch.rand(batch, tokens, generator=generator), generator)
+    return chosen[:, None, :].expand(shape)
+
+
+def frame_mask(shape: Shape, generator: torch.Generator) -> torch.Tensor:
+    """All tokens of a run of frames: (B, F, T) bool."""
+    batch, frames, _ = shape
+    count = mask_count(batch, frames, generator)
+    start = (torch.rand(batch, 1, generator=generator) * (frames - count + 1)).floor()
+    frame = torch.arange(frames)
+    return ((frame >= start) & (frame < start + count))[:, :, None].expand(shape)
+
+
+def full_mask(shape: Shape, generator: torch.Generator) -> torch.Tensor:
+    """Every token: (B, F, T) bool."""
+    return torch.ones(shape, dtype=torch.bool)
+
+
+MASKS: dict[str, Callable[[Shape, torch.Generator], torch.Tensor]] = {
+    "random": random_mask,
+    "joint": joint_mask,
+    "frame": frame_mask,
+    "full": full_mask,
+}
+
+
+def mask_tokens(
+    ids: torch.Tensor,
+    scheme: str,
+    *,
+    num_codes: int,
+    generator: torch.Generator,
+    random_id_share: float = RANDOM_ID_SHARE,
+) -> MaskedTokens:
+    """Hide tokens ids (B, F, T) by one of MASKS; the mask id is num_codes.
+
+    Except with "full", the given share of the hidden tokens shows a random id instead of the mask,
+    so that the network learns to doubt what it sees. generator: on the CPU.
+    """
+    batch, frames, tokens = ids.shape
+    masked = MASKS[scheme]((batch, frames, tokens), generator)
+    shown = torch.full(ids.shape, num_codes)
+    if scheme != "full":
+        noise = torch.randint(num_codes, ids.shape, generator=generator)
+        wrong = torch.rand(ids.shape, generator=generator) < random_id_share
+        shown = torch.where(wrong, noise, shown)
+    masked, shown = masked.to(ids.device), shown.to(ids.device)
+    return MaskedTokens(torch.where(masked, shown, ids), masked)
+
+
+def mask_least_confident(
+    ids: torch.Tensor, confidence: torch.Tensor, *, num_codes: int, generator: torch.Generator
+) -> MaskedTokens:
+    """Hide the least sure of predicted tokens ids (B, F, T), as masked decoding does.
+
+    confidence: (B, F, T) probabilities of a first pass. The share is drawn as for the other masks.
+    """
+    scores = confidence.detach().flatten(1)
+    masked = _lowest(scores, generator).view_as(ids)
+    return MaskedTokens(torch.where(masked, torch.full_like(ids, num_codes), ids), masked)
+
+
+def mask_count(batch: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    """How many of `size` things each sample hides: (B, 1), at least 1, cosine distributed."""
+    share = torch.cos(math.pi / 2 * torch.rand(batch, 1, generator=generator))
+    return (share * size).round().clamp_min(1)
+
+
+def _lowest(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """True at a random number of the lowest scores (B, N) of each sample."""
+    count = mask_count(*scores.shape, generator).to(scores.device)
+    rank = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return rank < count

@@ -1,0 +1,135 @@
+"""Masked decoding: in a few passes the tokens the network is surest of are fixed first.
+
+moro.md 6.1 and 6.2; after MaskGIT (Chang et al., CVPR 2022).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.moro import FrameFeatures, MoRo
+
+FIXED_SCORE = 1e5  # above every probability: a fixed token is never masked again
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedDecoding:
+    """The tokens of B clips of F frames and what was decoded with them.
+
+    ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it, 1
+    for the given ones; codes: (B, F, T, code width), of the ids, or probability-weighted means;
+    output: the decoder's words in the last pass.
+    """
+
+    ids: torch.Tensor
+    confidence: torch.Tensor
+    codes: torch.Tensor
+    output: DecoderOutput
+
+
+def decode_masked(
+    model: MoRo,
+    features: FrameFeatures,
+    passes: int = 5,
+    *,
+    soft: bool = False,
+    temperature: float | None = None,
+    generator: torch.Generator | None = None,
+    ids: torch.Tensor | None = None,
+    keep: torch.Tensor | None = None,
+) -> MaskedDecoding:
+    """Recover the tokens and the trajectory of B clips from their images' features.
+
+    passes: forward passes from fully masked; fewer when tokens are given. soft: feed and return
+    probability-weighted codes instead of the most likely ones. temperature: None takes the most
+    likely id, a number samples from softmax(logits / temperature) with generator. ids, keep:
+    (B, F, T) tokens known beforehand and where they are (bool); the clips of a batch are decoded
+    in step, the most masked one sets the number of passes.
+    """
+    state = _start(model, features, ids, keep)
+    unknown = state.unknown
+    share = float(unknown.float().mean(dim=1).max())
+    steps = max(1, round(passes * share))
+    rotation, translation = features.rotation, features.translation
+    for step in range(steps):
+        ratio = (1 + math.cos(math.pi * step / steps)) / 2
+        count = (ratio * unknown.sum(dim=1, keepdim=True)).round().clamp_min(1)  # (B, 1)
+        rank = state.scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+        masked = (rank < count) & unknown
+        visible = torch.where(masked[..., None], torch.zeros_like(state.codes), state.codes)
+        output = model.decode_window(
+            visible.unflatten(1, state.shape), features, rotation, translation
+        )
+        rotation, translation = output.rotation, output.translation
+        state.fix(model, masked, output.logits, soft, temperature, generator)
+    return MaskedDecoding(
+        ids=state.ids.unflatten(1, state.shape),
+        confidence=state.confidence.unflatten(1, state.shape),
+        codes=state.codes.unflatten(1, state.shape),
+        output=output,
+    )
+
+
+@dataclass(slots=True)
+class _State:
+    """Tokens under way, the clip's frames and tokens in one dimension N = F T.
+
+    shape: (F, T); unknown: (B, N) bool, not given beforehand; scores: (B, N), least is masked next.
+    """
+
+    shape: tuple[int, int]
+    unknown: torch.Tensor
+    ids: torch.Tensor
+    codes: torch.Tensor
+    confidence: torch.Tensor
+    scores: torch.Tensor
+
+    def fix(
+        self,
+        model: MoRo,
+        masked: torch.Tensor,
+        logits: torch.Tensor,
+        soft: bool,
+        temperature: float | None,
+        generator: torch.Generator | None,
+    ) -> None:
+        """Give every masked token (B, N) an id, a code and a score from logits (B, F, T, C)."""
+        logits = logits.flatten(1, 2).float()
+        probability = logits.softmax(dim=-1)
+        if temperature is None:
+            picked = logits.argmax(dim=-1)
+        else:
+            draw = (logits / temperature).softmax(dim=-1).flatten(0, 1)
+            picked = torch.multinomial(draw, 1, generator=generator).view(masked.shape)
+        codes = probability @ model.codebook if soft else model.embed(picked)
+        sure = probability.gather(-1, picked[..., None]).squeeze(-1)
+        self.ids = torch.where(masked, picked, self.ids)
+        self.codes = torch.where(masked[..., None], codes, self.codes)
+        self.confidence = torch.where(masked, sure, self.confidence)
+        self.scores = torch.where(masked, sure, torch.full_like(sure, FIXED_SCORE))
+
+
+def _start(
+    model: MoRo, features: FrameFeatures, ids: torch.Tensor | None, keep: torch.Tensor | None
+) -> _State:
+    batch, frames = features.box_condition.shape[:2]
+    shape = (frames, model.num_tokens)
+    if ids is None or keep is None:
+        device = features.box_condition.device
+        ids = torch.full((batch, *shape), model.mask_id, device=device)
+        keep = torch.zeros_like(ids, dtype=torch.bool)
+    ids = torch.where(keep, ids, torch.full_like(ids, model.mask_id)).flatten(1)
+    unknown = ~keep.flatten(1)
+    known = (~unknown).to(model.token_embedding.dtype)
+    return _State(
+        shape=shape,
+        unknown=unknown,
+        ids=ids,
+        codes=model.embed(ids),
+        confidence=known,
+        scores=known * FIXED_SCORE,
+    )

@@ -1,0 +1,140 @@
+"""The architecture numbers of a model folder (model.yaml): the only home of their defaults.
+
+The defaults describe the network of the paper (moro.md 2 to 5, 9); models/<name>/model.yaml lists
+what a model changes. network/build.py turns these numbers into modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from moro_ros.config import from_dict, option, validate
+from moro_ros.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class VitConfig:
+    """The image backbone of the paper: ViT-H/16 on person crops, and the transformer behind it."""
+
+    embed_dim: int = option(1280, "Width of the backbone", low=8)
+    depth: int = option(32, "Blocks of the backbone", low=1)
+    heads: int = option(16, "Attention heads of the backbone", low=1)
+    mlp_ratio: int = option(4, "Hidden width of the backbone's MLPs over its width", low=1)
+    patch: int = option(16, "Side of an image patch", unit="px", low=1)
+    image: tuple[int, ...] = option((256, 192), "Height and width of the crop", unit="px")
+    padding: int = option(2, "Zero padding of the patch convolution", unit="px", low=0)
+    encoder_depth: int = option(2, "Layers of the image transformer", low=1)
+    encoder_mlp_ratio: int = option(4, "MLP ratio of the image transformer", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointsConfig:
+    """The image encoder of the open model: 2D keypoints instead of pixels."""
+
+    num_keypoints: int = option(19, "Keypoints per person", low=1)
+    hidden: int = option(384, "Width of the residual MLP", low=8)
+    blocks: int = option(2, "Residual blocks", low=1)
+    tokens: int = option(1, "Image tokens per frame", low=1)
+    visibility_threshold: float = option(
+        0.5, "A less visible keypoint is treated as unseen", low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SmootherConfig:
+    """The temporal convolutions over decoded codes."""
+
+    hidden: int = option(64, "Channels", low=1)
+    kernel: int = option(5, "Frames seen by one convolution", unit="frames", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerConfig:
+    """The mesh tokenizer: the paper's graph convolutions, or patches with a small transformer."""
+
+    kind: str = option("graph", "Architecture", choices=("graph", "patch"))
+    num_vertices: int = option(9383, "Vertices of the mesh that is coded", low=3)
+    channels: tuple[int, ...] = option((32, 64, 128), "graph: channels of the mesh levels")
+    dim: int = option(96, "patch: width of the transformer", low=8)
+    heads: int = option(4, "patch: attention heads", low=1)
+    encoder_depth: int = option(2, "patch: layers before the quantiser", low=1)
+    decoder_depth: int = option(3, "patch: layers after the quantiser", low=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MoroConfig:
+    """The network between image features and motion."""
+
+    layout: str = option(
+        "mesh_tokens", "One token per mesh token (paper) or one wide token per frame",
+        choices=("mesh_tokens", "frame"),
+    )  # fmt: skip
+    image: str = option("vit", "Image encoder", choices=("vit", "keypoints"))
+    trajectory: str = option(
+        "absolute", "What the decoder's trajectory head gives: camera-frame pose, or a weak camera",
+        choices=("absolute", "box"),
+    )  # fmt: skip
+    rotation_head: bool = option(False, "Also regress joint rotations and shape")
+    dim: int = option(1024, "Width of the transformers", low=8)
+    heads: int = option(8, "Attention heads of the transformers", low=1)
+    mlp_ratio: int = option(4, "Hidden width of the MLPs over the width", low=1)
+    attention_span: int = option(60, "Reach of one temporal attention", unit="frames", low=1)
+    encoder_depth: int = option(4, "Layers of the motion encoder", low=1)
+    decoder_depth: int = option(2, "Layers of the motion decoder", low=1)
+    num_tokens: int = option(87, "Mesh tokens per frame", low=1)
+    num_codes: int = option(512, "Codebook entries", low=2)
+    code_dim: int = option(9, "Width of a code", low=1)
+    logit_rank: int = option(64, "frame: width per mesh token before the shared logits", low=1)
+    vit: VitConfig = field(default_factory=VitConfig)
+    keypoints: KeypointsConfig = field(default_factory=KeypointsConfig)
+    smoother: SmootherConfig = field(default_factory=SmootherConfig)
+
+    @property
+    def image_tokens(self) -> int:
+        """Image tokens per frame."""
+        if self.image == "keypoints":
+            return self.keypoints.tokens
+        return (self.vit.image[0] // self.vit.patch) * (self.vit.image[1] // self.vit.patch)
+
+
+@dataclass(frozen=True, slots=True)
+class FilesConfig:
+    """SHA-256 of the weight files beside model.yaml; empty while a model has no weights."""
+
+    moro: str = option("", "Checksum of moro.safetensors")
+    tokenizer: str = option("", "Checksum of tokenizer.safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A whole model folder."""
+
+    description: str = option("", "What the model is and where its weights come from")
+    licence: str = option("", "Licence of the weights")
+    body_model: str = option("", "Body model file, relative to the model folder, or a name")
+    moro: MoroConfig = field(default_factory=MoroConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    sha256: FilesConfig = field(default_factory=FilesConfig)
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.moro.dim % (2 * self.moro.heads):
+            raise ConfigError(
+                f"moro.dim: got {self.moro.dim} with {self.moro.heads} heads; expected a multiple "
+                f"of {2 * self.moro.heads} (each head needs an even width)."
+            )
+
+
+def load_model_config(path: str | Path) -> ModelConfig:
+    """Read model.yaml; keys that are left out keep the paper's numbers.
+
+    Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the model description {path}: {error}") from error
+    return from_dict(ModelConfig, values or {})

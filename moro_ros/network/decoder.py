@@ -1,0 +1,170 @@
+"""The motion decoder: motion features meet image features and become tokens and a trajectory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from moro_ros.geometry.camera import weak_to_full_camera
+from moro_ros.geometry.precision import full_precision
+from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+from moro_ros.network.image_encoder import UPRIGHT_FACING
+from moro_ros.network.layers import DSTFormer, initialise
+from moro_ros.network.motion_encoder import LogitHead, MotionFeatures
+
+BODY_JOINTS = 21  # SMPL-X joints 1 to 21; joint 0 is the trajectory's rotation
+NUM_BETAS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderOutput:
+    """What the decoder says of B clips of F frames; metres, camera optical frame.
+
+    logits: (B, F, T, C) of the mesh tokens.
+    contact: (B, F, 4) logits: left ankle, left toe, right ankle, right toe.
+    rotation, translation: (B, F, 3, 3) global orientation and (B, F, 3) pelvis.
+    clean_trajectory: (B, F, 9) normalised canonical form, as the motion encoder sees it.
+    body_rotations: (B, F, 21, 3, 3) of joints 1 to 21 relative to their parents, or None.
+    betas: (B, F, 10) body shape, or None.
+    """
+
+    logits: torch.Tensor
+    contact: torch.Tensor
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    clean_trajectory: torch.Tensor
+    body_rotations: torch.Tensor | None = None
+    betas: torch.Tensor | None = None
+
+
+class MotionDecoder(nn.Module):
+    """T_D of the paper (Sec. 3.3).
+
+    layout: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
+    itself (paper), or "box", it gives a weak camera in the frame's box, which keeps the person on
+    his pixels. rotation_head: also regress joint rotations and shape.
+    """
+
+    def __init__(
+        self,
+        *,
+        layout: str,
+        trajectory: str,
+        rotation_head: bool,
+        dim: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: int,
+        attention_span: int,
+        num_tokens: int,
+        num_codes: int,
+        image_tokens: int,
+        logit_rank: int,
+    ) -> None:
+        super().__init__()
+        self.layout = layout
+        self.num_tokens = num_tokens
+        self.image_tokens = image_tokens
+        self.box_trajectory = trajectory == "box"
+        frame = layout == "frame"
+        self.trunk = DSTFormer(
+            dim=dim,
+            depth=depth,
+            heads=heads,
+            mlp_ratio=mlp_ratio,
+            attention_span=attention_span,
+            branches="temporal" if frame else "dual",
+        )
+        self.camera_embedding = nn.Linear(9, dim)
+        if frame:
+            self.fusion = nn.Linear((2 + image_tokens) * dim, dim)
+            self.norm = nn.LayerNorm(dim)
+        else:
+            # One row per mesh token, one for all image tokens, one each for the two trajectories.
+            self.position = nn.Parameter(torch.empty(1, 1, num_tokens + 3, dim))
+            nn.init.trunc_normal_(self.position, std=0.02)
+        self.logit_head = LogitHead(dim, num_tokens, num_codes, logit_rank if frame else None)
+        self.trajectory_head = nn.Linear(dim, 9)
+        self.contact_head = nn.Linear(dim, 4)
+        self.rotation_head = nn.Linear(dim, 6 * BODY_JOINTS) if rotation_head else None
+        self.betas_head = nn.Linear(dim, NUM_BETAS) if rotation_head else None
+        initialise(self)
+        if self.box_trajectory:
+            self.trajectory_head.bias.data = torch.tensor(UPRIGHT_FACING)
+        if self.rotation_head is not None:
+            identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+            self.rotation_head.bias.data = identity.repeat(BODY_JOINTS)
+
+    def forward(
+        self,
+        motion: MotionFeatures,
+        image_tokens: torch.Tensor,
+        box_condition: torch.Tensor,
+        rotation: torch.Tensor,
+        translation: torch.Tensor,
+        *,
+        drop_motion: bool = False,
+    ) -> DecoderOutput:
+        """Decode B clips of F frames.
+
+        image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
+        translation (B, F, 3) m: the coarse pose of the image encoder, camera frame;
+        drop_motion: see the image alone, as in the paper's image stages.
+        """
+        pose_in, motion_in = motion.pose, motion.trajectory
+        if drop_motion:
+            pose_in, motion_in = torch.zeros_like(pose_in), torch.zeros_like(motion_in)
+        camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
+        if self.layout == "frame":
+            tokens = torch.cat((pose_in, image_tokens.to(pose_in.dtype), camera), dim=2)
+            x = self.norm(self.trunk(self.fusion(tokens.flatten(2))[:, :, None]))
+            pose = motion_out = camera_out = x
+        else:
+            pose, motion_out, camera_out = self._decode_tokens(
+                pose_in, image_tokens.to(pose_in.dtype), motion_in, camera
+            )
+        out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), box_condition)
+        body_rotations = betas = None
+        if self.rotation_head is not None and self.betas_head is not None:
+            body = pose.mean(dim=2)
+            body_6d = self.rotation_head(body).unflatten(-1, (BODY_JOINTS, 6))
+            body_rotations, betas = rotation_6d_to_matrix(body_6d), self.betas_head(body).float()
+        return DecoderOutput(
+            logits=self.logit_head(pose),
+            contact=self.contact_head(motion_out.squeeze(2)).float(),
+            rotation=out_rotation,
+            translation=out_translation,
+            clean_trajectory=motion.clean_trajectory,
+            body_rotations=body_rotations,
+            betas=betas,
+        )
+
+    def _decode_tokens(
+        self, pose: torch.Tensor, image: torch.Tensor, motion: torch.Tensor, camera: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The paper's order: T mesh tokens, image tokens, canonical and camera trajectory."""
+        pose_row, image_row, motion_row, camera_row = (
+            self.position.to(pose.dtype).split((self.num_tokens, 1, 1, 1), dim=2)
+        )  # fmt: skip
+        x = torch.cat(
+            (pose + pose_row, image + image_row, motion + motion_row, camera + camera_row), dim=2
+        )
+        sizes = (self.num_tokens, self.image_tokens, 1, 1)
+        pose, _, motion, camera = self.trunk(x).split(sizes, dim=2)
+        return pose, motion, camera
+
+    def _trajectory(
+        self, camera: torch.Tensor, box_condition: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        vector = self.trajectory_head(camera).float()
+        if self.box_trajectory:
+            return weak_to_full_camera(vector, box_condition)
+        return rotation_6d_to_matrix(vector[..., :6]), vector[..., 6:]
+
+
+@full_precision
+def trajectory_vector(rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
+    """Camera-frame pose (..., 3, 3), (..., 3) m as the 9 numbers that the network reads."""
+    return torch.cat((matrix_to_rotation_6d(rotation), translation), dim=-1)

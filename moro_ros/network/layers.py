@@ -1,0 +1,207 @@
+"""The transformer layers shared by the motion encoder and the decoder (DSTFormer, moro.md 4.1).
+
+Tokens are (B, F, N, D): batch, frames, tokens per frame, width. Spatial attention mixes the N
+tokens of a frame, temporal attention the F frames of a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeAxis:
+    """What temporal attention knows of time, computed once per forward pass.
+
+    cos, sin: (F, head width / 2) of the rotary angles; near: (F, F) bool, True where two frames
+    see each other, or None when all do.
+    """
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+    near: torch.Tensor | None
+
+    @staticmethod
+    def of(length: int, span: int, head_width: int, device: torch.device) -> TimeAxis:
+        """Rotary angles of frames 0..length-1 and the band |i - j| <= span."""
+        frames = torch.arange(length, device=device)
+        exponents = torch.arange(0, head_width, 2, device=device) / head_width
+        angles = frames[:, None] * ROPE_BASE**-exponents
+        near = None
+        if length > span + 1:
+            near = (frames[:, None] - frames[None, :]).abs() <= span
+        return TimeAxis(angles.cos(), angles.sin(), near)
+
+    def rotate(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn neighbouring channel pairs of x (..., heads, F, head width) by the frame's angle."""
+        even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an exact GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., D)."""
+        return self.fc2(functional.gelu(self.fc1(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; over time with rotary positions when a TimeAxis is given."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor, time: TimeAxis | None = None) -> torch.Tensor:
+        """(S, L, D) -> (S, L, D): S sequences of L tokens."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)  # each (S, heads, L, D / heads)
+        if time is not None:
+            query, key = time.rotate(query), time.rotate(key)
+        near = None if time is None else time.near
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=near)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and MLP, each added to its input."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.attention = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
+        self.mlp = Mlp(dim, mlp_ratio * dim)
+
+    def forward(self, x: torch.Tensor, time: TimeAxis | None = None) -> torch.Tensor:
+        """(S, L, D) -> (S, L, D)."""
+        x = x + self.attention(self.norm1(x), time)
+        return x + self.mlp(self.norm2(x))
+
+
+def over_time(block: TransformerBlock, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+    """Apply a block to every token's sequence of frames: (B, F, N, D) -> the same."""
+    batch, _, tokens, _ = x.shape
+    sequences = x.transpose(1, 2).flatten(0, 1)  # (B * N, F, D)
+    return block(sequences, time).unflatten(0, (batch, tokens)).transpose(1, 2)
+
+
+def over_space(block: TransformerBlock, x: torch.Tensor) -> torch.Tensor:
+    """Apply a block to every frame's set of tokens: (B, F, N, D) -> the same."""
+    return block(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class SpatioTemporalBlock(nn.Module):
+    """A spatial and a temporal transformer block, in either order."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int, *, space_first: bool) -> None:
+        super().__init__()
+        self.space = TransformerBlock(dim, heads, mlp_ratio)
+        self.time = TransformerBlock(dim, heads, mlp_ratio)
+        self.space_first = space_first
+
+    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+        """(B, F, N, D) -> the same."""
+        if self.space_first:
+            return over_time(self.time, over_space(self.space, x), time)
+        return over_space(self.space, over_time(self.time, x, time))
+
+
+class DualLayer(nn.Module):
+    """Both orders of space and time side by side, mixed with learned weights per token."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.space_first = SpatioTemporalBlock(dim, heads, mlp_ratio, space_first=True)
+        self.time_first = SpatioTemporalBlock(dim, heads, mlp_ratio, space_first=False)
+        self.fusion = nn.Linear(2 * dim, 2)
+
+    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+        """(B, F, N, D) -> the same."""
+        return self.fuse(self.space_first(x, time), self.time_first(x, time))
+
+    def fuse(self, space_first: torch.Tensor, time_first: torch.Tensor) -> torch.Tensor:
+        """Mix the two branches, each (B, F, N, D)."""
+        weights = self.fusion(torch.cat((space_first, time_first), dim=-1)).softmax(-1)
+        weights = weights.to(space_first.dtype)
+        return weights[..., :1] * space_first + weights[..., 1:] * time_first
+
+
+class TemporalLayer(nn.Module):
+    """A temporal transformer block alone: with one token per frame space has nothing to mix."""
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.block = TransformerBlock(dim, heads, mlp_ratio)
+
+    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+        """(B, F, N, D) -> the same."""
+        return over_time(self.block, x, time)
+
+
+LAYERS = {"dual": DualLayer, "temporal": TemporalLayer}
+
+
+class DSTFormer(nn.Module):
+    """A stack of spatio-temporal layers.
+
+    attention_span: frames that one temporal attention sees to either side; branches: "dual" as in
+    the paper, or "temporal".
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        depth: int,
+        heads: int,
+        mlp_ratio: int,
+        attention_span: int,
+        branches: str = "dual",
+    ) -> None:
+        super().__init__()
+        self.head_width = dim // heads
+        self.attention_span = attention_span
+        layer = LAYERS[branches]
+        self.layers = nn.ModuleList(layer(dim, heads, mlp_ratio) for _ in range(depth))
+
+    def time_axis(self, x: torch.Tensor) -> TimeAxis:
+        """The TimeAxis of tokens (B, F, N, D)."""
+        return TimeAxis.of(x.shape[1], self.attention_span, self.head_width, x.device)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, F, N, D) -> the same."""
+        time = self.time_axis(x)
+        for layer in self.layers:
+            x = layer(x, time)
+        return x
+
+
+def initialise(module: nn.Module) -> None:
+    """Set all linear maps of a module to truncated normal weights (std 0.02) and zero bias.
+
+    The fusion of the two branches starts as their mean (moro.md 4.1, 7.3).
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)
+    for part in module.modules():
+        if isinstance(part, DualLayer):
+            nn.init.zeros_(part.fusion.weight)
+            nn.init.constant_(part.fusion.bias, 0.5)

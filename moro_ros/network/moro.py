@@ -1,0 +1,136 @@
+"""MoRo: the image encoder, the motion encoder and the decoder joined (the paper's Fig. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from moro_ros.geometry.camera import weak_to_full_camera
+from moro_ros.geometry.trajectory import canonical_trajectory
+from moro_ros.network.decoder import DecoderOutput, MotionDecoder
+from moro_ros.network.motion_encoder import MotionEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """All that decoding needs of B clips of F images; per frame, so it may be kept and reused.
+
+    image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and translation
+    (B, F, 3) m: the coarse pose in the camera optical frame.
+    """
+
+    image_tokens: torch.Tensor
+    box_condition: torch.Tensor
+    rotation: torch.Tensor
+    translation: torch.Tensor
+
+
+class MoRo(nn.Module):
+    """Masked modelling of human motion from image features.
+
+    image_encoder: an ImageEncoder. smoother: (B, F, T, code width) -> the same, over time.
+    The embedding of the mesh tokens is the tokenizer's codebook and one zero row for the mask; it
+    and the statistics of canonical trajectories are not trained (set_codebook,
+    set_trajectory_statistics) but are saved with the weights.
+    """
+
+    token_embedding: torch.Tensor
+    trajectory_mean: torch.Tensor
+    trajectory_std: torch.Tensor
+
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        motion_encoder: MotionEncoder,
+        decoder: MotionDecoder,
+        smoother: nn.Module,
+        *,
+        num_codes: int,
+        code_dim: int,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.motion_encoder = motion_encoder
+        self.decoder = decoder
+        self.smoother = smoother
+        self.num_codes = num_codes
+        self.num_tokens = decoder.num_tokens
+        self.register_buffer("token_embedding", torch.zeros(num_codes + 1, code_dim))
+        self.register_buffer("trajectory_mean", torch.zeros(9))
+        self.register_buffer("trajectory_std", torch.ones(9))
+
+    @property
+    def mask_id(self) -> int:
+        """The id of a masked token, the number after the last code."""
+        return self.num_codes
+
+    @property
+    def codebook(self) -> torch.Tensor:
+        """The codes (C, code width), without the mask."""
+        return self.token_embedding[:-1]
+
+    def set_codebook(self, codebook: torch.Tensor) -> None:
+        """Take over the tokenizer's codebook (C, code width)."""
+        self.token_embedding[:-1].copy_(codebook.detach())
+
+    def set_trajectory_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Take over the mean and standard deviation (9,) of the canonical trajectory."""
+        self.trajectory_mean.copy_(mean.reshape(9))
+        self.trajectory_std.copy_(std.reshape(9))
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Codes (B, F, T, code width) of token ids (B, F, T); zeros where masked."""
+        return self.token_embedding[ids]
+
+    def encode_frames(
+        self, observation: torch.Tensor, box_condition: torch.Tensor
+    ) -> FrameFeatures:
+        """Features of B clips of F images, each image on its own.
+
+        observation: (B, F, ...), see the image encoder; box_condition: (B, F, 3).
+        """
+        shape = box_condition.shape[:2]
+        image = self.image_encoder(observation.flatten(0, 1), box_condition.flatten(0, 1))
+        weak_camera = image.weak_camera.unflatten(0, shape)
+        rotation, translation = weak_to_full_camera(weak_camera, box_condition)
+        tokens = image.image_tokens.unflatten(0, shape)
+        return FrameFeatures(tokens, box_condition, rotation, translation)
+
+    def decode_window(
+        self,
+        codes: torch.Tensor,
+        features: FrameFeatures,
+        rotation: torch.Tensor,
+        translation: torch.Tensor,
+        *,
+        drop_motion: bool = False,
+    ) -> DecoderOutput:
+        """One pass over B clips of F frames.
+
+        codes: (B, F, T, code width), zeros where masked; rotation (B, F, 3, 3), translation
+        (B, F, 3) m: the best trajectory so far, coarse or of the previous pass; the motion encoder
+        sees it without gradient.
+        """
+        trajectory = canonical_trajectory(
+            rotation.detach(), translation.detach(), self.trajectory_mean, self.trajectory_std
+        )
+        return self.decoder(
+            self.motion_encoder(codes, trajectory),
+            features.image_tokens,
+            features.box_condition,
+            features.rotation,
+            features.translation,
+            drop_motion=drop_motion,
+        )
+
+    def forward(
+        self, observation: torch.Tensor, box_condition: torch.Tensor, ids: torch.Tensor
+    ) -> tuple[FrameFeatures, DecoderOutput]:
+        """Encode and decode once, as in training: ids (B, F, T) int, mask_id where masked."""
+        features = self.encode_frames(observation, box_condition)
+        output = self.decode_window(
+            self.embed(ids), features, features.rotation, features.translation
+        )
+        return features, output
