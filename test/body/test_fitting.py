@@ -35,7 +35,7 @@ def motion() -> SmplxParams:
         betas=rng.normal(0, 1, 10).astype(np.float32),
         global_orient=rng.normal(0, 1, (FRAMES, 3)).astype(np.float32),
         body_pose=pose.astype(np.float32),
-        transl=(rng.normal(0, 0.3, (FRAMES, 3)) + [0, 0, 3]).astype(np.float32),
+        transl=rng.normal((0, 0, 3), 0.3, (FRAMES, 3)).astype(np.float32),
     )
 
 
