@@ -1,0 +1,129 @@
+"""The pip route: the same CMakeLists.txt that colcon uses builds the messages into the wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Command, Distribution, setup
+from setuptools.command.build import build
+
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r"<version>([^<]+)", (ROOT / "package.xml").read_text(encoding="utf-8"))[1]
+BUILD_FAILED = (
+    "moro_ros: building the messages failed; the build's own words are above. It needs a C++ "
+    "compiler and the Python headers (Debian, Ubuntu: apt install g++ python3-dev)."
+)
+
+
+def ros_prefix() -> Path:
+    """Find share/rosidl_cmake's folder: a sourced ROS 2, pip's build environment or this venv."""
+    import rosidl_adapter  # a Python package that every ROS 2 has
+
+    roots = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    roots += [Path(rosidl_adapter.__file__).parents[4], Path(sys.prefix)]
+    for root in roots:
+        if (root / "share" / "rosidl_cmake" / "cmake").is_dir():
+            return root
+    raise SystemExit("moro_ros: no ROS 2 with rosidl_cmake was found; see docs/install.md.")
+
+
+def run_cmake(source: Path, build: Path, stage: Path, prefix: Path, generated_only: bool) -> None:
+    """Configure, build and install one interface package into stage.
+
+    The build folder is kept, so that the next build only makes what changed; one that was
+    configured against another ROS 2 (pip's build environments are temporary) is made anew.
+    """
+    env = dict(os.environ)
+    for key in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
+        env[key] = os.pathsep.join(filter(None, [str(prefix), env.get(key)]))
+    origin = build / "ros_prefix.txt"
+    if build.exists() and (not origin.exists() or origin.read_text() != str(prefix)):
+        shutil.rmtree(build)
+    build.mkdir(parents=True, exist_ok=True)
+    configure = [
+        "cmake", "-S", str(source), "-B", str(build), "-G", "Ninja", "-Wno-dev",
+        f"-DCMAKE_INSTALL_PREFIX={stage}", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
+        f"-DPython3_EXECUTABLE={sys.executable}",
+        f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake' / 'pip_ros.cmake'}",
+    ]  # fmt: skip
+    component = ["--component", "Unspecified"] if generated_only else []
+    try:
+        subprocess.run(configure, check=True, env=env)
+        subprocess.run(["cmake", "--build", str(build)], check=True, env=env)
+        subprocess.run(["cmake", "--install", str(build), *component], check=True, env=env)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"{BUILD_FAILED} ({error})") from error
+    origin.write_text(str(prefix))
+
+
+class BuildInterfaces(Command):
+    """The build step that makes the messages and what lies under share/ and lib/moro_ros/.
+
+    Editable installs leave the Python files and share/moro_ros in the checkout: only what is
+    generated goes to site-packages, where extend_path in moro_ros/__init__.py finds it.
+    """
+
+    description = "build the ROS 2 messages with cmake"
+    user_options: ClassVar[list[tuple[str, str, str]]] = []
+
+    def initialize_options(self) -> None:
+        self.build_lib = ""
+        self.editable_mode = False
+
+    def finalize_options(self) -> None:
+        self.set_undefined_options("build_py", ("build_lib", "build_lib"))
+
+    def run(self) -> None:
+        work = ROOT / "build" / f"interfaces-{sysconfig.get_platform()}-{sys.version_info[1]}"
+        stage = work / "stage"
+        shutil.rmtree(stage, ignore_errors=True)
+        prefix = ros_prefix()
+        for source in (ROOT / "embedded" / "tf2_msgs", ROOT):
+            build = work / ("tf2_msgs" if source != ROOT else "moro_ros")
+            run_cmake(source, build, stage, prefix, self.editable_mode)
+        site = next(stage.glob("**/*-packages"))
+        if self.editable_mode:
+            (site / "moro_ros" / "__init__.py").unlink()  # the generated, empty one
+            self.add_data(site, Path(sysconfig.get_path("purelib")).relative_to(sys.prefix))
+        else:
+            self.copy_tree(str(site), self.build_lib)
+        self.add_data(stage, Path(), skip=site)
+        if self.editable_mode:  # setuptools' editable_wheel forgets data files
+            self.run_command("install_data")
+
+    def add_data(self, root: Path, target: Path, skip: Path | None = None) -> None:
+        """Have every file below root installed at the same place below sys.prefix / target."""
+        folders: dict[str, list[str]] = {}
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not (skip and skip in path.parents):
+                folder = target / path.parent.relative_to(root)
+                folders.setdefault(str(folder), []).append(str(path))
+        data = self.distribution.data_files or []
+        self.distribution.data_files = [*data, *folders.items()]
+
+
+class Build(build):
+    """setuptools' build with the messages as its last step."""
+
+    sub_commands: ClassVar[list] = [*build.sub_commands, ("build_interfaces", None)]
+
+
+class BinaryDistribution(Distribution):
+    """Tells setuptools that the wheel holds compiled files though it lists no extension."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
+setup(
+    version=VERSION,
+    distclass=BinaryDistribution,
+    cmdclass={"build": Build, "build_interfaces": BuildInterfaces},
+)
