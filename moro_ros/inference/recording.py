@@ -25,6 +25,7 @@ motion.npz holds, readable without pickle (F = frames in which the person was pu
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def load_recording(path: Path) -> MotionRecording:
             for track_id in arrays["ids"].tolist():
                 for row in _rows_of(arrays, track_id):
                     recording.add(track_id, row)
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a motion.npz of moro_ros: {error}") from error
     return recording
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from moro_ros.body.topology import PARENTS
+from moro_ros.body.topology import JOINT_NAMES, PARENTS
 from moro_ros.types import Camera
 
 Colour = tuple[float, float, float]
@@ -21,6 +21,7 @@ ALPHA = 0.68
 SUPERSAMPLING = 2  # drawn this much finer, then averaged: smooth outlines
 _SHIFT = 4  # sub-pixel bits of cv2's fixed-point coordinates
 _NEAR_M = 0.1
+_HEAD = JOINT_NAMES.index("head")
 _KEY_LIGHT = np.array([-0.35, -0.55, -0.76])  # from the upper left, behind the camera
 _FILL_LIGHT = np.array([0.75, -0.10, -0.65])
 _OBSERVED = (250, 250, 250)
@@ -112,7 +113,7 @@ def draw_meshes(
     low, high = corners.reshape(-1, 2).min(0), corners.reshape(-1, 2).max(0)
     left, top = np.maximum(np.floor(low).astype(int) - 1, 0)
     right, bottom = np.minimum(np.ceil(high).astype(int) + 2, (image.shape[1], image.shape[0]))
-    far_to_near = np.argsort(-depths)
+    far_to_near = np.argsort(-depths, kind="stable")
     canvas = _fill(
         corners[far_to_near] - (left, top), colours[far_to_near], right - left, bottom - top
     )
@@ -204,10 +205,14 @@ def draw_skeleton(image: np.ndarray, person: Person, camera: Camera) -> None:
 
 
 def draw_label(image: np.ndarray, person: Person, camera: Camera) -> None:
-    """Write id and distance above the head; image: (H, W, 3) uint8 RGB, drawn upon."""
-    head = person.joints[15:16] - [[0.0, 0.28, 0.0]]
-    place = project(head, camera)[0]
-    if not np.isfinite(place).all():
+    """Write id and distance above the head of a person in view.
+
+    image: (H, W, 3) uint8 RGB, drawn upon.
+    """
+    joints = project(person.joints, camera)
+    in_view = ((joints >= 0) & (joints < (camera.width, camera.height))).all(1).any()
+    place = project(person.joints[_HEAD : _HEAD + 1] - [[0.0, 0.28, 0.0]], camera)[0]
+    if not in_view or not np.isfinite(place).all():
         return
     text = f"{person.track_id}  {np.linalg.norm(person.joints[0]):.1f} m"
     scale = max(0.4, image.shape[0] / 1300)

@@ -1,0 +1,135 @@
+"""overlay.mp4 and sheet.png: a recorded motion drawn over the video it was recovered from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.errors import DataError, VideoError
+from moro_ros.inference.recording import OBSERVED, MotionRecording
+from moro_ros.inference.video import open_video
+from moro_ros.tools.render import Person, draw_overlay, sheet
+from moro_ros.types import Camera
+
+SHEET_FRAMES = 8
+# A picture without a motion of its own repeats the one before for this long, then shows the video.
+_HOLD_S = 0.25
+
+
+def write_overlay(
+    video: Path, stamps_ns: np.ndarray, recording: MotionRecording, body: BodyModel, out: Path
+) -> tuple[Path, Path]:
+    """Write out/overlay.mp4 at the video's rate and out/sheet.png; return their paths.
+
+    stamps_ns: (N,) int64, the stamp under which the video's i-th frame was processed, or -1.
+    An image that was dropped repeats the picture before: what is drawn belongs to what it lies on.
+    Raises: VideoError if the video does not open or the overlay cannot be written; DataError if
+    the recording names no camera.
+    """
+    camera = recording.camera
+    if camera is None:
+        raise DataError("The recording holds no camera calibration, so nothing can be projected.")
+    people = _people_by_stamp(recording)
+    reach_m = _reach_m(recording)
+    faces = body.faces.numpy()
+    described = set(recording.stamps_ns)
+    chosen = _sheet_frames(stamps_ns, people)
+    kept: dict[int, np.ndarray] = {}
+    target = out / "overlay.mp4"
+    with (
+        closing(open_video(video)) as reader,
+        _video_writer(target, reader.rate_hz, camera) as writer,
+    ):
+        shown, age = None, 0.0
+        timeline = zip(stamps_ns.tolist(), reader, strict=False)
+        for index, (stamp_ns, image) in enumerate(
+            tqdm(timeline, "Drawing", len(stamps_ns), unit="frame")
+        ):
+            age += 1.0 / reader.rate_hz
+            if stamp_ns in described:
+                present = _posed(people.get(stamp_ns, []), body)
+                rgb = np.ascontiguousarray(image[..., ::-1])
+                shown = draw_overlay(rgb, present, faces, camera, reach_m)[..., ::-1]
+                age = 0.0
+            elif age > _HOLD_S:
+                shown = None
+            picture = image if shown is None else shown
+            writer.write(np.ascontiguousarray(picture))
+            if index in chosen:
+                kept[index] = picture
+    page = out / "sheet.png"
+    if kept:
+        _write_sheet([kept[index] for index in sorted(kept)], page)
+    return target, page
+
+
+@contextmanager
+def _video_writer(target: Path, rate: float, camera: Camera) -> Iterator[cv2.VideoWriter]:
+    """An MPEG-4 writer under a temporary name, put in place at the end if it can be read back."""
+    part = target.with_name(f".part-{target.name}")
+    size = (camera.width, camera.height)
+    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+    try:
+        if not writer.isOpened():
+            raise VideoError(f"OpenCV cannot write an MPEG-4 video to {target}; is the disk full?")
+        yield writer
+        writer.release()
+        open_video(part).close()
+        part.replace(target)
+    finally:
+        writer.release()
+        part.unlink(missing_ok=True)
+
+
+def _people_by_stamp(recording: MotionRecording) -> dict[int, list[tuple[int, np.ndarray]]]:
+    """Stamp -> (id, row of ROW) of everybody in that image."""
+    by_stamp: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for track_id, rows in recording.people().items():
+        for row in rows:
+            by_stamp.setdefault(int(row["stamps_ns"]), []).append((track_id, row))
+    return by_stamp
+
+
+def _posed(rows: list[tuple[int, np.ndarray]], body: BodyModel) -> tuple[Person, ...]:
+    """People to draw, their meshes posed from the recorded SMPL-X parameters."""
+    if not rows:
+        return ()
+    names = ("betas", "global_orient", "body_pose", "transl")
+    parameters = [torch.from_numpy(np.stack([row[name] for _, row in rows])) for name in names]
+    with torch.inference_mode():
+        vertices = body(*parameters).vertices.numpy()
+    return tuple(
+        Person(track_id, row["joints"], row["state"] == OBSERVED, mesh)
+        for (track_id, row), mesh in zip(rows, vertices, strict=True)
+    )
+
+
+def _reach_m(recording: MotionRecording) -> float:
+    """Depth that the top view has to show, m; 0 without people."""
+    depths = [rows["joints"][:, 0, 2] for rows in recording.people().values()]
+    return float(np.percentile(np.concatenate(depths), 99) * 1.1) if depths else 0.0
+
+
+def _sheet_frames(stamps_ns: np.ndarray, people: dict[int, object]) -> set[int]:
+    """Indices of up to eight frames, evenly spread over those that show people."""
+    shown = [index for index, stamp in enumerate(stamps_ns.tolist()) if stamp in people]
+    if not shown:
+        shown = list(range(len(stamps_ns)))
+    places = np.linspace(0, len(shown) - 1, SHEET_FRAMES + 2)[1:-1]
+    return {shown[round(place)] for place in places} if shown else set()
+
+
+def _write_sheet(pictures: list[np.ndarray], path: Path) -> None:
+    portrait = pictures[0].shape[0] > pictures[0].shape[1]
+    page = sheet(pictures, SHEET_FRAMES if portrait else SHEET_FRAMES // 2)
+    part = path.with_name(f".part-{path.name}")
+    if not cv2.imwrite(str(part), page):
+        raise VideoError(f"The picture {path} cannot be written; is the disk full?")
+    part.replace(path)
