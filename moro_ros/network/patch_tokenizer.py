@@ -219,6 +219,11 @@ class PatchTokenizer(nn.Module):
         """The codes, (512, 9)."""
         return self.quantizer.embedding
 
+    @property
+    def patch_vertices(self) -> Tensor:
+        """Ids in the full mesh of the vertices that each token rebuilds, (T, n_out)."""
+        return self.coarse_index[self.patch_out.long()]
+
     def encode_latent(self, vertices: Tensor) -> Tensor:
         """Return the latents before the quantiser, (B, M, 3) m -> (B, T, 9) float32."""
         batch, tokens = vertices.shape[0], self.num_tokens

@@ -1,0 +1,104 @@
+"""The connection tables of a graph-convolution tokenizer as files, read and checked (spec 2.1).
+
+Trained weights are tied to the order of the tables' rows and neighbours, so that tables of another
+mesh, or of the same mesh in another order, must be told apart from the right ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.body.hierarchy import ConnectionTables
+from moro_ros.errors import BodyModelError
+
+LEVELS = 7
+TABLE_FILES = tuple(f"_{kind}{level}.npy" for kind in ("pool", "unpool") for level in range(LEVELS))
+
+
+def load_connection_tables(
+    folder: Path, sha256: Mapping[str, str] | None = None
+) -> ConnectionTables:
+    """Read the 14 tables `_pool0.npy` .. `_unpool6.npy` of a folder.
+
+    sha256: expected checksum of each file name; a name that it lacks is not checked.
+    Raises: BodyModelError if a table is missing, not the expected one, or not a table.
+    """
+    missing = [name for name in TABLE_FILES if not (folder / name).is_file()]
+    if missing:
+        raise BodyModelError(
+            f"{folder} lacks the connection tables {', '.join(missing)}. All {len(TABLE_FILES)} "
+            "files of the published tokenizer must lie in this folder under their own names."
+        )
+    wrong = []
+    for name in TABLE_FILES:
+        expected = (sha256 or {}).get(name)
+        if expected and hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+            wrong.append(name)
+    if wrong:
+        raise BodyModelError(
+            f"In {folder}, {', '.join(wrong)} have another sha256 than the tables that the weights "
+            "were trained with. Use the tables that belong to the checkpoint: with other ones, or "
+            "other rows, it decodes to noise."
+        )
+    tables = [_read(folder / name) for name in TABLE_FILES]
+    return check_tables(ConnectionTables(tuple(tables[:LEVELS]), tuple(tables[LEVELS:])))
+
+
+def check_tables(tables: ConnectionTables) -> ConnectionTables:
+    """Return the tables if they are well formed and each one's inputs are the previous one's rows.
+
+    Raises: BodyModelError otherwise.
+    """
+    if len(tables.pool) != len(tables.unpool) or len(tables.pool) % 2 == 0:
+        raise BodyModelError(
+            f"Got {len(tables.pool)} pooling and {len(tables.unpool)} unpooling tables; expected "
+            "the same odd number of both (conv, pool, conv, ..., conv)."
+        )
+    inputs = len(tables.pool[0])
+    for level, table in enumerate(tables.pool):
+        inputs = _check(f"pool{level}", table, inputs)
+    for level, table in reversed(list(enumerate(tables.unpool))):
+        inputs = _check(f"unpool{level}", table, inputs)
+    if inputs != len(tables.pool[0]):
+        raise BodyModelError(
+            f"The tables decode to {inputs} vertices but encode {len(tables.pool[0])}; they do not "
+            "belong to one mesh."
+        )
+    return tables
+
+
+def neighbour_ids(table: np.ndarray) -> np.ndarray:
+    """Return the input ids of each row, (N_out, 1 + 2 K) -> (N_out, K) int32."""
+    return np.ascontiguousarray(table[:, 1::2], dtype=np.int32)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        table: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BodyModelError(
+            f"{path} cannot be read as a NumPy array ({error}). Get the file anew."
+        ) from error
+    if table.ndim != 2 or table.shape[1] % 2 == 0 or not np.issubdtype(table.dtype, np.integer):
+        raise BodyModelError(
+            f"{path} holds {table.dtype} {table.shape}; expected an integer table of one count and "
+            "K (id, distance) pairs per row."
+        )
+    return table
+
+
+def _check(name: str, table: np.ndarray, inputs: int) -> int:
+    """Check one table against its number of input vertices; return its number of rows."""
+    ids = table[:, 1::2]
+    valid = np.arange(ids.shape[1]) < table[:, :1]
+    inside = (ids >= 0) & (ids < inputs)
+    if not (np.where(valid, inside, ids == inputs)).all():
+        raise BodyModelError(
+            f"Table {name} does not fit: its ids must lie below {inputs}, the rows of the table "
+            f"before it, and its padding must be {inputs}; got ids up to {int(ids.max())}."
+        )
+    return len(table)
