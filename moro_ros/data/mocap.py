@@ -1,0 +1,175 @@
+"""Open motion capture: the npz format of 22 local joint rotations, and windows drawn from it.
+
+Keys of a file: rot (N, 22, 3) rotation vectors in SMPL-X joint order, joint 0 the global
+orientation in a z-up world; trans (N, 3) pelvis position [m], floor at z = 0; lengths, names,
+subjects, category per clip; fps.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.topology import MIRRORED_JOINTS, NUM_JOINTS, PARENTS
+from moro_ros.errors import DataError
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+
+# How often a category is drawn, relative to its share of the frames: dancing fills almost half of
+# the open set while sitting, reaching and the floor are what assistive robots meet.
+CATEGORY_WEIGHT: dict[str, float] = {
+    "walk_run": 1.0,
+    "dance_martial": 0.4,
+    "sport_jump_climb": 1.0,
+    "daily_reach_sit": 5.0,
+    "gesture": 3.0,
+    "standing_idle": 0.7,
+    "floor_getup": 6.0,
+    "other": 2.0,
+}
+UPPER_BODY = tuple(j for j in range(NUM_JOINTS) if j in (3, 6, 9, 12, 13, 14, *range(15, 22)))
+
+
+@dataclass(frozen=True, slots=True)
+class MotionWindows:
+    """Windows of motion in a z-up world: rotations (B, F, 22, 3) rad, translation (B, F, 3) m."""
+
+    rotations: Tensor
+    translation: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSet:
+    """A set of motion clips held in memory.
+
+    rotations: (N, 22, 3) float32 rad; translation: (N, 3) m; starts, lengths: (C,) per clip;
+    subjects, categories, names: (C,) strings; fps: Hz.
+    """
+
+    rotations: np.ndarray
+    translation: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    subjects: np.ndarray
+    categories: np.ndarray
+    names: np.ndarray
+    fps: float
+
+    def only_subjects(self, subjects: tuple[str, ...]) -> MotionSet:
+        """Return the clips of the given subjects."""
+        keep = np.isin(self.subjects, subjects)
+        if not keep.any():
+            known = ", ".join(sorted(set(self.subjects.tolist())))
+            raise DataError(f"No clip of the subjects {', '.join(subjects)}; the file has {known}.")
+        return MotionSet(
+            self.rotations,
+            self.translation,
+            self.starts[keep],
+            self.lengths[keep],
+            self.subjects[keep],
+            self.categories[keep],
+            self.names[keep],
+            self.fps,
+        )
+
+    def draw(self, count: int, frames: int, rng: np.random.Generator) -> MotionWindows:
+        """Draw windows by category weight, with random start and time warp (0.7 to 1.4 x)."""
+        weight = np.array([CATEGORY_WEIGHT.get(str(c), 1.0) for c in self.categories]) * self.lengths
+        clips = rng.choice(len(self.lengths), size=count, p=weight / weight.sum())
+        rotations, translation = [], []
+        for clip in clips:
+            speed = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4))))
+            rotation, place = self.cut(int(clip), frames, speed, rng)
+            rotations.append(rotation)
+            translation.append(place)
+        return MotionWindows(
+            torch.from_numpy(np.stack(rotations)), torch.from_numpy(np.stack(translation))
+        )
+
+    def cut(
+        self, clip: int, frames: int, speed: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Cut one window; a clip that is too short is played back and forth."""
+        start, length = int(self.starts[clip]), int(self.lengths[clip])
+        span = speed * (frames - 1)
+        first = rng.uniform(0.0, max(0.0, length - 1 - span))
+        position = first + speed * np.arange(frames)
+        period = max(1, 2 * (length - 1))
+        position = np.abs((position + (length - 1)) % period - (length - 1))
+        low = np.minimum(position.astype(np.int64), max(0, length - 2))
+        high = np.minimum(low + 1, length - 1)
+        mix = (position - low)[:, None].astype(np.float32)
+        place = (1 - mix) * self.translation[start + low] + mix * self.translation[start + high]
+        return between(self.rotations[start + low], self.rotations[start + high], mix), place
+
+
+def between(first: np.ndarray, second: np.ndarray, mix: np.ndarray) -> np.ndarray:
+    """Interpolate rotations (F, 22, 3) on the shorter arc, mix (F, 1) in [0, 1]."""
+    matrix_a = rotvec_to_matrix(torch.from_numpy(first))
+    matrix_b = rotvec_to_matrix(torch.from_numpy(second))
+    step = matrix_to_rotvec(matrix_a.mT @ matrix_b) * torch.from_numpy(mix)[:, None]
+    return matrix_to_rotvec(matrix_a @ rotvec_to_matrix(step)).numpy()
+
+
+def mirror(windows: MotionWindows, chosen: Tensor) -> MotionWindows:
+    """Swap left and right (the world's x axis) in the chosen windows, (B,) bool."""
+    flip = chosen[:, None, None, None]
+    swapped = windows.rotations.index_select(2, torch.tensor(MIRRORED_JOINTS))
+    swapped = swapped * torch.tensor([1.0, -1.0, -1.0])
+    sign = torch.where(chosen[:, None, None], torch.tensor([-1.0, 1.0, 1.0]), torch.ones(3))
+    return MotionWindows(
+        torch.where(flip, swapped, windows.rotations), windows.translation * sign
+    )
+
+
+def recombine(windows: MotionWindows, partner: Tensor, chosen: Tensor) -> MotionWindows:
+    """Give the chosen windows the upper body of their partner window.
+
+    partner: (B,) index of another window of the batch; chosen: (B,) bool.
+    """
+    upper = torch.zeros(NUM_JOINTS, dtype=torch.bool)
+    upper[list(UPPER_BODY)] = True
+    other = windows.rotations.index_select(0, partner)
+    take = chosen[:, None, None, None] & upper[:, None]
+    return MotionWindows(torch.where(take, other, windows.rotations), windows.translation)
+
+
+def load_motion(path: str | Path) -> MotionSet:
+    """Read a motion file.
+
+    Raises: DataError if it is missing, damaged or not in the format of this module.
+    """
+    path = Path(path)
+    keys = ("rot", "trans", "lengths", "subjects", "category", "names", "fps")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive.files]
+            if missing:
+                raise DataError(f"{path}: the arrays {', '.join(missing)} are missing.")
+            data = {key: archive[key] for key in keys}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: cannot be read as open motion capture ({error}); expected an npz file with "
+            f"the arrays {', '.join(keys)} (see docs/training.md)."
+        ) from error
+    lengths = data["lengths"].astype(np.int64)
+    total = int(lengths.sum())
+    if data["rot"].shape != (total, len(PARENTS), 3) or data["trans"].shape != (total, 3):
+        raise DataError(
+            f"{path}: rot {data['rot'].shape} and trans {data['trans'].shape}; expected "
+            f"({total}, {len(PARENTS)}, 3) and ({total}, 3) from the clip lengths."
+        )
+    return MotionSet(
+        data["rot"].astype(np.float32),
+        data["trans"].astype(np.float32),
+        np.concatenate([[0], np.cumsum(lengths)[:-1]]),
+        lengths,
+        data["subjects"],
+        data["category"],
+        data["names"],
+        float(data["fps"]),
+    )

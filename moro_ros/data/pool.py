@@ -1,0 +1,76 @@
+"""A pool of motion windows with their shapes and mesh tokens, made once and drawn from often.
+
+Cameras, noise and occluders are drawn afresh for every batch (synthesis.py); what does not depend
+on them - augmentation of the motion, the shape, the tokens - is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.data.mocap import MotionSet, MotionWindows, mirror, recombine
+from moro_ros.geometry.rotation import rotvec_to_matrix
+from moro_ros.network.patch_tokenizer import PatchTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPool:
+    """windows of (N, F) frames; betas (N, 10); token_ids (N, F, T) int64."""
+
+    windows: MotionWindows
+    betas: Tensor
+    token_ids: Tensor
+
+    def draw(
+        self, count: int, frames: int, rng: np.random.Generator
+    ) -> tuple[MotionWindows, Tensor, Tensor]:
+        """Return windows cut to `frames`, their betas and token ids."""
+        total, length = self.token_ids.shape[:2]
+        chosen = torch.from_numpy(rng.integers(total, size=count))
+        first = int(rng.integers(length - frames + 1))
+        part = slice(first, first + frames)
+        windows = MotionWindows(
+            self.windows.rotations[chosen][:, part], self.windows.translation[chosen][:, part]
+        )
+        return windows, self.betas[chosen], self.token_ids[chosen][:, part]
+
+
+def augment(windows: MotionWindows, rng: np.random.Generator) -> MotionWindows:
+    """Mirror half of the windows and give a fifth of them another one's upper body."""
+    batch = windows.translation.shape[0]
+    windows = mirror(windows, torch.from_numpy(rng.random(batch) < 0.5))
+    partner = torch.from_numpy(rng.permutation(batch))
+    return recombine(windows, partner, torch.from_numpy(rng.random(batch) < 0.2))
+
+
+def tokenise(
+    windows: MotionWindows, betas: Tensor, body: BodyModel, tokenizer: PatchTokenizer
+) -> Tensor:
+    """Return the token ids (B, F, T) of windows; body's vertices must be the tokenizer's."""
+    frames = windows.rotations.shape[1]
+    rows = []
+    with torch.no_grad():
+        for rotations, shape in zip(windows.rotations, betas, strict=True):
+            body_rotations = rotvec_to_matrix(rotations[:, 1:])
+            mesh = body.local_mesh(body_rotations, shape.expand(frames, -1))
+            rows.append(tokenizer.encode(mesh))
+    return torch.stack(rows)
+
+
+def build_pool(
+    motion: MotionSet,
+    count: int,
+    frames: int,
+    body: BodyModel,
+    tokenizer: PatchTokenizer,
+    rng: np.random.Generator,
+) -> WindowPool:
+    """Draw, augment and tokenise `count` windows of `frames` frames."""
+    windows = augment(motion.draw(count, frames, rng), rng)
+    betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
+    return WindowPool(windows, betas, tokenise(windows, betas, body, tokenizer))

@@ -1,0 +1,95 @@
+"""HumanMotionPipeline: an image in, the recovered motion of everybody in it out."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import torch
+
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import ImageError
+from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.types import Camera, Frame, PipelineResult
+
+log = logging.getLogger(__name__)
+
+
+class HumanMotionPipeline:
+    """The front-end and the motion stream joined; one instance per camera.
+
+    Frames must come in the order of their stamps. Not safe for calls from several threads at once.
+    """
+
+    def __init__(self, config: PipelineConfig, stream: MoRoStream) -> None:
+        self.config = config
+        self.stream = stream
+        self.frontend = KeypointFrontend(config.detector, config.tracker, config.max_people)
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Triangles of the published mesh, (N, 3) int32."""
+        return self.stream.faces
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model in use."""
+        return self.stream.model_name
+
+    @property
+    def model_sha256(self) -> str:
+        """sha256 of the network's weights file."""
+        return self.stream.model_sha256
+
+    def push(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
+    ) -> PipelineResult:
+        """Process one image.
+
+        image: (H, W, 3) uint8 RGB; stamp_ns: acquisition time; camera: its calibration;
+        mesh: also recover the vertices. Returns the newest frame of everybody, nearest first.
+        Raises: ImageError if the image is not of that form or not of the camera's size.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageError(
+                f"Got an image of shape {image.shape} and type {image.dtype}; "
+                "expected (height, width, 3) uint8 RGB."
+            )
+        if image.shape[:2] != (camera.height, camera.width):
+            raise ImageError(
+                f"The image is {image.shape[1]}x{image.shape[0]} pixels but the calibration is for "
+                f"{camera.width}x{camera.height}; publish the camera_info of this image size."
+            )
+        start = time.perf_counter()
+        people = self.frontend.observe(image, stamp_ns)
+        seen = time.perf_counter()
+        motions = self.stream.push(Frame(stamp_ns, camera, people), mesh and self.config.mesh)
+        stages = {**self.frontend.timings, **self.stream.timings}
+        stages["frontend_s"] = seen - start
+        stages["motion_s"] = time.perf_counter() - seen
+        return PipelineResult(stamp_ns, camera, people, motions, stages)
+
+    def configure(self, config: PipelineConfig) -> None:
+        """Apply the options that may change at run time; weights and windows are kept."""
+        self.config = config
+        self.stream.configure(config.motion)
+        self.frontend.configure(config.detector, config.tracker, config.max_people)
+
+    def reset(self) -> None:
+        """Forget every person and every window."""
+        self.frontend.reset()
+        self.stream.reset()
+
+
+def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
+    """Load the model named by the configuration and build the pipeline around it.
+
+    Raises: CheckpointError, BodyModelError, AssetError or ConfigError with the remedy.
+    """
+    if config.device == "cpu":
+        torch.set_num_threads(config.threads)
+    stream = load_stream(config)
+    log.info("model %s (%s)", stream.model_name, stream.model_sha256[:12])
+    return HumanMotionPipeline(config, stream)

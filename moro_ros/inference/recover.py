@@ -1,0 +1,145 @@
+"""From decoded tokens and heads to a BodyMotion: mesh, joints, SMPL-X parameters, confidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.geometry.rotation import matrix_to_rotvec
+from moro_ros.inference.sampling import MaskedDecoding
+from moro_ros.network.build import LoadedModel
+from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
+
+# The 2D keypoints that show where a joint is; a joint counts as observed if all of them are seen.
+JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
+    "pelvis": ("left_hip", "right_hip"),
+    "left_hip": ("left_hip",),
+    "right_hip": ("right_hip",),
+    "spine1": ("left_hip", "right_hip"),
+    "left_knee": ("left_knee",),
+    "right_knee": ("right_knee",),
+    "spine2": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
+    "left_ankle": ("left_ankle",),
+    "right_ankle": ("right_ankle",),
+    "spine3": ("left_shoulder", "right_shoulder"),
+    "left_foot": ("left_foot_index",),
+    "right_foot": ("right_foot_index",),
+    "neck": ("left_shoulder", "right_shoulder"),
+    "left_collar": ("left_shoulder",),
+    "right_collar": ("right_shoulder",),
+    "head": ("nose", "left_ear", "right_ear"),
+    "left_shoulder": ("left_shoulder",),
+    "right_shoulder": ("right_shoulder",),
+    "left_elbow": ("left_elbow",),
+    "right_elbow": ("right_elbow",),
+    "left_wrist": ("left_wrist",),
+    "right_wrist": ("right_wrist",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen of one person: visibility (F, K) in [0, 1] and stamps (F,) int64."""
+
+    visibility: np.ndarray
+    stamps_ns: np.ndarray
+
+
+def evidence_matrix() -> np.ndarray:
+    """Return (22, K) bool: which keypoints are the evidence of which joint."""
+    names = list(KEYPOINTS)
+    matrix = np.zeros((NUM_JOINTS, len(names)), dtype=bool)
+    for joint, points in JOINT_EVIDENCE.items():
+        matrix[JOINT_NAMES.index(joint), [names.index(p) for p in points]] = True
+    return matrix
+
+
+EVIDENCE = evidence_matrix()
+
+
+def joint_visibility(visibility: np.ndarray) -> np.ndarray:
+    """Return the least visibility among each joint's evidence: (F, K) -> (F, 22)."""
+    return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
+
+
+class MotionRecovery:
+    """Turns the decoding of one person's window into motion of its last frames."""
+
+    def __init__(self, model: LoadedModel, body: BodyModel) -> None:
+        self.model = model
+        self.body = body
+        self.token_of_joint = token_shares(model, body)
+
+    def recover(
+        self,
+        track_id: int,
+        decoding: MaskedDecoding,
+        evidence: Evidence,
+        threshold: float,
+        newest: int = 1,
+        mesh: bool = False,
+    ) -> BodyMotion:
+        """Return the motion of the newest frames of a window.
+
+        decoding: of one person (B = 1); evidence: of the same window; threshold: least visibility
+        of an observed joint; newest: frames returned; mesh: also recover their vertices.
+        Shape (betas) is the mean over the whole window.
+        """
+        output = decoding.output
+        if output.body_rotations is None or output.betas is None:
+            raise ValueError("this decoder has no rotation head")
+        part = slice(-newest, None)
+        frames = output.rotation[0, part].shape[0]
+        betas = output.betas[0].mean(0)
+        rotation, translation = output.rotation[0, part], output.translation[0, part]
+        body_rotations = output.body_rotations[0, part]
+        skeleton = self.body.skeleton(betas[None])
+        local = torch.cat([rotation[:, None], body_rotations], 1)
+        chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
+        vertices = self.mesh(decoding, part) if mesh else None
+        shown = joint_visibility(evidence.visibility[part])
+        observed = shown > threshold
+        token_confidence = decoding.confidence[0, part] @ self.token_of_joint.mT  # (F, 22)
+        confidence = np.where(observed, shown, threshold * token_confidence.numpy())
+        smplx = SmplxParams(
+            betas=betas.numpy(),
+            global_orient=matrix_to_rotvec(rotation).numpy(),
+            body_pose=matrix_to_rotvec(body_rotations).reshape(frames, 63).numpy(),
+            transl=(translation - skeleton.joints[:, 0]).numpy(),
+        )
+        return BodyMotion(
+            track_id=track_id,
+            stamps_ns=evidence.stamps_ns[part],
+            joints=(joints + translation[:, None]).numpy(),
+            joint_rotations=chain.numpy(),
+            confidence=confidence.astype(np.float32),
+            observed=observed,
+            contact=output.contact[0, part].sigmoid().numpy(),
+            smplx=smplx,
+            vertices=None if vertices is None else vertices.numpy(),
+            token_ids=decoding.ids[0, part].numpy(),
+            keypoints_seen=(evidence.visibility[part] > threshold).any(-1),
+        )
+
+    def mesh(self, decoding: MaskedDecoding, part: slice) -> Tensor:
+        """Decode the mesh of some frames in the camera frame, (F, V, 3) m (spec 5 and 6)."""
+        codes = self.model.moro.smoother(decoding.codes)[0, part]
+        local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes))
+        rotation = decoding.output.rotation[0, part]
+        return local @ rotation.mT + decoding.output.translation[0, part, None]
+
+
+def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:
+    """Return how much each mesh token tells of each joint, (22, T), rows sum to one.
+
+    A token's patch moves with the joints that its vertices are skinned to.
+    """
+    patches = model.tokenizer.patch_vertices  # (T, n) vertex ids of the full mesh
+    weights = body.weights[patches.flatten().long()].unflatten(0, patches.shape)
+    shares = weights.mean(1)[:, :NUM_JOINTS].mT + 1e-6  # (22, T)
+    return shares / shares.sum(-1, keepdim=True)

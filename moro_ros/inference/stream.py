@@ -1,0 +1,188 @@
+"""MoRoStream: one frame of observations in, the newest motion of every person out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import load_body_model
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.errors import CheckpointError
+from moro_ros.geometry.camera import undistort_points
+from moro_ros.inference.preprocess import PersonBoxes, next_box, observe
+from moro_ros.inference.recover import Evidence, MotionRecovery
+from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.inference.window import TrackWindow, WindowFrame, concatenate
+from moro_ros.network.build import LoadedModel, load_model
+from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.moro import FrameFeatures
+from moro_ros.resources import share_path
+from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Camera, Frame, PersonObservation
+
+
+class MoRoStream:
+    """Keeps a window per person, encodes each frame once and decodes all windows together."""
+
+    def __init__(self, model: LoadedModel, motion: MotionConfig, device: str = "cpu") -> None:
+        self.model = model
+        self.motion = motion
+        self.device = torch.device(device)
+        self.body = load_body_model(model.body_model_path)
+        self.recovery = MotionRecovery(model, self.body)
+        self.tracks: dict[int, TrackWindow] = {}
+        self.last_stamp_ns: int | None = None
+        self.timings: dict[str, float] = {}
+        self.faces = self.body.faces.numpy().astype(np.int32)
+        self.model_name = model.name
+        self.model_sha256 = model.sha256
+
+    def configure(self, motion: MotionConfig) -> None:
+        """Apply new options; a new window length starts every window anew."""
+        if motion.window != self.motion.window:
+            self.reset()
+        self.motion = motion
+
+    def reset(self, track_id: int | None = None) -> None:
+        """Forget one person, or everybody."""
+        if track_id is None:
+            self.tracks.clear()
+            self.last_stamp_ns = None
+        else:
+            self.tracks.pop(track_id, None)
+
+    @torch.no_grad()
+    def push(self, frame: Frame, mesh: bool = False) -> tuple[BodyMotion, ...]:
+        """Process the observations of one image.
+
+        Returns the newest frame (F = 1) of every person whose box is known, nearest first.
+        A person who is no longer in frame.people is forgotten; stamps must increase.
+        """
+        gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
+        if gap_ns < 0 or gap_ns > self.motion.max_gap_s * 1e9:
+            self.tracks.clear()
+        self.last_stamp_ns = frame.stamp_ns
+        present = {person.track_id for person in frame.people}
+        for track_id in [known for known in self.tracks if known not in present]:
+            del self.tracks[track_id]
+        start = time.perf_counter()
+        ids = self.encode(frame)
+        encoded = time.perf_counter()
+        decoded = self.decode(ids)
+        done = time.perf_counter()
+        motions = [self.recover(i, decoded[i], mesh) for i in ids]
+        self.timings = {
+            "encode_s": encoded - start,
+            "decode_s": done - encoded,
+            "recover_s": time.perf_counter() - done,
+        }
+        return tuple(sorted(motions, key=lambda motion: float(motion.joints[-1, 0, 2])))
+
+    def encode(self, frame: Frame) -> list[int]:
+        """Encode every person's observation and push it to their window; return their ids."""
+        ids, rows, boxes, visibilities = [], [], [], []
+        for person in frame.people:
+            track = self.tracks.setdefault(person.track_id, TrackWindow(self.motion.window))
+            points, visibility, presence = normalised_keypoints(person, frame.camera)
+            track.box = next_box(track.box, points, visibility > self.motion.visibility)
+            if track.box is None:
+                continue
+            ids.append(person.track_id)
+            boxes.append(track.box.condition())
+            rows.append(observe(points, visibility, presence, track.box))
+            visibilities.append(visibility.numpy())
+        if not ids:
+            return []
+        features = self.model.moro.encode_frames(
+            torch.stack(rows)[:, None].to(self.device), torch.stack(boxes)[:, None].to(self.device)
+        )
+        for index, track_id in enumerate(ids):
+            one = FrameFeatures(
+                **{
+                    name: getattr(features, name)[index : index + 1]
+                    for name in FrameFeatures.__dataclass_fields__
+                }
+            )
+            visibility_row = visibilities[index]
+            seen = bool((visibility_row > self.motion.visibility).any())
+            self.tracks[track_id].push(WindowFrame(one, frame.stamp_ns, visibility_row, seen))
+        return ids
+
+    def decode(self, ids: list[int]) -> dict[int, MaskedDecoding]:
+        """Decode the windows of some people; windows of one length go through in one batch."""
+        result: dict[int, MaskedDecoding] = {}
+        for length in sorted({len(self.tracks[i]) for i in ids}):
+            group = [i for i in ids if len(self.tracks[i]) == length]
+            features = concatenate([self.tracks[i].stacked() for i in group], dim=0)
+            decoding = decode_masked(
+                self.model.moro, features, passes=self.motion.passes, soft=True
+            )
+            for row, track_id in enumerate(group):
+                result[track_id] = one_person(decoding, row)
+        return result
+
+    def recover(self, track_id: int, decoding: MaskedDecoding, mesh: bool) -> BodyMotion:
+        """Return the newest frame of one decoded window."""
+        frames = self.tracks[track_id].frames
+        evidence = Evidence(
+            np.stack([frame.visibility for frame in frames]),
+            np.array([frame.stamp_ns for frame in frames], dtype=np.int64),
+        )
+        return self.recovery.recover(
+            track_id, decoding, evidence, self.motion.visibility, newest=1, mesh=mesh
+        )
+
+
+def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:
+    """Cut one row out of a batched decoding and bring it to the CPU."""
+
+    def cut(value: Tensor | None) -> Tensor | None:
+        return None if value is None else value[row : row + 1].float().cpu()
+
+    output = DecoderOutput(
+        **{
+            name: cut(getattr(decoding.output, name))
+            for name in DecoderOutput.__dataclass_fields__
+        }
+    )
+    return MaskedDecoding(
+        ids=decoding.ids[row : row + 1].cpu(),
+        confidence=decoding.confidence[row : row + 1].float().cpu(),
+        codes=decoding.codes[row : row + 1].float().cpu(),
+        output=output,
+    )
+
+
+def normalised_keypoints(
+    person: PersonObservation, camera: Camera
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,)."""
+    if person.keypoints is None:
+        nothing = torch.zeros(NUM_KEYPOINTS)
+        return torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing
+    points_px = undistort_points(person.keypoints.points_px, camera)
+    focal, center = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
+    return (
+        torch.as_tensor((points_px - center) / focal, dtype=torch.float32),
+        torch.from_numpy(person.keypoints.visibility.astype(np.float32)),
+        torch.from_numpy(person.keypoints.presence.astype(np.float32)),
+    )
+
+
+def load_stream(config: PipelineConfig) -> MoRoStream:
+    """Load a model folder and build the stream around it.
+
+    Raises: CheckpointError if there is no such model, or its files are damaged.
+    """
+    folder = Path(config.model).expanduser()
+    if not folder.is_dir():
+        folder = share_path("models", config.model)
+    if not (folder / "model.yaml").is_file():
+        raise CheckpointError(
+            f"No model '{config.model}': expected a folder with model.yaml, or a name under "
+            f"{share_path('models')} such as moro_open."
+        )
+    return MoRoStream(load_model(folder, config.device), config.motion, config.device)

@@ -1,0 +1,56 @@
+"""TrackWindow: the recent past of one person, as cached frame features."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moro_ros.inference.preprocess import PersonBoxes
+from moro_ros.network.moro import FrameFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFrame:
+    """One frame of one person: its features (1, 1, ...), stamp and keypoint visibility (K,)."""
+
+    features: FrameFeatures
+    stamp_ns: int
+    visibility: np.ndarray
+    seen: bool
+
+
+class TrackWindow:
+    """A ring of at most `size` frames of one person, and the running person box."""
+
+    def __init__(self, size: int) -> None:
+        self.frames: deque[WindowFrame] = deque(maxlen=size)
+        self.box: PersonBoxes | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def push(self, frame: WindowFrame) -> None:
+        """Append the newest frame; the oldest falls out of a full window."""
+        self.frames.append(frame)
+
+    def stacked(self) -> FrameFeatures:
+        """Return the features of all frames, (1, F, ...)."""
+        return concatenate([frame.features for frame in self.frames], dim=1)
+
+    @property
+    def newest(self) -> WindowFrame:
+        """The frame pushed last."""
+        return self.frames[-1]
+
+
+def concatenate(parts: list[FrameFeatures], dim: int) -> FrameFeatures:
+    """Join frame features along the batch (0) or the time (1) dimension."""
+    return FrameFeatures(
+        **{
+            name: torch.cat([getattr(part, name) for part in parts], dim)
+            for name in FrameFeatures.__dataclass_fields__
+        }
+    )
