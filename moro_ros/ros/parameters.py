@@ -1,0 +1,139 @@
+"""ROS parameters out of configuration dataclasses: declared, read and validated by their fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+
+from moro_ros.config import check_value, from_dict, option
+from moro_ros.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What of moro_node concerns ROS alone."""
+
+    image_reliability: str = option(
+        "best_effort",
+        "QoS of the image subscription; best_effort hears every publisher, reliable only reliable "
+        "ones but loses nothing of a large image sent without a shared-memory profile",
+        choices=("best_effort", "reliable"),
+        read_only=True,
+    )
+    rectified: bool = option(False, "The images are rectified: P of camera_info describes them")
+    image_timeout_s: float = option(
+        2.0, "A longer pause of the images is reported", unit="s", low=0.1, high=600.0
+    )
+    log_period_s: float = option(
+        5.0, "Time between two lines of statistics in the log", unit="s", low=1.0, high=3600.0
+    )
+    joint_frames: bool = option(True, "Publish a TF frame per joint beside body_<id>")
+    marker_rate_hz: float = option(
+        10.0, "Most marker arrays per second; the mesh is recovered for these alone",
+        unit="Hz", low=0.1, high=240.0,
+    )  # fmt: skip
+
+
+def options(config_class: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Every option of a configuration class as (dotted name, field)."""
+    for item in dataclasses.fields(config_class):
+        factory = item.default_factory
+        if isinstance(factory, type) and dataclasses.is_dataclass(factory):
+            yield from options(factory, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, item
+
+
+def descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
+    """The parameter descriptor of an option: description with unit, range, read-only flag."""
+    meta = item.metadata
+    unit = f" [{meta['unit']}]" if meta["unit"] else ""
+    result = ParameterDescriptor(
+        description=meta["description"] + unit,
+        read_only=meta["read_only"],
+        additional_constraints=f"one of: {', '.join(meta['choices'])}" if meta["choices"] else "",
+    )
+    low, high = meta["low"], meta["high"]
+    if low is None and high is None:
+        return result
+    if isinstance(item.default, int):
+        lowest = -sys.maxsize if low is None else int(low)
+        highest = sys.maxsize if high is None else int(high)
+        result.integer_range = [IntegerRange(from_value=lowest, to_value=highest, step=1)]
+    else:
+        least = -sys.float_info.max if low is None else float(low)
+        most = sys.float_info.max if high is None else float(high)
+        result.floating_point_range = [FloatingPointRange(from_value=least, to_value=most)]
+    return result
+
+
+def declare(node: Node, config_class: type[T]) -> T:
+    """Declare one parameter per option of a configuration class and build it from their values.
+
+    Raises: ConfigError if a value given at the start is of the wrong type or out of its range.
+    """
+    values: dict[str, Any] = {}
+    for name, item in options(config_class):
+        try:
+            parameter = node.declare_parameter(name, item.default, descriptor(item))
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            raise ConfigError(f"{name}: {error} Expected {expectation(item)}.") from error
+        values[name] = parameter.value
+    return build(config_class, values)
+
+
+def build(config_class: type[T], values: dict[str, Any]) -> T:
+    """Build a configuration from values by dotted name; raises ConfigError naming a bad one."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, leaf = name.split(".")
+        table = nested
+        for part in path:
+            table = table.setdefault(part, {})
+        table[leaf] = value
+    for name, item in options(config_class):
+        if name in values:
+            check_value(name, values[name], item)
+    return from_dict(config_class, nested)
+
+
+def current(config: Any) -> dict[str, Any]:
+    """The values of a configuration by dotted name."""
+    values = {}
+    for name, _ in options(type(config)):
+        value = config
+        for part in name.split("."):
+            value = getattr(value, part)
+        values[name] = value
+    return values
+
+
+def updated(config: T, changes: dict[str, Any]) -> T:
+    """A configuration with some options changed; names that it does not have are passed over.
+
+    Raises: ConfigError naming the option, the value got and the values allowed.
+    """
+    known = current(config)
+    changes = {name: value for name, value in changes.items() if name in known}
+    return build(type(config), known | changes) if changes else config
+
+
+def expectation(item: dataclasses.Field[Any]) -> str:
+    """What an option takes, in words: its type, range, unit or choices."""
+    meta = item.metadata
+    if meta["choices"]:
+        return f"one of {', '.join(meta['choices'])}"
+    words = {int: "a whole number", float: "a number with a decimal point", bool: "true or false"}
+    text = words.get(type(item.default), "text")
+    if meta["low"] is not None or meta["high"] is not None:
+        text += f" from {meta['low']} to {meta['high']}"
+    return text + (f" {meta['unit']}" if meta["unit"] else "")

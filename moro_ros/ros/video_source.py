@@ -1,0 +1,281 @@
+"""moro_video: plays a video file as a camera, sensor_msgs/Image and CameraInfo at its own rate."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from moro_ros.config import option
+from moro_ros.errors import CalibrationError, ConfigError, MoroError, VideoError
+from moro_ros.inference.camera_file import camera_from_focal, load_camera
+from moro_ros.inference.video import VideoReader, open_video
+from moro_ros.ros import parameters
+from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
+from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.profile import use_image_profile
+from moro_ros.types import Camera
+
+# Frames decoded ahead: they bridge a slow frame and take 5 MB each at 1768x994.
+DECODED_AHEAD = 8
+# A frame published later than this share of the period is counted as late.
+LATE_SHARE = 0.5
+ACKNOWLEDGE_TIMEOUT_S = 5.0
+# How long a stop signal may go unnoticed.
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class VideoConfig:
+    """The parameters of moro_video."""
+
+    video: str = option("", "Path of the video file", read_only=True)
+    rate: float = option(
+        0.0, "Frames published per second; 0 takes the video's own rate",
+        unit="Hz", low=0.0, high=1000.0, read_only=True,
+    )  # fmt: skip
+    loop: bool = option(False, "Begin again at the end; stamps go on", read_only=True)
+    focal: float = option(
+        0.0, "Focal length, principal point in the image centre, no distortion; 0: see camera",
+        unit="px", low=0.0, high=1e6, read_only=True,
+    )  # fmt: skip
+    camera: str = option(
+        "", "Calibration file: TOML of Sports2D or Pose2Sim, YAML of ROS", read_only=True
+    )
+    frame_id: str = option("camera_optical_frame", "Frame of the images", read_only=True)
+    wait_for_subscribers: int = option(
+        1, "Subscribers of the image to wait for before the first frame", low=0, high=64,
+        read_only=True,
+    )  # fmt: skip
+    wait_timeout_s: float = option(
+        30.0, "Start without them after this time", unit="s", low=0.0, high=3600.0, read_only=True
+    )
+    start_delay_s: float = option(
+        0.0, "Further pause before the first frame", unit="s", low=0.0, high=3600.0, read_only=True
+    )
+    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
+
+
+class VideoSource(Node):
+    """Publishes the frames of a video; play() does it in the caller's thread."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__("moro_video")
+        self._stop = stop
+        self.config = parameters.declare(self, VideoConfig)
+        # Reliable suits every subscriber; camera_info comes first and waits for late joiners.
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._images = self.create_publisher(Image, "image", qos)
+        self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+        self._frames = 0
+        self._late = 0
+        self._first_stamp_ns: int | None = None
+        self._start_s = time.monotonic()
+
+    def play(self, reader: VideoReader, camera: Camera) -> None:
+        """Publish the video frame by frame until its end or a stop; write the report."""
+        rate_hz = self.config.rate or reader.rate_hz
+        self._wait_for_subscribers(camera)
+        self._wait_until(self._now_ns() + round(self.config.start_delay_s * 1e9))
+        self.get_logger().info(
+            f"Playing {reader.path} ({reader.width}x{reader.height}) at {rate_hz:g} Hz."
+        )
+        self._start_s = time.monotonic()
+        try:
+            self._publish_all(DecodeAhead(reader, self.config.loop), camera, rate_hz)
+            if not self._stop.is_set():
+                # The reliable writer still owns what is on its way.
+                self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
+        finally:
+            self._finish(rate_hz)
+
+    def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
+        period_ns = 1e9 / rate_hz
+        # Frame 0 is due one period from now: camera_info needs that time to be first.
+        start_ns = self._now_ns() + round(period_ns)
+        try:
+            for index, image in enumerate(frames):
+                due_ns = start_ns + round(index * period_ns)
+                header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
+                message = cv2_to_imgmsg(image, "bgr8", header)
+                self._infos.publish(camera_info_message(camera, header))
+                if not self._wait_until(due_ns):
+                    return
+                self._images.publish(message)
+                self._late += self._now_ns() - due_ns > LATE_SHARE * period_ns
+                self._first_stamp_ns = self._first_stamp_ns or due_ns
+                self._frames += 1
+        finally:
+            frames.close()
+
+    def _wait_for_subscribers(self, camera: Camera) -> None:
+        expected, end = self.config.wait_for_subscribers, time.monotonic()
+        end += self.config.wait_timeout_s
+        topic = self._images.topic_name
+        if self._images.get_subscription_count() < expected:
+            self.get_logger().info(f"Waiting for {expected} subscriber(s) of {topic}.")
+        while self._images.get_subscription_count() < expected and not self._stop.is_set():
+            if time.monotonic() >= end:
+                self.get_logger().warning(
+                    f"{self._images.get_subscription_count()} of {expected} subscribers of {topic} "
+                    f"after {self.config.wait_timeout_s:g} s; starting all the same."
+                )
+                break
+            self._executor.spin_once(timeout_sec=POLL_S)
+        header = Header(stamp=ns_to_stamp(self._now_ns()), frame_id=camera.frame_id)
+        self._infos.publish(camera_info_message(camera, header))
+
+    def _wait_until(self, due_ns: int) -> bool:
+        """Serve callbacks until a time of the ROS clock; False if told to stop."""
+        while not self._stop.is_set():
+            left_s = (due_ns - self._now_ns()) * 1e-9
+            if left_s <= 0:
+                return True
+            self._executor.spin_once(timeout_sec=min(left_s, POLL_S))
+        return False
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _finish(self, rate_hz: float) -> None:
+        report = {
+            "frames_published": self._frames,
+            "frames_late": self._late,
+            "duration_s": time.monotonic() - self._start_s,
+            "rate_hz": rate_hz,
+            "first_stamp_ns": self._first_stamp_ns,
+            "video": self.config.video,
+        }
+        self.get_logger().info(
+            f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late."
+        )
+        if self.config.report:
+            path = Path(self.config.report)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+class DecodeAhead:
+    """Iterates over a video that another thread decodes, a few frames ahead."""
+
+    def __init__(self, reader: VideoReader, loop: bool) -> None:
+        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(DECODED_AHEAD)
+        self._reader = reader
+        self._loop = loop
+        self._closed = threading.Event()
+        self._error: VideoError | None = None
+        self._thread = threading.Thread(target=self._decode, name="moro_decoder", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield frames (H, W, 3) uint8 BGR; raises VideoError if the video cannot be rewound."""
+        while (image := self._queue.get()) is not None:
+            yield image
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """End the thread and release the video."""
+        self._closed.set()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._thread.join()
+        self._reader.close()
+
+    def _decode(self) -> None:
+        while True:
+            for image in self._reader:
+                if not self._offer(image):
+                    return
+            if not self._loop:
+                self._offer(None)
+                return
+            try:
+                self._reader.rewind()
+            except VideoError as error:
+                self._error = error
+                self._offer(None)
+                return
+
+    def _offer(self, item: np.ndarray | None) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
+    """The camera of a video by the parameters `camera` or `focal`.
+
+    Raises: ConfigError if neither or both are given, CalibrationError if it is for another size.
+    """
+    if bool(config.camera) == bool(config.focal):
+        raise ConfigError(
+            "Give either 'focal', the focal length in pixels, or 'camera', a calibration file; got "
+            + ("both." if config.camera else "neither.")
+        )
+    if config.focal:
+        return camera_from_focal(config.focal, reader.width, reader.height, config.frame_id)
+    camera = load_camera(config.camera, config.frame_id)
+    if (camera.width, camera.height) != (reader.width, reader.height):
+        raise CalibrationError(
+            f"{config.camera} is for {camera.width}x{camera.height} pixels but the video is "
+            f"{reader.width}x{reader.height}; give the calibration of this video."
+        )
+    return camera
+
+
+def run(args: list[str] | None) -> int:
+    """Play until the end of the video, SIGINT or SIGTERM; returns the exit status."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    use_image_profile()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        source = VideoSource(stop)
+        if not source.config.video:
+            raise VideoError("No video: set the parameter 'video' to the path of a file.")
+        reader = open_video(source.config.video)
+        source.play(reader, camera_of(source.config, reader))
+    except (MoroError, OSError) as error:
+        rclpy.logging.get_logger("moro_video").fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of moro_video."""
+    sys.exit(run(args))
+
+
+if __name__ == "__main__":
+    main()
