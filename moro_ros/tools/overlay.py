@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def _reach_m(recording: MotionRecording) -> float:
     return float(np.percentile(np.concatenate(depths), 99) * 1.1) if depths else 0.0
 
 
-def _sheet_frames(stamps_ns: np.ndarray, people: dict[int, object]) -> set[int]:
+def _sheet_frames(stamps_ns: np.ndarray, people: Container[int]) -> set[int]:
     """Indices of up to eight frames, evenly spread over those that show people."""
     shown = [index for index, stamp in enumerate(stamps_ns.tolist()) if stamp in people]
     if not shown:

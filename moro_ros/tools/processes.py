@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from moro_ros.errors import MoroError
 
@@ -60,6 +62,19 @@ def private_domain() -> dict[str, str]:
     return {"ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
+def ros_arguments(
+    parameters: Mapping[str, object], remappings: Mapping[str, str] | None = None
+) -> list[str]:
+    """Command-line words that set a node's parameters and rename its topics."""
+    words = ["--ros-args"]
+    for source, target in (remappings or {}).items():
+        words += ["-r", f"{source}:={target}"]
+    for name, value in parameters.items():
+        # The values are read as YAML, of which JSON is a part: a path is quoted, whatever it holds.
+        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+    return words
+
+
 class Child:
     """One running child process whose output goes to a log file, or to ours for log None."""
 
@@ -104,6 +119,10 @@ class Child:
         return ProcessError(f"{message} Its last words ({self.log}):\n{tail}")
 
 
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 class Children:
     """Starts children and stops them, the first started last, when the with block ends."""
 
@@ -111,8 +130,12 @@ class Children:
         self._env = env
         self._logs = logs
         self._running: list[Child] = []
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Children:
+        # A polite kill, or a closed terminal, must not leave children behind either.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, _interrupt)
         return self
 
     def __exit__(
@@ -122,12 +145,15 @@ class Children:
         _trace: TracebackType | None,
     ) -> None:
         # A second Ctrl-C must not leave children behind.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._handlers[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_IGN)
         try:
             for child in reversed(self._running):
                 child.stop()
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
     def start(self, name: str, module: str, arguments: list[str]) -> Child:
         """Start `python -m module arguments`, logging to <logs>/<name>.log."""

@@ -196,7 +196,7 @@ def draw_skeleton(image: np.ndarray, person: Person, camera: Camera) -> None:
             colour = _OBSERVED if person.observed[joint] else _INFERRED
             cv2.line(layer, points[parent], points[joint], colour, thick, cv2.LINE_AA, 4)
     cv2.addWeighted(layer, 0.7, image, 0.3, 0, dst=image)
-    for joint in np.flatnonzero(drawable):
+    for joint in np.flatnonzero(drawable).tolist():
         seen, centre = bool(person.observed[joint]), points[joint]
         colour = _OBSERVED if seen else _INFERRED
         radius = 16 * thick + 12

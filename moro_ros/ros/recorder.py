@@ -1,0 +1,257 @@
+"""moro_recorder: writes what moro_node publishes to motion.mcap, motion.npz and joints.csv.
+
+Everything is written under a temporary name and put in place when the recorder is told to stop
+(SIGINT or SIGTERM), so that a file that is there is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+from moro_ros.errors import CalibrationError, ConfigError, MoroError
+from moro_ros.inference.recording import CSV_HEADER, ROW, MotionRecording, csv_lines
+from moro_ros.msg import Human, HumanArray
+from moro_ros.ros.bag import MotionBag
+from moro_ros.ros.conversions import camera_from_info
+
+BAG, TABLE, CSV = "motion.mcap", "motion.npz", "joints.csv"
+_REPORT_PERIOD_S = 0.5
+_RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+_LATCHED = QoSProfile(
+    depth=200,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class RecordingFiles:
+    """The three files of one recording, invisible until finish().
+
+    Raises: ConfigError if a file of that name is there already and may not be overwritten, or if
+    the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        taken = [name for name in (BAG, TABLE, CSV) if (folder / name).exists()]
+        if taken and not overwrite:
+            raise ConfigError(
+                f"{folder} holds {', '.join(taken)} already. Choose another folder with the "
+                "parameter 'output', or set 'overwrite' to true."
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._temporary = Path(tempfile.mkdtemp(prefix=".recording-", dir=folder))
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write to the folder {folder} ({error}). Set the parameter 'output'."
+            ) from error
+        self._folder = folder
+        # The mcap's own index names its file: write it under its final name.
+        self.bag = MotionBag(self._temporary / Path(BAG).stem)
+        self.motion = MotionRecording()
+        self._csv = (self._temporary / CSV).open("w", encoding="utf-8")
+        self._csv.write(CSV_HEADER)
+
+    def add(self, track_id: int, row: np.ndarray) -> None:
+        """Append one person in one image, () of dtype ROW."""
+        self.motion.add(track_id, row)
+        self._csv.write(csv_lines(track_id, row))
+
+    def finish(self) -> None:
+        """Complete the files and put them in place."""
+        self.bag.close()
+        self._csv.close()
+        self.motion.save(self._temporary / TABLE)
+        for source in (self.bag.path, self._temporary / TABLE, self._temporary / CSV):
+            source.replace(self._folder / source.name)
+        shutil.rmtree(self._temporary)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self.bag.abort()
+        self._csv.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+class RecorderNode(Node):
+    """Subscribes to the perception node's outputs and to the camera, and writes them down."""
+
+    def __init__(self) -> None:
+        super().__init__("moro_recorder")
+        output = Path(self.declare_parameter("output", ".").value)
+        overwrite = self.declare_parameter("overwrite", False).value
+        report = self.declare_parameter("report", "").value
+        humans = self.declare_parameter("humans_topic", "/moro/humans").value
+        camera = self.declare_parameter("camera_info_topic", "/camera/camera_info").value
+        images = self.declare_parameter("image_topics", [""]).value
+        self._report_path = Path(report) if report else None
+        self._latencies: list[float] = []
+        self._camera_infos = 0
+        self._people: dict[int, int] = {}
+        self._diagnostics: dict[str, dict[str, str]] = {}
+        self._connected = False
+        self._humans_topic = self.resolve_topic_name(humans)
+        self._files = files = RecordingFiles(output, overwrite)
+        try:
+            self._subscribe(humans, camera, [topic for topic in images if topic])
+        except BaseException:
+            files.discard()
+            raise
+        self.create_timer(_REPORT_PERIOD_S, self._on_timer)
+        self.get_logger().info(f"Recording to {output.resolve()}; Ctrl-C ends and saves it.")
+
+    def _subscribe(self, humans: str, camera: str, images: list[str]) -> None:
+        self._record(humans, HumanArray, _RELIABLE, self._on_humans)
+        self._record(camera, CameraInfo, qos_profile_sensor_data, self._on_camera_info)
+        self._record("/tf", TFMessage, _RELIABLE)
+        self._record("/tf_static", TFMessage, _LATCHED)
+        self._record("/diagnostics", DiagnosticArray, _RELIABLE, self._on_diagnostics)
+        for topic in images:
+            image_type = CompressedImage if topic.endswith("/compressed") else Image
+            self._record(topic, image_type, qos_profile_sensor_data)
+
+    def _record(self, name: str, msg_type: Any, qos: QoSProfile, handle: Any = None) -> None:
+        """Subscribe to the serialised messages of a topic; handle gets them deserialised."""
+        topic = self.resolve_topic_name(name)
+        package, module = msg_type.__module__.split(".")[:2]
+        self._files.bag.add_topic(topic, f"{package}/{module}/{msg_type.__name__}")
+
+        def on_message(cdr: bytes) -> None:
+            self._files.bag.write(topic, self.get_clock().now().nanoseconds, cdr)
+            if handle is not None:
+                handle(deserialize_message(cdr, msg_type))
+
+        self.create_subscription(msg_type, topic, on_message, qos, raw=True)
+
+    def _on_humans(self, message: HumanArray) -> None:
+        self._latencies.append(float(message.latency))
+        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        self._files.motion.stamps_ns.append(stamp_ns)
+        for human in message.humans:
+            self._people[human.id] = self._people.get(human.id, 0) + 1
+            self._files.add(human.id, row_of_human(human, stamp_ns))
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_infos += 1
+        if self._files.motion.camera is None:
+            try:
+                self._files.motion.camera = camera_from_info(message)
+            except CalibrationError as error:
+                self.get_logger().warning(
+                    f"camera_info is left out of {TABLE}: {error}", throttle_duration_sec=10.0
+                )
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self._diagnostics[status.name] = {item.key: item.value for item in status.values}
+
+    def _on_timer(self) -> None:
+        connected = self.count_publishers(self._humans_topic) > 0
+        if connected != self._connected:
+            state = "Receiving from" if connected else "Nobody publishes"
+            self.get_logger().info(f"{state} {self._humans_topic}.")
+        self._connected = connected
+        self.write_report(finished=False)
+
+    def finish(self) -> None:
+        """Complete the files and the report."""
+        self._files.finish()
+        self.write_report(finished=True)
+
+    def discard(self) -> None:
+        """Leave no files behind."""
+        self._files.discard()
+
+    def write_report(self, finished: bool) -> None:
+        """Write the statistics so far as JSON to the file named by the parameter 'report'."""
+        if self._report_path is None:
+            return
+        latencies = np.array(self._latencies) if self._latencies else np.array([np.nan])
+        p50, p95 = np.percentile(latencies, [50, 95])
+        report = {
+            "finished": finished,
+            "connected": self._connected,
+            "frames_received": len(self._latencies),
+            "camera_infos_received": self._camera_infos,
+            "people": {str(track_id): frames for track_id, frames in self._people.items()},
+            "latency_p50_s": None if np.isnan(p50) else float(p50),
+            "latency_p95_s": None if np.isnan(p95) else float(p95),
+            "diagnostics": self._diagnostics,
+        }
+        temporary = self._report_path.with_name(f".{self._report_path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(report, indent=2), encoding="utf-8")
+        temporary.replace(self._report_path)
+
+
+def row_of_human(human: Human, stamp_ns: int) -> np.ndarray:
+    """One Human as a row of the recording, () of dtype ROW."""
+    row = np.zeros((), dtype=ROW)
+    row["stamps_ns"] = stamp_ns
+    for name in ("betas", "global_orient", "body_pose", "transl", "contacts"):
+        row[name] = getattr(human, name)
+    places = [joint.pose.position for joint in human.joints]
+    row["joints"] = [(place.x, place.y, place.z) for place in places]
+    row["confidence"] = [joint.confidence for joint in human.joints]
+    row["state"] = [joint.state for joint in human.joints]
+    row["tracking_state"] = human.tracking_state
+    return row
+
+
+def record(args: list[str] | None) -> int:
+    """Run the node until a signal comes, then complete its files; returns the exit status."""
+    stopped = False
+
+    def stop(_signal: int, _frame: Any) -> None:
+        nonlocal stopped
+        stopped = True
+
+    # Own handlers that only set a flag: an exception raised by a signal in the middle of a write
+    # would leave a broken file.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node, finished = None, False
+    try:
+        node = RecorderNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopped:
+            executor.spin_once(timeout_sec=0.2)
+        node.finish()
+        finished = True
+    except (MoroError, OSError) as error:
+        rclpy.logging.get_logger("moro_recorder").fatal(str(error))
+    finally:
+        if node is not None:
+            if not finished:
+                node.discard()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0 if finished else 1
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of moro_recorder."""
+    sys.exit(record(args))
+
+
+if __name__ == "__main__":
+    main()

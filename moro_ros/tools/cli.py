@@ -1,0 +1,74 @@
+"""The `moro` command: a table of subcommands, each in a module that is imported when it is run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+
+from moro_ros.errors import MoroError
+
+# Subcommand -> the module whose register(subparsers) defines it, and its line in --help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("moro_ros.tools.demo", "play a video through the ROS nodes, record and draw it"),
+    "run": ("moro_ros.tools.run", "start the ROS nodes where ros2 launch is not installed"),
+    "predict": ("moro_ros.tools.predict", "recover the motion in a video without ROS"),
+    "train": ("moro_ros.tools.train", "train the networks"),
+    "evaluate": ("moro_ros.tools.evaluate", "measure a model on motion with ground truth"),
+    "bench": ("moro_ros.tools.bench", "measure run times"),
+    "verify-golden": (
+        "moro_ros.tools.verify_golden",
+        "compare the network with stored reference outputs",
+    ),
+    "import-official": (
+        "moro_ros.tools.import_official",
+        "convert a checkpoint of the paper's authors",
+    ),
+}
+
+
+def available() -> dict[str, tuple[str, str]]:
+    """The commands whose module is installed."""
+    return {name: entry for name, entry in COMMANDS.items() if importlib.util.find_spec(entry[0])}
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    chosen: the subcommand in use, whose module alone is imported; the others get their line in
+    the help.
+    """
+    parser = argparse.ArgumentParser(
+        prog="moro", description="Human motion from a static camera, in ROS 2 and without."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, line) in available().items():
+        if name == chosen:
+            importlib.import_module(module).register(subparsers)
+        else:
+            subparsers.add_parser(name, help=line)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status: 0, 1 after an error, 2 for wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    arguments = build_parser(chosen).parse_args(words)
+    try:
+        status = arguments.handler(arguments)
+    except MoroError as error:
+        print(f"moro {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"moro {arguments.command}: interrupted", file=sys.stderr)
+        return 130
+    return int(status or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""`moro demo`: a real video through the real ROS 2 nodes, recorded, drawn and summed up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from moro_ros import assets
+from moro_ros.body.body_model import load_body_model
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import ConfigError
+from moro_ros.inference.recording import load_recording
+from moro_ros.inference.video import open_video
+from moro_ros.network.build import load_model
+from moro_ros.tools.overlay import write_overlay
+from moro_ros.tools.processes import (
+    Child,
+    Children,
+    ProcessError,
+    clean_environment,
+    private_domain,
+    ros_arguments,
+)
+
+CAMERA_TOPICS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
+NODE_MODULE = "moro_ros.ros.node"
+HUMANS_TOPIC = "/moro/humans"
+DIAGNOSTICS_NAME = ": human motion"
+STAGE_KEY = re.compile(r"stages_s\..*\.p50")
+READY_TIMEOUT_S = 120.0
+# After the last image: its decoding, and the node's diagnostics, which come once a second.
+SETTLE_S = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The video, where its calibration comes from, and how it is played."""
+
+    video: Path
+    focal_px: float | None
+    camera_file: Path | None
+    rate: float
+    loop: bool
+
+    def parameters(self) -> dict[str, Any]:
+        """As parameters of moro_video; what is left out keeps the node's default."""
+        values: dict[str, Any] = {"video": str(self.video.resolve()), "loop": self.loop}
+        if self.focal_px is not None:
+            values["focal"] = self.focal_px
+        if self.camera_file is not None:
+            values["camera"] = str(self.camera_file.resolve())
+        if self.rate:
+            values["rate"] = self.rate
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where a run of the demo puts its files."""
+
+    out: Path
+    keep_images: bool
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the processes' logs and reports."""
+        return self.out / "logs"
+
+    @property
+    def video_report(self) -> Path:
+        """Statistics of the video node."""
+        return self.logs / "video.json"
+
+    @property
+    def recorder_report(self) -> Path:
+        """Statistics of the recorder."""
+        return self.logs / "recorder.json"
+
+
+def register(subparsers: Any) -> None:
+    """Add the subcommand to the `moro` command."""
+    parser = subparsers.add_parser("demo", help="run a video through the ROS nodes; see out/demo")
+    add_source_arguments(parser)
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
+    parser.add_argument(
+        "--keep-images", action="store_true", help="also record the images in motion.mcap"
+    )
+    parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID to use (default: a random one)")
+    parser.set_defaults(handler=run)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that name a video, its camera and how it is played."""
+    parser.add_argument("--video", type=Path, help="video file (default: a sample that is fetched)")
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
+    camera.add_argument(
+        "--camera", type=Path, metavar="FILE", help="calibration: ROS camera_info YAML or TOML"
+    )
+    parser.add_argument("--rate", type=float, default=0.0, help="frames per second to play at")
+    parser.add_argument("--loop", action="store_true", help="play again and again until Ctrl-C")
+
+
+def source_of(arguments: argparse.Namespace) -> Source:
+    """What the options mean; fetches the sample video where none is given.
+
+    Raises: ConfigError if a video of the user's own comes without a calibration, or the sample
+    with one; AssetError if the sample cannot be fetched.
+    """
+    focal, camera = arguments.focal, arguments.camera
+    if arguments.video is not None:
+        if focal is None and camera is None:
+            raise ConfigError(
+                "The video's camera is unknown: give --focal PX (focal length in pixels) or "
+                "--camera FILE (calibration). A phone's main camera has about 0.75 x image width."
+            )
+        video = arguments.video
+    elif focal is not None or camera is not None:
+        raise ConfigError("--focal and --camera belong to a video: give --video PATH too.")
+    else:
+        video = assets.fetch("sports2d_demo.mp4")
+        camera = assets.fetch("sports2d_demo_calibration.toml")
+    return Source(video, focal, camera, arguments.rate, arguments.loop)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Play, perceive, record, draw, sum up.
+
+    Raises: MoroError with one message if the video does not open or a process dies.
+    """
+    source = source_of(arguments)
+    with closing(open_video(source.video)) as reader:
+        frames = reader.frame_count
+    session = Session(arguments.out, arguments.keep_images)
+    try:
+        session.logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write to {session.out} ({error}); choose another --out."
+        ) from error
+    env = clean_environment(os.environ) | private_domain()
+    if arguments.domain is not None:
+        env["ROS_DOMAIN_ID"] = str(arguments.domain)
+    print(f"Nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; their logs are in {session.logs}")
+    run_nodes(source, frames, session, env)
+    played, recorded = read_json(session.video_report), read_json(session.recorder_report)
+    recording = load_recording(session.out / "motion.npz")
+    body = load_body_model(load_model(PipelineConfig().model).body_model_path)
+    stamps_ns = stamps_of(played, frames)
+    write_overlay(source.video, stamps_ns, recording, body, session.out)
+    print(summary(played, recorded))
+    results = sorted(path.name for path in session.out.iterdir() if path.is_file())
+    print(f"Results in {session.out}: {', '.join(results)}")
+
+
+def run_nodes(source: Source, frames: int, session: Session, env: dict[str, str]) -> None:
+    """Start recorder, node and video, wait for the video's end, stop them in reverse order.
+
+    frames: length of the video. Raises: ProcessError if a process dies or never gets ready.
+    """
+    recorder_parameters = {
+        "output": str(session.out.resolve()),
+        "overwrite": True,
+        "report": str(session.recorder_report.resolve()),
+        "humans_topic": HUMANS_TOPIC,
+        "camera_info_topic": CAMERA_TOPICS["camera_info"],
+    }
+    video_parameters = source.parameters() | {"report": str(session.video_report.resolve())}
+    if session.keep_images:
+        recorder_parameters["image_topics"] = [CAMERA_TOPICS["image"]]
+        video_parameters["wait_for_subscribers"] = 2
+    for report in (session.recorder_report, session.video_report):
+        report.unlink(missing_ok=True)
+    with Children(env, session.logs) as children:
+        recorder = children.start(
+            "recorder", "moro_ros.ros.recorder", ros_arguments(recorder_parameters)
+        )
+        children.start("node", NODE_MODULE, ros_arguments({}, CAMERA_TOPICS))
+        _wait_until_connected(children, session.recorder_report)
+        video = children.start(
+            "video",
+            "moro_ros.ros.video_source",
+            ros_arguments(video_parameters, CAMERA_TOPICS),
+        )
+        _follow(children, video, session.recorder_report, 0 if source.loop else frames)
+        children.wait(SETTLE_S)
+    if recorder.status != 0:
+        raise recorder.failure()
+
+
+def _wait_until_connected(children: Children, report: Path) -> None:
+    """Wait until the recorder receives from the node, which then has loaded its models."""
+    waited = 0.0
+    while not read_json(report).get("connected"):
+        children.wait(0.2)
+        waited += 0.2
+        if waited > READY_TIMEOUT_S:
+            raise ProcessError(
+                f"The node was not ready within {READY_TIMEOUT_S:.0f} s; see {report.parent}."
+            )
+
+
+def _follow(children: Children, video: Child, report: Path, frames: int) -> None:
+    """Show the video's progress until it ends; Ctrl-C ends an endless one (frames = 0)."""
+    with (
+        tqdm(total=frames or None, desc="Playing", unit="frame") as bar,
+        _ended_by_hand(allowed=not frames),
+    ):
+        while video.status is None:
+            children.wait(0.2)
+            seen = read_json(report)
+            bar.set_postfix(processed=seen["frames_received"], people=len(seen["people"]))
+            played = seen["camera_infos_received"]
+            bar.update((min(played, frames) if frames else played) - bar.n)
+        children.check()
+    video.stop()
+
+
+@contextmanager
+def _ended_by_hand(allowed: bool) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not allowed:
+            raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A report, which its writer replaces in one step; empty before the first."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return values
+
+
+def stamps_of(played: dict[str, Any], frames: int) -> np.ndarray:
+    """The stamps of the video's frames, (frames,) int64 ns, -1 for what was not published.
+
+    moro_video stamps frame i with its due time, i periods after the first; of a video that was
+    looped this is the first round.
+    """
+    published = played["frames_published"]
+    if not published:
+        return np.full(frames, -1, np.int64)
+    first_ns, period_ns = played["first_stamp_ns"], 1e9 / played["rate_hz"]
+    # A container that does not tell its length leaves frames at 0.
+    stamps = [first_ns + round(i * period_ns) for i in range(min(published, frames or published))]
+    return np.array(stamps + [-1] * (frames - len(stamps)), dtype=np.int64)
+
+
+def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
+    """The table at the end, from the reports of the video node and of the recorder."""
+    node: dict[str, Any] = {}
+    for name, values in recorded["diagnostics"].items():
+        if name.endswith(DIAGNOSTICS_NAME):
+            node = values
+    bad = sum(int(value) for key, value in node.items() if key.startswith("bad."))
+    people = ", ".join(f"id {i} in {n} frames" for i, n in recorded["people"].items())
+    rows = [
+        ("frames published", f"{played['frames_published']} at {played['rate_hz']:g} Hz"),
+        ("frames received", node.get("received", "?")),
+        ("frames processed", node.get("processed", "?")),
+        ("frames dropped", node.get("dropped", "?") + (f" ({bad} unusable)" if bad else "")),
+        ("people", f"{len(recorded['people'])}" + (f": {people}" if people else "")),
+        (
+            "latency image stamp -> publish",
+            _times(recorded["latency_p50_s"], recorded["latency_p95_s"]),
+        ),
+    ]
+    stages = [key[len("stages_s.") : -len(".p50")] for key in node if STAGE_KEY.fullmatch(key)]
+    for name in stages:
+        low, high = (json.loads(node[f"stages_s.{name}.{p}"]) for p in ("p50", "p95"))
+        rows.append((f"  stage {name.removesuffix('_s')}", _times(low, high)))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _times(p50_s: float | None, p95_s: float | None) -> str:
+    if p50_s is None or p95_s is None:
+        return "-"
+    return f"p50 {p50_s * 1e3:5.0f} ms   p95 {p95_s * 1e3:5.0f} ms"
