@@ -43,6 +43,7 @@ def run_cmake(source: Path, build: Path, stage: Path, prefix: Path, generated_on
     env = dict(os.environ)
     for key in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):
         env[key] = os.pathsep.join(filter(None, [str(prefix), env.get(key)]))
+    env["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), env.get("PATH", os.defpath)])
     origin = build / "ros_prefix.txt"
     if build.exists() and (not origin.exists() or origin.read_text() != str(prefix)):
         shutil.rmtree(build)

@@ -1,0 +1,117 @@
+# Set-up, demo and tests on a machine without ROS 2: everything goes into $(VENV).
+# `make help` lists the targets. Where ROS 2 is installed, use colcon: docs/install.md.
+
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= out/demo
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+.NOTPARALLEL:
+.PHONY: help demo test pytest lint setup check-sourced clean distclean FORCE
+
+# The venv has a ROS 2 of its own: two of them on one library path are picked from at random.
+SOURCED_ROS := $(firstword $(ROS_DISTRO) $(AMENT_PREFIX_PATH))
+unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME
+unexport PIP_USER PIP_TARGET PIP_PREFIX
+unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/.moro
+PIP    := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
+LINTED := moro_ros test launch setup.py
+
+# A stamp is written when its step is complete. `here` says where and with which Python the venv was
+# made, for it survives neither being moved nor a new Python; `busy` stands while a step runs: one
+# that was killed may have left half a package behind. In these cases the venv is made anew.
+MADE_FOR := $(file <$(STAMPS)/here)
+IS_FOR   := $(CURDIR) $(shell $(BIN)/python -V 2>&1)
+ifneq ($(MADE_FOR)$(wildcard $(STAMPS)/busy),)
+ifneq ($(MADE_FOR),$(IS_FOR))
+CLEAR := --clear
+endif
+ifneq ($(wildcard $(STAMPS)/busy),)
+CLEAR := --clear
+endif
+ifneq ($(origin PYTHON),file)
+ifneq ($(shell '$(PYTHON)' -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+CLEAR := --clear
+endif
+endif
+endif
+guarded = @touch $(STAMPS)/busy; if $(1); then rm $(STAMPS)/busy; else rm $(STAMPS)/busy; exit 1; fi
+
+help:
+	@echo 'make demo                        play the sample video through the ROS 2 nodes; results in $(OUT)'
+	@echo 'make demo VIDEO=walk.mp4 FOCAL=1400  the same with your video and its focal length in pixels'
+	@echo '          CAMERA=calibration.toml    instead of FOCAL; ARGS="..." more options of "moro demo"'
+	@echo 'make test                        all tests, ruff and mypy (PYTEST="-k tracker" passes options on)'
+	@echo 'make lint                        ruff and mypy alone'
+	@echo 'make setup                       only the set-up that the others begin with, in $(VENV)'
+	@echo 'make clean / distclean           remove build results / also $(VENV) and out/'
+	@echo 'PYTHON=python3.12                another Python (now: $(PYTHON))'
+
+demo: setup
+	$(BIN)/moro demo --out '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)') $(if $(FOCAL),--focal '$(FOCAL)') \
+	  $(if $(CAMERA),--camera '$(CAMERA)') $(ARGS)
+
+test: lint pytest
+
+# Domain ids up to 101 use ports below Linux's ephemeral range.
+pytest: setup
+	ROS_DOMAIN_ID=$$((20 + $$$$ % 80)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	  $(BIN)/python -m pytest $(PYTEST)
+
+lint: setup
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/mypy
+
+setup: check-sourced $(STAMPS)/interfaces
+
+check-sourced:
+ifneq ($(SOURCED_ROS),)
+	@echo 'Note: a ROS 2 is sourced ($(SOURCED_ROS)). make ignores it and uses its own in $(VENV);'
+	@echo '      to build against yours: colcon build, see docs/install.md.'
+endif
+
+$(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
+	@scripts/check_prerequisites.sh '$(PYTHON)'
+	@echo '[1/3] Python environment in $(VENV)'
+	@mkdir -p $(STAMPS) && touch $(STAMPS)/busy
+	@'$(PYTHON)' -m venv $(CLEAR) '$(VENV)'
+	@mkdir -p $(STAMPS)
+	@$(PIP) pip
+	@rm -f $(STAMPS)/*
+	@printf '%s' "$(CURDIR) $$($(BIN)/python -V)" >$(STAMPS)/here
+	@touch $@
+
+# The package is built without isolation, so that its cmake folder stays valid and a changed message
+# costs seconds; what [build-system] lists is therefore installed like the rest.
+$(STAMPS)/packages: $(STAMPS)/venv pyproject.toml setup.cfg constraints.txt
+	@echo '[2/3] Pinned packages: some 400 MB the first time'
+	@sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$$/\1/p' pyproject.toml >$(STAMPS)/requirements
+	@$(BIN)/python -c "import configparser as c; s = c.ConfigParser(); s.read('setup.cfg'); \
+	  e = s['options.extras_require']; print(s['options']['install_requires'], e['test'], e['lint'])" >>$(STAMPS)/requirements
+	$(call guarded,$(PIP) -r $(STAMPS)/requirements)
+	@touch $@
+
+# The Python files are used where they lie (an editable install): only what is compiled or stands in
+# the metadata makes this step necessary.
+COMPILED := $(wildcard msg/*.msg) $(shell find embedded cmake -type f) CMakeLists.txt package.xml setup.py
+$(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
+	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
+	$(call guarded,$(PIP) --no-build-isolation --no-deps -e .)
+	@touch $@
+
+FORCE:
+
+clean:
+	rm -rf build dist install log *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find moro_ros test launch -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf '$(VENV)' out
