@@ -199,7 +199,7 @@ def skating(joints: np.ndarray, ground_y: float, fps: float) -> np.ndarray:
     sideways = np.diff(joints[:, feet][..., [0, 2]], axis=0)
     fast = _length(sideways) * fps > SKATING_SPEED
     low = joints[1:, feet, 1] - ground_y < low_below
-    return (fast & low).all(1)
+    return np.asarray((fast & low).all(1))
 
 
 def penetration_depths(joints: np.ndarray, ground_y: float) -> np.ndarray:

@@ -8,6 +8,8 @@ Anny (Apache-2.0, with CC0 MakeHuman assets) is needed to generate the file, nev
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,26 @@ PROVENANCE = (
     "Derived from Anny 0.6.2 (NAVER, Apache-2.0) / MakeHuman MPFB2 assets (CC0). "
     "NOT the SMPL-X model."
 )
+
+
+def register(subparsers: Any) -> None:
+    """Add the subcommand to the `moro` command."""
+    parser = subparsers.add_parser(
+        "make-body",
+        help="generate the open body model",
+        description="Writes OPEN_<GENDER>.npz; needs the package anny (pip install anny==0.6.2).",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/open_body"), help="results' folder"
+    )
+    parser.add_argument("--gender", nargs="+", default=["NEUTRAL"], choices=list(GENDERS))
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generate and say what was written. Raises: BodyModelError when anny is not installed."""
+    for path in make_open_body(arguments.output, tuple(arguments.gender)):
+        print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 
 def make_open_body(folder: Path, genders: tuple[str, ...] = ("NEUTRAL",)) -> list[Path]:
