@@ -76,13 +76,21 @@ class MotionSet:
             self.fps,
         )
 
-    def draw(self, count: int, frames: int, rng: np.random.Generator) -> MotionWindows:
-        """Draw windows by category weight, with random start and time warp (0.7 to 1.4 x)."""
-        weight = np.array([CATEGORY_WEIGHT.get(str(c), 1.0) for c in self.categories]) * self.lengths
+    def draw(
+        self, count: int, frames: int, rng: np.random.Generator, warp: bool = True
+    ) -> MotionWindows:
+        """Draw windows with random start.
+
+        warp: for training, by category weight and with a random speed (0.7 to 1.4 x); otherwise in
+        proportion to the clips' lengths and at their own speed.
+        """
+        weight = self.lengths.astype(np.float64)
+        if warp:
+            weight *= [CATEGORY_WEIGHT.get(str(c), 1.0) for c in self.categories]
         clips = rng.choice(len(self.lengths), size=count, p=weight / weight.sum())
         rotations, translation = [], []
         for clip in clips:
-            speed = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4))))
+            speed = float(np.exp(rng.uniform(np.log(0.7), np.log(1.4)))) if warp else 1.0
             rotation, place = self.cut(int(clip), frames, speed, rng)
             rotations.append(rotation)
             translation.append(place)

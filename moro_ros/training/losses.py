@@ -42,9 +42,14 @@ class LossWeights:
     clean_trajectory: float = 0.02
 
 
-def distance(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean Euclidean distance of points (..., 3) or (..., 2)."""
-    return (first - second).norm(dim=-1).mean()
+# Beyond this a difference in time tells nothing: without it, the first steps' wild positions would
+# drown every other gradient.
+LARGEST_STEP = 0.25  # m per frame
+
+
+def distance(first: Tensor, second: Tensor, largest: float = 100.0) -> Tensor:
+    """Return the mean Euclidean distance of points (..., 3) or (..., 2), each cut at `largest`."""
+    return (first - second).norm(dim=-1).clamp(max=largest).mean()
 
 
 def in_box_units(points: Tensor, observed: ObservedMotion) -> Tensor:
@@ -107,7 +112,7 @@ def motion_terms(
     terms = {
         "joints": distance(joints, true_joints - root),
         "reprojection": (seen_at - true_at).norm(dim=-1).clamp(max=2).mean(),
-        "velocity": distance(step, true_step),
+        "velocity": distance(step, true_step, LARGEST_STEP),
         "betas": (output.betas - truth.betas[:, None]).abs().mean(),  # type: ignore[operator]
         "body_rotation": (output.body_rotations - truth.body_rotations).abs().mean(),  # type: ignore[operator]
         "contact": binary_cross_entropy_with_logits(
@@ -115,7 +120,9 @@ def motion_terms(
         ),
     }
     if placed.shape[1] > 2:
-        terms["acceleration"] = distance(step.diff(dim=1), true_step.diff(dim=1))
+        terms["acceleration"] = distance(
+            step.diff(dim=1), true_step.diff(dim=1), LARGEST_STEP
+        )
     return terms
 
 

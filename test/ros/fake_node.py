@@ -1,0 +1,104 @@
+"""moro_node as a process whose pipeline is a stand-in that needs no model: run with python -m."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import CheckpointError
+from moro_ros.ros.node import run
+from moro_ros.types import BodyMotion, Camera, PipelineResult, SmplxParams
+
+# Facing the camera, upright: x (the person's left) to the image's right, y up, z to the camera.
+FACING_CAMERA = np.diag([1.0, -1.0, -1.0])
+
+
+def body_motion(
+    track_id: int, stamp_ns: int, depth_m: float = 3.0, mesh: bool = False
+) -> BodyMotion:
+    """One frame of a person facing the camera; joints lie apart, legs are hidden."""
+    rng = np.random.default_rng(track_id)
+    joints = rng.normal(0.0, 0.3, (1, NUM_JOINTS, 3)) + [0.0, 0.0, depth_m]
+    joints[0, 1] = [0.1, 0.2, depth_m]
+    joints[0, 2] = [-0.1, 0.2, depth_m]
+    observed = np.ones((1, NUM_JOINTS), dtype=bool)
+    observed[0, [4, 5, 7, 8]] = False
+    vertices = rng.normal(0.0, 0.3, (1, 50, 3)) + [0.0, 0.0, depth_m]
+    return BodyMotion(
+        track_id=track_id,
+        stamps_ns=np.array([stamp_ns], dtype=np.int64),
+        joints=joints.astype(np.float32),
+        joint_rotations=np.tile(FACING_CAMERA, (1, NUM_JOINTS, 1, 1)).astype(np.float32),
+        confidence=np.where(observed, 0.9, 0.4).astype(np.float32),
+        observed=observed,
+        contact=np.array([[0.9, 0.8, 0.2, 0.1]], dtype=np.float32),
+        smplx=SmplxParams(
+            betas=np.arange(10, dtype=np.float32),
+            global_orient=np.ones((1, 3), dtype=np.float32),
+            body_pose=np.full((1, 63), 0.1, dtype=np.float32),
+            transl=np.array([[0.0, 0.0, depth_m]], dtype=np.float32),
+        ),
+        vertices=vertices.astype(np.float32) if mesh else None,
+        token_ids=np.zeros((1, 1), dtype=np.int64),
+        keypoints_seen=np.array([True]),
+    )
+
+
+class FakePipeline:
+    """Sees as many people as the blue value of the image's first pixel says.
+
+    A red value of 255 there makes it fail as a programming error would; every call is written to
+    `log` as a line of JSON.
+    """
+
+    faces = np.arange(48, dtype=np.int32).reshape(16, 3)
+    model_name = "fake"
+    model_sha256 = "0123456789abcdef" * 4
+
+    def __init__(self, log: Path | None, delay_s: float) -> None:
+        self._log = log
+        self._delay_s = delay_s
+
+    def push(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
+    ) -> PipelineResult:
+        red, _, blue = (int(value) for value in image[0, 0])
+        self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=camera.matrix[0, 0])
+        if red == 255:
+            raise RuntimeError("a fault of the program")
+        time.sleep(self._delay_s)
+        motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(blue))
+        return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": self._delay_s})
+
+    def configure(self, config: PipelineConfig) -> None:
+        self._write(call="configure", passes=config.motion.passes)
+
+    def reset(self) -> None:
+        self._write(call="reset")
+
+    def _write(self, **values: object) -> None:
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+
+
+def main() -> int:
+    """Arguments: path of the log, seconds per image; then those of ROS."""
+    log, delay_s, *arguments = sys.argv[1:]
+
+    def factory(config: PipelineConfig) -> FakePipeline:
+        if config.model == "missing":
+            raise CheckpointError("No model 'missing': expected a folder with model.yaml.")
+        return FakePipeline(Path(log), float(delay_s))
+
+    return run(arguments, factory)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
