@@ -53,15 +53,12 @@ class SmootherConfig:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """The mesh tokenizer: the paper's graph convolutions, or patches with a small transformer."""
+    """The mesh tokenizer; its weights file holds all its sizes."""
 
-    kind: str = option("graph", "Architecture", choices=("graph", "patch"))
-    num_vertices: int = option(9383, "Vertices of the mesh that is coded", low=3)
-    channels: tuple[int, ...] = option((32, 64, 128), "graph: channels of the mesh levels")
-    dim: int = option(96, "patch: width of the transformer", low=8)
-    heads: int = option(4, "patch: attention heads", low=1)
-    encoder_depth: int = option(2, "patch: layers before the quantiser", low=1)
-    decoder_depth: int = option(3, "patch: layers after the quantiser", low=1)
+    kind: str = option(
+        "graph", "Graph convolutions (paper), or patches with a small transformer",
+        choices=("graph", "patch"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

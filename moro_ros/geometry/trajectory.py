@@ -53,3 +53,15 @@ def integrate_trajectory(
         translations.append(translations[-1] + (rotation @ step[..., None]).squeeze(-1))
         rotations.append(rotation @ turn)
     return torch.stack(rotations, dim=1), torch.stack(translations, dim=1)
+
+
+def trajectory_statistics(
+    rotation: torch.Tensor, translation: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation (9,) of the unnormalised canonical form over all clips.
+
+    rotation: (B, F, 3, 3); translation: (B, F, 3) m; F >= 2.
+    """
+    zero = translation.new_zeros(9)
+    motion = canonical_trajectory(rotation, translation, zero, zero + 1).flatten(0, 1)
+    return motion.mean(0), motion.std(0, correction=0)
