@@ -30,7 +30,8 @@ class VisionTransformer(nn.Module):
         padding: int,
     ) -> None:
         super().__init__()
-        self.grid = tuple((side + 2 * padding - patch) // patch + 1 for side in image)
+        rows, columns = ((side + 2 * padding - patch) // patch + 1 for side in image)
+        self.grid = (rows, columns)
         self.patch_embed = nn.Conv2d(3, embed_dim, patch, stride=patch, padding=padding)
         # Row 0 belonged to the class token of the pre-training; it is added to every token.
         self.position = nn.Parameter(torch.empty(1, 1 + self.num_tokens, embed_dim))
