@@ -77,6 +77,18 @@ def test_upsampling_rebuilds_unseen_poses_and_rigid_motion(sphere) -> None:
     np.testing.assert_allclose(moved, rotation.apply(rebuilt) + shift, atol=1e-5)
 
 
+def test_loose_parts_are_rebuilt_from_the_first_component(sphere) -> None:
+    vertices, faces = sphere
+    eye = 0.05 * vertices[:50] + [0.9, 0, 0]
+    rest = np.concatenate([vertices, eye])
+    turns = Rotation.random(20, random_state=0)
+    posed = np.stack([turn.apply(rest) for turn in turns])
+    hierarchy = build_hierarchy(rest, faces, posed, coarse_count=120)
+    assert hierarchy.coarse_index.max() < len(vertices)
+    rebuilt = upsample(hierarchy, rest[hierarchy.coarse_index])
+    assert np.linalg.norm(rebuilt - rest, axis=1)[-50:].max() < 0.02
+
+
 def test_upsampling_weights_bear_noise(sphere) -> None:
     vertices, faces = sphere
     posed = np.stack([bent(vertices, angle) for angle in np.linspace(-1, 1, 9)])
