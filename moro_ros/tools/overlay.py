@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from moro_ros.tools.render import Person, draw_overlay, sheet
 from moro_ros.types import Camera
 
 SHEET_FRAMES = 8
+# Larger videos are drawn at this width: enough to judge the motion, and half the time.
+MAX_WIDTH = 1280
 # A picture without a motion of its own repeats the one before for this long, then shows the video.
 _HOLD_S = 0.25
 
@@ -36,6 +39,8 @@ def write_overlay(
     camera = recording.camera
     if camera is None:
         raise DataError("The recording holds no camera calibration, so nothing can be projected.")
+    camera = _fitting(camera)
+    size = (camera.width, camera.height)
     people = _people_by_stamp(recording)
     reach_m = _reach_m(recording)
     faces = body.faces.numpy()
@@ -45,7 +50,7 @@ def write_overlay(
     target = out / "overlay.mp4"
     with (
         closing(open_video(video)) as reader,
-        _video_writer(target, reader.rate_hz, camera) as writer,
+        _video_writer(target, reader.rate_hz, size) as writer,
     ):
         shown, age = None, 0.0
         timeline = zip(stamps_ns.tolist(), reader, strict=False)
@@ -53,15 +58,16 @@ def write_overlay(
             tqdm(timeline, "Drawing", len(stamps_ns), unit="frame")
         ):
             age += 1.0 / reader.rate_hz
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             if stamp_ns in described:
                 present = _posed(people.get(stamp_ns, []), body)
-                rgb = np.ascontiguousarray(image[..., ::-1])
-                shown = draw_overlay(rgb, present, faces, camera, reach_m)[..., ::-1]
-                age = 0.0
+                rgb = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+                drawn = draw_overlay(rgb, present, faces, camera, reach_m)
+                shown, age = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), 0.0
             elif age > _HOLD_S:
                 shown = None
-            picture = image if shown is None else shown
-            writer.write(np.ascontiguousarray(picture))
+            picture = small if shown is None else shown
+            writer.write(picture)
             if index in chosen:
                 kept[index] = picture
     page = out / "sheet.png"
@@ -71,10 +77,9 @@ def write_overlay(
 
 
 @contextmanager
-def _video_writer(target: Path, rate: float, camera: Camera) -> Iterator[cv2.VideoWriter]:
+def _video_writer(target: Path, rate: float, size: tuple[int, int]) -> Iterator[cv2.VideoWriter]:
     """An MPEG-4 writer under a temporary name, put in place at the end if it can be read back."""
     part = target.with_name(f".part-{target.name}")
-    size = (camera.width, camera.height)
     writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
     try:
         if not writer.isOpened():
@@ -86,6 +91,17 @@ def _video_writer(target: Path, rate: float, camera: Camera) -> Iterator[cv2.Vid
     finally:
         writer.release()
         part.unlink(missing_ok=True)
+
+
+def _fitting(camera: Camera) -> Camera:
+    """The camera of the overlay's images, which have even sides and at most MAX_WIDTH columns."""
+    factor = min(1.0, MAX_WIDTH / camera.width)
+    width, height = (2 * round(side * factor / 2) for side in (camera.width, camera.height))
+    # Pixel centres lie at whole numbers: the image begins half a pixel before 0.
+    stretch = np.array([width / camera.width, height / camera.height, 1.0])
+    half = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
+    matrix = np.linalg.inv(half) @ np.diag(stretch) @ half @ camera.matrix
+    return dataclasses.replace(camera, matrix=matrix, width=width, height=height)
 
 
 def _people_by_stamp(recording: MotionRecording) -> dict[int, list[tuple[int, np.ndarray]]]:

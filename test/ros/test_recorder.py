@@ -1,36 +1,32 @@
 """moro_recorder over real DDS: what is published ends up, complete, in the three files."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
+from rosbags.highlevel import AnyReader
 
-rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
-from geometry_msgs.msg import TransformStamped  # noqa: E402
-from rclpy.context import Context  # noqa: E402
-from rosbags.highlevel import AnyReader  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TransformStamped
+from moro_ros.msg import Human, HumanArray, HumanJoint
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 
-from moro_ros.inference.recording import INFERRED, load_recording  # noqa: E402
-from moro_ros.msg import Human, HumanArray, HumanJoint  # noqa: E402
-from moro_ros.tools.processes import clean_environment, private_domain  # noqa: E402
+from moro_ros.inference.recording import INFERRED, load_recording
 
 pytestmark = pytest.mark.ros
 FRAMES = 12
-ENVIRONMENT = private_domain()
 START_NS = 1_700_000_000_000_000_000
+SCRIPT = ["-m", "moro_ros.ros.recorder"]
+StartNode = Callable[..., Any]
 
 
 class Publishers:
@@ -45,7 +41,7 @@ class Publishers:
 
     def wait_for_recorder(self, report: Path) -> None:
         """Until both sides know of one another; then reliable messages are not lost."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 30
         reliable = [self.humans, self.tf, self.diagnostics]
         while not all(p.get_subscription_count() for p in reliable) or not heard(report)[1]:
             assert time.monotonic() < end, "the recorder did not subscribe"
@@ -84,39 +80,8 @@ def human(track_id: int, index: int) -> Human:
 
 
 @pytest.fixture(scope="module")
-def publishers() -> Iterator[Publishers]:
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("recorder_test", context=context)
-    yield Publishers(node)
-    node.destroy_node()
-    rclpy.shutdown(context=context)
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def recorder(out: Path, **parameters: Any) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "moro_ros.ros.recorder", "--ros-args"]
-    for name, value in {"output": str(out), **parameters}.items():
-        command += ["-p", f"{name}:={value}"]
-    process = subprocess.Popen(
-        command,
-        env=clean_environment(os.environ) | ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def publishers(client: Any) -> Publishers:
+    return Publishers(client.node)
 
 
 def heard(report: Path) -> tuple[int, int]:
@@ -128,7 +93,7 @@ def heard(report: Path) -> tuple[int, int]:
 
 
 def wait_for_frames(report: Path, count: int) -> None:
-    end = time.monotonic() + 15
+    end = time.monotonic() + 30
     while heard(report)[0] < count:
         assert time.monotonic() < end, "the recorder did not receive all frames"
         time.sleep(0.05)
@@ -136,20 +101,17 @@ def wait_for_frames(report: Path, count: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_files_are_complete_after_a_signal(
-    publishers: Publishers, tmp_path: Path, number: signal.Signals
+    publishers: Publishers, start_node: StartNode, tmp_path: Path, number: signal.Signals
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "report.json"
-    with recorder(out, report=report) as process:
-        publishers.wait_for_recorder(report)
-        for index in range(FRAMES):
-            publishers.frame(index)
-        wait_for_frames(report, FRAMES)
-        # Nothing is visible before the end; impatience does not harm.
-        assert [path.name for path in out.glob("[!.]*")] == []
-        process.send_signal(number)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=15)
-    assert process.returncode == 0, output
+    node = start_node(SCRIPT, output=out, report=report)
+    publishers.wait_for_recorder(report)
+    for index in range(FRAMES):
+        publishers.frame(index)
+    wait_for_frames(report, FRAMES)
+    assert list(out.glob("[!.]*")) == []  # nothing is visible before the end
+    node.process.send_signal(number)  # impatience does not harm
+    assert node.end(number) == 0, node.output()
     assert sorted(p.name for p in out.iterdir()) == ["joints.csv", "motion.mcap", "motion.npz"]
     check_table(out)
     check_csv(out)
@@ -195,52 +157,52 @@ def check_bag(path: Path) -> None:
         message: Any = reader.deserialize(last, "moro_ros/msg/HumanArray")
     assert [one.id for one in message.humans] == [3, 5]
     assert message.latency == pytest.approx(0.12)
-    mcap_reader = pytest.importorskip("mcap.reader")
     with path.open("rb") as file:
-        read = mcap_reader.make_reader(file)
+        read = make_reader(file)
+        summary = read.get_summary()
         assert read.get_header().profile == "ros2"
-        assert read.get_summary().statistics.message_count == total
-        schemas = {schema.name for schema, _, _ in read.iter_messages()}
+        assert summary is not None and summary.statistics is not None
+        assert summary.statistics.message_count == total
+        schemas = {schema.name for schema, _, _ in read.iter_messages() if schema}
     assert "moro_ros/msg/HumanArray" in schemas
 
 
-def test_images_are_recorded_on_request(publishers: Publishers, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    images = "['/camera/image_raw']"
-    with recorder(tmp_path / "out", report=report, image_topics=images) as process:
-        publishers.wait_for_recorder(report)
-        for index in range(5):
-            publishers.frame(index)
-            time.sleep(0.05)
-        wait_for_frames(report, 5)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+def test_images_are_recorded_on_request(
+    publishers: Publishers, start_node: StartNode, tmp_path: Path
+) -> None:
+    report, images = tmp_path / "report.json", "['/camera/image_raw']"
+    node = start_node(SCRIPT, output=tmp_path / "out", report=report, image_topics=images)
+    publishers.wait_for_recorder(report)
+    for index in range(5):
+        publishers.frame(index)
+        time.sleep(0.05)
+    wait_for_frames(report, 5)
+    assert node.end() == 0
     with AnyReader([tmp_path / "out" / "motion.mcap"]) as reader:
         assert reader.topics["/camera/image_raw"].msgcount > 0
 
 
-def test_an_earlier_recording_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+def test_an_earlier_recording_is_kept_unless_told_otherwise(
+    start_node: StartNode, tmp_path: Path
+) -> None:
     (tmp_path / "motion.npz").write_bytes(b"precious")
-    with recorder(tmp_path) as process:
-        output, _ = process.communicate(timeout=15)
-    assert process.returncode == 1
-    assert "motion.npz already" in output
-    assert "overwrite" in output
+    node = start_node(SCRIPT, output=tmp_path)
+    assert node.end(None) == 1
+    assert "motion.npz already" in node.output()
+    assert "overwrite" in node.output()
     assert [path.name for path in tmp_path.iterdir()] == ["motion.npz"]
-    with recorder(tmp_path, overwrite=True) as process:
-        end = time.monotonic() + 15
-        while not list(tmp_path.glob(".recording-*")):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+    node = start_node(SCRIPT, output=tmp_path, overwrite=True)
+    end = time.monotonic() + 30
+    while "Recording to" not in node.output():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert node.end(signal.SIGTERM) == 0
     assert load_recording(tmp_path / "motion.npz").people() == {}
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(start_node: StartNode, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with recorder(tmp_path / "file" / "below") as process:
-        output, _ = process.communicate(timeout=15)
-    assert process.returncode == 1
-    assert "Cannot write to the folder" in output
-    assert "Traceback" not in output
+    node = start_node(SCRIPT, output=tmp_path / "file" / "below")
+    assert node.end(None) == 1
+    assert "Cannot write to the folder" in node.output()
+    assert "Traceback" not in node.output()
