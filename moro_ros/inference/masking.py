@@ -106,6 +106,7 @@ def mask_count(batch: int, size: int, generator: torch.Generator) -> torch.Tenso
 
 def _lowest(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """True at a random number of the lowest scores (B, N) of each sample."""
-    count = mask_count(*scores.shape, generator).to(scores.device)
+    batch, size = scores.shape
+    count = mask_count(batch, size, generator).to(scores.device)
     rank = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
     return rank < count

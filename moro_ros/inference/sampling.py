@@ -55,6 +55,7 @@ def decode_masked(
     share = float(unknown.float().mean(dim=1).max())
     steps = max(1, round(passes * share))
     rotation, translation = features.rotation, features.translation
+    context = model.context(features)
     for step in range(steps):
         ratio = (1 + math.cos(math.pi * step / steps)) / 2
         count = (ratio * unknown.sum(dim=1, keepdim=True)).round().clamp_min(1)  # (B, 1)
@@ -62,7 +63,7 @@ def decode_masked(
         masked = (rank < count) & unknown
         visible = torch.where(masked[..., None], torch.zeros_like(state.codes), state.codes)
         output = model.decode_window(
-            visible.unflatten(1, state.shape), features, rotation, translation
+            visible.unflatten(1, state.shape), features, rotation, translation, context=context
         )
         rotation, translation = output.rotation, output.translation
         state.fix(model, masked, output.logits, soft, temperature, generator)

@@ -39,6 +39,19 @@ class DecoderOutput:
     betas: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """What the decoder needs of the images of B clips; the same in every pass.
+
+    tokens: (B, F, S, D), image and camera tokens; timed: (B, F, S, D), the same after the first
+    temporal block, or None in the frame layout; box_condition: (B, F, 3).
+    """
+
+    tokens: torch.Tensor
+    timed: torch.Tensor | None
+    box_condition: torch.Tensor
+
+
 class MotionDecoder(nn.Module):
     """T_D of the paper (Sec. 3.3).
 
@@ -66,7 +79,6 @@ class MotionDecoder(nn.Module):
         super().__init__()
         self.layout = layout
         self.num_tokens = num_tokens
-        self.image_tokens = image_tokens
         self.box_trajectory = trajectory == "box"
         frame = layout == "frame"
         self.trunk = DSTFormer(
@@ -97,35 +109,52 @@ class MotionDecoder(nn.Module):
             identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
             self.rotation_head.bias.data = identity.repeat(BODY_JOINTS)
 
-    def forward(
+    def look(
         self,
-        motion: MotionFeatures,
         image_tokens: torch.Tensor,
         box_condition: torch.Tensor,
         rotation: torch.Tensor,
         translation: torch.Tensor,
-        *,
-        drop_motion: bool = False,
+    ) -> ImageContext:
+        """Prepare the images of B clips of F frames, once for all passes over them.
+
+        image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
+        translation (B, F, 3) m: the coarse pose of the image encoder, camera frame.
+        """
+        camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
+        image_tokens = image_tokens.to(camera.dtype)
+        if self.layout == "frame":
+            return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box_condition)
+        _, image_row, _, camera_row = self._positions(camera.dtype)
+        tokens = torch.cat((camera + camera_row, image_tokens + image_row), dim=2)
+        return ImageContext(tokens, self.trunk.first_over_time(tokens), box_condition)
+
+    def forward(
+        self, motion: MotionFeatures, context: ImageContext, *, drop_motion: bool = False
     ) -> DecoderOutput:
         """Decode B clips of F frames.
 
-        image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
-        translation (B, F, 3) m: the coarse pose of the image encoder, camera frame;
         drop_motion: see the image alone, as in the paper's image stages.
         """
         pose_in, motion_in = motion.pose, motion.trajectory
         if drop_motion:
             pose_in, motion_in = torch.zeros_like(pose_in), torch.zeros_like(motion_in)
-        camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
         if self.layout == "frame":
-            tokens = torch.cat((pose_in, image_tokens.to(pose_in.dtype), camera), dim=2)
+            tokens = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
             x = self.norm(self.trunk(self.fusion(tokens.flatten(2))[:, :, None]))
             pose = motion_out = camera_out = x
         else:
-            pose, motion_out, camera_out = self._decode_tokens(
-                pose_in, image_tokens.to(pose_in.dtype), motion_in, camera
-            )
-        out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), box_condition)
+            pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
+            moving = (pose_in + pose_row, motion_in + motion_row)
+            # Attention knows tokens by their positions, not their order: those that are read
+            # afterwards stand first.
+            x = torch.cat((*moving, context.tokens.to(pose_in.dtype)), dim=2)
+            sizes = (self.num_tokens, 1, 1)
+            x = self.trunk(x, timed=context.timed, queries=sum(sizes))
+            pose, motion_out, camera_out = x.split(sizes, dim=2)
+        out_rotation, out_translation = self._trajectory(
+            camera_out.squeeze(2), context.box_condition
+        )
         body_rotations = betas = None
         if self.rotation_head is not None and self.betas_head is not None:
             body = pose.mean(dim=2)
@@ -141,19 +170,9 @@ class MotionDecoder(nn.Module):
             betas=betas,
         )
 
-    def _decode_tokens(
-        self, pose: torch.Tensor, image: torch.Tensor, motion: torch.Tensor, camera: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The paper's order: T mesh tokens, image tokens, canonical and camera trajectory."""
-        pose_row, image_row, motion_row, camera_row = (
-            self.position.to(pose.dtype).split((self.num_tokens, 1, 1, 1), dim=2)
-        )  # fmt: skip
-        x = torch.cat(
-            (pose + pose_row, image + image_row, motion + motion_row, camera + camera_row), dim=2
-        )
-        sizes = (self.num_tokens, self.image_tokens, 1, 1)
-        pose, _, motion, camera = self.trunk(x).split(sizes, dim=2)
-        return pose, motion, camera
+    def _positions(self, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+        """Position codes of the mesh tokens, image tokens, canonical and camera trajectory."""
+        return self.position.to(dtype).split((self.num_tokens, 1, 1, 1), dim=2)
 
     def _trajectory(
         self, camera: torch.Tensor, box_condition: torch.Tensor

@@ -66,15 +66,29 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: torch.Tensor, time: TimeAxis | None = None) -> torch.Tensor:
-        """(S, L, D) -> (S, L, D): S sequences of L tokens."""
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)  # each (S, heads, L, D / heads)
+    def forward(
+        self, x: torch.Tensor, time: TimeAxis | None = None, queries: int | None = None
+    ) -> torch.Tensor:
+        """(S, L, D) -> (S, L, D): S sequences of L tokens.
+
+        queries: compute the outputs of the first tokens only, (S, queries, D).
+        """
+        if queries is None:
+            query, key, value = self._heads(self.qkv(x), 3)
+        else:
+            weight, bias, dim = self.qkv.weight, self.qkv.bias, x.shape[-1]
+            first = functional.linear(x[:, :queries], weight[:dim], bias[:dim])
+            (query,) = self._heads(first, 1)
+            key, value = self._heads(functional.linear(x, weight[dim:], bias[dim:]), 2)
         if time is not None:
             query, key = time.rotate(query), time.rotate(key)
         near = None if time is None else time.near
         mixed = attend(query, key, value, near)
         return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: torch.Tensor, parts: int) -> tuple[torch.Tensor, ...]:
+        """Cut (S, L, parts D) into parts of shape (S, heads, L, D / heads)."""
+        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def attend(
@@ -109,9 +123,11 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, mlp_ratio * dim)
 
-    def forward(self, x: torch.Tensor, time: TimeAxis | None = None) -> torch.Tensor:
-        """(S, L, D) -> (S, L, D)."""
-        x = x + self.attention(self.norm1(x), time)
+    def forward(
+        self, x: torch.Tensor, time: TimeAxis | None = None, queries: int | None = None
+    ) -> torch.Tensor:
+        """(S, L, D) -> (S, L, D), or its first tokens (S, queries, D)."""
+        x = x[:, :queries] + self.attention(self.norm1(x), time, queries)
         return x + self.mlp(self.norm2(x))
 
 
@@ -122,9 +138,11 @@ def over_time(block: TransformerBlock, x: torch.Tensor, time: TimeAxis) -> torch
     return block(sequences, time).unflatten(0, (batch, tokens)).transpose(1, 2)
 
 
-def over_space(block: TransformerBlock, x: torch.Tensor) -> torch.Tensor:
-    """Apply a block to every frame's set of tokens: (B, F, N, D) -> the same."""
-    return block(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+def over_space(
+    block: TransformerBlock, x: torch.Tensor, queries: int | None = None
+) -> torch.Tensor:
+    """Apply a block to every frame's set of tokens: (B, F, N, D) -> (B, F, N or queries, D)."""
+    return block(x.flatten(0, 1), queries=queries).unflatten(0, x.shape[:2])
 
 
 class SpatioTemporalBlock(nn.Module):
@@ -136,11 +154,24 @@ class SpatioTemporalBlock(nn.Module):
         self.time = TransformerBlock(dim, heads, mlp_ratio)
         self.space_first = space_first
 
-    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
-        """(B, F, N, D) -> the same."""
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: TimeAxis,
+        timed: torch.Tensor | None = None,
+        queries: int | None = None,
+    ) -> torch.Tensor:
+        """(B, F, N, D) -> (B, F, N or queries, D).
+
+        timed: what the temporal block made earlier of the last tokens, (B, F, S, D); used if time
+        comes first. queries: only the first tokens are wanted.
+        """
         if self.space_first:
-            return over_time(self.time, over_space(self.space, x), time)
-        return over_space(self.space, over_time(self.time, x, time))
+            return over_time(self.time, over_space(self.space, x, queries), time)
+        if timed is None:
+            return over_space(self.space, over_time(self.time, x, time), queries)
+        moving = over_time(self.time, x[:, :, : -timed.shape[2]], time)
+        return over_space(self.space, torch.cat((moving, timed), dim=2), queries)
 
 
 class DualLayer(nn.Module):
@@ -152,12 +183,16 @@ class DualLayer(nn.Module):
         self.time_first = SpatioTemporalBlock(dim, heads, mlp_ratio, space_first=False)
         self.fusion = nn.Linear(2 * dim, 2)
 
-    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
-        """(B, F, N, D) -> the same."""
-        return self.fuse(self.space_first(x, time), self.time_first(x, time))
-
-    def fuse(self, space_first: torch.Tensor, time_first: torch.Tensor) -> torch.Tensor:
-        """Mix the two branches, each (B, F, N, D)."""
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: TimeAxis,
+        timed: torch.Tensor | None = None,
+        queries: int | None = None,
+    ) -> torch.Tensor:
+        """(B, F, N, D) -> (B, F, N or queries, D); timed, queries: see SpatioTemporalBlock."""
+        space_first = self.space_first(x, time, queries=queries)
+        time_first = self.time_first(x, time, timed, queries)
         weights = self.fusion(torch.cat((space_first, time_first), dim=-1)).softmax(-1)
         weights = weights.to(space_first.dtype)
         return weights[..., :1] * space_first + weights[..., 1:] * time_first
@@ -205,12 +240,30 @@ class DSTFormer(nn.Module):
         """The TimeAxis of tokens (B, F, N, D)."""
         return TimeAxis.of(x.shape[1], self.attention_span, self.head_width, x.device)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, F, N, D) -> the same."""
+    def forward(
+        self, x: torch.Tensor, timed: torch.Tensor | None = None, queries: int | None = None
+    ) -> torch.Tensor:
+        """(B, F, N, D) -> (B, F, N or queries, D).
+
+        timed: first_over_time of the last tokens of x, (B, F, S, D), made once for many passes in
+        which these tokens do not change. queries: outputs of only the first tokens are wanted;
+        the others then serve the last layer as keys and values alone. Both need dual branches.
+        """
         time = self.time_axis(x)
-        for layer in self.layers:
-            x = layer(x, time)
+        for number, layer in enumerate(self.layers):
+            shortcuts: dict[str, torch.Tensor | int] = {}
+            if timed is not None and number == 0:
+                shortcuts["timed"] = timed
+            if queries is not None and number == len(self.layers) - 1:
+                shortcuts["queries"] = queries
+            x = layer(x, time, **shortcuts)
         return x
+
+    def first_over_time(self, x: torch.Tensor) -> torch.Tensor:
+        """What the first layer's time-first branch makes of tokens before space: same shape."""
+        first = self.layers[0]
+        assert isinstance(first, DualLayer)
+        return over_time(first.time_first.time, x, self.time_axis(x))
 
 
 def initialise(module: nn.Module) -> None:

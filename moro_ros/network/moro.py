@@ -9,7 +9,7 @@ from torch import nn
 
 from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.trajectory import canonical_trajectory
-from moro_ros.network.decoder import DecoderOutput, MotionDecoder
+from moro_ros.network.decoder import DecoderOutput, ImageContext, MotionDecoder
 from moro_ros.network.motion_encoder import MotionEncoder
 
 
@@ -105,24 +105,28 @@ class MoRo(nn.Module):
         rotation: torch.Tensor,
         translation: torch.Tensor,
         *,
+        context: ImageContext | None = None,
         drop_motion: bool = False,
     ) -> DecoderOutput:
         """One pass over B clips of F frames.
 
         codes: (B, F, T, code width), zeros where masked; rotation (B, F, 3, 3), translation
         (B, F, 3) m: the best trajectory so far, coarse or of the previous pass; the motion encoder
-        sees it without gradient.
+        sees it without gradient. context: of the same features, for several passes.
         """
+        if context is None:
+            context = self.context(features)
         trajectory = canonical_trajectory(
             rotation.detach(), translation.detach(), self.trajectory_mean, self.trajectory_std
         )
-        return self.decoder(
-            self.motion_encoder(codes, trajectory),
-            features.image_tokens,
-            features.box_condition,
-            features.rotation,
-            features.translation,
-            drop_motion=drop_motion,
+        motion = self.motion_encoder(codes, trajectory)
+        output: DecoderOutput = self.decoder(motion, context, drop_motion=drop_motion)
+        return output
+
+    def context(self, features: FrameFeatures) -> ImageContext:
+        """What does not change from pass to pass over the same clips."""
+        return self.decoder.look(
+            features.image_tokens, features.box_condition, features.rotation, features.translation
         )
 
     def forward(
