@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moro_ros.body.topology import KEYPOINT_ANCHORS, NUM_JOINTS, SURFACE_VERTICES
 from moro_ros.body.topology import JOINT_NAMES as NAMES
+from moro_ros.body.topology import KEYPOINT_ANCHORS, NUM_JOINTS, SURFACE_VERTICES
 from moro_ros.errors import BodyModelError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 
@@ -279,7 +279,7 @@ def check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def body_from_arrays(arrays: dict[str, np.ndarray]) -> BodyModel:
     """Build a BodyModel from the arrays of an SMPL-X npz file."""
-    as_tensor = {key: torch.as_tensor(np.asarray(value, np.float64)) for key, value in arrays.items()}
+    as_tensor = {key: torch.as_tensor(np.asarray(a, np.float64)) for key, a in arrays.items()}
     template, shapedirs = as_tensor["v_template"], as_tensor["shapedirs"][..., :NUM_BETAS]
     regressor = as_tensor["J_regressor"]
     joint_template = regressor @ template

@@ -1,4 +1,4 @@
-"""The joint tree of SMPL-X: names, parents, and the vertices that carry the face and foot points."""
+"""The joint tree of SMPL-X: names, parents, and the vertices of the face and foot points."""
 
 from __future__ import annotations
 

@@ -129,9 +129,7 @@ def mirror(windows: MotionWindows, chosen: Tensor) -> MotionWindows:
     swapped = windows.rotations.index_select(2, torch.tensor(MIRRORED_JOINTS))
     swapped = swapped * torch.tensor([1.0, -1.0, -1.0])
     sign = torch.where(chosen[:, None, None], torch.tensor([-1.0, 1.0, 1.0]), torch.ones(3))
-    return MotionWindows(
-        torch.where(flip, swapped, windows.rotations), windows.translation * sign
-    )
+    return MotionWindows(torch.where(flip, swapped, windows.rotations), windows.translation * sign)
 
 
 def recombine(windows: MotionWindows, partner: Tensor, chosen: Tensor) -> MotionWindows:

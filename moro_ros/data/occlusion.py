@@ -1,4 +1,4 @@
-"""The keypoint detector's noise and the world's occluders, for training and for the open benchmark."""
+"""The keypoint detector's noise and the world's occluders, for training and benchmark."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from moro_ros.types import KEYPOINTS
 
 NAMES = tuple(KEYPOINTS)
 MIRRORED_KEYPOINTS = tuple(
-    NAMES.index(
-        name.replace("left", "right") if "left" in name else name.replace("right", "left")
-    )
+    NAMES.index(name.replace("left", "right") if "left" in name else name.replace("right", "left"))
     for name in NAMES
 )
 LIMBS: tuple[tuple[int, ...], ...] = (

@@ -7,6 +7,7 @@ on them - augmentation of the motion, the shape, the tokens - is computed once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,3 +75,22 @@ def build_pool(
     windows = augment(motion.draw(count, frames, rng), rng)
     betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
     return WindowPool(windows, betas, tokenise(windows, betas, body, tokenizer))
+
+
+def save_pool(pool: WindowPool, path: Path) -> None:
+    """Write a pool, so that a resumed run draws from the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "rotations": pool.windows.rotations,
+        "translation": pool.windows.translation,
+        "betas": pool.betas,
+        "token_ids": pool.token_ids,
+    }
+    torch.save(arrays, path)
+
+
+def load_pool(path: Path) -> WindowPool:
+    """Read what save_pool wrote."""
+    arrays = torch.load(path, weights_only=True)
+    windows = MotionWindows(arrays["rotations"], arrays["translation"])
+    return WindowPool(windows, arrays["betas"], arrays["token_ids"])

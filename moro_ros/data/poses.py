@@ -39,7 +39,8 @@ class PoseSampler:
         """Return body rotations (count, 21, 3, 3) and betas (count, 10)."""
 
         def some() -> Tensor:
-            return self.poses[np.searchsorted(self.cumulative, rng.random(count)).clip(0, len(self.poses) - 1)]
+            rows = np.searchsorted(self.cumulative, rng.random(count))
+            return self.poses[rows.clip(0, len(self.poses) - 1)]
 
         pose = some()
         flip = torch.from_numpy(rng.random(count) < 0.5)[:, None, None]

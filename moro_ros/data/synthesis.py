@@ -131,7 +131,7 @@ def look(
 ) -> ObservedMotion:
     """Project a motion and give it a detector's noise, blind spots and occluders."""
     joints, keypoints = pose_keypoints(truth, body)
-    batch, frames, count = keypoints.shape[:3]
+    batch, _, count = keypoints.shape[:3]
     bias = torch.from_numpy(rng.normal(size=(batch, 1, count, 3))).float() * noise.definition_m
     detected = keypoints + bias
     in_front = detected[..., 2] > MIN_DEPTH

@@ -10,7 +10,7 @@ import torch
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ImageError
-from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
 from moro_ros.inference.stream import MoRoStream, load_stream
 from moro_ros.types import Camera, Frame, PipelineResult
 
@@ -23,10 +23,12 @@ class HumanMotionPipeline:
     Frames must come in the order of their stamps. Not safe for calls from several threads at once.
     """
 
-    def __init__(self, config: PipelineConfig, stream: MoRoStream) -> None:
+    def __init__(
+        self, config: PipelineConfig, frontend: KeypointFrontend, stream: MoRoStream
+    ) -> None:
         self.config = config
+        self.frontend = frontend
         self.stream = stream
-        self.frontend = KeypointFrontend(config.detector, config.tracker, config.max_people)
 
     @property
     def faces(self) -> np.ndarray:
@@ -92,4 +94,5 @@ def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
         torch.set_num_threads(config.threads)
     stream = load_stream(config)
     log.info("model %s (%s)", stream.model_name, stream.model_sha256[:12])
-    return HumanMotionPipeline(config, stream)
+    frontend = load_frontend(config.detector, config.tracker, config.max_people)
+    return HumanMotionPipeline(config, frontend, stream)

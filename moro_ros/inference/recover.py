@@ -123,7 +123,7 @@ class MotionRecovery:
             smplx=smplx,
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=decoding.ids[0, part].numpy(),
-            keypoints_seen=(evidence.visibility[part] > threshold).any(-1),
+            keypoints_seen=np.asarray((evidence.visibility[part] > threshold).any(-1)),
         )
 
     def mesh(self, decoding: MaskedDecoding, part: slice) -> Tensor:

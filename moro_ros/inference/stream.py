@@ -13,7 +13,7 @@ from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError
 from moro_ros.geometry.camera import undistort_points
-from moro_ros.inference.preprocess import PersonBoxes, next_box, observe
+from moro_ros.inference.preprocess import next_box, observe
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.sampling import MaskedDecoding, decode_masked
 from moro_ros.inference.window import TrackWindow, WindowFrame, concatenate
@@ -143,10 +143,7 @@ def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:
         return None if value is None else value[row : row + 1].float().cpu()
 
     output = DecoderOutput(
-        **{
-            name: cut(getattr(decoding.output, name))
-            for name in DecoderOutput.__dataclass_fields__
-        }
+        **{name: cut(getattr(decoding.output, name)) for name in DecoderOutput.__dataclass_fields__}
     )
     return MaskedDecoding(
         ids=decoding.ids[row : row + 1].cpu(),

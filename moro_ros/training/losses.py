@@ -62,7 +62,6 @@ def in_box_units(points: Tensor, observed: ObservedMotion) -> Tensor:
 def posed_joints(output: DecoderOutput, body: BodyModel) -> tuple[Tensor, Tensor]:
     """Return the rotation head's joints (B, F, 22, 3) and keypoints (B, F, K, 3), pelvis at 0."""
     assert output.body_rotations is not None and output.betas is not None
-    batch, frames = output.betas.shape[:2]
     skeleton = body.skeleton(output.betas.mean(1))
     rotations = torch.cat([output.rotation[:, :, None], output.body_rotations], 2)
     chain, joints = body.forward_kinematics(rotations, skeleton.joints[:, None, :22])
@@ -120,14 +119,12 @@ def motion_terms(
         ),
     }
     if placed.shape[1] > 2:
-        terms["acceleration"] = distance(
-            step.diff(dim=1), true_step.diff(dim=1), LARGEST_STEP
-        )
+        terms["acceleration"] = distance(step.diff(dim=1), true_step.diff(dim=1), LARGEST_STEP)
     return terms
 
 
 def token_loss(logits: Tensor, labels: Tensor, masked: Tensor) -> Tensor:
-    """Return the cross-entropy over masked tokens: logits (B, F, T, C), labels, masked (B, F, T)."""
+    """Return the cross-entropy over masked tokens: logits (B, F, T, C), the rest (B, F, T)."""
     each = cross_entropy(logits.float().flatten(0, 2), labels.flatten(), reduction="none")
     weight = masked.flatten().float()
     return (each * weight).sum() / weight.sum().clamp_min(1.0)

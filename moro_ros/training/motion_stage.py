@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Part of the schedule: its share of the steps, clips per step and frames per clip."""
+    """Part of the schedule: its share of the time, clips per step and frames per clip."""
 
     share: float
     clips: int
@@ -50,13 +50,15 @@ class Phase:
 class MotionStage:
     """Numbers of the stage.
 
+    minutes: wall-clock budget; windows: size of the pool; phases: see Phase.
     guided: share of steps with confidence-guided masks; partial: share with true tokens partly
     masked; the rest start fully masked, as inference does. image_drop: share of the partial steps
     in which the decoder sees no image, so that it must learn the motion prior.
     """
 
     minutes: float = 60.0
-    phases: tuple[Phase, ...] = (Phase(0.25, 144, 8), Phase(0.4, 48, 24), Phase(0.35, 24, 48))
+    windows: int = 4000
+    phases: tuple[tuple[float, int, int], ...] = ((0.25, 144, 8), (0.4, 48, 24), (0.35, 24, 48))
     learning_rate: float = 1.2e-3
     guided: float = 0.15
     partial: float = 0.25
@@ -103,10 +105,10 @@ class MotionTrainer:
         """Return the phase at a progress in [0, 1]."""
         done = 0.0
         for phase in self.stage.phases:
-            done += phase.share
+            done += phase[0]
             if progress < done:
-                return phase
-        return self.stage.phases[-1]
+                return Phase(*phase)
+        return Phase(*self.stage.phases[-1])
 
     def batch(self, phase: Phase) -> tuple[ObservedMotion, Tensor]:
         """Draw clips, film them, return the observations and the true token ids (B, F, T)."""
@@ -150,7 +152,7 @@ class MotionTrainer:
     def mesh_term(self, output: DecoderOutput, observed: ObservedMotion) -> Tensor:
         """Return the vertex distance of softly decoded tokens on a share of the frames."""
         truth = observed.truth
-        batch, frames = truth.translation.shape[:2]
+        frames = truth.translation.shape[1]
         keep = max(1, round(self.stage.mesh_share * frames))
         chosen = torch.from_numpy(np.sort(self.rng.choice(frames, keep, replace=False)))
         soft = output.logits.float().softmax(-1) @ self.moro.codebook  # (B, F, T, 9)
@@ -178,7 +180,10 @@ class MotionTrainer:
         if output.clean_trajectory is not None and phase.frames > 1:
             truth = observed.truth
             clean = canonical_trajectory(
-                truth.rotation, truth.translation, self.moro.trajectory_mean, self.moro.trajectory_std
+                truth.rotation,
+                truth.translation,
+                self.moro.trajectory_mean,
+                self.moro.trajectory_std,
             )
             error = (output.clean_trajectory.float() - clean)[:, :-1].clamp(-5, 5)
             terms["clean_trajectory"] = error.square().mean()

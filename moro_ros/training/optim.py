@@ -18,7 +18,8 @@ EDGE_MODULES = ("embed", "head", "regressor", "codebook")
 
 def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return (hidden matrices, everything else) of the trainable parameters."""
-    hidden, rest = [], []
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
