@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from moro_ros.errors import MoroError
 
-# Subcommand -> the module whose register(subparsers) defines it, and its line in --help.
+# Subcommand -> the module whose register(subparsers) defines it (with its function as the
+# default `handler`), and its line in --help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("moro_ros.tools.demo", "play a video through the ROS nodes, record and draw it"),
     "run": ("moro_ros.tools.run", "start the ROS nodes where ros2 launch is not installed"),
@@ -19,14 +20,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("moro_ros.tools.train", "train the networks"),
     "evaluate": ("moro_ros.tools.evaluate", "measure a model on motion with ground truth"),
     "bench": ("moro_ros.tools.bench", "measure run times"),
-    "verify-golden": (
-        "moro_ros.tools.verify_golden",
-        "compare the network with stored reference outputs",
-    ),
-    "import-official": (
-        "moro_ros.tools.import_official",
-        "convert a checkpoint of the paper's authors",
-    ),
+    "make-body": ("moro_ros.tools.open_body", "generate the open body model"),
+    "verify-golden": ("moro_ros.tools.verify_golden", "compare with stored reference outputs"),
+    "import-official": ("moro_ros.tools.import_official", "convert the authors' checkpoints"),
 }
 
 
@@ -41,15 +37,21 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     chosen: the subcommand in use, whose module alone is imported; the others get their line in
     the help.
     """
+    lines = [f"  {name:<18}{line}" for name, (_, line) in available().items()]
     parser = argparse.ArgumentParser(
-        prog="moro", description="Human motion from a static camera, in ROS 2 and without."
+        prog="moro",
+        description="Human motion from a static camera, in ROS 2 and without.",
+        epilog="\n".join(["commands (moro COMMAND --help tells more):", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, line) in available().items():
+    subparsers = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, help="one of the list below"
+    )
+    for name, (module, _) in available().items():
         if name == chosen:
             importlib.import_module(module).register(subparsers)
         else:
-            subparsers.add_parser(name, help=line)
+            subparsers.add_parser(name)
     return parser
 
 

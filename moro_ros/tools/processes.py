@@ -17,7 +17,7 @@ from typing import Any
 
 from moro_ros.errors import MoroError
 
-_STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 10.0
 _TAIL_LINES = 8
 _BOOTSTRAP_GUARD = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 _SEARCH_PATHS = ("LD_LIBRARY_PATH", "PYTHONPATH", "PATH", "CMAKE_PREFIX_PATH")
@@ -105,7 +105,7 @@ class Child:
                 return
             self.process.send_signal(number)
             try:
-                self.process.wait(_STOP_TIMEOUT_S)
+                self.process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 continue
 

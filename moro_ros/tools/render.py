@@ -233,7 +233,9 @@ def draw_top_view(
 
     image: (H, W, 3) uint8 RGB, drawn upon. reach_m: depth at the panel's upper edge.
     """
-    height = max(110, round(image.shape[0] * 0.28))
+    height = round(image.shape[0] * 0.28)
+    if height < 60:  # too small to read
+        return
     # As wide as the view at the far end, so that nobody in view can lie outside the panel.
     half_view = camera.width / 2 / camera.matrix[0, 0]
     width = int(np.clip(2 * half_view * height, 0.7 * height, 1.4 * height))

@@ -205,7 +205,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     motion = stages.add_parser("motion", parents=[shared], help="MoRo on synthetic observations")
     motion.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.safetensors")
     motion.set_defaults(run=motion_command)
-    parser.set_defaults(func=command)
+    parser.set_defaults(handler=command)
 
 
 def command(args: argparse.Namespace) -> int:

@@ -1,0 +1,168 @@
+"""The moro command: its help, and errors that are one line and an exit status."""
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moro_ros.tools import cli, demo
+from moro_ros.tools.run import node_arguments, video_arguments
+
+
+def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, (_, text) in cli.available().items():
+        assert [line for line in lines if line.split()[:1] == [name] and text in line], name
+    assert {"demo", "run", "predict"} <= set(cli.available())
+
+
+def test_help_is_fast_because_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from moro_ros.tools import cli\n"
+        "cli.build_parser(None)\n"
+        "print(sorted({'torch', 'cv2', 'numpy', 'rclpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_that_is_there_registers_itself(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if importlib.util.find_spec(cli.COMMANDS[name][0]) is None:
+        assert name not in cli.available()
+        return
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: moro {name}" in capsys.readouterr().out
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    importlib.import_module(cli.COMMANDS[name][0]).register(subparsers)
+    assert callable(subparsers.choices[name].get_default("handler"))
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["dance"], ["demo", "--fast"], ["predict", "x.mp4"], ["predict", "--focal", "9"]]
+)
+def test_wrong_usage_has_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "usage: moro" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demo", "--video", "walk.mp4"], "--focal PX"),
+        (["demo", "--focal", "1000"], "--video PATH"),
+        (["demo", "--video", "missing.mp4", "--focal", "1000"], "missing.mp4"),
+        (["predict", "missing.mp4", "--focal", "1000"], "missing.mp4"),
+        (["run", "--loop"], "--video PATH"),
+        (["run", "--params-file", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_1(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"moro {words[0]}: ")
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+def test_a_file_that_is_no_video_ends_the_demo_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.mp4").write_text("not a video")
+    out = tmp_path / "out"
+    words = ["demo", "--video", str(tmp_path / "notes.mp4"), "--focal", "900", "--out", str(out)]
+    assert cli.main(words) == 1
+    assert "notes.mp4" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def parsed(*words: str) -> object:
+    return cli.build_parser("run").parse_args(["run", *words])
+
+
+def test_run_passes_its_arguments_on_as_the_launch_file_does() -> None:
+    arguments = parsed(
+        *("--image", "/left/image", "--namespace", "robot", "--device", "cuda:1"),
+        *("--video", "a b.mp4", "--focal", "900", "--loop"),
+        *("--ros-args", "-p", "max_people:=2"),
+    )
+    node = node_arguments(arguments)
+    assert node[:2] == ["--ros-args", "--params-file"]
+    assert Path(node[2]).name == "moro.yaml" and Path(node[2]).is_file()
+    for word in ("image:=/left/image", "__ns:=/robot", 'device:="cuda:1"', "max_people:=2"):
+        assert word in node
+    video = video_arguments(arguments)
+    assert f'video:="{Path("a b.mp4").resolve()}"' in video
+    for word in ("image:=/left/image", "__ns:=/robot", "focal:=900.0", "loop:=true"):
+        assert word in video
+    assert "max_people:=2" not in video
+    assert video_arguments(parsed()) == []
+
+
+def test_run_knows_every_argument_of_the_launch_file() -> None:
+    launch = Path(__file__).parents[2] / "launch" / "moro.launch.py"
+    names = {
+        line.split('"')[1]
+        for line in launch.read_text(encoding="utf-8").splitlines()
+        if line.startswith('    "') and '": (' in line
+    }
+    assert {"image", "video", "params_file"} <= names
+    assert names - {"rviz"} <= set(vars(parsed()))
+
+
+def test_stamps_of_the_frames_follow_the_video_nodes_report() -> None:
+    played = {"frames_published": 3, "first_stamp_ns": 10**18 + 7, "rate_hz": 30.0}
+    stamps = demo.stamps_of(played, 5)
+    assert stamps.tolist() == [10**18 + 7, 10**18 + 33333340, 10**18 + 66666674, -1, -1]
+    looped = demo.stamps_of(played | {"frames_published": 12}, 5)
+    assert len(looped) == 5 and np.all(looped > 0)
+    assert demo.stamps_of({"frames_published": 0}, 2).tolist() == [-1, -1]
+
+
+def test_summary_tells_every_figure_of_the_reports() -> None:
+    node = {
+        "received": "98",
+        "processed": "90",
+        "dropped": "6",
+        "bad.encoding": "2",
+        "stages_s.encode_s.p50": "0.011",
+        "stages_s.encode_s.p95": "0.022",
+    }
+    recorded = {
+        "people": {"1": 90, "4": 33},
+        "latency_p50_s": 0.0421,
+        "latency_p95_s": 0.0987,
+        "diagnostics": {"/moro: human motion": node, "other": {"received": "1"}},
+    }
+    text = demo.summary({"frames_published": 100, "rate_hz": 29.97}, recorded)
+    rows = {line.split("  ")[0].strip(): line for line in text.splitlines()}
+    assert "100 at 29.97 Hz" in rows["frames published"]
+    assert rows["frames received"].endswith("98")
+    assert rows["frames processed"].endswith("90")
+    assert rows["frames dropped"].endswith("6 (2 unusable)")
+    assert "2: id 1 in 90 frames, id 4 in 33 frames" in rows["people"]
+    assert "42 ms" in rows["latency image stamp -> publish"]
+    assert "99 ms" in rows["latency image stamp -> publish"]
+    assert any("encode" in line and "11 ms" in line and "22 ms" in line for line in rows.values())
