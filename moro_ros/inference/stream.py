@@ -139,12 +139,11 @@ class MoRoStream:
 def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:
     """Cut one row out of a batched decoding and bring it to the CPU."""
 
-    def cut(value: Tensor | None) -> Tensor | None:
-        return None if value is None else value[row : row + 1].float().cpu()
+    def cut(value: Tensor) -> Tensor:
+        return value[row : row + 1].float().cpu()
 
-    output = DecoderOutput(
-        **{name: cut(getattr(decoding.output, name)) for name in DecoderOutput.__dataclass_fields__}
-    )
+    given = {name: getattr(decoding.output, name) for name in DecoderOutput.__dataclass_fields__}
+    output = DecoderOutput(**{name: cut(v) for name, v in given.items() if v is not None})
     return MaskedDecoding(
         ids=decoding.ids[row : row + 1].cpu(),
         confidence=decoding.confidence[row : row + 1].float().cpu(),
