@@ -1,4 +1,4 @@
-"""Between ROS messages and the types of the package: camera_info, stamps, humans."""
+"""Between camera_info, stamps and the types of the package; free of torch, which loads slowly."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from moro_ros.msg import Human, HumanArray, HumanJoint
 from moro_ros.ros import faults
 from moro_ros.ros.faults import BadCamera
-from moro_ros.ros.frames import quaternions
-from moro_ros.types import BodyMotion, Camera
+from moro_ros.types import Camera
 
 # Distortion models of sensor_msgs and the numbers of coefficients that OpenCV takes.
 DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
@@ -49,8 +47,8 @@ def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
         raise BadCamera(
             faults.UNCALIBRATED,
             f"camera_info has focal lengths of {matrix[0, 0]:g} and {matrix[1, 1]:g} px "
-            f"in {name}: it is not calibrated. Calibrate it (camera_calibration) or give the driver "
-            "its calibration file.",
+            f"in {name}: it is not calibrated. Calibrate it (camera_calibration) or give the "
+            "driver its calibration file.",
         )
     model, distortion = ("plumb_bob", ()) if rectified else _distortion(info)
     roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
@@ -99,47 +97,6 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     message.distortion_model = "rational_polynomial" if rational else camera.distortion_model
     message.d = list(camera.distortion) or [0.0] * DISTORTION_MODELS[message.distortion_model][-1]
     return message
-
-
-def human_array(motions: tuple[BodyMotion, ...], header: Header) -> HumanArray:
-    """The newest frame of everybody; the latency is left to the publisher."""
-    return HumanArray(header=header, humans=[human_message(motion) for motion in motions])
-
-
-def human_message(motion: BodyMotion) -> Human:
-    """The newest frame of one person."""
-    seen = bool(motion.keypoints_seen[-1])
-    message = Human(
-        id=motion.track_id,
-        tracking_state=Human.TRACKING_OBSERVED if seen else Human.TRACKING_INFERRED,
-        confidence=float(motion.confidence[-1].mean()),
-    )
-    message.joints = _joints(motion)
-    message.contacts = motion.contact[-1].astype(np.float32)
-    message.betas = motion.smplx.betas.astype(np.float32)
-    message.global_orient = motion.smplx.global_orient[-1].astype(np.float32)
-    message.body_pose = motion.smplx.body_pose[-1].astype(np.float32)
-    message.transl = motion.smplx.transl[-1].astype(np.float32)
-    return message
-
-
-def _joints(motion: BodyMotion) -> list[HumanJoint]:
-    rows = zip(
-        motion.joints[-1].tolist(),
-        quaternions(motion.joint_rotations[-1]).tolist(),
-        motion.confidence[-1].tolist(),
-        motion.observed[-1].tolist(),
-        strict=True,
-    )
-    joints = []
-    for place, turn, confidence, observed in rows:
-        joint = HumanJoint(confidence=confidence)
-        joint.state = HumanJoint.STATE_OBSERVED if observed else HumanJoint.STATE_INFERRED
-        position, orientation = joint.pose.position, joint.pose.orientation
-        position.x, position.y, position.z = place
-        orientation.x, orientation.y, orientation.z, orientation.w = turn
-        joints.append(joint)
-    return joints
 
 
 def _distortion(info: CameraInfo) -> tuple[str, tuple[float, ...]]:

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,7 +23,6 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.ros import faults, parameters
 from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
 from moro_ros.ros.outputs import Outputs
@@ -33,10 +32,13 @@ from moro_ros.ros.profile import use_image_profile
 from moro_ros.ros.slot import NewestSlot
 from moro_ros.ros.statistics import NodeStatistics
 
+if TYPE_CHECKING:
+    from moro_ros.inference.pipeline import HumanMotionPipeline
+
 DIAGNOSTICS_PERIOD_S = 1.0
 # A fault is logged when it first occurs, and then at most this often.
 FAULT_LOG_PERIOD_S = 5.0
-PipelineFactory = Callable[[PipelineConfig], HumanMotionPipeline]
+PipelineFactory = Callable[[PipelineConfig], "HumanMotionPipeline"]
 
 
 class MoroNode(Node):
@@ -240,7 +242,14 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_node."""
-    sys.exit(run(args, load_pipeline))
+
+    def pipeline_factory(config: PipelineConfig) -> HumanMotionPipeline:
+        # Imported late: it takes seconds, and a wrong parameter is to be told at once.
+        from moro_ros.inference.pipeline import load_pipeline
+
+        return load_pipeline(config)
+
+    sys.exit(run(args, pipeline_factory))
 
 
 if __name__ == "__main__":

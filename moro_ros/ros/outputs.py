@@ -11,8 +11,9 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from moro_ros.msg import HumanArray
-from moro_ros.ros.conversions import human_array, stamp_to_ns
+from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import body_transforms
+from moro_ros.ros.humans import human_array
 from moro_ros.ros.marker_wire import serialize_markers
 from moro_ros.ros.markers import MESH, MarkerBuilder
 from moro_ros.types import BodyMotion

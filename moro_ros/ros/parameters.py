@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from moro_ros.config import check_value, from_dict, option
-from moro_ros.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -58,6 +57,7 @@ def descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
     meta = item.metadata
     unit = f" [{meta['unit']}]" if meta["unit"] else ""
     result = ParameterDescriptor(
+        type=Parameter.Type.from_parameter_value(item.default).value,
         description=meta["description"] + unit,
         read_only=meta["read_only"],
         additional_constraints=f"one of: {', '.join(meta['choices'])}" if meta["choices"] else "",
@@ -79,15 +79,18 @@ def descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
 def declare(node: Node, config_class: type[T]) -> T:
     """Declare one parameter per option of a configuration class and build it from their values.
 
+    A whole number will do where a fraction is possible.
     Raises: ConfigError if a value given at the start is of the wrong type or out of its range.
     """
     values: dict[str, Any] = {}
     for name, item in options(config_class):
-        try:
-            parameter = node.declare_parameter(name, item.default, descriptor(item))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            raise ConfigError(f"{name}: {error} Expected {expectation(item)}.") from error
-        values[name] = parameter.value
+        # Declared loosely first: rclpy's own refusal names neither the unit nor the choices.
+        node.declare_parameter(name, item.default, ParameterDescriptor(dynamic_typing=True))
+        value = node.get_parameter(name).value
+        check_value(name, value, item)
+        values[name] = float(value) if isinstance(item.default, float) else value
+        exact = Parameter(name, value=values[name]).get_parameter_value()
+        node.set_descriptor(name, descriptor(item), exact)
     return build(config_class, values)
 
 
@@ -125,15 +128,3 @@ def updated(config: T, changes: dict[str, Any]) -> T:
     known = current(config)
     changes = {name: value for name, value in changes.items() if name in known}
     return build(type(config), known | changes) if changes else config
-
-
-def expectation(item: dataclasses.Field[Any]) -> str:
-    """What an option takes, in words: its type, range, unit or choices."""
-    meta = item.metadata
-    if meta["choices"]:
-        return f"one of {', '.join(meta['choices'])}"
-    words = {int: "a whole number", float: "a number with a decimal point", bool: "true or false"}
-    text = words.get(type(item.default), "text")
-    if meta["low"] is not None or meta["high"] is not None:
-        text += f" from {meta['low']} to {meta['high']}"
-    return text + (f" {meta['unit']}" if meta["unit"] else "")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
-from moro_ros.inference.pipeline import HumanMotionPipeline
 from moro_ros.ros import faults
 from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, stamp_to_ns
 from moro_ros.ros.faults import BadCamera, BadImage
@@ -19,6 +19,9 @@ from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera
+
+if TYPE_CHECKING:
+    from moro_ros.inference.pipeline import HumanMotionPipeline
 
 # Where neither the image nor camera_info names its frame; TF cannot do without.
 DEFAULT_FRAME = "camera_optical_frame"

@@ -67,8 +67,9 @@ class VideoConfig:
     wait_timeout_s: float = option(
         30.0, "Start without them after this time", unit="s", low=0.0, high=3600.0, read_only=True
     )
+    # Each side of a connection matches in its own time; what comes before is not received.
     start_delay_s: float = option(
-        0.0, "Further pause before the first frame", unit="s", low=0.0, high=3600.0, read_only=True
+        0.5, "Further pause before the first frame", unit="s", low=0.0, high=3600.0, read_only=True
     )
     report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
 

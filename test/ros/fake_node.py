@@ -24,12 +24,13 @@ def body_motion(
 ) -> BodyMotion:
     """One frame of a person facing the camera; joints lie apart, legs are hidden."""
     rng = np.random.default_rng(track_id)
-    joints = rng.normal(0.0, 0.3, (1, NUM_JOINTS, 3)) + [0.0, 0.0, depth_m]
+    center = np.array([0.0, 0.0, depth_m])
+    joints = rng.normal(0.0, 0.3, (1, NUM_JOINTS, 3)) + center
     joints[0, 1] = [0.1, 0.2, depth_m]
     joints[0, 2] = [-0.1, 0.2, depth_m]
     observed = np.ones((1, NUM_JOINTS), dtype=bool)
     observed[0, [4, 5, 7, 8]] = False
-    vertices = rng.normal(0.0, 0.3, (1, 50, 3)) + [0.0, 0.0, depth_m]
+    vertices = rng.normal(0.0, 0.3, (1, 50, 3)) + center
     return BodyMotion(
         track_id=track_id,
         stamps_ns=np.array([stamp_ns], dtype=np.int64),

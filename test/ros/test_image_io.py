@@ -1,0 +1,147 @@
+"""Images of every encoding come out as the colours that went in."""
+
+from __future__ import annotations
+
+import array
+
+import cv2
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from moro_ros.ros.faults import BadImage
+from moro_ros.ros.image_io import LAYOUTS, cv2_to_imgmsg, imgmsg_to_cv2
+
+HEIGHT, WIDTH = 12, 16
+# RGB of the left and right halves: apart in all channels, not grey.
+LEFT, RIGHT = (200, 60, 30), (40, 90, 180)
+
+
+def two_colors() -> np.ndarray:
+    rgb = np.empty((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    rgb[:, : WIDTH // 2], rgb[:, WIDTH // 2 :] = LEFT, RIGHT
+    return rgb
+
+
+def bayer(rgb: np.ndarray, pattern: str) -> np.ndarray:
+    mosaic = np.empty(rgb.shape[:2], dtype=np.uint8)
+    for i, letter in enumerate(pattern):
+        row, column = divmod(i, 2)
+        mosaic[row::2, column::2] = rgb[row::2, column::2, "rgb".index(letter)]
+    return mosaic
+
+
+def packed_yuv(rgb: np.ndarray, order: str) -> np.ndarray:
+    """4:2:2: of each pair of pixels both lumas and the chroma of the first."""
+    yuv = full_range_less_yuv(rgb)
+    pairs = {"y": yuv[:, ::2, 0], "Y": yuv[:, 1::2, 0], "u": yuv[:, ::2, 1], "v": yuv[:, ::2, 2]}
+    return np.stack([pairs[name] for name in order], -1).reshape(HEIGHT, WIDTH, 2)
+
+
+def planar_yuv(rgb: np.ndarray, order: str) -> np.ndarray:
+    """4:2:0 with interleaved chroma: rows of luma, then half as many of chroma."""
+    yuv = full_range_less_yuv(rgb)
+    chroma = yuv[::2, ::2, 1:] if order == "uv" else yuv[::2, ::2, :0:-1]
+    return np.vstack([yuv[..., 0], chroma.reshape(HEIGHT // 2, WIDTH)])
+
+
+def full_range_less_yuv(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 with studio range, as cameras send it."""
+    r, g, b = np.moveaxis(rgb.astype(float), -1, 0)
+    y = 16 + (65.738 * r + 129.057 * g + 25.064 * b) / 256
+    u = 128 + (-37.945 * r - 74.494 * g + 112.439 * b) / 256
+    v = 128 + (112.439 * r - 94.154 * g - 18.285 * b) / 256
+    return np.stack([y, u, v], -1).round().astype(np.uint8)
+
+
+def encoded(encoding: str) -> np.ndarray:
+    rgb = two_colors()
+    alpha = np.full((HEIGHT, WIDTH, 1), 77, dtype=np.uint8)
+    if encoding.startswith("bayer"):
+        return bayer(rgb, encoding[6:10])
+    return {
+        "rgb8": lambda: rgb,
+        "bgr8": lambda: rgb[..., ::-1],
+        "8UC3": lambda: rgb[..., ::-1],
+        "rgba8": lambda: np.concatenate([rgb, alpha], -1),
+        "bgra8": lambda: np.concatenate([rgb[..., ::-1], alpha], -1),
+        "yuv422": lambda: packed_yuv(rgb, "uyvY"),
+        "uyvy": lambda: packed_yuv(rgb, "uyvY"),
+        "yuv422_yuy2": lambda: packed_yuv(rgb, "yuYv"),
+        "yuyv": lambda: packed_yuv(rgb, "yuYv"),
+        "nv12": lambda: planar_yuv(rgb, "uv"),
+        "nv21": lambda: planar_yuv(rgb, "vu"),
+        "mono8": lambda: rgb[..., 0],
+        "8UC1": lambda: rgb[..., 0],
+    }[encoding]()
+
+
+@pytest.mark.parametrize("encoding", sorted(LAYOUTS))
+@pytest.mark.parametrize("padding", [0, 5])
+def test_every_encoding_and_step_gives_the_colours(encoding: str, padding: int) -> None:
+    message = cv2_to_imgmsg(encoded(encoding), encoding)
+    assert (message.width, message.height) == (WIDTH, HEIGHT)
+    if padding:
+        rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
+        padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
+        # Drivers leave the padding of the last row out.
+        message.data = array.array("B", padded.tobytes()[:-padding])
+        message.step += padding
+    rgb = imgmsg_to_cv2(message, "rgb8")
+    assert rgb.shape == (HEIGHT, WIDTH, 3) and rgb.dtype == np.uint8
+    grey = encoding in ("mono8", "8UC1")
+    # Away from the border of the colours, where Bayer and chroma are interpolated.
+    for column, color in ((3, LEFT), (WIDTH - 4, RIGHT)):
+        expected = np.full(3, color[0]) if grey else np.array(color)
+        np.testing.assert_allclose(rgb[HEIGHT // 2, column].astype(int), expected, atol=3)
+    bgr = imgmsg_to_cv2(message, "bgr8")
+    np.testing.assert_array_equal(bgr[..., ::-1], rgb)
+
+
+def test_passthrough_is_a_view_of_the_data() -> None:
+    message = cv2_to_imgmsg(two_colors(), "rgb8")
+    pixels = imgmsg_to_cv2(message)
+    assert np.shares_memory(pixels, np.frombuffer(message.data, np.uint8))
+    assert not pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, two_colors())
+
+
+def test_messages_keep_header_and_pixels_of_strided_arrays() -> None:
+    header = Header(frame_id="lens")
+    image = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    message = cv2_to_imgmsg(image[::2, ::2, ::-1], "bgr8", header)
+    assert message.header == header and isinstance(message.data, array.array)
+    np.testing.assert_array_equal(imgmsg_to_cv2(message, "bgr8"), image[::2, ::2, ::-1])
+    with pytest.raises(ValueError, match="3 uint8 channels"):
+        cv2_to_imgmsg(image[..., 0], "bgr8")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"encoding": "32FC1"}, "unknown_encoding"),
+        ({"width": 0}, "empty_image"),
+        ({"height": 0}, "empty_image"),
+        ({"step": WIDTH * 3 - 1}, "image_layout"),
+        ({"height": HEIGHT + 1}, "short_data"),
+        ({"data": array.array("B")}, "short_data"),
+        ({"encoding": "nv12", "width": WIDTH - 1}, "image_layout"),
+        ({"encoding": "yuv422", "width": WIDTH - 1}, "image_layout"),
+    ],
+)
+def test_what_cannot_be_an_image_is_refused_by_name(change: dict, reason: str) -> None:
+    message = cv2_to_imgmsg(two_colors(), "rgb8")
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(BadImage) as error:
+        imgmsg_to_cv2(message, "rgb8")
+    assert error.value.reason == reason
+
+
+def test_opencv_agrees_on_bayer_away_from_borders() -> None:
+    rng = np.random.default_rng(1)
+    smooth = cv2.resize(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8), (80, 64))
+    for encoding in (name for name in LAYOUTS if name.startswith("bayer")):
+        message = cv2_to_imgmsg(bayer(smooth, encoding[6:10]), encoding)
+        difference = imgmsg_to_cv2(message, "rgb8").astype(int) - smooth
+        assert np.abs(difference[2:-2, 2:-2]).mean() < 4.0

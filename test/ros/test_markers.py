@@ -1,0 +1,77 @@
+"""Markers: colours tell the state, what vanishes is deleted, and the wire carries the mesh."""
+
+from __future__ import annotations
+
+import time
+from types import ModuleType
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Point
+from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from moro_ros.body.topology import PARENTS
+from moro_ros.ros.marker_wire import serialize_markers
+from moro_ros.ros.markers import INFERRED_COLOR, MarkerBuilder
+
+
+def test_bones_and_joints_are_coloured_by_state(fake_node: ModuleType) -> None:
+    motion = fake_node.body_motion(3, 0)
+    bones, joints, label = MarkerBuilder().build((motion,), Header(frame_id="lens"))
+    hidden = [(c.r, c.g, c.b, c.a) == pytest.approx(INFERRED_COLOR) for c in joints.colors]
+    assert hidden == [not seen for seen in motion.observed[-1]]
+    assert len(bones.points) == 2 * sum(parent >= 0 for parent in PARENTS)
+    ends = [[p.x, p.y, p.z] for p in bones.points[1::2]]
+    children = [i for i, parent in enumerate(PARENTS) if parent >= 0]
+    np.testing.assert_allclose(ends, motion.joints[-1, children])
+    assert (label.text, label.id) == ("3", 3)
+    assert label.pose.position.y < motion.joints[-1, 15, 1], "the label is not above the head"
+    assert {m.lifetime.sec for m in (bones, joints, label)} == {1}
+
+
+def test_who_leaves_is_deleted_once(fake_node: ModuleType) -> None:
+    builder, header = MarkerBuilder(), Header()
+    people = tuple(fake_node.body_motion(i, 0, mesh=True) for i in (1, 2))
+    assert len(builder.build(people, header)) == 8
+    left = builder.build(people[:1], header)
+    gone = {(m.ns, m.id) for m in left if m.action == Marker.DELETE}
+    assert gone == {(ns, 2) for ns in ("skeleton", "joints", "label", "mesh")}
+    # The mesh alone goes where it is no longer recovered.
+    without = builder.build((fake_node.body_motion(1, 0),), header)
+    assert [(m.ns, m.id) for m in without if m.action == Marker.DELETE] == [("mesh", 1)]
+    assert [m.action for m in builder.build((), header)] == [Marker.DELETE] * 3
+    assert builder.build((), header) == []
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_wire_equals_rclpy_s_message_at_every_alignment(length: int) -> None:
+    rng = np.random.default_rng(length)
+    markers, plain, triangles = [], [], {}
+    for index in range(4):
+        values = {"ns": "n" * (length + 3 * index), "id": index, "text": "t" * index}
+        corners = rng.normal(size=(6 * index + 3, 3))
+        markers.append(Marker(**values))
+        points = []
+        if index == 1:
+            markers[-1].points = [Point(x=1.0)] * 2
+            points = markers[-1].points
+        else:
+            triangles[index] = corners
+            points = [Point(x=x, y=y, z=z) for x, y, z in corners.tolist()]
+        plain.append(Marker(**values, points=points))
+    wire = serialize_markers(markers, triangles)
+    expected = MarkerArray(markers=plain)
+    assert deserialize_message(wire, MarkerArray) == expected
+    assert len(wire) == len(serialize_message(expected))
+
+
+def test_wire_of_a_whole_mesh_takes_milliseconds() -> None:
+    corners = np.random.default_rng(0).normal(size=(62_838, 3))
+    durations = []
+    for _ in range(5):
+        start = time.perf_counter()
+        serialize_markers([Marker()], {0: corners})
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.02

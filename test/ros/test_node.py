@@ -1,0 +1,428 @@
+"""moro_node over real DDS between processes, its pipeline replaced by a stand-in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Transform
+from moro_ros.msg import HumanArray, HumanJoint
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
+
+pytestmark = pytest.mark.ros
+
+WIDTH, HEIGHT, FRAME = 64, 48, "test_optical_frame"
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Bench:
+    """A camera that is told what to show, and everything that the node under test publishes."""
+
+    def __init__(self, client: Any, node: Any, calls: Path) -> None:
+        self.client, self.node, self.calls_path = client, node, calls
+        create = client.node.create_publisher
+        self.image_publisher = create(Image, "image", RELIABLE)
+        self.info_publisher = create(CameraInfo, "camera_info", RELIABLE)
+        self.subscriptions: dict[str, Any] = {}
+        self.humans = self.listen(HumanArray, "/moro/humans")
+        self.transforms = self.listen(TFMessage, "/tf")
+        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+        self._wait_matched(self.image_publisher)
+        self._wait_matched(self.info_publisher)
+
+    def listen(self, msg_type: type, topic: str) -> list[Any]:
+        self.subscriptions[topic], received = self.client.subscribe(msg_type, topic)
+        return received
+
+    def deafen(self, topic: str) -> None:
+        self.client.node.destroy_subscription(self.subscriptions.pop(topic))
+
+    def _wait_matched(self, publisher: Any) -> None:
+        self.client.wait(publisher.get_subscription_count, f"the node on {publisher.topic_name}")
+
+    def header(self, stamp_ns: int | None = None) -> Header:
+        stamp = ns_to_stamp(time.time_ns() if stamp_ns is None else stamp_ns)
+        return Header(stamp=stamp, frame_id=FRAME)
+
+    def image(self, people: int, header: Header | None = None, red: int = 0) -> Image:
+        pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+        pixels[0, 0] = people, 0, red
+        return cv2_to_imgmsg(pixels, "bgr8", header or self.header())
+
+    def info(self, width: int = WIDTH, height: int = HEIGHT, focal_px: float = 100.0) -> CameraInfo:
+        camera = camera_from_focal(focal_px, width, height, FRAME)
+        return camera_info_message(camera, self.header())
+
+    def send(self, image: Image, publisher: Any = None) -> int:
+        (publisher or self.image_publisher).publish(image)
+        return stamp_to_ns(image.header.stamp)
+
+    def answer(self, image: Image, publisher: Any = None) -> HumanArray:
+        """Send an image and wait for its humans."""
+        stamp_ns = self.send(image, publisher)
+        return self.client.wait(lambda: self.humans_of(stamp_ns), "the image's humans")
+
+    def answered(self, publisher: Any) -> bool:
+        """Send an image; whether its humans come soon."""
+        stamp_ns = self.send(self.image(1), publisher)
+        self.client.spin(0.2)
+        return self.humans_of(stamp_ns) is not None
+
+    def humans_of(self, stamp_ns: int) -> HumanArray | None:
+        return next((m for m in self.humans if stamp_to_ns(m.header.stamp) == stamp_ns), None)
+
+    def calls(self, name: str) -> list[dict[str, Any]]:
+        if not self.calls_path.exists():
+            return []
+        lines = map(json.loads, self.calls_path.read_text().splitlines())
+        return [line for line in lines if line["call"] == name]
+
+    def status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
+        """The newest diagnostics and their values."""
+        status = self.diagnostics[-1].status[0]
+        texts = ("model", "model_sha256")
+        values = {v.key: v.value if v.key in texts else json.loads(v.value) for v in status.values}
+        return status, values
+
+    def fresh_status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
+        """Diagnostics made after this call."""
+        now_ns = time.time_ns()
+
+        def fresh() -> bool:
+            return stamp_to_ns(self.diagnostics[-1].header.stamp) > now_ns
+
+        self.client.wait(fresh, "diagnostics")
+        return self.status()
+
+
+@pytest.fixture(scope="module")
+def bench(client: Any, start_fake_node: Callable[..., Any]) -> Bench:
+    parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
+    bench = Bench(client, *start_fake_node(0.02, **parameters))
+
+    # Each side matches in its own time: what is sent before the other side has is not received.
+    def answered() -> bool:
+        bench.info_publisher.publish(bench.info())
+        return bench.answered(bench.image_publisher)
+
+    client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
+    return bench
+
+
+@pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE], ids=["best_effort", "reliable"])
+def test_humans_carry_the_image_s_stamp_and_frame(bench: Bench, qos: QoSProfile) -> None:
+    publisher = bench.client.node.create_publisher(Image, "image", qos)
+    bench.client.wait(lambda: bench.answered(publisher), "the node to hear this publisher")
+    header = bench.header()
+    message = bench.answer(bench.image(2, header), publisher)
+    assert message.header == header
+    assert [human.id for human in message.humans] == [1, 2]
+    assert 0.02 < message.latency < 10.0
+    bench.client.node.destroy_publisher(publisher)
+
+
+def test_nobody_in_view_is_an_empty_array(bench: Bench) -> None:
+    assert len(bench.answer(bench.image(1)).humans) == 1
+    assert len(bench.answer(bench.image(0)).humans) == 0
+
+
+def test_transforms_make_the_tree_of_rep_155(bench: Bench) -> None:
+    message = bench.answer(bench.image(2))
+    stamp = message.header.stamp
+
+    def of_image() -> list[Any]:
+        found = [t for m in bench.transforms for t in m.transforms if t.header.stamp == stamp]
+        return found if len(found) == 2 * (1 + len(JOINT_NAMES)) else []
+
+    transforms = bench.client.wait(of_image, "all transforms")
+    tree = {t.child_frame_id: (t.header.frame_id, pose_of(t.transform)) for t in transforms}
+    assert len(tree) == len(transforms), "a frame has two parents"
+    for human in message.humans:
+        parent, (body_rotation, body_place) = tree[f"body_{human.id}"]
+        assert parent == FRAME
+        # The stand-in faces the camera: x_rep to the camera, y_rep to the image's right, z_rep up.
+        expected = [[0, 1, 0], [0, 0, -1], [-1, 0, 0]]
+        np.testing.assert_allclose(body_rotation.as_matrix(), expected, atol=1e-6)
+        hips = [human.joints[i].pose.position for i in (1, 2)]
+        middle = np.mean([[p.x, p.y, p.z] for p in hips], axis=0)
+        np.testing.assert_allclose(body_place, middle, atol=1e-6)
+        for name, joint in zip(JOINT_NAMES, human.joints):
+            parent, (rotation, place) = tree[f"{name}_{human.id}"]
+            assert parent == f"body_{human.id}"
+            p, q = joint.pose.position, joint.pose.orientation
+            np.testing.assert_allclose(
+                body_rotation.apply(place) + body_place, [p.x, p.y, p.z], atol=1e-6
+            )
+            turned = body_rotation * rotation
+            difference = turned.inv() * Rotation.from_quat([q.x, q.y, q.z, q.w])
+            assert difference.magnitude() < 1e-6
+
+
+def pose_of(transform: Transform) -> tuple[Rotation, np.ndarray]:
+    q, t = transform.rotation, transform.translation
+    return Rotation.from_quat([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z])
+
+
+def test_markers_and_meshes_are_made_for_a_subscriber_alone(bench: Bench) -> None:
+    bench.answer(bench.image(1))
+    assert not bench.calls("push")[-1]["mesh"]
+    markers = bench.listen(MarkerArray, "/moro/markers")
+
+    def answered_with_mesh() -> bool:
+        bench.answer(bench.image(2))
+        return bench.calls("push")[-1]["mesh"]
+
+    bench.client.wait(answered_with_mesh, "the markers' subscription to match")
+
+    def newest(people: int) -> dict[tuple[str, int], Marker]:
+        header = bench.header()
+        bench.answer(bench.image(people, header))
+        stamp = header.stamp
+
+        def of_image() -> list[MarkerArray]:
+            return [m for m in markers if m.markers and m.markers[0].header.stamp == stamp]
+
+        array = bench.client.wait(of_image, "markers")[0]
+        return {(marker.ns, marker.id): marker for marker in array.markers}
+
+    both = newest(2)
+    assert set(both) == {(ns, i) for ns in ("skeleton", "joints", "label", "mesh") for i in (1, 2)}
+    assert all(marker.header.frame_id == FRAME for marker in both.values())
+    assert len(both["mesh", 2].points) == 48
+    one = newest(1)
+    gone = {key for key, marker in one.items() if marker.action == Marker.DELETE}
+    assert gone == {(ns, 2) for ns in ("skeleton", "joints", "label", "mesh")}
+    bench.deafen("/moro/markers")
+
+    def answered_without_mesh() -> bool:
+        bench.answer(bench.image(1))
+        return not bench.calls("push")[-1]["mesh"]
+
+    bench.client.wait(answered_without_mesh, "the node to stop making meshes")
+
+
+def bad_images(bench: Bench) -> dict[str, tuple[Image, CameraInfo]]:
+    """An image and a camera_info for each reason to refuse an image."""
+    encoding, empty, short, layout = (bench.image(1) for _ in range(4))
+    encoding.encoding = "rgb323"
+    empty.width = empty.height = empty.step = 0
+    short.data = short.data[: WIDTH * 3]
+    layout.step = WIDTH
+    zero, nan, distortion = bench.info(), bench.info(), bench.info()
+    zero.k = np.zeros(9)
+    nan.k = np.full(9, np.nan)
+    distortion.distortion_model, distortion.d = "polynomial_of_mine", [0.1, 0.2]
+    good = bench.info()
+    return {
+        "unknown_encoding": (encoding, good),
+        "empty_image": (empty, good),
+        "short_data": (short, good),
+        "image_layout": (layout, good),
+        "camera_info_zero": (bench.image(1), zero),
+        "camera_info_not_finite": (bench.image(1), nan),
+        "camera_info_distortion": (bench.image(1), distortion),
+        "camera_info_size": (bench.image(1), bench.info(2 * WIDTH, 2 * HEIGHT)),
+    }
+
+
+REASONS = (
+    "unknown_encoding", "empty_image", "short_data", "image_layout", "camera_info_zero",
+    "camera_info_not_finite", "camera_info_distortion", "camera_info_size",
+)  # fmt: skip
+
+
+def test_bad_input_is_named_counted_and_survived(bench: Bench) -> None:
+    before = bench.fresh_status()[1]
+    refused = []
+    for reason, (image, info) in bad_images(bench).items():
+        bench.info_publisher.publish(info)
+        bench.client.spin(0.1)
+        image.header.stamp = bench.header().stamp
+        refused.append(bench.send(image))
+        bench.client.wait(
+            lambda reason=reason: f"Image skipped ({reason}," in bench.node.output(), reason
+        )
+        bench.info_publisher.publish(bench.info())
+        bench.client.spin(0.1)
+        assert len(bench.answer(bench.image(1)).humans) == 1, f"dead after {reason}"
+    assert not any(map(bench.humans_of, refused))
+    after = bench.fresh_status()[1]
+    for reason in REASONS:
+        assert after[f"bad.{reason}"] - before.get(f"bad.{reason}", 0) == 1, reason
+
+
+def test_stamps_that_go_back_restart_and_equal_ones_are_skipped(bench: Bench) -> None:
+    before = bench.fresh_status()[1]
+    now_ns = time.time_ns()
+    resets = len(bench.calls("reset"))
+    bench.answer(bench.image(1, bench.header(now_ns)))
+    bench.send(bench.image(1, bench.header(now_ns)))
+    bench.client.wait(lambda: "repeated_stamp" in bench.node.output(), "the log of the fault")
+    assert len(bench.calls("reset")) == resets
+    old = bench.answer(bench.image(1, bench.header(now_ns - 10**10)))
+    assert old.latency > 10.0
+    assert len(bench.calls("reset")) == resets + 1
+    assert "Stamps went back by 10.000 s" in bench.node.output()
+    after = bench.fresh_status()[1]
+    assert after["resets"] == before["resets"] + 1
+    assert after["bad.repeated_stamp"] == before.get("bad.repeated_stamp", 0) + 1
+
+
+def test_another_calibration_restarts_the_windows(bench: Bench) -> None:
+    bench.answer(bench.image(1))
+    resets = len(bench.calls("reset"))
+    for focal_px, expected in ((100.0, resets), (123.0, resets + 1), (100.0, resets + 2)):
+        bench.info_publisher.publish(bench.info(focal_px=focal_px))
+        bench.client.spin(0.1)
+        bench.answer(bench.image(1))
+        assert bench.calls("push")[-1]["focal"] == focal_px
+        assert len(bench.calls("reset")) == expected
+
+
+def test_a_stream_that_stops_and_returns_is_said_so(bench: Bench) -> None:
+    bench.answer(bench.image(1))
+    said = bench.node.output().count("Images are back")
+    warned = bench.node.output().count("is silent")
+    bench.client.wait(lambda: bench.node.output().count("is silent") > warned, "the warning")
+    status, _ = bench.fresh_status()
+    assert status.level == DiagnosticStatus.WARN and "No image for" in status.message
+    bench.answer(bench.image(1))
+    bench.client.wait(lambda: bench.node.output().count("Images are back") > said, "the all-clear")
+
+
+def test_a_burst_is_answered_with_its_newest_image(bench: Bench) -> None:
+    before = bench.fresh_status()[1]
+    start_ns = time.time_ns()
+    stamps = [bench.send(bench.image(1, bench.header(start_ns + i))) for i in range(10)]
+    bench.client.wait(lambda: bench.humans_of(stamps[-1]), "the newest image's humans")
+    after = bench.fresh_status()[1]
+    grown = {name: after[name] - before[name] for name in ("received", "processed", "dropped")}
+    assert grown["received"] == grown["processed"] + grown["dropped"]
+    assert grown["dropped"] > 0
+    published = [stamp_to_ns(m.header.stamp) for m in bench.humans if m.humans]
+    assert [s for s in stamps if s in published] == [s for s in published if s >= start_ns]
+
+
+def test_parameters_are_described_checked_and_applied(bench: Bench) -> None:
+    node = bench.client.node
+    describe = node.create_client(DescribeParameters, "/moro/describe_parameters")
+    change = node.create_client(SetParameters, "/moro/set_parameters")
+
+    def call(service: Any, request: Any) -> Any:
+        bench.client.wait(service.service_is_ready, service.srv_name)
+        future = service.call_async(request)
+        bench.client.wait(future.done, service.srv_name)
+        return future.result()
+
+    def set_one(name: str, value: Any) -> Any:
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        return call(change, SetParameters.Request(parameters=[parameter])).results[0]
+
+    request = DescribeParameters.Request(names=["tracker.hold_time_s", "model", "motion.passes"])
+    hold, model, passes = call(describe, request).descriptors
+    assert hold.description.endswith("[s]") and hold.floating_point_range[0].to_value == 10.0
+    assert model.read_only and not passes.read_only
+    assert passes.integer_range[0].from_value == 1
+
+    assert set_one("motion.passes", 5).successful
+    bench.answer(bench.image(1))
+    assert bench.calls("configure")[-1]["passes"] == 5
+    for name, value, reason in (
+        ("motion.passes", 1000, "motion.passes"),
+        ("motion.passes", "many", "type"),
+        ("motion.visibility", float("nan"), "motion.visibility"),
+        ("model", "other", "read-only"),
+        ("image_reliability", "reliable", "read-only"),
+    ):
+        result = set_one(name, value)
+        assert not result.successful, name
+        assert reason in result.reason
+    bench.answer(bench.image(1))
+    assert bench.calls("configure")[-1]["passes"] == 5
+
+
+def test_diagnostics_and_log_tell_the_state(bench: Bench) -> None:
+    bench.answer(bench.image(2))
+    _, values = bench.status()
+    assert values["model"] == "fake" and len(values["model_sha256"]) == 64
+
+    def healthy() -> bool:
+        bench.answer(bench.image(2))
+        return bench.status()[0].message == "2 people in view."
+
+    bench.client.wait(healthy, "healthy diagnostics")
+    status, values = bench.status()
+    assert status.level == DiagnosticStatus.OK and status.name == "/moro: human motion"
+    assert values["people"] == 2
+    assert values["latency_s.p95"] >= values["latency_s.p50"] > 0.02
+    assert values["stages_s.motion_s.p50"] == pytest.approx(0.02)
+    assert values["people_seen"] == 2
+    bench.client.wait(lambda: "latency p50" in bench.node.output(), "a line of statistics")
+
+
+def test_nothing_is_computed_when_nobody_listens(bench: Bench) -> None:
+    bench.answer(bench.image(1))
+    for topic in ("/moro/humans", "/tf"):
+        bench.deafen(topic)
+
+    def idle() -> bool:
+        bench.send(bench.image(1))
+        return bench.fresh_status()[1]["idle"] > 0
+
+    bench.client.wait(idle, "the node to go idle")
+    pushed = len(bench.calls("push"))
+    bench.send(bench.image(1))
+    before = bench.status()[1]["idle"]
+    bench.client.wait(lambda: bench.status()[1]["idle"] > before, "another idle image")
+    assert len(bench.calls("push")) == pushed
+    bench.humans = bench.listen(HumanArray, "/moro/humans")
+    bench.client.wait(lambda: bench.answered(bench.image_publisher), "the node to work again")
+
+
+def test_states_of_joints_follow_the_observation(bench: Bench) -> None:
+    human = bench.answer(bench.image(1)).humans[0]
+    states = [joint.state for joint in human.joints]
+    inferred = {i for i, state in enumerate(states) if state == HumanJoint.STATE_INFERRED}
+    assert inferred == {4, 5, 7, 8}
+
+
+def test_ends_and_refusals(client: Any, start_fake_node: Callable[..., Any]) -> None:
+    refused = {
+        "No model 'missing'": start_fake_node(model="missing")[0],
+        "motion.window: got 1, expected 2": start_fake_node(**{"motion.window": 1})[0],
+    }
+    stopped, calls = start_fake_node()
+    for remedy, process in refused.items():
+        assert process.end(None) == 1
+        assert remedy in process.output()
+        assert "Traceback" not in process.output()
+    client.wait(lambda: "is ready" in stopped.output(), "the node's start")
+    assert stopped.end(signal.SIGTERM) == 0
+    assert "Done: 0 images received" in stopped.output()
+    assert not calls.exists()
+
+
+def test_a_fault_of_the_program_ends_the_node_with_status_1(bench: Bench) -> None:
+    bench.send(bench.image(1, red=255))
+    assert bench.node.process.wait(30.0) == 1
+    assert "a fault of the program" in bench.node.output()

@@ -1,0 +1,96 @@
+"""Parameters out of configuration classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import ConfigError
+from moro_ros.ros import parameters
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.video_source import VideoConfig
+
+CLASSES = (PipelineConfig, NodeConfig, VideoConfig)
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def make_node(ros_context: None) -> Iterator[Callable[..., Node]]:
+    nodes = []
+
+    def make(**overrides: Any) -> Node:
+        values = [Parameter(name.replace("__", "."), value=v) for name, v in overrides.items()]
+        nodes.append(rclpy.create_node("declaring", parameter_overrides=values))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("config_class", CLASSES)
+def test_defaults_are_the_class_s_and_every_option_is_described(
+    make_node: Callable[..., Node], config_class: type
+) -> None:
+    node = make_node()
+    assert parameters.declare(node, config_class) == config_class()
+    for name, item in parameters.options(config_class):
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description.startswith(item.metadata["description"])
+        assert descriptor.read_only == item.metadata["read_only"]
+        assert not descriptor.dynamic_typing
+        if item.metadata["unit"]:
+            assert descriptor.description.endswith(f"[{item.metadata['unit']}]")
+        if item.metadata["low"] is not None:
+            limits = [*descriptor.integer_range, *descriptor.floating_point_range]
+            assert limits[0].from_value == item.metadata["low"]
+            assert limits[0].to_value == item.metadata["high"]
+
+
+def test_names_are_dotted_and_values_reach_the_nested_class(make_node: Any) -> None:
+    config = parameters.declare(make_node(motion__passes=7, max_people=2), PipelineConfig)
+    assert (config.motion.passes, config.max_people) == (7, 2)
+    assert config.tracker == PipelineConfig().tracker
+
+
+def test_whole_numbers_do_for_fractions(make_node: Callable[..., Node]) -> None:
+    node = make_node(motion__fps=25)
+    config = parameters.declare(node, PipelineConfig)
+    assert isinstance(config.motion.fps, float) and config.motion.fps == 25.0
+    assert node.get_parameter("motion.fps").type_ == Parameter.Type.DOUBLE
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"motion__fps": 1000.0}, "motion.fps: got 1000.0, expected 1.0 to 240.0 Hz"),
+        ({"motion__window": 2.5}, "motion.window: got 2.5, expected a whole number"),
+        ({"model": 5}, "model: got 5, expected str"),
+        ({"mesh": "yes"}, "mesh: got 'yes', expected bool"),
+    ],
+)
+def test_bad_starts_name_value_range_and_unit(
+    make_node: Callable[..., Node], overrides: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parameters.declare(make_node(**overrides), PipelineConfig)
+
+
+def test_updates_change_what_they_name_and_nothing_else() -> None:
+    config = PipelineConfig()
+    changed = parameters.updated(config, {"motion.passes": 3, "marker_rate_hz": 5.0})
+    assert parameters.current(changed) == parameters.current(config) | {"motion.passes": 3}
+    assert parameters.updated(config, {"use_sim_time": True}) is config
+    with pytest.raises(ConfigError, match=r"motion\.passes: got 0"):
+        parameters.updated(config, {"motion.passes": 0})
+
+
+def test_no_two_classes_of_one_node_share_a_name() -> None:
+    names = [name for cls in (PipelineConfig, NodeConfig) for name, _ in parameters.options(cls)]
+    assert len(names) == len(set(names))

@@ -1,0 +1,97 @@
+"""Counting and judging: slot, statistics and diagnostics."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
+from moro_ros.ros.slot import NewestSlot
+from moro_ros.ros.statistics import NodeStatistics, flatten
+
+
+def test_slot_gives_the_newest_and_says_what_it_dropped() -> None:
+    slot: NewestSlot[int] = NewestSlot()
+    assert [slot.put(i) for i in (1, 2, 3)] == [False, True, True]
+    assert slot.take() == 3
+    assert not slot.put(4)
+
+
+def test_slot_loses_nothing_uncounted_between_threads() -> None:
+    slot: NewestSlot[int] = NewestSlot()
+    taken: list[int] = []
+
+    def consume() -> None:
+        while (item := slot.take()) is not None:
+            taken.append(item)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    dropped = sum(slot.put(i) for i in range(1, 2001))
+    while not taken or taken[-1] != 2000:
+        thread.join(0.001)
+    slot.close()
+    thread.join(5.0)
+    assert not thread.is_alive()
+    assert taken == sorted(set(taken))
+    assert len(taken) + dropped == 2000
+
+
+def test_closing_wakes_a_waiting_consumer() -> None:
+    slot: NewestSlot[int] = NewestSlot()
+    threading.Timer(0.05, slot.close).start()
+    assert slot.take() is None
+
+
+def test_snapshot_counts_and_gives_percentiles() -> None:
+    statistics = NodeStatistics()
+    empty = statistics.snapshot()
+    assert empty["latency_s"] == {"p50": None, "p95": None} and empty["bad"] == {}
+    for i in range(101):
+        statistics.count("received")
+        statistics.processed([1, 2] if i % 2 else [2, 5], i / 100, {"motion_s": i / 1000})
+    assert [statistics.bad_frame("x"), statistics.bad_frame("x")] == [1, 2]
+    now = statistics.snapshot()
+    assert (now["received"], now["processed"], now["bad"]) == (101, 101, {"x": 2})
+    assert (now["people"], now["people_seen"]) == (2, 3)
+    assert now["latency_s"] == pytest.approx({"p50": 0.5, "p95": 0.95})
+    assert now["stages_s"]["motion_s"]["p95"] == pytest.approx(0.095)
+    assert json.loads(json.dumps(now)) == now
+
+
+def test_diagnostics_carry_the_statistics_as_json_values() -> None:
+    statistics = NodeStatistics()
+    statistics.processed([1], 0.25, {"motion_s": 0.125})
+    values = statistics.snapshot() | {"model": "fake"}
+    array = diagnostic_array("n", values, DiagnosticStatus.OK, "fine", Time(sec=5))
+    read = {item.key: item.value for item in array.status[0].values}
+    assert read["model"] == "fake" == array.status[0].hardware_id
+    assert json.loads(read["stages_s.motion_s.p50"]) == 0.125
+    assert set(read) == set(flatten(values))
+
+
+def test_health_is_judged_by_what_changed() -> None:
+    statistics, monitor = NodeStatistics(), HealthMonitor()
+
+    def judge(quiet_s: float | None = None) -> tuple[bytes, str]:
+        return monitor.judge(statistics.snapshot(), quiet_s, "the fault")
+
+    assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
+    statistics.processed([1], 0.1, {})
+    assert judge() == (DiagnosticStatus.OK, "1 people in view.")
+    statistics.bad_frame("x")
+    assert judge()[0] == DiagnosticStatus.ERROR
+    statistics.bad_frame("x")
+    statistics.processed([1], 0.1, {})
+    level, message = judge()
+    assert level == DiagnosticStatus.WARN and "the fault" in message
+    statistics.count("idle")
+    assert "nobody subscribes" in judge()[1]
+    assert judge(3.0) == (DiagnosticStatus.WARN, "No image for 3.0 s.")
+    assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
+    assert np.isfinite(statistics.snapshot()["uptime_s"])

@@ -1,0 +1,128 @@
+"""moro_video as a process: what it publishes, and what makes it refuse."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.image_io import imgmsg_to_cv2
+
+pytestmark = pytest.mark.ros
+SCRIPT = ["-m", "moro_ros.ros.video_source"]
+FRAMES, RATE_HZ = 20, 50.0
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames that can be told apart by their brightness, larger than the default segment."""
+    path = tmp_path_factory.mktemp("video") / "steps.avi"
+    size = (640, 480)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), RATE_HZ, size)
+    for index in range(FRAMES):
+        writer.write(np.full((size[1], size[0], 3), 10 * index, dtype=np.uint8))
+    writer.release()
+    return path
+
+
+class Viewer:
+    """Best-effort subscriptions to a video source."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.images: list[Image] = []
+        self.infos: list[CameraInfo] = []
+        create = client.node.create_subscription
+        self._subscriptions = [
+            create(Image, "image", self.images.append, qos_profile_sensor_data),
+            create(CameraInfo, "camera_info", self.infos.append, qos_profile_sensor_data),
+        ]
+
+    def stamps_ns(self) -> list[int]:
+        return [stamp_to_ns(image.header.stamp) for image in self.images]
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self.client.node.destroy_subscription(subscription)
+
+
+@pytest.fixture
+def viewer(client: Any) -> Any:
+    viewer = Viewer(client)
+    yield viewer
+    viewer.close()
+
+
+def test_plays_every_frame_once_with_even_stamps(
+    viewer: Viewer, start_node: Callable[..., Any], video: Path, tmp_path: Path
+) -> None:
+    report_path = tmp_path / "deep" / "report.json"
+    node = start_node(SCRIPT, video=video, focal=700.0, frame_id="lens", report=report_path)
+    viewer.client.wait(lambda: node.process.poll() is not None, "the end of the video")
+    viewer.client.spin(0.2)
+    assert node.process.returncode == 0, node.output()
+    report = json.loads(report_path.read_text())
+    assert (report["frames_published"], report["rate_hz"]) == (FRAMES, RATE_HZ)
+    stamps = viewer.stamps_ns()
+    assert stamps == [report["first_stamp_ns"] + i * 20_000_000 for i in range(FRAMES)]
+    means = [imgmsg_to_cv2(image, "rgb8").mean() for image in viewer.images]
+    np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
+    assert {image.header.frame_id for image in viewer.images} == {"lens"}
+    info = viewer.infos[-1]
+    assert (info.width, info.height) == (640, 480)
+    np.testing.assert_array_equal(info.k, [700, 0, 320, 0, 700, 240, 0, 0, 1])
+    assert set(stamps) <= {stamp_to_ns(info.header.stamp) for info in viewer.infos}
+
+
+def test_loops_at_another_rate_until_it_is_stopped(
+    viewer: Viewer, start_node: Callable[..., Any], video: Path
+) -> None:
+    node = start_node(SCRIPT, video=video, focal=700.0, loop=True, rate=200)
+    viewer.client.wait(lambda: len(viewer.images) > 3 * FRAMES, "three rounds")
+    assert node.end(signal.SIGINT) == 0
+    steps = np.diff(viewer.stamps_ns())
+    assert (steps % 5_000_000 == 0).all() and (steps > 0).all()
+
+
+def test_waits_for_a_subscriber_and_starts_without_one(
+    client: Any, start_node: Callable[..., Any], video: Path
+) -> None:
+    node = start_node(SCRIPT, video=video, focal=700.0, wait_timeout_s=0.2, start_delay_s=0.0)
+    client.wait(lambda: node.process.poll() is not None, "the end of the video")
+    assert "starting all the same" in node.output()
+    assert f"{FRAMES} frames published" in node.output()
+
+
+def test_refusals_name_the_remedy(
+    client: Any, start_node: Callable[..., Any], video: Path, tmp_path: Path
+) -> None:
+    calibration = tmp_path / "other.toml"
+    calibration.write_text(
+        "[a]\nsize=[10, 10]\nmatrix=[[9.0,0.0,5.0],[0.0,9.0,5.0],[0.0,0.0,1.0]]\n"
+    )
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    cases = {
+        "No video: set the parameter 'video'": start_node(SCRIPT),
+        "No video at": start_node(SCRIPT, video=tmp_path / "none.mp4", focal=700.0),
+        "does not open as a video": start_node(SCRIPT, video=text, focal=700.0),
+        "got neither": start_node(SCRIPT, video=video),
+        "got both": start_node(SCRIPT, video=video, focal=700.0, camera=calibration),
+        "for 10x10 pixels but the video is 640x480": start_node(
+            SCRIPT, video=video, camera=calibration
+        ),
+        "rate: got -1.0, expected 0.0 to 1000.0 Hz": start_node(SCRIPT, rate=-1.0),
+    }
+    for remedy, process in cases.items():
+        assert process.end(None) == 1, remedy
+        assert remedy in process.output()
+        assert "Traceback" not in process.output()
