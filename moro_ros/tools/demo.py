@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from moro_ros import assets
 from moro_ros.body.body_model import load_body_model
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.recording import load_recording
-from moro_ros.inference.video import open_video
 from moro_ros.network.build import load_model
 from moro_ros.tools.overlay import write_overlay
 from moro_ros.tools.processes import (
@@ -31,6 +29,7 @@ from moro_ros.tools.processes import (
     private_domain,
     ros_arguments,
 )
+from moro_ros.tools.video_options import VideoInput, add_camera_options, video_input
 
 CAMERA_TOPICS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
 NODE_MODULE = "moro_ros.ros.node"
@@ -43,33 +42,10 @@ SETTLE_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The video, where its calibration comes from, and how it is played."""
-
-    video: Path
-    focal_px: float | None
-    camera_file: Path | None
-    rate: float
-    loop: bool
-
-    def parameters(self) -> dict[str, Any]:
-        """As parameters of moro_video; what is left out keeps the node's default."""
-        values: dict[str, Any] = {"video": str(self.video.resolve()), "loop": self.loop}
-        if self.focal_px is not None:
-            values["focal"] = self.focal_px
-        if self.camera_file is not None:
-            values["camera"] = str(self.camera_file.resolve())
-        if self.rate:
-            values["rate"] = self.rate
-        return values
-
-
-@dataclass(frozen=True, slots=True)
 class Session:
     """Where a run of the demo puts its files."""
 
     out: Path
-    keep_images: bool
 
     @property
     def logs(self) -> Path:
@@ -89,8 +65,16 @@ class Session:
 
 def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
-    parser = subparsers.add_parser("demo", help="run a video through the ROS nodes; see out/demo")
-    add_source_arguments(parser)
+    parser = subparsers.add_parser(
+        "demo",
+        help="play a video through the ROS nodes, record and draw it",
+        description="Starts moro_video, moro_node and moro_recorder on a DDS domain of their own; "
+        "leaves motion.mcap, motion.npz, joints.csv, overlay.mp4 and sheet.png.",
+    )
+    parser.add_argument("--video", type=Path, help="video file (default: a sample that is fetched)")
+    add_camera_options(parser)
+    parser.add_argument("--rate", type=float, default=0.0, help="frames per second to play at")
+    parser.add_argument("--loop", action="store_true", help="play again and again until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
     parser.add_argument(
         "--keep-images", action="store_true", help="also record the images in motion.mcap"
@@ -99,49 +83,13 @@ def register(subparsers: Any) -> None:
     parser.set_defaults(handler=run)
 
 
-def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that name a video, its camera and how it is played."""
-    parser.add_argument("--video", type=Path, help="video file (default: a sample that is fetched)")
-    camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
-    camera.add_argument(
-        "--camera", type=Path, metavar="FILE", help="calibration: ROS camera_info YAML or TOML"
-    )
-    parser.add_argument("--rate", type=float, default=0.0, help="frames per second to play at")
-    parser.add_argument("--loop", action="store_true", help="play again and again until Ctrl-C")
-
-
-def source_of(arguments: argparse.Namespace) -> Source:
-    """What the options mean; fetches the sample video where none is given.
-
-    Raises: ConfigError if a video of the user's own comes without a calibration, or the sample
-    with one; AssetError if the sample cannot be fetched.
-    """
-    focal, camera = arguments.focal, arguments.camera
-    if arguments.video is not None:
-        if focal is None and camera is None:
-            raise ConfigError(
-                "The video's camera is unknown: give --focal PX (focal length in pixels) or "
-                "--camera FILE (calibration). A phone's main camera has about 0.75 x image width."
-            )
-        video = arguments.video
-    elif focal is not None or camera is not None:
-        raise ConfigError("--focal and --camera belong to a video: give --video PATH too.")
-    else:
-        video = assets.fetch("sports2d_demo.mp4")
-        camera = assets.fetch("sports2d_demo_calibration.toml")
-    return Source(video, focal, camera, arguments.rate, arguments.loop)
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Play, perceive, record, draw, sum up.
 
-    Raises: MoroError with one message if the video does not open or a process dies.
+    Raises: MoroError with one message if video or camera are wrong or a process dies.
     """
-    source = source_of(arguments)
-    with closing(open_video(source.video)) as reader:
-        frames = reader.frame_count
-    session = Session(arguments.out, arguments.keep_images)
+    source = video_input(arguments.video, arguments.focal, arguments.camera)
+    session = Session(arguments.out)
     try:
         session.logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -152,50 +100,70 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.domain is not None:
         env["ROS_DOMAIN_ID"] = str(arguments.domain)
     print(f"Nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; their logs are in {session.logs}")
-    run_nodes(source, frames, session, env)
+    play = {"loop": arguments.loop, "rate": arguments.rate}
+    run_nodes(source, play, session, env, arguments.keep_images)
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
     body = load_body_model(load_model(PipelineConfig().model).body_model_path)
-    stamps_ns = stamps_of(played, frames)
-    write_overlay(source.video, stamps_ns, recording, body, session.out)
+    stamps_ns = stamps_of(played, source.frame_count)
+    write_overlay(source.path, stamps_ns, recording, body, session.out)
     print(summary(played, recorded))
     results = sorted(path.name for path in session.out.iterdir() if path.is_file())
     print(f"Results in {session.out}: {', '.join(results)}")
 
 
-def run_nodes(source: Source, frames: int, session: Session, env: dict[str, str]) -> None:
+def run_nodes(
+    source: VideoInput,
+    play: dict[str, Any],
+    session: Session,
+    env: dict[str, str],
+    keep_images: bool,
+) -> None:
     """Start recorder, node and video, wait for the video's end, stop them in reverse order.
 
-    frames: length of the video. Raises: ProcessError if a process dies or never gets ready.
+    play: the parameters loop and rate of moro_video.
+    Raises: ProcessError if a process dies or never gets ready.
     """
-    recorder_parameters = {
+    recording, playing = node_parameters(source, session, keep_images)
+    for report in (session.recorder_report, session.video_report):
+        report.unlink(missing_ok=True)
+    with Children(env, session.logs) as children:
+        recorder = children.start("recorder", "moro_ros.ros.recorder", ros_arguments(recording))
+        children.start("node", NODE_MODULE, ros_arguments({}, CAMERA_TOPICS))
+        _wait_until_connected(children, session.recorder_report)
+        video = children.start(
+            "video", "moro_ros.ros.video_source", ros_arguments(playing | play, CAMERA_TOPICS)
+        )
+        frames = 0 if play["loop"] else source.frame_count
+        _follow(children, video, session.recorder_report, frames, endless=play["loop"])
+        children.wait(SETTLE_S)
+    if recorder.status != 0:
+        raise recorder.failure()
+
+
+def node_parameters(
+    source: VideoInput, session: Session, keep_images: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters of the recorder and of the video node."""
+    recording: dict[str, Any] = {
         "output": str(session.out.resolve()),
         "overwrite": True,
         "report": str(session.recorder_report.resolve()),
         "humans_topic": HUMANS_TOPIC,
         "camera_info_topic": CAMERA_TOPICS["camera_info"],
     }
-    video_parameters = source.parameters() | {"report": str(session.video_report.resolve())}
-    if session.keep_images:
-        recorder_parameters["image_topics"] = [CAMERA_TOPICS["image"]]
-        video_parameters["wait_for_subscribers"] = 2
-    for report in (session.recorder_report, session.video_report):
-        report.unlink(missing_ok=True)
-    with Children(env, session.logs) as children:
-        recorder = children.start(
-            "recorder", "moro_ros.ros.recorder", ros_arguments(recorder_parameters)
-        )
-        children.start("node", NODE_MODULE, ros_arguments({}, CAMERA_TOPICS))
-        _wait_until_connected(children, session.recorder_report)
-        video = children.start(
-            "video",
-            "moro_ros.ros.video_source",
-            ros_arguments(video_parameters, CAMERA_TOPICS),
-        )
-        _follow(children, video, session.recorder_report, 0 if source.loop else frames)
-        children.wait(SETTLE_S)
-    if recorder.status != 0:
-        raise recorder.failure()
+    playing: dict[str, Any] = {
+        "video": str(source.path.resolve()),
+        "report": str(session.video_report.resolve()),
+    }
+    if source.camera_file is not None:
+        playing["camera"] = str(source.camera_file.resolve())
+    else:
+        playing["focal"] = source.focal_px
+    if keep_images:
+        recording["image_topics"] = [CAMERA_TOPICS["image"]]
+        playing["wait_for_subscribers"] = 2
+    return recording, playing
 
 
 def _wait_until_connected(children: Children, report: Path) -> None:
@@ -210,11 +178,14 @@ def _wait_until_connected(children: Children, report: Path) -> None:
             )
 
 
-def _follow(children: Children, video: Child, report: Path, frames: int) -> None:
-    """Show the video's progress until it ends; Ctrl-C ends an endless one (frames = 0)."""
+def _follow(children: Children, video: Child, report: Path, frames: int, endless: bool) -> None:
+    """Show the video's progress until it ends; Ctrl-C ends an endless one.
+
+    frames: how many there are, 0 if that is not known.
+    """
     with (
         tqdm(total=frames or None, desc="Playing", unit="frame") as bar,
-        _ended_by_hand(allowed=not frames),
+        _ended_by_hand(allowed=endless),
     ):
         while video.status is None:
             children.wait(0.2)

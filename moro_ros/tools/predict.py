@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError
-from moro_ros.inference.camera_file import camera_from_focal, load_camera
 from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.inference.recording import CSV_HEADER, MotionRecording, csv_lines, row_of
 from moro_ros.inference.video import VideoReader, open_video
 from moro_ros.tools.overlay import write_overlay
+from moro_ros.tools.video_options import add_camera_options, video_input
 from moro_ros.types import Camera
 
 
@@ -28,11 +28,7 @@ def register(subparsers: Any) -> None:
         description="Writes motion.npz, joints.csv, overlay.mp4 and sheet.png.",
     )
     parser.add_argument("video", type=Path, metavar="VIDEO", help="video of a static camera")
-    camera = parser.add_mutually_exclusive_group(required=True)
-    camera.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
-    camera.add_argument(
-        "--camera", type=Path, metavar="FILE", help="calibration: ROS camera_info YAML or TOML"
-    )
+    add_camera_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="results' folder")
     parser.add_argument("--config", type=Path, help="YAML of the pipeline's options")
     parser.set_defaults(handler=run)
@@ -42,21 +38,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Recover, write, draw. Raises: MoroError naming what is wrong with video, camera or model."""
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     out: Path = arguments.out
-    with closing(open_video(arguments.video)) as reader:
-        camera = (
-            camera_from_focal(arguments.focal, reader.width, reader.height)
-            if arguments.camera is None
-            else load_camera(arguments.camera)
-        )
-        pipeline = load_pipeline(config)
-        recording, stamps_ns = recover(reader, camera, pipeline)
+    source = video_input(arguments.video, arguments.focal, arguments.camera)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"Cannot write to {out} ({error}); choose another --out.") from error
+    pipeline = load_pipeline(config)
+    with closing(open_video(source.path)) as reader:
+        recording, stamps_ns = recover(reader, source.camera, pipeline)
     recording.save(out / "motion.npz")
     save_csv(recording, out / "joints.csv")
-    write_overlay(arguments.video, stamps_ns, recording, pipeline.stream.body, out)
+    write_overlay(source.path, stamps_ns, recording, pipeline.stream.body, out)
     people = recording.people()
     print(f"{len(stamps_ns)} frames, {len(people)} people: {', '.join(map(str, people)) or '-'}")
     print(f"Results in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))

@@ -50,9 +50,7 @@ def test_every_command_that_is_there_registers_itself(
     assert callable(subparsers.choices[name].get_default("handler"))
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["dance"], ["demo", "--fast"], ["predict", "x.mp4"], ["predict", "--focal", "9"]]
-)
+@pytest.mark.parametrize("words", [[], ["dance"], ["demo", "--fast"], ["predict", "--focal", "9"]])
 def test_wrong_usage_has_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
@@ -67,6 +65,7 @@ def test_wrong_usage_has_status_2(words: list[str], capsys: pytest.CaptureFixtur
         (["demo", "--focal", "1000"], "--video PATH"),
         (["demo", "--video", "missing.mp4", "--focal", "1000"], "missing.mp4"),
         (["predict", "missing.mp4", "--focal", "1000"], "missing.mp4"),
+        (["predict", "walk.mp4"], "--camera FILE"),
         (["run", "--loop"], "--video PATH"),
         (["run", "--params-file", "missing.yaml"], "missing.yaml"),
     ],
