@@ -48,12 +48,12 @@ class DetectorConfig:
 
     every: int = option(
         10, "Frames over which one search of the whole image for new people is spread",
-        unit="frames", low=1, high=300, read_only=True,
+        unit="frames", low=1, high=300,
     )  # fmt: skip
     smallest_person: float = option(
         0.2, "Height of the smallest person searched for over the shorter image side; "
         "smaller values cost more time",
-        low=0.05, high=1.0, read_only=True,
+        low=0.05, high=1.0,
     )  # fmt: skip
     min_score: float = option(0.5, "Least detector score of a new person", low=0.0, high=1.0)
     min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)

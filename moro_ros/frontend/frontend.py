@@ -23,8 +23,9 @@ from moro_ros.frontend.tracker import PersonTracker, Sighting
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
-# A detection whose centre is this near to a known region (in sides of the larger) adds nothing.
-SAME_REGION = 0.2
+# A detection with a centre this near to a known region's (in sides of the larger) and a side this
+# like it adds nothing.
+SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 # Landmark flag of a newcomer: 0.99 and more on people, up to 0.75 on trees and walls.
 SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
@@ -96,6 +97,15 @@ class KeypointFrontend:
         """Tell where an unseen person is now; box_xyxy: (4,) pixels (see PersonTracker.correct)."""
         self._tracker.correct(track_id, box_xyxy)
 
+    def configure(
+        self, detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+    ) -> None:
+        """Change the options that may change at run time; everybody keeps his id."""
+        self._tracker.configure(tracker_config, max_people)
+        if detector_config != self._config:
+            self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
+        self._config = detector_config
+
     def reset(self) -> None:
         """Forget everybody, as after a jump in time; ids are still not used twice."""
         self._tracker.reset()
@@ -142,6 +152,10 @@ class KeypointFrontend:
         sighting = self._look(image_rgb, rough.region)
         if sighting is None or sighting.score < max(SURE_FLAG, self._config.min_flag):
             return None
+        box = sighting.box_xyxy
+        extent = float((box[2:] - box[:2]).max())
+        if extent < self._config.smallest_person * min(image_rgb.shape[:2]):
+            return None
         return replace(sighting, searched=True)
 
 
@@ -163,5 +177,6 @@ def load_frontend(
 
 
 def _same(a: Region, b: Region) -> bool:
+    larger, smaller = max(a.side_px, b.side_px), min(a.side_px, b.side_px)
     gap = float(np.hypot(*(a.centre_px - b.centre_px)))
-    return gap < SAME_REGION * max(a.side_px, b.side_px)
+    return gap < SAME_CENTRE * larger and smaller > SAME_SIDE * larger

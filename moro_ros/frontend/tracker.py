@@ -23,6 +23,9 @@ NEARER_RATIO = 1.25
 # Time after which a person's last known velocity has lost half of its say about where he is.
 VELOCITY_DECAY_S = 0.4
 VELOCITY_SMOOTHING_S = 0.1
+LATE_IMAGE_S = 1.0
+# A newcomer with more than this part of his keypoints in the box of somebody seen is part of him.
+INSIDE_FRACTION = 0.6
 MIRROR_MIN_DISTANCE = 0.1
 MIRROR_PATIENCE_S = 0.5
 
@@ -84,7 +87,7 @@ class Sighting:
         return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # tracks are told apart by identity, their arrays do not compare
 class _Track:
     """One person followed: the last sighting, moved to position_ns by correct() where that came."""
 
@@ -93,6 +96,7 @@ class _Track:
     position_ns: int
     velocity_px_s: np.ndarray = field(default_factory=lambda: np.zeros(2))
     hits: int = 1
+    credit_s: float = 0.0
     track_id: int = 0
     mirrored_since_ns: int | None = None
 
@@ -102,9 +106,15 @@ class _Track:
         shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
         return _moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
 
-    def take(self, sighting: Sighting, now_ns: int) -> None:
-        """Make a matched sighting the track's newest."""
+    def take(self, sighting: Sighting, now_ns: int, interval_s: float, hold_time_s: float) -> None:
+        """Make a matched sighting the track's newest.
+
+        interval_s: time since the last image, in which the person was seen or not.
+        """
         elapsed = (now_ns - self.seen_ns) * 1e-9
+        unseen_s = max(0.0, elapsed - interval_s)
+        earned_s = interval_s * sighting.score**2
+        self.credit_s = min(self.credit_s - unseen_s + earned_s, hold_time_s)
         sighting = self._facing_as_before(sighting, now_ns)
         if elapsed > 0.0:
             step = sighting.region.centre_px - self.sighting.region.centre_px
@@ -144,7 +154,8 @@ class PersonTracker:
 
     Per image: `predict` tells where to look, `update` takes what was seen there, `observations`
     is the answer. A person is published after `min_hits` images in which he was seen, and held
-    with a predicted box for `hold_time_s` after the last.
+    with a predicted box for `hold_time_s` after the last. That time must be earned: being seen
+    surely fills it up, being out of sight uses it up, so flickering false people go soon.
     """
 
     def __init__(self, config: TrackerConfig, max_people: int) -> None:
@@ -153,6 +164,11 @@ class PersonTracker:
         self._tracks: list[_Track] = []
         self._next_id = 1
         self._now_ns = 0
+        self._interval_s = 0.0
+
+    def configure(self, config: TrackerConfig, max_people: int) -> None:
+        """Change the options; everybody keeps his id, and too many people leave by themselves."""
+        self._config, self._max_people = config, max_people
 
     def reset(self) -> None:
         """Forget everybody; ids go on where they were, so that none is ever used twice."""
@@ -163,14 +179,16 @@ class PersonTracker:
 
         Those seen last and followed longest come first. Drops whoever was out of sight too long.
         """
-        hold_ns = self._config.hold_time_s * 1e9
         previous, self._now_ns = self._now_ns, stamp_ns
+        self._interval_s = (stamp_ns - previous) * 1e-9 if self._tracks else 0.0
+        # In view until the last image: one late image is no reason to lose anybody.
+        late_s = max(self._config.hold_time_s, LATE_IMAGE_S)
         self._tracks = [
             track
             for track in self._tracks
-            if track.seen_ns == previous and stamp_ns - previous <= max(hold_ns, 1e9)
-            or stamp_ns - track.seen_ns <= hold_ns
-        ]  # fmt: skip
+            if (stamp_ns - track.seen_ns) * 1e-9
+            <= (late_s if track.seen_ns == previous else track.credit_s)
+        ]
         self._tracks.sort(key=lambda track: (-track.seen_ns, -track.hits))
         return [track.predicted(stamp_ns).region for track in self._tracks]
 
@@ -186,6 +204,7 @@ class PersonTracker:
         self._tracks = [track for track in self._tracks if self._worth_keeping(track, image_size)]
         ignored = 0
         newcomers = [s for i, s in enumerate(sightings) if i not in taken and s.searched]
+        newcomers = [s for s in newcomers if not self._is_part_of_somebody(s)]
         for sighting in sorted(newcomers, key=lambda s: -s.diameter_px):
             if not self._make_room(sighting):
                 ignored += 1
@@ -233,7 +252,9 @@ class PersonTracker:
         taken = set()
         for row, column in zip(rows, columns, strict=True):
             if np.isfinite(cost[row, column]):
-                self._tracks[row].take(sightings[column], self._now_ns)
+                self._tracks[row].take(
+                    sightings[column], self._now_ns, self._interval_s, self._config.hold_time_s
+                )
                 taken.add(int(column))
         return taken
 
@@ -254,6 +275,17 @@ class PersonTracker:
         box = track.predicted(self._now_ns).box_xyxy
         inside = bool(np.all(box[2:] > 0) and np.all(box[:2] < image_size))
         return track.track_id > 0 and inside and self._config.hold_time_s > 0
+
+    def _is_part_of_somebody(self, newcomer: Sighting) -> bool:
+        """True if a newcomer lies within a person seen: the network fits bodies to limbs, too."""
+        for track in self._tracks:
+            if track.seen_ns != self._now_ns or track.hits < 2:
+                continue
+            box = track.sighting.box_xyxy
+            inside = np.all((newcomer.points_px > box[:2]) & (newcomer.points_px < box[2:]), axis=1)
+            if inside.mean() > INSIDE_FRACTION:
+                return True
+        return False
 
     def _make_room(self, newcomer: Sighting) -> bool:
         """True if a newcomer can be followed; a clearly smaller (farther) person may have to go."""
