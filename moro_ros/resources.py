@@ -45,7 +45,7 @@ def candidates(package: Path) -> Iterator[Path]:
     yield package.parent  # a checkout, also through an editable install
     for prefix in package.parents:  # PREFIX/lib/python3.X/site-packages and Debian's variants
         yield prefix / "share" / PACKAGE
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            yield Path(prefix) / "share" / PACKAGE
+    for entry in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if entry:
+            yield Path(entry) / "share" / PACKAGE
     yield Path(sys.prefix) / "share" / PACKAGE
