@@ -168,17 +168,26 @@ def normalised_keypoints(
     )
 
 
+def model_folder(model: str) -> Path:
+    """Find the folder of a model given by its path or by its name under models/.
+
+    Raises: CheckpointError if there is no such model.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        folder = share_path("models", model)
+    if not (folder / "model.yaml").is_file():
+        raise CheckpointError(
+            f"No model '{model}': expected a folder with model.yaml, or a name under "
+            f"{share_path('models')} such as moro_open."
+        )
+    return folder
+
+
 def load_stream(config: PipelineConfig) -> MoRoStream:
     """Load a model folder and build the stream around it.
 
     Raises: CheckpointError if there is no such model, or its files are damaged.
     """
-    folder = Path(config.model).expanduser()
-    if not folder.is_dir():
-        folder = share_path("models", config.model)
-    if not (folder / "model.yaml").is_file():
-        raise CheckpointError(
-            f"No model '{config.model}': expected a folder with model.yaml, or a name under "
-            f"{share_path('models')} such as moro_open."
-        )
-    return MoRoStream(load_model(folder, config.device), config.motion, config.device)
+    model = load_model(model_folder(config.model), config.device)
+    return MoRoStream(model, config.motion, config.device)

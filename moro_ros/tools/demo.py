@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from moro_ros.body.body_model import load_body_model
+from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.recording import load_recording
-from moro_ros.network.build import load_model
+from moro_ros.inference.stream import model_folder
+from moro_ros.model_config import load_model_config
 from moro_ros.tools.overlay import write_overlay
 from moro_ros.tools.processes import (
     Child,
@@ -104,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_nodes(source, play, session, env, arguments.keep_images)
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
-    body = load_body_model(load_model(PipelineConfig().model).body_model_path)
+    body = body_of(PipelineConfig().model)
     stamps_ns = stamps_of(played, source.frame_count)
     write_overlay(source.path, stamps_ns, recording, body, session.out)
     print(summary(played, recorded))
@@ -166,6 +167,12 @@ def node_parameters(
     return recording, playing
 
 
+def body_of(model: str) -> BodyModel:
+    """The body model that a model was trained with."""
+    folder = model_folder(model)
+    return load_body_model(folder / load_model_config(folder / "model.yaml").body_model)
+
+
 def _wait_until_connected(children: Children, report: Path) -> None:
     """Wait until the recorder receives from the node, which then has loaded its models."""
     waited = 0.0
@@ -216,18 +223,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def stamps_of(played: dict[str, Any], frames: int) -> np.ndarray:
-    """The stamps of the video's frames, (frames,) int64 ns, -1 for what was not published.
+    """The stamps of the video's frames, (frames,) int64 ns; empty if none was published.
 
-    moro_video stamps frame i with its due time, i periods after the first; of a video that was
-    looped this is the first round.
+    moro_video stamps frame i with its due time, i periods after the first, whether or not it was
+    in time to publish it; of a video that was looped this is the first round.
     """
-    published = played["frames_published"]
-    if not published:
-        return np.full(frames, -1, np.int64)
+    if played["first_stamp_ns"] is None:
+        return np.zeros(0, np.int64)
     first_ns, period_ns = played["first_stamp_ns"], 1e9 / played["rate_hz"]
-    # A container that does not tell its length leaves frames at 0.
-    stamps = [first_ns + round(i * period_ns) for i in range(min(published, frames or published))]
-    return np.array(stamps + [-1] * (frames - len(stamps)), dtype=np.int64)
+    # A container may not tell its length.
+    count = frames or played["frames_published"] + played["frames_skipped"]
+    return np.array([first_ns + round(i * period_ns) for i in range(count)], dtype=np.int64)
 
 
 def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
@@ -238,8 +244,10 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
             node = values
     bad = sum(int(value) for key, value in node.items() if key.startswith("bad."))
     people = ", ".join(f"id {i} in {n} frames" for i, n in recorded["people"].items())
+    skipped = played["frames_skipped"]
+    late = f" ({skipped} skipped: the machine is too slow)" if skipped else ""
     rows = [
-        ("frames published", f"{played['frames_published']} at {played['rate_hz']:g} Hz"),
+        ("frames published", f"{played['frames_published']} at {played['rate_hz']:g} Hz{late}"),
         ("frames received", node.get("received", "?")),
         ("frames processed", node.get("processed", "?")),
         ("frames dropped", node.get("dropped", "?") + (f" ({bad} unusable)" if bad else "")),

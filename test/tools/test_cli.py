@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from moro_ros.tools import cli, demo
@@ -132,12 +131,16 @@ def test_run_knows_every_argument_of_the_launch_file() -> None:
 
 
 def test_stamps_of_the_frames_follow_the_video_nodes_report() -> None:
-    played = {"frames_published": 3, "first_stamp_ns": 10**18 + 7, "rate_hz": 30.0}
-    stamps = demo.stamps_of(played, 5)
-    assert stamps.tolist() == [10**18 + 7, 10**18 + 33333340, 10**18 + 66666674, -1, -1]
-    looped = demo.stamps_of(played | {"frames_published": 12}, 5)
-    assert len(looped) == 5 and np.all(looped > 0)
-    assert demo.stamps_of({"frames_published": 0}, 2).tolist() == [-1, -1]
+    played = {
+        "frames_published": 3,
+        "frames_skipped": 1,
+        "first_stamp_ns": 10**18 + 7,
+        "rate_hz": 30.0,
+    }
+    stamps = demo.stamps_of(played, 3)
+    assert stamps.tolist() == [10**18 + 7, 10**18 + 33333340, 10**18 + 66666674]
+    assert len(demo.stamps_of(played, 0)) == 4  # the container did not tell its length
+    assert len(demo.stamps_of(played | {"first_stamp_ns": None}, 3)) == 0
 
 
 def test_summary_tells_every_figure_of_the_reports() -> None:
@@ -149,15 +152,16 @@ def test_summary_tells_every_figure_of_the_reports() -> None:
         "stages_s.encode_s.p50": "0.011",
         "stages_s.encode_s.p95": "0.022",
     }
+    played = {"frames_published": 100, "frames_skipped": 4, "rate_hz": 29.97}
     recorded = {
         "people": {"1": 90, "4": 33},
         "latency_p50_s": 0.0421,
         "latency_p95_s": 0.0987,
         "diagnostics": {"/moro: human motion": node, "other": {"received": "1"}},
     }
-    text = demo.summary({"frames_published": 100, "rate_hz": 29.97}, recorded)
+    text = demo.summary(played, recorded)
     rows = {line.split("  ")[0].strip(): line for line in text.splitlines()}
-    assert "100 at 29.97 Hz" in rows["frames published"]
+    assert "100 at 29.97 Hz (4 skipped" in rows["frames published"]
     assert rows["frames received"].endswith("98")
     assert rows["frames processed"].endswith("90")
     assert rows["frames dropped"].endswith("6 (2 unusable)")
