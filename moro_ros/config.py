@@ -96,7 +96,7 @@ class PipelineConfig:
         "moro_open", "Name of a model under models/ or path of a model folder", read_only=True
     )
     device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
-    threads: int = option(2, "CPU threads of the network", low=1, high=64, read_only=True)
+    threads: int = option(1, "CPU threads of the network", low=1, high=64, read_only=True)
     max_people: int = option(6, "People followed at once, nearest first", low=1, high=32)
     mesh: bool = option(True, "Recover the mesh when somebody subscribes to it")
     detector: DetectorConfig = field(default_factory=DetectorConfig)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.data.mocap import MotionSet
@@ -14,7 +13,6 @@ from moro_ros.resources import share_path
 @pytest.fixture(scope="session")
 def open_body() -> BodyModel:
     """The open body model."""
-    torch.set_num_threads(2)
     return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
 
 
