@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 from geometry_msgs.msg import TransformStamped
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.geometry.rotation import matrix_to_quaternion
 from moro_ros.types import BodyMotion
 
 # SMPL-X part frames have x to the person's left, y up, z front; REP-155 (after REP-103) has x
@@ -42,7 +41,8 @@ def body_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
     """Unit quaternions x, y, z, w, (..., 4) float64, of rotation matrices (..., 3, 3)."""
-    return matrix_to_quaternion(torch.from_numpy(rotations.astype(np.float64))).numpy()
+    # scipy rather than geometry.rotation: no torch has to load before a wrong parameter is told.
+    return Rotation.from_matrix(rotations).as_quat()
 
 
 def body_transforms(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -86,8 +87,10 @@ class MoroNode(Node):
         self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, info_qos)
         self.create_subscription(Image, "image", self._on_image, image_qos)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics)
-        self.create_timer(self._options.log_period_s, self._on_report)
+        # A simulated clock may stand still or jump; the watch over the node must not.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics, clock=steady)
+        self.create_timer(self._options.log_period_s, self._on_report, clock=steady)
         self._last_image_s = time.monotonic()
         self._worker.start()
         self.get_logger().info(

@@ -37,6 +37,8 @@ from moro_ros.types import Camera
 DECODED_AHEAD = 8
 # A frame published later than this share of the period is counted as late.
 LATE_SHARE = 0.5
+# Further behind than this the source skips frames, as a camera would: stamps are never older.
+MAX_LAG_S = 0.5
 ACKNOWLEDGE_TIMEOUT_S = 5.0
 # How long a stop signal may go unnoticed.
 POLL_S = 0.1
@@ -89,6 +91,7 @@ class VideoSource(Node):
         self._executor.add_node(self)
         self._frames = 0
         self._late = 0
+        self._skipped = 0
         self._first_stamp_ns: int | None = None
         self._start_s = time.monotonic()
 
@@ -112,10 +115,13 @@ class VideoSource(Node):
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
         # Frame 0 is due one period from now: camera_info needs that time to be first.
-        start_ns = self._now_ns() + round(period_ns)
+        start_ns = self._first_stamp_ns = self._now_ns() + round(period_ns)
         try:
             for index, image in enumerate(frames):
                 due_ns = start_ns + round(index * period_ns)
+                if self._now_ns() - due_ns > MAX_LAG_S * 1e9:
+                    self._skipped += 1
+                    continue
                 header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
                 message = cv2_to_imgmsg(image, "bgr8", header)
                 self._infos.publish(camera_info_message(camera, header))
@@ -123,7 +129,6 @@ class VideoSource(Node):
                     return
                 self._images.publish(message)
                 self._late += self._now_ns() - due_ns > LATE_SHARE * period_ns
-                self._first_stamp_ns = self._first_stamp_ns or due_ns
                 self._frames += 1
         finally:
             frames.close()
@@ -161,13 +166,15 @@ class VideoSource(Node):
         report = {
             "frames_published": self._frames,
             "frames_late": self._late,
+            "frames_skipped": self._skipped,
             "duration_s": time.monotonic() - self._start_s,
             "rate_hz": rate_hz,
             "first_stamp_ns": self._first_stamp_ns,
             "video": self.config.video,
         }
         self.get_logger().info(
-            f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late."
+            f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late, "
+            f"{self._skipped} skipped."
         )
         if self.config.report:
             path = Path(self.config.report)

@@ -66,9 +66,11 @@ class Client:
 class NodeProcess:
     """A node in a process of its own, whose output is kept."""
 
-    def __init__(self, folder: Path, script: list[str], parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, script: list[str], namespace: str, parameters: dict[str, Any]
+    ) -> None:
         self.log_path = folder / "node.log"
-        arguments = ["--ros-args"]
+        arguments = ["--ros-args", "-r", f"__ns:={namespace}"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={value}"]
         root = str(Path(moro_ros.__file__).parents[1])
@@ -133,11 +135,11 @@ def client(ros_context: None) -> Iterator[Client]:
 def start_node(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., NodeProcess]]:
-    """start_node(script, **parameters) starts a node's process; all end with the module."""
+    """start_node(script, namespace, **parameters) starts a process that ends with the module."""
     running: list[NodeProcess] = []
 
-    def start(script: list[str], **parameters: Any) -> NodeProcess:
-        process = NodeProcess(tmp_path_factory.mktemp("node"), script, parameters)
+    def start(script: list[str], namespace: str = "/", **parameters: Any) -> NodeProcess:
+        process = NodeProcess(tmp_path_factory.mktemp("node"), script, namespace, parameters)
         running.append(process)
         return process
 

@@ -52,9 +52,9 @@ def body_motion(
 
 
 class FakePipeline:
-    """Sees as many people as the blue value of the image's first pixel says.
+    """Sees as many people, up to 3, as the blue value of the image's first pixel.
 
-    A red value of 255 there makes it fail as a programming error would; every call is written to
+    Red 255 with green 0 there makes it fail as a programming error would; every call is written to
     `log` as a line of JSON.
     """
 
@@ -69,12 +69,12 @@ class FakePipeline:
     def push(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
     ) -> PipelineResult:
-        red, _, blue = (int(value) for value in image[0, 0])
+        red, green, blue = (int(value) for value in image[0, 0])
         self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=camera.matrix[0, 0])
-        if red == 255:
+        if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")
         time.sleep(self._delay_s)
-        motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(blue))
+        motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
         return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": self._delay_s})
 
     def configure(self, config: PipelineConfig) -> None:

@@ -17,6 +17,7 @@ from moro_ros.msg import HumanArray, HumanJoint
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock as ClockMessage
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -420,6 +421,39 @@ def test_ends_and_refusals(client: Any, start_fake_node: Callable[..., Any]) -> 
     assert stopped.end(signal.SIGTERM) == 0
     assert "Done: 0 images received" in stopped.output()
     assert not calls.exists()
+
+
+def test_simulated_time_is_the_only_clock(client: Any, start_fake_node: Callable[..., Any]) -> None:
+    """Latency is told by /clock, and a bag that loops only restarts the windows."""
+    node, calls = start_fake_node(namespace="/sim", use_sim_time=True)
+    create = client.node.create_publisher
+    clock, images = create(ClockMessage, "/clock", 10), create(Image, "/sim/image", RELIABLE)
+    infos = create(CameraInfo, "/sim/camera_info", RELIABLE)
+    subscription, humans = client.subscribe(HumanArray, "/sim/moro/humans")
+    camera = camera_from_focal(100.0, WIDTH, HEIGHT)
+
+    def answered(now_s: float, age_s: float) -> bool:
+        clock.publish(ClockMessage(clock=ns_to_stamp(round(now_s * 1e9))))
+        client.spin(0.1)
+        header = Header(stamp=ns_to_stamp(round((now_s - age_s) * 1e9)), frame_id=FRAME)
+        infos.publish(camera_info_message(camera, header))
+        images.publish(cv2_to_imgmsg(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "bgr8", header))
+        client.spin(0.1)
+        # Before /clock is heard, the node's time is 0.
+        expected = pytest.approx(age_s, abs=1e-6)
+        return (
+            bool(humans)
+            and humans[-1].header.stamp == header.stamp
+            and (humans[-1].latency == expected)
+        )
+
+    times = iter(np.arange(1000.0, 2000.0))
+    client.wait(lambda: answered(next(times), 0.25), "humans in simulated time")
+    times = iter(np.arange(10.0, 900.0))
+    client.wait(lambda: answered(next(times), 0.5), "humans after the jump back")
+    assert sum(json.loads(line)["call"] == "reset" for line in calls.open()) == 1
+    client.node.destroy_subscription(subscription)
+    assert node.end(signal.SIGINT) == 0
 
 
 def test_a_fault_of_the_program_ends_the_node_with_status_1(bench: Bench) -> None:
