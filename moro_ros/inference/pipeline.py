@@ -45,6 +45,11 @@ class HumanMotionPipeline:
         """sha256 of the network's weights file."""
         return self.stream.model_sha256
 
+    @property
+    def ignored_people(self) -> int:
+        """How often somebody was found and not followed because of max_people."""
+        return self.frontend.ignored_people
+
     def push(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
     ) -> PipelineResult:

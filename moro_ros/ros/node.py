@@ -26,6 +26,7 @@ from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import faults, parameters
 from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
+from moro_ros.ros.logs import forward_library_logs
 from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
@@ -51,10 +52,13 @@ class MoroNode(Node):
     """
 
     def __init__(self, on_failure: Callable[[], None]) -> None:
-        super().__init__("moro")
+        super().__init__("moro", automatically_declare_parameters_from_overrides=True)
         self._on_failure = on_failure
+        forward_library_logs(self.get_logger())
         self._config = parameters.declare(self, PipelineConfig)
         self._options = parameters.declare(self, NodeConfig)
+        for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
+            self.get_logger().warning(warning)
         self._statistics = NodeStatistics()
         self._health = HealthMonitor()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

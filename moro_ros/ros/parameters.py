@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from rclpy.parameter import Parameter
 from moro_ros.config import check_value, from_dict, option
 
 T = TypeVar("T")
+
+# What rclpy itself declares.
+STANDARD = ("use_sim_time", "start_type_description_service")
+STANDARD_PREFIXES = ("qos_overrides.",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,30 @@ def declare(node: Node, config_class: type[T]) -> T:
     values: dict[str, Any] = {}
     for name, item in options(config_class):
         # Declared loosely first: rclpy's own refusal names neither the unit nor the choices.
-        node.declare_parameter(name, item.default, ParameterDescriptor(dynamic_typing=True))
+        if not node.has_parameter(name):
+            node.declare_parameter(name, item.default, ParameterDescriptor(dynamic_typing=True))
         value = node.get_parameter(name).value
         check_value(name, value, item)
         values[name] = float(value) if isinstance(item.default, float) else value
         exact = Parameter(name, value=values[name]).get_parameter_value()
         node.set_descriptor(name, descriptor(item), exact)
     return build(config_class, values)
+
+
+def unknown(node: Node, *config_classes: type) -> list[str]:
+    """A warning for each parameter given at the start that no option answers to.
+
+    node: made with automatically_declare_parameters_from_overrides, classes all declared.
+    """
+    known = [name for config_class in config_classes for name, _ in options(config_class)]
+    warnings = []
+    for name in node.get_parameters_by_prefix(""):
+        if name in known or name in STANDARD or name.startswith(STANDARD_PREFIXES):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        warnings.append(f"Parameter '{name}' is not known and has no effect{hint}")
+    return warnings
 
 
 def build(config_class: type[T], values: dict[str, Any]) -> T:

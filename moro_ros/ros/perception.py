@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Where neither the image nor camera_info names its frame; TF cannot do without.
 DEFAULT_FRAME = "camera_optical_frame"
+IGNORED_LOG_PERIOD_S = 5.0
 
 
 class Perception:
@@ -43,6 +44,7 @@ class Perception:
         self._statistics = statistics
         self._logger = logger
         self._config = config
+        self._ignored_people = 0
         self._camera: tuple[object, Camera] | None = None
         self._last_stamp_ns: int | None = None
 
@@ -81,6 +83,17 @@ class Perception:
         }
         ids = [motion.track_id for motion in result.motions]
         self._statistics.processed(ids, latency_s, stages)
+        self._report_ignored(config.max_people)
+
+    def _report_ignored(self, max_people: int) -> None:
+        before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
+        if self._ignored_people > before:
+            self._statistics.count("ignored_people", self._ignored_people - before)
+            self._logger.warning(
+                f"More than {max_people} people in view: the farthest are not followed. Raise "
+                "max_people, at the price of time per image.",
+                throttle_duration_sec=IGNORED_LOG_PERIOD_S,
+            )
 
     def _check_stamp(self, stamp_ns: int) -> None:
         before, self._last_stamp_ns = self._last_stamp_ns, stamp_ns

@@ -27,10 +27,10 @@ class NodeStatistics:
         self._ids_seen: set[int] = set()
         self._start = time.monotonic()
 
-    def count(self, event: str) -> None:
-        """Count one of received, dropped, idle, resets."""
+    def count(self, event: str, times: int = 1) -> None:
+        """Count received, dropped, idle, resets or ignored_people."""
         with self._lock:
-            self._counts[event] += 1
+            self._counts[event] += times
 
     def bad_frame(self, reason: str) -> int:
         """Count a frame that could not be used; returns how often this reason occurred."""
@@ -52,12 +52,12 @@ class NodeStatistics:
         """Everything as nested dicts of numbers, ready for JSON.
 
         received, processed, dropped (overwritten by a newer image), idle (nobody subscribed),
-        resets (of the windows), bad: frames by reason; people: in view now, people_seen: ids so
-        far; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and p95 by stage;
-        uptime_s. Times are null before the first image.
+        resets (of the windows), ignored_people (found beyond max_people), bad: frames by reason;
+        people: in view now, people_seen: ids so far; latency_s: image stamp -> publication, p50
+        and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image.
         """
         with self._lock:
-            names = ("received", "processed", "dropped", "idle", "resets")
+            names = ("received", "processed", "dropped", "idle", "resets", "ignored_people")
             return {
                 **{name: self._counts[name] for name in names},
                 "bad": dict(self._bad),

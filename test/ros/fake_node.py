@@ -65,6 +65,7 @@ class FakePipeline:
     def __init__(self, log: Path | None, delay_s: float) -> None:
         self._log = log
         self._delay_s = delay_s
+        self.ignored_people = 0
 
     def push(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
@@ -74,6 +75,7 @@ class FakePipeline:
         if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")
         time.sleep(self._delay_s)
+        self.ignored_people += max(0, blue - 3)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
         return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": self._delay_s})
 

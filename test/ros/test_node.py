@@ -126,6 +126,7 @@ def bench(client: Any, start_fake_node: Callable[..., Any]) -> Bench:
         bench.info_publisher.publish(bench.info())
         return bench.answered(bench.image_publisher)
 
+    client.wait(lambda: bench.diagnostics, "diagnostics")
     client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
     return bench
 
@@ -145,6 +146,13 @@ def test_humans_carry_the_image_s_stamp_and_frame(bench: Bench, qos: QoSProfile)
 def test_nobody_in_view_is_an_empty_array(bench: Bench) -> None:
     assert len(bench.answer(bench.image(1)).humans) == 1
     assert len(bench.answer(bench.image(0)).humans) == 0
+
+
+def test_people_beyond_the_limit_are_said_and_counted(bench: Bench) -> None:
+    before = bench.fresh_status()[1]["ignored_people"]
+    assert len(bench.answer(bench.image(5)).humans) == 3
+    assert "people in view: the farthest are not followed" in bench.node.output()
+    assert bench.fresh_status()[1]["ignored_people"] == before + 2
 
 
 def test_transforms_make_the_tree_of_rep_155(bench: Bench) -> None:
@@ -368,16 +376,16 @@ def test_diagnostics_and_log_tell_the_state(bench: Bench) -> None:
     assert values["model"] == "fake" and len(values["model_sha256"]) == 64
 
     def healthy() -> bool:
-        bench.answer(bench.image(2))
-        return bench.status()[0].message == "2 people in view."
+        bench.answer(bench.image(3))
+        return bench.status()[0].message == "3 people in view."
 
     bench.client.wait(healthy, "healthy diagnostics")
     status, values = bench.status()
     assert status.level == DiagnosticStatus.OK and status.name == "/moro: human motion"
-    assert values["people"] == 2
+    assert values["people"] == 3
     assert values["latency_s.p95"] >= values["latency_s.p50"] > 0.02
     assert values["stages_s.motion_s.p50"] == pytest.approx(0.02)
-    assert values["people_seen"] == 2
+    assert values["people_seen"] == 3
     bench.client.wait(lambda: "latency p50" in bench.node.output(), "a line of statistics")
 
 
@@ -412,12 +420,15 @@ def test_ends_and_refusals(client: Any, start_fake_node: Callable[..., Any]) -> 
         "No model 'missing'": start_fake_node(model="missing")[0],
         "motion.window: got 1, expected 2": start_fake_node(**{"motion.window": 1})[0],
     }
-    stopped, calls = start_fake_node()
+    stopped, calls = start_fake_node(**{"motion.windw": 5})
     for remedy, process in refused.items():
         assert process.end(None) == 1
         assert remedy in process.output()
         assert "Traceback" not in process.output()
     client.wait(lambda: "is ready" in stopped.output(), "the node's start")
+    assert "'motion.windw' is not known and has no effect; did you mean 'motion.window'?" in (
+        stopped.output()
+    )
     assert stopped.end(signal.SIGTERM) == 0
     assert "Done: 0 images received" in stopped.output()
     assert not calls.exists()

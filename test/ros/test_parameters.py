@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import rclpy
+import yaml
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
+from moro_ros.resources import share_path
 from moro_ros.ros import parameters
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.statistics import flatten
 from moro_ros.ros.video_source import VideoConfig
 
 CLASSES = (PipelineConfig, NodeConfig, VideoConfig)
@@ -89,6 +92,23 @@ def test_updates_change_what_they_name_and_nothing_else() -> None:
     assert parameters.updated(config, {"use_sim_time": True}) is config
     with pytest.raises(ConfigError, match=r"motion\.passes: got 0"):
         parameters.updated(config, {"motion.passes": 0})
+
+
+def test_the_shipped_file_names_every_parameter_with_its_default() -> None:
+    shipped = yaml.safe_load(share_path("config", "moro.yaml").read_text(encoding="utf-8"))
+    flat = flatten(shipped["/**"]["ros__parameters"])
+    assert flat == parameters.current(PipelineConfig()) | parameters.current(NodeConfig())
+
+
+def test_names_without_an_option_are_warned_of(ros_context: None) -> None:
+    given = [Parameter(name, value=1) for name in ("motion.window", "motion.windw", "other")]
+    node = rclpy.create_node(
+        "warned", parameter_overrides=given, automatically_declare_parameters_from_overrides=True
+    )
+    first, second = sorted(parameters.unknown(node, PipelineConfig, NodeConfig))
+    assert "did you mean 'motion.window'?" in first
+    assert "'other' is not known" in second
+    node.destroy_node()
 
 
 def test_no_two_classes_of_one_node_share_a_name() -> None:
