@@ -17,6 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 # CDR: a 4-byte header, then aligned data; byte 1 of the header says the byte order.
 _HEADER_BYTES = 4
 _LITTLE_ENDIAN = 1
+_LENGTH_BYTES = 4
 _POINT_BYTES = 24
 # A place where no body is, to be found again in the serialised message.
 _SENTINEL = (-1.7e301, 2.3e301)
@@ -35,22 +36,13 @@ def serialize_markers(markers: list[Marker], triangles: Mapping[int, np.ndarray]
     parts, end = [], 0
     for index in sorted(triangles):
         place = wire.index(struct.pack("<3d", *_SENTINEL, index), end)
-        length_at = _length_before(wire, place)
+        # From the marker's pose on every offset is fixed: the length is followed without padding.
+        length_at = place - _LENGTH_BYTES
         parts += [
             wire[end:length_at],
             struct.pack("<I", len(triangles[index])),
-            wire[length_at + 4 : place],
             np.ascontiguousarray(triangles[index], dtype="<f8").tobytes(),
         ]
         end = place + _POINT_BYTES
     # A point is a multiple of the largest alignment, so whatever follows stays aligned.
     return b"".join([*parts, wire[end:]])
-
-
-def _length_before(wire: bytes, place: int) -> int:
-    """Where the length (1) of the sequence stands whose first double is at `place`.
-
-    Without padding 8 bytes before it there is `frame_locked`, false, whose byte is the lowest.
-    """
-    padded = place - 8
-    return padded if wire[padded] == 1 else place - 4
