@@ -109,6 +109,9 @@ class RecorderNode(Node):
         self._diagnostics: dict[str, dict[str, str]] = {}
         self._connected = False
         self._humans_topic = self.resolve_topic_name(humans)
+        if self._report_path is not None:
+            self._report_path.parent.mkdir(parents=True, exist_ok=True)
+            self.write_report(finished=False)  # a path that does not work is told now
         self._files = files = RecordingFiles(output, overwrite)
         try:
             self._subscribe(humans, camera, [topic for topic in images if topic])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from moro_ros import assets
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
@@ -90,6 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises: MoroError with one message if video or camera are wrong or a process dies.
     """
     source = video_input(arguments.video, arguments.focal, arguments.camera)
+    fetch_models()
     session = Session(arguments.out)
     try:
         session.logs.mkdir(parents=True, exist_ok=True)
@@ -167,6 +169,12 @@ def node_parameters(
     return recording, playing
 
 
+def fetch_models() -> None:
+    """Have the front-end's models in the cache: the node would fetch them unseen, in its log."""
+    for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
+        assets.fetch(name)
+
+
 def body_of(model: str) -> BodyModel:
     """The body model that a model was trained with."""
     folder = model_folder(model)
@@ -191,13 +199,15 @@ def _follow(children: Children, video: Child, report: Path, frames: int, endless
     frames: how many there are, 0 if that is not known.
     """
     with (
-        tqdm(total=frames or None, desc="Playing", unit="frame") as bar,
+        tqdm(total=frames or None, desc="Playing", unit="frame", disable=None) as bar,
         _ended_by_hand(allowed=endless),
     ):
         while video.status is None:
             children.wait(0.2)
             seen = read_json(report)
-            bar.set_postfix(processed=seen["frames_received"], people=len(seen["people"]))
+            bar.set_postfix(
+                processed=seen["frames_received"], people=len(seen["people"]), refresh=False
+            )
             played = seen["camera_infos_received"]
             bar.update((min(played, frames) if frames else played) - bar.n)
         children.check()

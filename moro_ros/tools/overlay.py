@@ -16,7 +16,7 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import DataError, VideoError
 from moro_ros.inference.recording import OBSERVED, MotionRecording
 from moro_ros.inference.video import open_video
-from moro_ros.tools.render import Person, draw_overlay, sheet
+from moro_ros.tools.render import Person, draw_overlay, draw_top_view, project, sheet
 from moro_ros.types import Camera
 
 SHEET_FRAMES = 8
@@ -45,7 +45,7 @@ def write_overlay(
     reach_m = _reach_m(recording)
     faces = body.faces.numpy()
     described = set(recording.stamps_ns)
-    chosen = _sheet_frames(stamps_ns, people)
+    chosen = _sheet_frames(stamps_ns, people if people else described)
     kept: dict[int, np.ndarray] = {}
     target = out / "overlay.mp4"
     with (
@@ -55,24 +55,26 @@ def write_overlay(
         shown, age = None, 0.0
         timeline = zip(stamps_ns.tolist(), reader, strict=False)
         for index, (stamp_ns, image) in enumerate(
-            tqdm(timeline, "Drawing", len(stamps_ns), unit="frame")
+            tqdm(timeline, "Drawing", len(stamps_ns), unit="frame", disable=None)
         ):
             age += 1.0 / reader.rate_hz
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             if stamp_ns in described:
                 present = _posed(people.get(stamp_ns, []), body)
                 rgb = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-                drawn = draw_overlay(rgb, present, faces, camera, reach_m)
+                drawn = draw_overlay(rgb, present, faces, camera)
+                if index in chosen:
+                    kept[index] = drawn.copy()
+                if reach_m > 0:
+                    draw_top_view(drawn, present, camera, reach_m)
                 shown, age = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), 0.0
             elif age > _HOLD_S:
                 shown = None
-            picture = small if shown is None else shown
-            writer.write(picture)
-            if index in chosen:
-                kept[index] = picture
+            writer.write(small if shown is None else shown)
     page = out / "sheet.png"
     if kept:
-        _write_sheet([kept[index] for index in sorted(kept)], page)
+        left, top, right, bottom = _region([stamps_ns[index] for index in kept], people, camera)
+        _write_sheet([kept[index][top:bottom, left:right] for index in sorted(kept)], page)
     return target, page
 
 
@@ -133,19 +135,39 @@ def _reach_m(recording: MotionRecording) -> float:
     return float(np.percentile(np.concatenate(depths), 99) * 1.1) if depths else 0.0
 
 
-def _sheet_frames(stamps_ns: np.ndarray, people: Container[int]) -> set[int]:
-    """Indices of up to eight frames, evenly spread over those that show people."""
-    shown = [index for index, stamp in enumerate(stamps_ns.tolist()) if stamp in people]
-    if not shown:
-        shown = list(range(len(stamps_ns)))
+def _sheet_frames(stamps_ns: np.ndarray, wanted: Container[int]) -> set[int]:
+    """Indices of up to eight frames, evenly spread over those whose stamps are wanted."""
+    shown = [index for index, stamp in enumerate(stamps_ns.tolist()) if stamp in wanted]
     places = np.linspace(0, len(shown) - 1, SHEET_FRAMES + 2)[1:-1]
     return {shown[round(place)] for place in places} if shown else set()
 
 
+def _region(
+    stamps_ns: list[int], people: dict[int, list[tuple[int, np.ndarray]]], camera: Camera
+) -> tuple[int, int, int, int]:
+    """The part of the image in which the people of some frames are: left, top, right, bottom px."""
+    rows = [row for stamp_ns in stamps_ns for _, row in people.get(stamp_ns, [])]
+    points = [project(row["joints"], camera) for row in rows]
+    seen = np.concatenate([np.zeros((0, 2)), *points])
+    size = np.array([camera.width, camera.height])
+    seen = seen[((seen >= 0) & (seen < size)).all(1)]
+    if len(seen) == 0:
+        return 0, 0, camera.width, camera.height
+    low, high = seen.min(0), seen.max(0)
+    # Joints lie inside the body: a margin for the mesh and the label, and no slivers.
+    half = np.maximum((high - low) / 2 + 0.08 * size, size / 6)
+    middle = np.clip((low + high) / 2, half, np.maximum(size - half, half))
+    left, top = np.maximum(middle - half, 0).astype(int).tolist()
+    right, bottom = np.minimum(middle + half, size).astype(int).tolist()
+    return left, top, right, bottom
+
+
 def _write_sheet(pictures: list[np.ndarray], path: Path) -> None:
-    portrait = pictures[0].shape[0] > pictures[0].shape[1]
-    page = sheet(pictures, SHEET_FRAMES if portrait else SHEET_FRAMES // 2)
+    """Write RGB pictures of one size, in one row if they are narrow and in two if they are wide."""
+    narrow = pictures[0].shape[1] < 0.8 * pictures[0].shape[0]
+    columns = SHEET_FRAMES if narrow else SHEET_FRAMES // 2
+    page = sheet(pictures, columns, tile_width=2560 // columns)
     part = path.with_name(f".part-{path.name}")
-    if not cv2.imwrite(str(part), page):
+    if not cv2.imwrite(str(part), cv2.cvtColor(page, cv2.COLOR_RGB2BGR)):
         raise VideoError(f"The picture {path} cannot be written; is the disk full?")
     part.replace(path)

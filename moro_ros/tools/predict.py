@@ -60,7 +60,7 @@ def recover(
     """Everybody's motion in every frame, and the frames' stamps (N,) int64 ns from 0."""
     recording = MotionRecording(camera)
     for index, image in enumerate(
-        tqdm(reader, "Recovering", reader.frame_count or None, unit="frame")
+        tqdm(reader, "Recovering", reader.frame_count or None, unit="frame", disable=None)
     ):
         stamp_ns = round(index * 1e9 / reader.rate_hz)
         result = pipeline.push(np.ascontiguousarray(image[..., ::-1]), stamp_ns, camera)

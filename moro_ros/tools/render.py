@@ -268,13 +268,9 @@ def draw_top_view(
 
 
 def draw_overlay(
-    image: np.ndarray,
-    people: tuple[Person, ...],
-    faces: np.ndarray,
-    camera: Camera,
-    reach_m: float = 0.0,
+    image: np.ndarray, people: tuple[Person, ...], faces: np.ndarray, camera: Camera
 ) -> np.ndarray:
-    """Everything over one image: meshes, skeletons, labels and, for reach_m > 0, the top view.
+    """Meshes, then skeletons and labels over one image.
 
     image: (H, W, 3) uint8 RGB. Returns a new image of the same shape.
     """
@@ -282,8 +278,6 @@ def draw_overlay(
     for person in sorted(people, key=lambda person: -float(person.joints[0, 2])):
         draw_skeleton(out, person, camera)
         draw_label(out, person, camera)
-    if reach_m > 0:
-        draw_top_view(out, people, camera, reach_m)
     return out
 
 

@@ -46,6 +46,7 @@ def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: BodyModel) -> P
     paths = [str(tmp_path), str(TEST_ROS), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(demo, "fetch_models", lambda: None)
     monkeypatch.setattr(demo, "body_of", lambda _model: body)
     path = tmp_path / "grey.mp4"
     fourcc = cv2.VideoWriter.fourcc(*"mp4v")
