@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 .PHONY: help demo test pytest lint setup check-sourced clean distclean FORCE
 
@@ -28,7 +28,7 @@ LINTED := moro_ros test launch setup.py
 # made, for it survives neither being moved nor a new Python; `busy` stands while a step runs: one
 # that was killed may have left half a package behind. In these cases the venv is made anew.
 MADE_FOR := $(file <$(STAMPS)/here)
-IS_FOR   := $(CURDIR) $(shell $(BIN)/python -V 2>&1)
+IS_FOR   := $(CURDIR) $(shell $(BIN)/python -V 2>&1 || true)
 ifneq ($(MADE_FOR)$(wildcard $(STAMPS)/busy),)
 ifneq ($(MADE_FOR),$(IS_FOR))
 CLEAR := --clear
@@ -37,7 +37,7 @@ ifneq ($(wildcard $(STAMPS)/busy),)
 CLEAR := --clear
 endif
 ifneq ($(origin PYTHON),file)
-ifneq ($(shell '$(PYTHON)' -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+ifneq ($(shell '$(PYTHON)' -V 2>&1 || true),$(shell $(BIN)/python -V 2>&1 || true))
 CLEAR := --clear
 endif
 endif
@@ -92,7 +92,7 @@ $(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
 # The package is built without isolation, so that its cmake folder stays valid and a changed message
 # costs seconds; what [build-system] lists is therefore installed like the rest.
 $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml setup.cfg constraints.txt
-	@echo '[2/3] Pinned packages: some 400 MB the first time'
+	@echo '[2/3] Pinned packages: the first time some 400 MB to fetch, 3 GB where PyTorch brings CUDA'
 	@sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$$/\1/p' pyproject.toml >$(STAMPS)/requirements
 	@$(BIN)/python -c "import configparser as c; s = c.ConfigParser(); s.read('setup.cfg'); \
 	  e = s['options.extras_require']; print(s['options']['install_requires'], e['test'], e['lint'])" >>$(STAMPS)/requirements

@@ -6,10 +6,11 @@ ros2 launch moro_ros moro.launch.py video:=walk.mp4 focal:=1400 rviz:=true
 
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(__file__).resolve().parents[1]
 

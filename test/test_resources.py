@@ -52,5 +52,5 @@ def test_missing_share_folder_names_where_it_looked(tmp_path, monkeypatch):
     monkeypatch.setattr(resources, "__file__", str(package / "resources.py"))
     monkeypatch.setattr(resources.sys, "prefix", str(tmp_path / "venv"))
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "ament"))
-    with pytest.raises(AssetError, match="ament/share/moro_ros.*pip install"):
+    with pytest.raises(AssetError, match=r"ament/share/moro_ros.*pip install"):
         resources.share_folder.__wrapped__()

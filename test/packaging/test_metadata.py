@@ -1,0 +1,150 @@
+"""Versions, dependencies and executables agree between the files that name them."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import moro_ros
+
+ROOT = Path(__file__).resolve().parents[2]
+# Distribution that an imported module comes from, where the names differ.
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
+ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"} | {
+    name: f"python3-{name}" for name in ("numpy", "scipy", "tqdm")
+}
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements(text: str) -> list[Requirement]:
+    return [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def build_requirements() -> list[Requirement]:
+    """As the Makefile reads them: one a line."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = re.search(r"^requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    assert block
+    return requirements("\n".join(re.findall(r'^ *"(.*)",$', block[1], re.MULTILINE)))
+
+
+def run_requirements() -> list[Requirement]:
+    return requirements(setup_cfg()["options"]["install_requires"])
+
+
+def extra_requirements() -> list[Requirement]:
+    extras = setup_cfg()["options.extras_require"]
+    return [item for name in extras for item in requirements(extras[name])]
+
+
+def constraints() -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for item in requirements((ROOT / "constraints.txt").read_text(encoding="utf-8")):
+        found.setdefault(canonicalize_name(item.name), []).append(item)
+    return found
+
+
+def package_xml() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def imported_modules(folder: str) -> set[str]:
+    """Top-level modules that the sources below a folder import, at any place."""
+    modules = set()
+    for path in (ROOT / "moro_ros" / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules.add((node.module or "").split(".")[0])
+    return modules - sys.stdlib_module_names - {"moro_ros", "__future__"}
+
+
+def test_one_version():
+    version = package_xml().findtext("version")
+    assert version == moro_ros.__version__ == metadata.version("moro_ros")
+
+
+@pytest.mark.parametrize("item", build_requirements() + run_requirements() + extra_requirements())
+def test_every_requirement_is_pinned_and_agrees_with_the_constraints(item):
+    assert re.fullmatch(r"==[^*]+", str(item.specifier)), f"{item} is not pinned"
+    pinned = constraints().get(canonicalize_name(item.name), [])
+    if item.marker is None or item.marker.evaluate({"python_version": "3.12"}):
+        assert all(item.specifier == other.specifier for other in pinned)
+
+
+def test_installed_versions_are_the_pinned_ones():
+    """Where this test runs in the environment that make builds, or one like it."""
+    if not any(path.name == "pip" for path in Path(sys.prefix, "bin").glob("pip")):
+        pytest.skip("not in a venv with pip")
+    for item in run_requirements():
+        if item.marker is None or item.marker.evaluate():
+            installed = metadata.version(item.name)
+            assert item.specifier.contains(installed), f"{item.name} {installed}, pinned {item}"
+
+
+def test_imports_are_declared_for_pip():
+    declared = {canonicalize_name(item.name) for item in run_requirements() + extra_requirements()}
+    for module in imported_modules(""):
+        wanted = canonicalize_name(DISTRIBUTIONS.get(module, module))
+        by_rclpy = module in {"builtin_interfaces", "rcl_interfaces", "rosgraph_msgs"}
+        embedded = (ROOT / "embedded" / module).is_dir()
+        assert by_rclpy or embedded or {wanted, f"ros-{wanted}"} & declared, module
+
+
+def test_imports_are_declared_for_ros():
+    root = package_xml()
+    declared = {node.text for tag in ("depend", "exec_depend") for node in root.iter(tag)}
+    for module in imported_modules("ros"):
+        # rosdep has no keys for the rest: docs/install.md names them.
+        name = ROSDEP.get(module, module)
+        by_pip = name in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+        assert name in declared or by_pip, module
+    used = imported_modules("")
+    for module, key in ROSDEP.items():
+        assert (key in declared) == (module in used), key
+
+
+def test_interfaces_depend_on_what_they_name():
+    used = set(
+        re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in ROOT.glob("msg/*.msg")), re.M)
+    )
+    depends = {node.text for node in package_xml().iter("depend")}
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert used == depends
+    assert all(f"find_package({name} REQUIRED)" in cmake for name in used)
+
+
+def test_executables_of_both_routes_start_the_same_functions():
+    scripts = setup_cfg()["options.entry_points"]["console_scripts"].split("\n")
+    points = dict(line.split(" = ") for line in scripts if line)
+    nodes = {name: target for name, target in points.items() if ".ros." in target}
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert nodes.keys() == {"moro_node", "moro_video", "moro_recorder"}
+    for name, target in nodes.items():
+        module, function = target.split(":")
+        text = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+        assert f"from {module} import {function}" in text
+        assert f"scripts/{name}" in cmake
+        assert (ROOT / "scripts" / name).stat().st_mode & 0o111
+
+
+def test_command_answers_help():
+    command = Path(sys.prefix, "bin", "moro")
+    if not command.exists():
+        pytest.skip("installed without console scripts (colcon)")
+    result = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert "demo" in result.stdout
