@@ -18,6 +18,24 @@ from moro_ros.errors import BodyModelError
 LEVELS = 7
 TABLE_FILES = tuple(f"_{kind}{level}.npy" for kind in ("pool", "unpool") for level in range(LEVELS))
 
+# The tables that the authors' tokenizer was trained with.
+PUBLISHED_SHA256 = {
+    "_pool0.npy": "d324d19241f54a6b235b28d2be949814117d128689d142dc2b5e4c1337e699c5",
+    "_pool1.npy": "9cc91f76843e542a6a013ae84594477cbbd4e970e3991132478ead711d7d261d",
+    "_pool2.npy": "0f73975c0f9b17f68477f5fc0d8f1f7e3b26bf56cb01d54034b36ebb89032064",
+    "_pool3.npy": "35380bbf80d086d8cf3df1704e1589339f7ab112193789ab76c9d72aeba01e77",
+    "_pool4.npy": "b479037f7861d9d0b733f2a854ea13b0698933ea4f09f41c42ba6cf4f86dbf09",
+    "_pool5.npy": "6dd8ec09ecb2d0cff7458ba935d3275e8a9ea3bd367567ea4ef841c30090417e",
+    "_pool6.npy": "00706fad25efb5ed60faba8a928b7b326424e90f5c00fdd29c96361317761ef3",
+    "_unpool0.npy": "0e8a94d9e66215a2620b071e232ad326a22853e7d67878682f2a08f069f7f83e",
+    "_unpool1.npy": "11c6cc4acf913b4bc735d93313e05ce123b061945b634f97acc1344567f37dac",
+    "_unpool2.npy": "f154dd483a3618e5b9e14ff997ca6b899528eed31455c2c7b163cdf02440dfc5",
+    "_unpool3.npy": "6a391bce6496bba6e4e3c37fc323b95f6c40916a917edcdac55bd5b159435fea",
+    "_unpool4.npy": "ec92451ace92151b877d861accbeb3ff43820318a41926968aff3a60f81ccab5",
+    "_unpool5.npy": "86687b8de58c201c5ff09653d5b8aef93c9304450f0d2d08d3331fca2d8d8ee3",
+    "_unpool6.npy": "5a15a17e4ff28a041f652fb2a7ab986e62d84585a716a9d422a8f4ce6029fd6d",
+}
+
 
 def load_connection_tables(
     folder: Path, sha256: Mapping[str, str] | None = None
