@@ -1,7 +1,7 @@
 """The architecture numbers of a model folder (model.yaml): the only home of their defaults.
 
-The defaults describe the network of the paper (moro.md 2 to 5, 9); models/<name>/model.yaml lists
-what a model changes. network/build.py turns these numbers into modules.
+The defaults describe the network of the paper; models/<name>/model.yaml lists what a
+model changes. network/build.py turns these numbers into modules.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def project(points: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Pixels (..., 2) of points (..., 3) m in the camera frame; matrix K is (..., 3, 3) px.
 
     The batch dimensions of K broadcast against those of the points, without the point dimension.
-    Depths are raised by 1e-6 m as in training (moro.md 7.4).
+    Depths are raised by 1e-6 m as in the paper's losses.
     """
     planar = points[..., :2] / (points[..., 2:] + 1e-6)
     focal = torch.stack((matrix[..., 0, 0], matrix[..., 1, 1]), dim=-1)
@@ -30,7 +30,7 @@ def project(points: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 def box_condition(
     center_px: torch.Tensor, side_px: torch.Tensor, matrix: torch.Tensor
 ) -> torch.Tensor:
-    """Direction and size of a person's square box: (..., 3), dimensionless (moro.md 1.4).
+    """Direction and size of a person's square box: (..., 3), dimensionless.
 
     center_px: (..., 2); side_px: (...,), padding included; matrix: K (..., 3, 3), broadcast.
     """
@@ -47,7 +47,7 @@ def weak_to_full_camera(
 
     weak_camera: (..., 9) = 6-D rotation, log scale s, x, y: a body point X appears in the box,
     whose corners are -1 and 1, at exp(s) (X_xy + (x, y)). box: box_condition, (..., 3).
-    Source: Li et al., CLIFF, ECCV 2022; moro.md 1.6.
+    Source: Li et al., CLIFF, ECCV 2022, without its correction of the rotation.
     """
     scale = weak_camera[..., 6].exp() * box[..., 2] + 1e-9
     depth = 2 / scale

@@ -2,7 +2,7 @@
 
 A rotation matrix R acts on column vectors: x_out = R x. Rotation vectors are axis times angle in
 rad. Quaternions are (x, y, z, w) with w >= 0, the order of ROS messages. The 6-D form is the first
-two rows of R (moro.md 1.5; Zhou et al., CVPR 2019).
+two rows of R (Zhou et al., CVPR 2019).
 """
 
 from __future__ import annotations

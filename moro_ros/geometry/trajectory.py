@@ -1,4 +1,4 @@
-"""The frame-to-frame ("canonical") form of a trajectory and its inverse (moro.md 1.7).
+"""The frame-to-frame ("canonical") form of a trajectory and its inverse.
 
 A trajectory is the rotation (B, F, 3, 3) and the pelvis position (B, F, 3), metres, of a body in
 any fixed frame. Its canonical form (B, F, 9) is free of that frame: the 6-D rotation of

@@ -1,4 +1,4 @@
-"""The masks of training: which tokens of a clip the network must recover (moro.md 7.2)."""
+"""The masks of training: which tokens of a clip the network must recover."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Masked decoding: in a few passes the tokens the network is surest of are fixed first.
 
-moro.md 6.1 and 6.2; after MaskGIT (Chang et al., CVPR 2022).
+After MaskGIT (Chang et al., CVPR 2022), all tokens of a clip ranked together.
 """
 
 from __future__ import annotations

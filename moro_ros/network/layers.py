@@ -1,4 +1,4 @@
-"""The transformer layers shared by the motion encoder and the decoder (DSTFormer, moro.md 4.1).
+"""The transformer layers shared by the motion encoder and the decoder (DSTFormer).
 
 Tokens are (B, F, N, D): batch, frames, tokens per frame, width. Spatial attention mixes the N
 tokens of a frame, temporal attention the F frames of a token.
@@ -269,7 +269,7 @@ class DSTFormer(nn.Module):
 def initialise(module: nn.Module) -> None:
     """Set all linear maps of a module to truncated normal weights (std 0.02) and zero bias.
 
-    The fusion of the two branches starts as their mean (moro.md 4.1, 7.3).
+    The fusion of the two branches starts as their mean.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

@@ -143,7 +143,7 @@ def test_the_papers_network_has_exactly_the_published_tensors():
         if not name.startswith(MORO_TOKENIZER_PREFIX):
             published[names[name]] = tuple(map(int, shape.split("x"))) if shape else ()
     assert published == ours
-    # moro.md 9.1: ViT 630.91 M, transformers and their heads 330.14 M, smoother 23937.
+    # The published sizes: ViT 630.91 M, transformers and their heads 330.14 M, smoother 23937.
     millions = {part: sum(p.numel() for p in getattr(model, part).parameters()) / 1e6
                 for part in ("motion_encoder", "decoder", "smoother")}  # fmt: skip
     vit = sum(p.numel() for p in model.image_encoder.vit.parameters()) / 1e6
