@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moro_ros.body.body_model import BodyModel
+from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec
+from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.sampling import MaskedDecoding
 from moro_ros.network.build import LoadedModel
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
@@ -44,9 +45,15 @@ JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen of one person: visibility (F, K) in [0, 1] and stamps (F,) int64."""
+    """What was seen of one person over F frames.
+
+    visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
+    plane; stamps_ns: (F,) int64.
+    """
 
     visibility: np.ndarray
+    points: np.ndarray
+    box_size: np.ndarray
     stamps_ns: np.ndarray
 
 
@@ -101,7 +108,8 @@ class MotionRecovery:
         skeleton = self.body.skeleton(betas[None])
         local = torch.cat([rotation[:, None], body_rotations], 1)
         chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
-        vertices = self.mesh(decoding, part) if mesh else None
+        translation = self.place(chain, joints, skeleton, translation, evidence, part, threshold)
+        vertices = self.mesh(decoding, part, translation) if mesh else None
         shown = joint_visibility(evidence.visibility[part])
         observed = shown > threshold
         token_confidence = decoding.confidence[0, part] @ self.token_of_joint.mT  # (F, 22)
@@ -126,12 +134,34 @@ class MotionRecovery:
             keypoints_seen=np.asarray((evidence.visibility[part] > threshold).any(-1)),
         )
 
-    def mesh(self, decoding: MaskedDecoding, part: slice) -> Tensor:
+    def place(
+        self,
+        chain: Tensor,
+        joints: Tensor,
+        skeleton: Skeleton,
+        translation: Tensor,
+        evidence: Evidence,
+        part: slice,
+        threshold: float,
+    ) -> Tensor:
+        """Move the body onto the keypoints seen in some frames; returns the pelvis (F, 3) m."""
+        keypoints = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)
+        visibility = evidence.visibility[part]
+        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
+        return align_sideways(
+            keypoints,
+            torch.from_numpy(evidence.points[part]),
+            weight.float(),
+            translation,
+            torch.from_numpy(evidence.box_size[part]),
+        )
+
+    def mesh(self, decoding: MaskedDecoding, part: slice, translation: Tensor) -> Tensor:
         """Decode the mesh of some frames in the camera frame, (F, V, 3) m (spec 5 and 6)."""
         codes = self.model.moro.smoother(decoding.codes)[0, part]
         local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes))
         rotation = decoding.output.rotation[0, part]
-        return local @ rotation.mT + decoding.output.translation[0, part, None]
+        return local @ rotation.mT + translation[:, None]
 
 
 def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:

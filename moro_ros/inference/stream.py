@@ -83,7 +83,7 @@ class MoRoStream:
 
     def encode(self, frame: Frame) -> list[int]:
         """Encode every person's observation and push it to their window; return their ids."""
-        ids, rows, boxes, visibilities = [], [], [], []
+        ids, rows, boxes, visibilities, places = [], [], [], [], []
         for person in frame.people:
             track = self.tracks.setdefault(person.track_id, TrackWindow(self.motion.window))
             points, visibility, presence = normalised_keypoints(person, frame.camera)
@@ -94,6 +94,7 @@ class MoRoStream:
             boxes.append(track.box.condition())
             rows.append(observe(points, visibility, presence, track.box))
             visibilities.append(visibility.numpy())
+            places.append(points.numpy())
         if not ids:
             return []
         features = self.model.moro.encode_frames(
@@ -106,9 +107,10 @@ class MoRoStream:
                     for name in FrameFeatures.__dataclass_fields__
                 }
             )
-            visibility_row = visibilities[index]
-            seen = bool((visibility_row > self.motion.visibility).any())
-            self.tracks[track_id].push(WindowFrame(one, frame.stamp_ns, visibility_row, seen))
+            size = float(boxes[index][2])
+            self.tracks[track_id].push(
+                WindowFrame(one, frame.stamp_ns, visibilities[index], places[index], size)
+            )
         return ids
 
     def decode(self, ids: list[int]) -> dict[int, MaskedDecoding]:
@@ -129,6 +131,8 @@ class MoRoStream:
         frames = self.tracks[track_id].frames
         evidence = Evidence(
             np.stack([frame.visibility for frame in frames]),
+            np.stack([frame.points for frame in frames]),
+            np.array([frame.box_size for frame in frames], dtype=np.float32),
             np.array([frame.stamp_ns for frame in frames], dtype=np.int64),
         )
         return self.recovery.recover(

@@ -14,12 +14,17 @@ from moro_ros.network.moro import FrameFeatures
 
 @dataclass(frozen=True, slots=True)
 class WindowFrame:
-    """One frame of one person: its features (1, 1, ...), stamp and keypoint visibility (K,)."""
+    """One frame of one person: its features (1, 1, ...), stamp and what was seen.
+
+    visibility: (K,) in [0, 1]; points: (K, 2) on the normalised image plane; box_size: side of the
+    person box there.
+    """
 
     features: FrameFeatures
     stamp_ns: int
     visibility: np.ndarray
-    seen: bool
+    points: np.ndarray
+    box_size: float
 
 
 class TrackWindow:

@@ -1,0 +1,176 @@
+"""The motion stream: live equals offline, people do not disturb one another, windows restart."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.errors import CheckpointError
+from moro_ros.inference.sampling import decode_masked
+from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.model_config import KeypointsConfig, ModelConfig, MoroConfig, TokenizerConfig
+from moro_ros.network.build import LoadedModel, build_moro
+from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
+from moro_ros.resources import share_path
+from moro_ros.types import Camera, Frame, Keypoints, PersonObservation
+
+CAMERA = Camera(np.array([[900.0, 0, 640], [0, 950.0, 350], [0, 0, 1]]), 1280, 720)
+NUMBERS = MoroConfig(
+    layout="frame", image="keypoints", trajectory="box", rotation_head=True, dim=32, heads=4,
+    mlp_ratio=2, encoder_depth=1, decoder_depth=1, num_tokens=6, num_codes=32, logit_rank=8,
+    keypoints=KeypointsConfig(hidden=32, blocks=1),
+)  # fmt: skip
+STEP_NS = 33_333_333
+
+
+@pytest.fixture(scope="module")
+def model(open_body):
+    torch.manual_seed(0)
+    ids = np.arange(0, open_body.num_vertices, 200)
+    rest = (open_body.template - open_body.joint_template[0]).numpy()[ids]
+    centres = np.linspace(0, len(ids) - 1, 6).astype(int)
+    seen, rebuilt = build_patches(rest, centres, 20, 12)
+    full = np.arange(open_body.num_vertices) % len(ids)
+    tokenizer = PatchTokenizer(
+        seen, rebuilt, len(ids), width=48, codes=32, rest=rest, coarse_index=ids,
+        up_index=full[:, None].astype(np.int32), up_weight=np.ones((len(full), 1), np.float32),
+    )  # fmt: skip
+    moro = build_moro(NUMBERS)
+    for parameter in moro.parameters():  # away from the initial near-zero heads
+        torch.nn.init.normal_(parameter, std=0.05)
+    moro.set_codebook(tokenizer.codebook)
+    config = ModelConfig(moro=NUMBERS, tokenizer=TokenizerConfig(kind="patch"))
+    body = share_path("models", "open_body", "OPEN_NEUTRAL.npz")
+    return LoadedModel("tiny", moro.eval(), tokenizer.eval(), body, config, "0" * 64)
+
+
+def person(track_id, frame, shift=0.0, visible=1.0):
+    generator = np.random.default_rng(track_id)
+    middle = np.array([600 + 3 * frame + shift, 300])
+    points = generator.normal(middle, 60, (19, 2))
+    visibility = np.full(19, visible, np.float32)
+    keypoints = Keypoints(points.astype(np.float32), visibility, np.ones(19, np.float32))
+    return PersonObservation(track_id, np.array([0, 0, 1, 1], np.float32), 1.0, keypoints)
+
+
+def frames(count, *people):
+    for i in range(count):
+        seen = tuple(person(track_id, i, shift) for track_id, shift in people)
+        yield Frame((i + 1) * STEP_NS, CAMERA, seen)
+
+
+def same(first, second):
+    np.testing.assert_allclose(first.joints, second.joints, atol=1e-4)
+    np.testing.assert_allclose(first.smplx.body_pose, second.smplx.body_pose, atol=1e-4)
+    np.testing.assert_allclose(first.confidence, second.confidence, atol=1e-4)
+
+
+def test_the_newest_motion_is_the_offline_decoding_of_the_window(model):
+    stream = MoRoStream(model, MotionConfig(window=8, passes=3))
+    for frame in frames(12, (1, 0.0)):
+        motions = stream.push(frame)
+    assert len(stream.tracks[1]) == 8
+    features = stream.tracks[1].stacked()
+    with torch.no_grad():
+        decoding = decode_masked(model.moro, features, passes=3, soft=True)
+    offline = stream.recover(1, decoding, mesh=False)
+    same(motions[0], offline)
+    assert motions[0].stamps_ns.tolist() == [12 * STEP_NS]
+
+
+def test_a_person_s_motion_does_not_depend_on_the_company(model):
+    alone = MoRoStream(model, MotionConfig(window=6))
+    together = MoRoStream(model, MotionConfig(window=6))
+    for one, two in zip(frames(7, (1, 0.0)), frames(7, (1, 0.0), (2, 200.0)), strict=True):
+        first = alone.push(one, mesh=True)
+        second = together.push(two, mesh=True)
+    mine = next(motion for motion in second if motion.track_id == 1)
+    same(first[0], mine)
+    np.testing.assert_allclose(first[0].vertices, mine.vertices, atol=1e-4)
+
+
+def test_windows_of_different_length_are_decoded_side_by_side(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    for frame in frames(4, (1, 0.0)):
+        stream.push(frame)
+    late = Frame(5 * STEP_NS, CAMERA, (person(1, 4), person(2, 4, 200.0)))
+    assert {motion.track_id for motion in stream.push(late)} == {1, 2}
+
+
+def test_motion_is_complete_and_finite(model, open_body):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    for frame in frames(3, (1, 0.0)):
+        (motion,) = stream.push(frame, mesh=True)
+    assert motion.joints.shape == (1, 22, 3)
+    assert motion.vertices.shape == (1, open_body.num_vertices, 3)
+    assert motion.smplx.body_pose.shape == (1, 63) and motion.smplx.betas.shape == (10,)
+    for value in (motion.joints, motion.vertices, motion.confidence, motion.contact):
+        assert np.isfinite(value).all()
+    determinant = np.linalg.det(motion.joint_rotations)
+    np.testing.assert_allclose(determinant, 1.0, atol=1e-4)
+    assert motion.observed.all() and (motion.confidence <= 1).all()
+    faces = stream.faces
+    assert faces.dtype == np.int32 and faces.max() < motion.vertices.shape[1]
+
+
+def test_smplx_parameters_give_the_joints_back(model, open_body):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    for frame in frames(3, (1, 0.0)):
+        (motion,) = stream.push(frame)
+    smplx = motion.smplx
+    posed = open_body(
+        torch.from_numpy(smplx.betas)[None],
+        torch.from_numpy(smplx.global_orient),
+        torch.from_numpy(smplx.body_pose),
+        torch.from_numpy(smplx.transl),
+    )
+    np.testing.assert_allclose(posed.joints[0, :22].numpy(), motion.joints[0], atol=1e-4)
+
+
+def test_an_unseen_person_is_inferred(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    for frame in frames(3, (1, 0.0)):
+        stream.push(frame)
+    blind = replace(person(1, 3), keypoints=None)
+    (motion,) = stream.push(Frame(4 * STEP_NS, CAMERA, (blind,)))
+    assert not motion.observed.any() and not motion.keypoints_seen.any()
+    assert (motion.confidence <= 0.5).all() and np.isfinite(motion.joints).all()
+
+
+def test_nobody_is_published_before_a_box_is_known_and_after_leaving(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    hidden = Frame(STEP_NS, CAMERA, (person(1, 0, visible=0.1),))
+    assert stream.push(hidden) == ()
+    assert stream.push(Frame(2 * STEP_NS, CAMERA, (person(1, 1),)))
+    assert stream.push(Frame(3 * STEP_NS, CAMERA, ())) == ()
+    assert not stream.tracks
+
+
+def test_a_gap_or_a_step_back_restarts_the_window(model):
+    stream = MoRoStream(model, MotionConfig(window=6, max_gap_s=0.5))
+    for frame in frames(4, (1, 0.0)):
+        stream.push(frame)
+    stream.push(Frame(4 * STEP_NS + 600_000_000, CAMERA, (person(1, 4),)))
+    assert len(stream.tracks[1]) == 1
+    stream.push(Frame(STEP_NS, CAMERA, (person(1, 5),)))
+    assert len(stream.tracks[1]) == 1
+
+
+def test_the_nearest_person_comes_first(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    far = person(2, 0, 200.0)
+    small = Keypoints(
+        (far.keypoints.points_px - 800) * 0.3 + 800,
+        far.keypoints.visibility,
+        far.keypoints.presence,
+    )
+    frame = Frame(STEP_NS, CAMERA, (replace(far, keypoints=small), person(1, 0)))
+    depths = [motion.joints[-1, 0, 2] for motion in stream.push(frame)]
+    assert len(depths) == 2 and depths == sorted(depths)
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(CheckpointError, match="No model 'absent'"):
+        load_stream(PipelineConfig(model="absent"))
