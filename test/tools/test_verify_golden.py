@@ -12,6 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moro_ros.errors import BodyModelError, CheckpointError, ConfigError
+from moro_ros.geometry.rotation import rotation_6d_to_matrix as matrix_of
+from moro_ros.geometry.trajectory import canonical_trajectory
+from moro_ros.inference.crop import crop_person
+from moro_ros.inference.sampling import decode_masked
+from moro_ros.model_config import MoroConfig, SmootherConfig, VitConfig
+from moro_ros.network.build import build_moro
+from moro_ros.network.official_names import moro_names
 from moro_ros.tools.golden_set import Group, relative_error
 from moro_ros.tools.verify_golden import main, verify
 
@@ -120,3 +127,78 @@ def test_nothing_passes_for_agreement_by_mistake():
     group.compare("ids", torch.tensor([1, 5, 3, 4]))
     assert group.report.ids_differ == {"ids": 1}
     assert not group.report.ids_equal
+
+
+def other_sizes(folder: Path) -> None:
+    """A set of quite other sizes, written by calling our network directly, without the tool."""
+    torch.manual_seed(0)
+    vit = VitConfig(
+        embed_dim=24, depth=1, heads=3, mlp_ratio=2, encoder_depth=1, encoder_mlp_ratio=3
+    )
+    config = MoroConfig(
+        dim=36, heads=6, mlp_ratio=2, attention_span=2, encoder_depth=3, decoder_depth=1,
+        num_tokens=11, num_codes=40, code_dim=5, vit=vit, smoother=SmootherConfig(16, 3),
+    )  # fmt: skip
+    model = build_moro(config).eval()
+    model.set_codebook(torch.randn(40, 5))
+    model.set_trajectory_statistics(torch.randn(9), torch.rand(9) + 0.5)
+    own = model.state_dict()
+    save_file(
+        {theirs: own[ours].clone() for theirs, ours in moro_names(config).items()},
+        folder / "weights.safetensors",
+    )
+    numbers = {
+        "dim_feat": 36, "num_heads": 6, "mdepth": 3, "idepth": 1, "ddepth": 1, "attn_len": 2,
+        "vit": {"embed_dim": 24, "depth": 1, "num_heads": 3, "patch": 16, "img": [256, 192],
+                "patch_padding": 2},
+        "smoother": {"dim_hidden": 16, "kernel": 3},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(numbers))
+    frames, rng = 7, np.random.default_rng(0)
+    images = rng.integers(0, 256, (frames, 90, 120, 3), np.uint8)
+    center, scale = rng.uniform(40, 80, (frames, 2)).astype(np.float32), np.full(frames, 0.4, "f")
+    matrix = np.array([[100, 0, 60], [0, 110, 40], [0, 0, 1]], np.float32)
+    box = np.concatenate([center - [60, 40], np.full((frames, 1), 80)], 1)[None] / 105
+    np.savez(folder / "b0_crop.npz", images=images, center=center, scale=scale, K=matrix,
+             bbox=box.astype(np.float32))  # fmt: skip
+    boxes = zip(images, center, scale, strict=True)
+    crops = torch.from_numpy(np.stack([crop_person(*item) for item in boxes]))[None]
+    ids = torch.randint(0, 41, (1, frames, 11))
+    with torch.no_grad():
+        features, output = model(crops, torch.from_numpy(box).float(), ids)
+        canonical = torch.randn(1, frames, 9)
+        motion = model.motion_encoder(model.embed(ids), canonical)
+        decoding = decode_masked(model, features, 3)
+        smoothed = model.smoother(decoding.codes)
+    turns = matrix_of(torch.randn(1, frames, 6))
+    place = torch.randn(1, frames, 3)
+    zero = canonical_trajectory(turns, place, torch.zeros(9), torch.ones(9))
+    write = {
+        "b_motion_encoder": {
+            "ids": ids, "rotation": turns, "translation": place[:, :, None], "cano_raw": zero,
+            "cano_norm": canonical, "Mean": model.trajectory_mean[None, None],
+            "Std": model.trajectory_std[None, None], "pose_feat": motion.pose,
+            "traj_feat": motion.trajectory, "cano_traj_pred": motion.clean_trajectory,
+        },
+        "c_video_forward": {
+            "ids": ids, "logits": output.logits.permute(0, 3, 1, 2), "contact": output.contact,
+            "cam_rot": output.rotation, "cam_trans": output.translation[:, :, None],
+            "img_feat_frame4": features.image_tokens[:, 4:5], "cano_pred": output.clean_trajectory,
+        },
+        "e_smoother": {"tokens_in": decoding.codes, "smoothed": smoothed},
+    }  # fmt: skip
+    for name, arrays in write.items():
+        np.savez(folder / f"{name}.npz", **{k: v.detach().numpy() for k, v in arrays.items()})
+
+
+def test_nothing_is_tied_to_one_set_of_sizes(tmp_path):
+    other_sizes(tmp_path)
+    reports = {report.name: report for report in verify(tmp_path)}
+    # cano_norm is an input here, not the normalised form of the trajectory in the same file.
+    reports["b_motion_encoder"].errors.pop("cano_norm")
+    assert set(reports["b_motion_encoder"].errors) == {
+        "cano_raw", "pose_feat", "traj_feat", "cano_traj_pred",
+    }  # fmt: skip
+    assert len(reports["c_video_forward"].errors) == 6
+    assert max(report.worst for report in reports.values()) < 1e-5
+    assert not any(report.skipped for report in reports.values())
