@@ -19,9 +19,13 @@ def full_precision(function: F) -> F:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        first = next(value for value in args if isinstance(value, torch.Tensor))
-        with torch.autocast(first.device.type, enabled=False):
-            return function(*map(_raised, args), **{k: _raised(v) for k, v in kwargs.items()})
+        args = tuple(map(_raised, args))
+        kwargs = {name: _raised(value) for name, value in kwargs.items()}
+        device = next(value.device.type for value in args if isinstance(value, torch.Tensor))
+        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
 
     return cast(F, wrapper)
 
