@@ -1,4 +1,4 @@
-"""Parameter file, RViz view, DDS profile and launch file fit the code they belong to."""
+"""RViz view, DDS profile and launch file fit the code they belong to."""
 
 import importlib.util
 import xml.etree.ElementTree as ElementTree
@@ -7,29 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from moro_ros.config import PipelineConfig
-from moro_ros.ros.parameters import NodeConfig, current
-
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def flat(values: dict, prefix: str = "") -> dict:
-    found = {}
-    for key, value in values.items():
-        found |= (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return found
-
-
-def test_parameter_file_holds_every_default():
-    content = yaml.safe_load((ROOT / "config" / "moro.yaml").read_text(encoding="utf-8"))
-    assert list(content) == ["/**"]
-    values = flat(content["/**"]["ros__parameters"])
-    assert values == current(PipelineConfig()) | current(NodeConfig())
-    assert all(
-        type(values[name]) is type(default) for name, default in current(PipelineConfig()).items()
-    )
 
 
 def test_rviz_shows_the_topics_with_stock_displays():
