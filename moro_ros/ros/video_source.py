@@ -37,8 +37,11 @@ from moro_ros.types import Camera
 DECODED_AHEAD = 8
 # A frame published later than this share of the period is counted as late.
 LATE_SHARE = 0.5
-# Further behind than this the source skips frames, as a camera would: stamps are never older.
-MAX_LAG_S = 0.5
+# Further behind than this, because decoding or sending is slow, the rest of the video is put off:
+# every frame is published, and no image is older than this when it leaves.
+MAX_LAG_S = 0.1
+# The report names the stamps of so many frames, an hour's worth at 30 Hz.
+STAMPS_REPORTED = 108_000
 ACKNOWLEDGE_TIMEOUT_S = 5.0
 # How long a stop signal may go unnoticed.
 POLL_S = 0.1
@@ -91,8 +94,8 @@ class VideoSource(Node):
         self._executor.add_node(self)
         self._frames = 0
         self._late = 0
-        self._skipped = 0
-        self._first_stamp_ns: int | None = None
+        self._held_up_ns = 0
+        self._stamps_ns: list[int] = []
         self._start_s = time.monotonic()
 
     def play(self, reader: VideoReader, camera: Camera) -> None:
@@ -115,13 +118,14 @@ class VideoSource(Node):
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
         # Frame 0 is due one period from now: camera_info needs that time to be first.
-        start_ns = self._first_stamp_ns = self._now_ns() + round(period_ns)
+        start_ns = self._now_ns() + round(period_ns)
         try:
             for index, image in enumerate(frames):
-                due_ns = start_ns + round(index * period_ns)
-                if self._now_ns() - due_ns > MAX_LAG_S * 1e9:
-                    self._skipped += 1
-                    continue
+                due_ns = start_ns + self._held_up_ns + round(index * period_ns)
+                lag_ns = self._now_ns() - due_ns
+                if lag_ns > MAX_LAG_S * 1e9:
+                    self._held_up_ns += lag_ns
+                    due_ns += lag_ns
                 header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
                 message = cv2_to_imgmsg(image, "bgr8", header)
                 self._infos.publish(camera_info_message(camera, header))
@@ -130,6 +134,8 @@ class VideoSource(Node):
                 self._images.publish(message)
                 self._late += self._now_ns() - due_ns > LATE_SHARE * period_ns
                 self._frames += 1
+                if len(self._stamps_ns) < STAMPS_REPORTED:
+                    self._stamps_ns.append(due_ns)
         finally:
             frames.close()
 
@@ -166,20 +172,20 @@ class VideoSource(Node):
         report = {
             "frames_published": self._frames,
             "frames_late": self._late,
-            "frames_skipped": self._skipped,
+            "held_up_s": self._held_up_ns * 1e-9,
             "duration_s": time.monotonic() - self._start_s,
             "rate_hz": rate_hz,
-            "first_stamp_ns": self._first_stamp_ns,
             "video": self.config.video,
+            "stamps_ns": self._stamps_ns,
         }
         self.get_logger().info(
-            f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late, "
-            f"{self._skipped} skipped."
+            f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late; "
+            f"held up for {report['held_up_s']:.1f} s."
         )
         if self.config.report:
             path = Path(self.config.report)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json.dumps(report) + "\n", encoding="utf-8")
 
 
 class DecodeAhead:

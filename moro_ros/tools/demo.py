@@ -102,13 +102,13 @@ def run(arguments: argparse.Namespace) -> None:
     env = clean_environment(os.environ) | private_domain()
     if arguments.domain is not None:
         env["ROS_DOMAIN_ID"] = str(arguments.domain)
-    print(f"Nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; their logs are in {session.logs}")
+    print(f"Starting the nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; logs in {session.logs}")
     play = {"loop": arguments.loop, "rate": arguments.rate}
     run_nodes(source, play, session, env, arguments.keep_images)
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
     body = body_of(PipelineConfig().model)
-    stamps_ns = stamps_of(played, source.frame_count)
+    stamps_ns = stamps_of(played)
     write_overlay(source.path, stamps_ns, recording, body, session.out)
     print(summary(played, recorded))
     results = sorted(path.name for path in session.out.iterdir() if path.is_file())
@@ -232,18 +232,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def stamps_of(played: dict[str, Any], frames: int) -> np.ndarray:
-    """The stamps of the video's frames, (frames,) int64 ns; empty if none was published.
-
-    moro_video stamps frame i with its due time, i periods after the first, whether or not it was
-    in time to publish it; of a video that was looped this is the first round.
-    """
-    if played["first_stamp_ns"] is None:
-        return np.zeros(0, np.int64)
-    first_ns, period_ns = played["first_stamp_ns"], 1e9 / played["rate_hz"]
-    # A container may not tell its length.
-    count = frames or played["frames_published"] + played["frames_skipped"]
-    return np.array([first_ns + round(i * period_ns) for i in range(count)], dtype=np.int64)
+def stamps_of(played: dict[str, Any]) -> np.ndarray:
+    """The stamps of the video's frames in order, (N,) int64 ns; of a loop all rounds."""
+    return np.array(played["stamps_ns"], dtype=np.int64)
 
 
 def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
@@ -254,8 +245,8 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
             node = values
     bad = sum(int(value) for key, value in node.items() if key.startswith("bad."))
     people = ", ".join(f"id {i} in {n} frames" for i, n in recorded["people"].items())
-    skipped = played["frames_skipped"]
-    late = f" ({skipped} skipped: the machine is too slow)" if skipped else ""
+    held_up_s = played["held_up_s"]
+    late = f" (held up for {held_up_s:.1f} s: the machine is too slow)" if held_up_s else ""
     rows = [
         ("frames published", f"{played['frames_published']} at {played['rate_hz']:g} Hz{late}"),
         ("frames received", node.get("received", "?")),
@@ -272,7 +263,14 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
         low, high = (json.loads(node[f"stages_s.{name}.{p}"]) for p in ("p50", "p95"))
         rows.append((f"  stage {name.removesuffix('_s')}", _times(low, high)))
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    kept_up_hz = int(node.get("processed", 0)) / max(played["duration_s"], 1e-3)
+    if kept_up_hz < 0.7 * played["rate_hz"]:
+        lines.append(
+            f"This machine kept up with {kept_up_hz:.1f} of {played['rate_hz']:g} images per "
+            "second. For every frame: --rate, or moro predict, which waits."
+        )
+    return "\n".join(lines)
 
 
 def _times(p50_s: float | None, p95_s: float | None) -> str:

@@ -71,21 +71,23 @@ def test_plays_every_frame_once_with_even_stamps(
     viewer.client.spin(0.2)
     assert node.process.returncode == 0, node.output()
     report = json.loads(report_path.read_text())
-    # A machine too busy to keep up skips frames; what is published all arrives.
-    assert report["frames_published"] + report["frames_skipped"] == FRAMES
+    assert report["frames_published"] == FRAMES
     assert report["rate_hz"] == RATE_HZ
-    stamps = np.array(viewer.stamps_ns())
-    assert len(stamps) == report["frames_published"] > 0
-    # The stamp says which frame of the video it is.
-    frames, rest = np.divmod(stamps - report["first_stamp_ns"], 20_000_000)
-    assert not rest.any() and (np.diff(frames) > 0).all()
+    stamps = viewer.stamps_ns()
+    assert stamps == report["stamps_ns"]
+    # Even, unless the machine was too busy to keep up: then by that much later.
+    steps = np.diff(stamps)
+    assert (steps >= 20_000_000).all()
+    held_up_ns = round(report["held_up_s"] * 1e9)
+    assert stamps[-1] - stamps[0] <= (FRAMES - 1) * 20_000_000 + held_up_ns + 1
+    assert (steps == 20_000_000).any()
     means = [imgmsg_to_cv2(image, "rgb8").mean() for image in viewer.images]
-    np.testing.assert_allclose(means, 10.0 * frames, atol=3.0)
+    np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
     assert {image.header.frame_id for image in viewer.images} == {"lens"}
     info = viewer.infos[-1]
     assert (info.width, info.height) == (640, 480)
     np.testing.assert_array_equal(info.k, [700, 0, 320, 0, 700, 240, 0, 0, 1])
-    assert set(stamps.tolist()) <= {stamp_to_ns(info.header.stamp) for info in viewer.infos}
+    assert set(stamps) <= {stamp_to_ns(info.header.stamp) for info in viewer.infos}
 
 
 def test_loops_at_another_rate_until_it_is_stopped(
@@ -95,7 +97,7 @@ def test_loops_at_another_rate_until_it_is_stopped(
     viewer.client.wait(lambda: len(viewer.images) > 3 * FRAMES, "three rounds")
     assert node.end(signal.SIGINT) == 0
     steps = np.diff(viewer.stamps_ns())
-    assert (steps % 5_000_000 == 0).all() and (steps > 0).all()
+    assert (steps >= 5_000_000).all() and (steps == 5_000_000).any()
 
 
 def test_waits_for_a_subscriber_and_starts_without_one(
