@@ -7,8 +7,7 @@ without its counterpart is an error on either side.
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from moro_ros.model_config import MoroConfig
+from typing import Protocol
 
 # Prefix of the tokenizer's tensors in its own checkpoint and in that of MoRo.
 TOKENIZER_PREFIX = "mesh_vqvae."
@@ -30,7 +29,35 @@ _FORMER = "mask_transformer.dst_former."
 _LINEAR = ("weight", "bias")
 
 
-def moro_names(config: MoroConfig) -> dict[str, str]:
+class ImageDepths(Protocol):
+    """How many blocks the image encoder has: the ViT, and the transformer behind it."""
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the ViT."""
+
+    @property
+    def encoder_depth(self) -> int:
+        """Layers of the image transformer."""
+
+
+class Depths(Protocol):
+    """How many layers a network has; all that its tensors' names depend on."""
+
+    @property
+    def vit(self) -> ImageDepths:
+        """Of the image encoder."""
+
+    @property
+    def encoder_depth(self) -> int:
+        """Layers of the motion encoder."""
+
+    @property
+    def decoder_depth(self) -> int:
+        """Layers of the motion decoder."""
+
+
+def moro_names(config: Depths) -> dict[str, str]:
     """Return official name -> name in MoRo, for a ViT and one token per mesh token."""
     names = {TOKEN_EMBEDDING: "token_embedding"}
     names.update(_backbone(config.vit.depth))
