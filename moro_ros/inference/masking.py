@@ -86,16 +86,12 @@ def mask_tokens(
     return MaskedTokens(torch.where(masked, shown, ids), masked)
 
 
-def mask_least_confident(
-    ids: torch.Tensor, confidence: torch.Tensor, *, num_codes: int, generator: torch.Generator
-) -> MaskedTokens:
-    """Hide the least sure of predicted tokens ids (B, F, T), as masked decoding does.
+def least_confident_mask(confidence: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The tokens that masked decoding would mask again: (B, F, T) bool.
 
     confidence: (B, F, T) probabilities of a first pass. The share is drawn as for the other masks.
     """
-    scores = confidence.detach().flatten(1)
-    masked = _lowest(scores, generator).view_as(ids)
-    return MaskedTokens(torch.where(masked, torch.full_like(ids, num_codes), ids), masked)
+    return _lowest(confidence.detach().flatten(1), generator).view_as(confidence)
 
 
 def mask_count(batch: int, size: int, generator: torch.Generator) -> torch.Tensor:
