@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import types
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,14 @@ from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.tools import trajectory_statistics
 from moro_ros.tools.official_files import TrajectoryStatistics
-from moro_ros.tools.trajectory_statistics import Clip, estimate_statistics, regress
+from moro_ros.tools.trajectory_statistics import (
+    Clip,
+    estimate_statistics,
+    person_clips,
+    regress,
+)
+from moro_ros.tools.video_options import video_input
+from moro_ros.types import Keypoints, PersonObservation
 
 
 def test_regression_finds_mean_and_std():
@@ -88,3 +97,38 @@ def test_too_little_motion_is_refused():
     clip = Clip(torch.zeros(60, 3, 4, 4), torch.zeros(60, 3))
     with pytest.raises(CheckpointError, match="in 60 frames; at least"):
         estimate_statistics(None, [clip], TrajectoryStatistics(np.zeros(9), np.ones(9)))
+
+
+class Walker:
+    """A front-end that sees one person, and a second one from the fifth to the tenth look on."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def observe(self, image: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
+        self.looks += 1
+        keypoints = Keypoints(np.zeros((19, 2)), np.zeros(19), np.zeros(19))
+        box = np.array([40, 20, 80, 120], np.float32)
+        seen = [PersonObservation(1, box, 1.0, keypoints)]
+        if 5 <= self.looks <= 10:
+            seen.append(PersonObservation(2, box + 60, 1.0, keypoints))
+        elif self.looks > 10:
+            seen.append(PersonObservation(2, box + 60, 1.0, None))  # only predicted
+        return tuple(seen)
+
+
+def test_clips_follow_each_person_at_about_30_frames_per_second(tmp_path):
+    path = str(tmp_path / "v.avi")
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 60.0, (200, 160))
+    for _ in range(150):
+        writer.write(np.full((160, 200, 3), (0, 0, 255), np.uint8))  # BGR: red
+    writer.release()
+    video = video_input(Path(path), 100.0, None)
+    clips = list(person_clips(video, Walker()))
+    assert [len(clip.crops) for clip in clips] == [6, 60, 15]
+    first = clips[1]
+    assert first.crops.shape == (60, 3, 256, 192)
+    red, green, blue = first.crops[0, :, 128, 96].tolist()
+    assert red > 240 and green < 10 and blue < 10
+    # Box around (60, 70), 100 px high, widened by 1.2; principal point (100, 80).
+    torch.testing.assert_close(first.box_condition[0], torch.tensor([-0.4, -0.1, 1.2]))
