@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> None:
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
     body = body_of(PipelineConfig().model)
-    stamps_ns = stamps_of(played)
+    # Of a looped video this is the first round; 0: the container did not tell its length.
+    stamps_ns = np.array(played["stamps_ns"][: source.frame_count or None], dtype=np.int64)
     write_overlay(source.path, stamps_ns, recording, body, session.out)
     print(summary(played, recorded))
     results = sorted(path.name for path in session.out.iterdir() if path.is_file())
@@ -230,11 +231,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return values
-
-
-def stamps_of(played: dict[str, Any]) -> np.ndarray:
-    """The stamps of the video's frames in order, (N,) int64 ns; of a loop all rounds."""
-    return np.array(played["stamps_ns"], dtype=np.int64)
 
 
 def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
