@@ -47,7 +47,7 @@ class DetectorConfig:
     """The BlazePose front-end."""
 
     every: int = option(
-        10, "Frames over which one search of the whole image for new people is spread",
+        15, "Frames over which one search of the whole image for new people is spread",
         unit="frames", low=1, high=300,
     )  # fmt: skip
     smallest_person: float = option(

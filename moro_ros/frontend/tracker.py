@@ -204,8 +204,9 @@ class PersonTracker:
         self._tracks = [track for track in self._tracks if self._worth_keeping(track, image_size)]
         ignored = 0
         newcomers = [s for i, s in enumerate(sightings) if i not in taken and s.searched]
-        newcomers = [s for s in newcomers if not self._is_part_of_somebody(s)]
         for sighting in sorted(newcomers, key=lambda s: -s.diameter_px):
+            if self._is_part_of_somebody(sighting):
+                continue
             if not self._make_room(sighting):
                 ignored += 1
                 continue
@@ -279,7 +280,7 @@ class PersonTracker:
     def _is_part_of_somebody(self, newcomer: Sighting) -> bool:
         """True if a newcomer lies within a person seen: the network fits bodies to limbs, too."""
         for track in self._tracks:
-            if track.seen_ns != self._now_ns or track.hits < 2:
+            if track.seen_ns != self._now_ns:
                 continue
             box = track.sighting.box_xyxy
             inside = np.all((newcomer.points_px > box[:2]) & (newcomer.points_px < box[2:]), axis=1)

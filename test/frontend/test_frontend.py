@@ -1,0 +1,188 @@
+"""The front-end as a whole: with scripted networks, and with the real ones on a real video."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from moro_ros.assets import fetch
+from moro_ros.config import DetectorConfig, TrackerConfig
+from moro_ros.errors import AssetError
+from moro_ros.frontend.blazepose import Detection, Landmarks, Region
+from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
+
+FRAME_NS = 33_333_333
+
+
+class World:
+    """People as vertical strokes of their own colour; both networks are played on the pixels."""
+
+    def __init__(self) -> None:
+        self.people: list[tuple[float, float, float]] = []
+        self.flag = 1.0
+        self.detections = 0
+        self.looks = 0
+
+    def image(self) -> np.ndarray:
+        canvas = np.zeros((480, 640, 3), np.uint8)
+        for index, (x, y, height) in enumerate(self.people):
+            top, bottom = int(y - height / 2), int(y + height / 2)
+            canvas[top:bottom, int(x) - 4 : int(x) + 4] = 50 + index
+        return canvas
+
+    def detect(self, image_rgb: np.ndarray, min_score: float) -> list[Detection]:
+        self.detections += 1
+        found = []
+        for colour in range(50, 50 + len(self.people)):
+            y, x = np.nonzero(image_rgb[..., 0] == colour)
+            if len(y) and np.ptp(y) > 0.3 * image_rgb.shape[0]:
+                centre = np.array([x.mean(), y.mean()])
+                found.append(Detection(Region(centre, 1.25 * np.ptp(y), 0.0), 0.9))
+        return found
+
+    def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks:
+        self.looks += 1
+        near = [
+            person
+            for person in self.people
+            if np.hypot(*(region.centre_px - person[:2])) < 0.3 * region.side_px
+        ]
+        ones, world = np.ones(33, np.float32), np.zeros((33, 3), np.float32)
+        if not near:
+            return Landmarks(np.zeros((35, 2), np.float32), ones, ones, 0.0, world)
+        x, y, height = near[0]
+        body = np.stack([np.sin(np.arange(33)) / 5, np.linspace(-0.5, 0.5, 33)], axis=1)
+        points = np.concatenate([body, [[0, 0], [0, -0.5]]]) * height + (x, y)
+        return Landmarks(points.astype(np.float32), ones, ones, self.flag, world)
+
+
+class Run:
+    """A front-end on a world, with its own clock."""
+
+    def __init__(self, max_people: int = 6, every: int = 5) -> None:
+        self.world = World()
+        self.stamp_ns = 0
+        self.frontend = KeypointFrontend(
+            self.world, self.world, DetectorConfig(every=every), TrackerConfig(), max_people
+        )
+
+    def __call__(self, *people: tuple[float, float, float], frames: int = 1):
+        self.world.people = list(people)
+        for _ in range(frames):
+            self.stamp_ns += FRAME_NS
+            observed = self.frontend.observe(self.world.image(), self.stamp_ns)
+        return observed
+
+
+def test_nobody_in_view_is_an_empty_tuple():
+    run = Run()
+    assert run(frames=5) == ()
+    assert run.world.looks == 0 and run.world.detections > 0
+    assert set(run.frontend.timings) == {"detect_s", "landmark_s"}
+
+
+def test_people_small_and_large_are_found_and_keep_their_ids():
+    run = Run()
+    observed = run((150, 240, 320), (420, 240, 120), frames=5)
+    assert [p.track_id for p in observed] == [1, 2]
+    assert all(p.keypoints is not None for p in observed)
+    heights = [p.box_xyxy[3] - p.box_xyxy[1] for p in observed]
+    np.testing.assert_allclose(heights, [320, 120], rtol=0.01)
+    observed = run((150, 240, 320), (420, 240, 120), (560, 240, 150), frames=12)
+    assert [p.track_id for p in observed] == [1, 2, 3]
+    assert run.frontend.timings["landmark_s"] > 0
+
+
+def test_a_followed_person_costs_one_look_an_image():
+    run = Run(every=300)
+    run((200, 240, 300), frames=10)
+    run.world.looks = run.world.detections = 0
+    run((200, 240, 300), frames=20)
+    assert run.world.looks == 20
+    assert run.world.detections <= 2
+
+
+def test_somebody_lost_is_searched_for_at_once():
+    run = Run(every=300)
+    run((200, 240, 200), frames=40)
+    (held,) = run()
+    assert held.keypoints is None
+    run.world.flag = 1.0
+    # Out of the old region's reach, within that of the tile round it.
+    (again,) = run((275, 240, 200))
+    assert again.track_id == held.track_id and again.keypoints is not None
+
+
+def test_what_the_landmark_network_doubts_is_no_newcomer():
+    run = Run()
+    run.world.flag = 0.7
+    assert run((200, 240, 300), frames=10) == ()
+    run.world.flag = 1.0
+    assert len(run((200, 240, 300), frames=10)) == 1
+    run.world.flag = 0.7
+    assert run((200, 240, 300))[0].keypoints is not None
+
+
+def test_too_small_people_are_left_alone():
+    run = Run()
+    assert run((200, 240, 80), frames=10) == ()
+
+
+def test_time_going_back_starts_anew_without_using_an_id_twice():
+    run = Run()
+    assert run((200, 240, 300), frames=5)[0].track_id == 1
+    run.stamp_ns = 0
+    assert run((200, 240, 300)) == ()
+    assert run((200, 240, 300), frames=5)[0].track_id == 2
+
+
+def test_more_people_than_allowed_are_counted():
+    run = Run(max_people=1)
+    observed = run((150, 240, 320), (420, 240, 150), frames=5)
+    assert [round(float(p.box_xyxy[3] - p.box_xyxy[1])) for p in observed] == [320]
+    assert run.frontend.ignored_people > 0
+
+
+def test_options_change_while_people_keep_their_ids():
+    run = Run(max_people=2)
+    run((150, 240, 320), frames=5)
+    run.frontend.configure(DetectorConfig(smallest_person=0.6), TrackerConfig(hold_time_s=0.0), 2)
+    assert [p.track_id for p in run((150, 240, 320), (420, 240, 150), frames=20)] == [1]
+    assert run() == ()
+
+
+def test_the_two_people_of_the_demo_keep_one_id_each():
+    """One turns, crouches, jumps off a wall, lands and runs; one walks past below him."""
+    try:
+        video = fetch("sports2d_demo.mp4")
+        frontend = load_frontend(DetectorConfig(), TrackerConfig(), max_people=6)
+    except AssetError as error:
+        pytest.skip(f"demo video or BlazePose not to be had: {error}")
+    capture = cv2.VideoCapture(str(video))
+    seen: dict[int, dict[int, np.ndarray]] = {}
+    published: dict[int, list[int]] = {}
+    frame = 0
+    while True:
+        ok, image_bgr = capture.read()
+        if not ok:
+            break
+        image_rgb = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+        for one in frontend.observe(image_rgb, 1 + frame * FRAME_NS):
+            published.setdefault(one.track_id, []).append(frame)
+            if one.keypoints is not None:
+                seen.setdefault(one.track_id, {})[frame] = one.keypoints.points_px
+        frame += 1
+    assert frame == 230
+    assert sorted(published) == [1, 2]
+    # The man is there from the first image; the woman comes from behind a tree at about image 42.
+    for person, (first_by, last_from) in {1: (3, 222), 2: (60, 195)}.items():
+        frames = published[person]
+        assert frames[0] <= first_by and frames[-1] >= last_from
+        assert frames == list(range(frames[0], frames[-1] + 1))
+        assert len(seen[person]) > 0.9 * len(frames)
+    # Who is who: he stands on the wall, she walks on the ground from right to left.
+    assert np.all(seen[1][100][:, 1] < 480) and 550 < seen[1][100][0, 0] < 750
+    assert np.all(seen[2][100][:, 1] > 480) and 900 < seen[2][100][0, 0] < 1100
+    assert np.all(seen[2][180][:, 0] < 400)
+    assert seen[1][205][0, 0] > 1000 and seen[1][205][0, 1] > 600
