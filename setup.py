@@ -53,12 +53,12 @@ def run_cmake(source: Path, build: Path, stage: Path, prefix: Path, generated_on
         f"-DCMAKE_INSTALL_PREFIX={stage}", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
         f"-DPython3_EXECUTABLE={sys.executable}",
         f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'cmake' / 'pip_ros.cmake'}",
+        f"-DMORO_ROS_GENERATED_ONLY={'ON' if generated_only else 'OFF'}",
     ]  # fmt: skip
-    component = ["--component", "Unspecified"] if generated_only else []
     try:
         subprocess.run(configure, check=True, env=env)
         subprocess.run(["cmake", "--build", str(build)], check=True, env=env)
-        subprocess.run(["cmake", "--install", str(build), *component], check=True, env=env)
+        subprocess.run(["cmake", "--install", str(build)], check=True, env=env)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(f"{BUILD_FAILED} ({error})") from error
     origin.write_text(str(prefix))
