@@ -240,7 +240,9 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
         if name.endswith(DIAGNOSTICS_NAME):
             node = values
     bad = sum(int(value) for key, value in node.items() if key.startswith("bad."))
-    people = ", ".join(f"id {i} in {n} frames" for i, n in recorded["people"].items())
+    people = ", ".join(
+        f"id {i} in {n} frame{'' if n == 1 else 's'}" for i, n in recorded["people"].items()
+    )
     held_up_s = played["held_up_s"]
     late = f" (held up for {held_up_s:.1f} s: the machine is too slow)" if held_up_s else ""
     rows = [

@@ -45,7 +45,7 @@ def write_overlay(
     reach_m = _reach_m(recording)
     faces = body.faces.numpy()
     described = set(recording.stamps_ns)
-    chosen = _sheet_frames(stamps_ns, people if people else described)
+    chosen = _sheet_frames(stamps_ns, people) or _sheet_frames(stamps_ns, described)
     kept: dict[int, np.ndarray] = {}
     target = out / "overlay.mp4"
     with (

@@ -20,7 +20,7 @@ from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.pool import WindowPool
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
 from moro_ros.geometry.trajectory import canonical_trajectory
-from moro_ros.inference.masking import mask_tokens
+from moro_ros.inference.masking import least_confident_mask, mask_tokens
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.patch_tokenizer import PatchTokenizer
@@ -140,11 +140,7 @@ class MotionTrainer:
         start = self.moro.embed(torch.full_like(ids, self.moro.mask_id))
         first = self.moro.decode_window(start, features, features.rotation, features.translation)
         probability = first.logits.float().softmax(-1)
-        score = probability.amax(-1).flatten(1)  # (B, F T)
-        ratio = float(np.cos(np.pi / 2 * self.rng.random()))
-        count = max(1, round(ratio * score.shape[1]))
-        rank = score.argsort(1).argsort(1)
-        masked = (rank < count).view_as(ids)
+        masked = least_confident_mask(probability.amax(-1), self.generator)
         soft = probability @ self.moro.codebook
         codes = torch.where(masked[..., None], torch.zeros_like(soft), soft)
         return MaskedInput(codes, first.rotation.detach(), first.translation.detach(), masked)
