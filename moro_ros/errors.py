@@ -1,4 +1,4 @@
-"""The errors that a user can cause; each message says what was got, what was expected and the remedy."""
+"""The errors that a user can cause: each says what was got, what was expected and the remedy."""
 
 
 class MoroError(Exception):

@@ -34,18 +34,20 @@ def write_overlay(
     stamps_ns: (N,) int64, the stamp under which the video's i-th frame was processed, or -1.
     An image that was dropped repeats the picture before: what is drawn belongs to what it lies on.
     Raises: VideoError if the video does not open or the overlay cannot be written; DataError if
-    the recording names no camera.
+    the recording names no camera or no frame was processed at all.
     """
     camera = recording.camera
     if camera is None:
         raise DataError("The recording holds no camera calibration, so nothing can be projected.")
+    if len(stamps_ns) == 0:
+        raise DataError("No image of the video was published, so there is nothing to draw on.")
     camera = _fitting(camera)
     size = (camera.width, camera.height)
     people = _people_by_stamp(recording)
     reach_m = _reach_m(recording)
     faces = body.faces.numpy()
     described = set(recording.stamps_ns)
-    chosen = _sheet_frames(stamps_ns, people) or _sheet_frames(stamps_ns, described)
+    chosen = _sheet_frames(stamps_ns, people) or _sheet_frames(stamps_ns, set(stamps_ns.tolist()))
     kept: dict[int, np.ndarray] = {}
     target = out / "overlay.mp4"
     with (
@@ -64,17 +66,19 @@ def write_overlay(
                 rgb = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
                 drawn = draw_overlay(rgb, present, faces, camera)
                 if index in chosen:
-                    kept[index] = drawn.copy()
+                    kept[index] = drawn.copy()  # without the top view
                 if reach_m > 0:
                     draw_top_view(drawn, present, camera, reach_m)
                 shown, age = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), 0.0
-            elif age > _HOLD_S:
-                shown = None
+            else:
+                if index in chosen:
+                    kept[index] = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+                if age > _HOLD_S:
+                    shown = None
             writer.write(small if shown is None else shown)
     page = out / "sheet.png"
-    if kept:
-        left, top, right, bottom = _region([stamps_ns[index] for index in kept], people, camera)
-        _write_sheet([kept[index][top:bottom, left:right] for index in sorted(kept)], page)
+    left, top, right, bottom = _region([int(stamps_ns[i]) for i in kept], people, camera)
+    _write_sheet([kept[i][top:bottom, left:right] for i in sorted(kept)], page)
     return target, page
 
 

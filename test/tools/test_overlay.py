@@ -96,7 +96,7 @@ def test_a_video_without_people_gives_a_video_and_a_sheet(
     video: Path, body: BodyModel, tmp_path: Path
 ) -> None:
     recording = MotionRecording(CAMERA)
-    recording.stamps_ns = STAMPS_NS.tolist()
+    recording.stamps_ns = STAMPS_NS[2:4].tolist()
     path, page = overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
     assert np.isnan(drawn_columns(path)).all()
     assert page.is_file()
@@ -119,6 +119,8 @@ def test_errors_leave_nothing_half_written(video: Path, body: BodyModel, tmp_pat
     recording = walker(body, dropped=set())
     with pytest.raises(VideoError):
         overlay.write_overlay(tmp_path / "no.mp4", STAMPS_NS, recording, body, tmp_path)
+    with pytest.raises(DataError, match="No image"):
+        overlay.write_overlay(video, STAMPS_NS[:0], recording, body, tmp_path)
     recording.camera = None
     with pytest.raises(DataError, match="camera"):
         overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
