@@ -65,3 +65,23 @@ def trajectory_statistics(
     zero = translation.new_zeros(9)
     motion = canonical_trajectory(rotation, translation, zero, zero + 1).flatten(0, 1)
     return motion.mean(0), motion.std(0, correction=0)
+
+
+@full_precision
+def smooth_over_time(values: torch.Tensor, spread: float) -> torch.Tensor:
+    """Local linear regression over the frames of a clip: (B, F, C) -> the same.
+
+    Each frame gets the value at its own time of the straight line fitted to its neighbours, which
+    count by a Gaussian of `spread` frames; at the clip's ends the neighbours of one side serve, so
+    that a steady motion passes unchanged everywhere.
+    """
+    time = torch.arange(values.shape[1], dtype=values.dtype, device=values.device)
+    offset = time[None, :] - time[:, None]  # (F, F), of neighbour j from frame i
+    weight = torch.exp(-0.5 * (offset / spread) ** 2)
+    mass, first = weight.sum(1), (weight * offset).sum(1)
+    second = (weight * offset**2).sum(1)
+    spread_out = (mass * second - first**2).clamp_min(1e-6)
+    kernel = weight * (second[:, None] - first[:, None] * offset) / spread_out[:, None]
+    if values.shape[1] < 2:
+        return values
+    return kernel @ values

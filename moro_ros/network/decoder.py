@@ -10,12 +10,14 @@ from torch import nn
 from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+from moro_ros.geometry.trajectory import smooth_over_time
 from moro_ros.network.image_encoder import UPRIGHT_FACING
 from moro_ros.network.layers import DSTFormer, initialise
 from moro_ros.network.motion_encoder import LogitHead, MotionFeatures
 
 BODY_JOINTS = 21  # SMPL-X joints 1 to 21; joint 0 is the trajectory's rotation
 NUM_BETAS = 10
+BOX_SPREAD = 6.0  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,20 @@ class MotionDecoder(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         vector = self.trajectory_head(camera).float()
         if self.box_trajectory:
-            return weak_to_full_camera(vector, box_condition)
+            return weak_to_full_camera(vector, steady_box(box_condition))
         return rotation_6d_to_matrix(vector[..., :6]), vector[..., 6:]
+
+
+@full_precision
+def steady_box(box_condition: torch.Tensor) -> torch.Tensor:
+    """The person box smoothed over the clip, (B, F, 3) -> the same; see geometry.camera.
+
+    The trajectory is given in this box: the frame's own one trembles with its keypoints, and the
+    body would tremble with it.
+    """
+    logarithm = torch.cat((box_condition[..., :2], box_condition[..., 2:].log()), dim=-1)
+    smooth = smooth_over_time(logarithm, BOX_SPREAD)
+    return torch.cat((smooth[..., :2], smooth[..., 2:].exp()), dim=-1)
 
 
 @full_precision

@@ -35,8 +35,8 @@ class LossWeights:
     coarse_depth: float = 1.0
     reprojection: float = 2.0
     coarse_center: float = 1.0
-    velocity: float = 8.0
-    acceleration: float = 8.0
+    velocity: float = 10.0
+    acceleration: float = 20.0
     betas: float = 0.05
     contact: float = 0.1
     clean_trajectory: float = 0.02

@@ -8,6 +8,7 @@ from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.trajectory import (
     canonical_trajectory,
     integrate_trajectory,
+    smooth_over_time,
     trajectory_statistics,
 )
 
@@ -59,3 +60,17 @@ def test_statistics_normalise_to_zero_mean_and_unit_deviation():
     normalised = canonical_trajectory(rotation, translation, mean, std).flatten(0, 1)
     torch.testing.assert_close(normalised.mean(0), torch.zeros(9), rtol=0, atol=1e-4)
     torch.testing.assert_close(normalised.std(0, correction=0), torch.ones(9), rtol=0, atol=1e-4)
+
+
+def test_smoothing_keeps_steady_motion_and_calms_noise():
+    time = torch.arange(30.0)[None, :, None]
+    line = 0.3 + 0.1 * time * torch.tensor([1.0, -2.0])
+    torch.testing.assert_close(smooth_over_time(line, 6.0), line, atol=1e-4, rtol=0)
+    noise = torch.randn(8, 30, 2, generator=torch.Generator().manual_seed(0))
+    calm = smooth_over_time(noise, 6.0)
+    assert calm.std() < 0.4 * noise.std()
+    assert calm.diff(dim=1).std() < 0.05 * noise.diff(dim=1).std()
+    one = noise[:, :1]
+    torch.testing.assert_close(smooth_over_time(one, 6.0), one)
+    two = noise[:, :2]
+    torch.testing.assert_close(smooth_over_time(two, 6.0), two, atol=1e-5, rtol=0)
