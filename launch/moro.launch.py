@@ -23,7 +23,7 @@ ARGUMENTS = {
     "model": ("", "Name or folder of the model; empty: as in params_file"),
     "device": ("", "Torch device: cpu, cuda or cuda:N; empty: as in params_file"),
     "use_sim_time": ("false", "Take the time from /clock, as for a bag played with --clock"),
-    "rviz": ("false", "Start RViz with rviz/moro.rviz"),
+    "rviz": ("false", "Start RViz (package rviz2) with rviz/moro.rviz"),
     "video": ("", "Video file to play as the camera; needs focal or camera"),
     "focal": ("", "Focal length of the video [px]"),
     "camera": ("", "Calibration file of the video: ROS camera_info YAML, or TOML"),
@@ -32,12 +32,13 @@ ARGUMENTS = {
 }
 
 
-def yes(text: str) -> bool:
+def switch(name: str, given: dict[str, str]) -> bool:
     """The truth of a launch argument; raises ValueError for anything but true or false."""
     words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
-        raise ValueError(f"got '{text}', expected true or false")
-    return words[text.lower()]
+    text = given[name].lower()
+    if text not in words:
+        raise ValueError(f"{name}: got '{given[name]}', expected true or false.")
+    return words[text]
 
 
 def start_nodes(context: LaunchContext) -> list[Node]:
@@ -45,7 +46,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     topics = [("image", given["image"]), ("camera_info", given["camera_info"])]
     common = {"namespace": given["namespace"], "output": "screen"}
-    clock = {"use_sim_time": yes(given["use_sim_time"])}
+    clock = {"use_sim_time": switch("use_sim_time", given)}
 
     chosen = {name: given[name] for name in ("model", "device") if given[name]}
     nodes = [
@@ -61,7 +62,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     if given["video"]:
         video: dict[str, str | float | bool] = {
             "video": str(Path(given["video"]).expanduser().absolute()),
-            "loop": yes(given["loop"]),
+            "loop": switch("loop", given),
         }
         video |= {name: float(given[name]) for name in ("focal", "rate") if given[name]}
         if given["camera"]:
@@ -76,7 +77,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
                 **common,
             )
         )
-    if yes(given["rviz"]):
+    if switch("rviz", given):
         # The displays of moro.rviz name these topics.
         shown = [("/camera/image_raw", given["image"]), ("/moro/markers", "moro/markers")]
         nodes.append(

@@ -61,5 +61,5 @@ class TestLaunch:
         assert [node.node_executable for node in nodes] == ["moro_node", "moro_video", "rviz2"]
 
     def test_a_wrong_switch_is_named(self, launched):
-        with pytest.raises(ValueError, match="maybe"):
+        with pytest.raises(ValueError, match="rviz: got 'maybe'"):
             launched(rviz="maybe")
