@@ -41,7 +41,7 @@ def sweep_tiles(width: int, height: int, smallest_person: float) -> list[Tile]:
     tiles = [Tile(0, 0, width, height)]
     side = float(short)
     while True:
-        level = int(round(side))
+        level = round(side)
         tiles += [
             Tile(left, top, level, level)
             for top in _starts(height, level)
@@ -96,4 +96,4 @@ def _starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
     count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
-    return [int(round(x)) for x in np.linspace(0, length - side, count)]
+    return [round(x) for x in np.linspace(0, length - side, count)]
