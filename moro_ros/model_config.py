@@ -111,7 +111,7 @@ class ModelConfig:
 
     description: str = option("", "What the model is and where its weights come from")
     licence: str = option("", "Licence of the weights")
-    body_model: str = option("", "Body model file, relative to the model folder, or a name")
+    body_model: str = option("", "Body model file, relative to the model folder or to models/")
     moro: MoroConfig = field(default_factory=MoroConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     sha256: FilesConfig = field(default_factory=FilesConfig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,10 +189,18 @@ def model_folder(model: str) -> Path:
     return folder
 
 
+def body_model_file(folder: Path, name: str) -> Path:
+    """Find the body model that a model folder names: beside it, or shipped under models/."""
+    beside = folder / name
+    return beside.resolve() if beside.is_file() else share_path("models", name)
+
+
 def load_stream(config: PipelineConfig) -> MoRoStream:
     """Load a model folder and build the stream around it.
 
     Raises: CheckpointError if there is no such model, or its files are damaged.
     """
-    model = load_model(model_folder(config.model), config.device)
-    return MoRoStream(model, config.motion, config.device)
+    folder = model_folder(config.model)
+    model = load_model(folder, config.device)
+    body = body_model_file(folder, model.config.body_model)
+    return MoRoStream(replace(model, body_model_path=body), config.motion, config.device)

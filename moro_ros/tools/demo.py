@@ -20,7 +20,7 @@ from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.recording import load_recording
-from moro_ros.inference.stream import model_folder
+from moro_ros.inference.stream import body_model_file, model_folder
 from moro_ros.model_config import load_model_config
 from moro_ros.tools.overlay import write_overlay
 from moro_ros.tools.processes import (
@@ -179,7 +179,8 @@ def fetch_models() -> None:
 def body_of(model: str) -> BodyModel:
     """The body model that a model was trained with."""
     folder = model_folder(model)
-    return load_body_model(folder / load_model_config(folder / "model.yaml").body_model)
+    name = load_model_config(folder / "model.yaml").body_model
+    return load_body_model(body_model_file(folder, name))
 
 
 def _wait_until_connected(children: Children, report: Path) -> None:

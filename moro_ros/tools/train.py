@@ -175,7 +175,7 @@ def export(
     config = ModelConfig(
         description=description,
         licence="Apache-2.0; motion data: CMU (mocap.cs.cmu.edu), see README.md",
-        body_model=f"../{body.parent.name}/{body.name}",
+        body_model=f"{body.parent.name}/{body.name}",
         moro=numbers,
         tokenizer=TokenizerConfig(kind="patch"),
     )
