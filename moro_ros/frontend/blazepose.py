@@ -50,7 +50,8 @@ class Region:
 
     def shifted(self, right_px: float, down_px: float) -> Region:
         """The same region seen from an origin that lies further left and up."""
-        return Region((*self.centre_px, right_px, down_px), self.side_px, self.angle)
+        moved = self.centre_px + np.array([right_px, down_px])
+        return Region(moved, self.side_px, self.angle)
 
     def image_from_crop(self, crop_size: int) -> np.ndarray:
         """(2, 3) affine map from pixels of a square crop of this region to the full image."""

@@ -136,7 +136,8 @@ def set_statistics(moro: MoRo, pool: WindowPool) -> None:
     zero, one = torch.zeros(9), torch.ones(9)
     raw = canonical_trajectory(rotation, pool.windows.translation, zero, one)
     steps = raw[:, :-1].flatten(0, 1)
-    moro.set_trajectory_statistics(steps.mean(0), steps.std(0))
+    # A channel that never changes (a toy data set) must not be divided by zero.
+    moro.set_trajectory_statistics(steps.mean(0), steps.std(0).clamp_min(1e-4))
 
 
 def motion_command(args: argparse.Namespace) -> int:

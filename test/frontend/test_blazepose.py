@@ -34,6 +34,12 @@ def test_region_stands_the_body_upright(lean):
     np.testing.assert_allclose(affine(matrix, (128, 128 - 256 / 2.5)), centre + up, atol=1e-9)
 
 
+def test_region_shifts_without_changing():
+    region = Region(np.array([10.0, 20.0]), 50.0, 0.3).shifted(100, 200)
+    np.testing.assert_array_equal(region.centre_px, [110, 220])
+    assert (region.side_px, region.angle) == (50.0, 0.3)
+
+
 def test_region_crop_shows_the_region_at_every_size():
     image = np.zeros((900, 1200, 3), np.uint8)
     image[300:600, 600:] = 255

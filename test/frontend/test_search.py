@@ -22,7 +22,7 @@ def test_every_place_is_searched_at_the_size_needed(size, smallest):
     fine = [t for t in tiles if max(t.width, t.height) == finest]
     for _ in range(200):
         low = rng.uniform(0, (width - 0.4 * person, height - person))
-        high = (*low, 0.4 * person, person)
+        high = low + np.array([0.4 * person, person])
         assert any(
             low[0] >= t.left
             and low[1] >= t.top

@@ -47,7 +47,8 @@ def test_a_model_is_trained_saved_loaded_and_evaluated(tmp_path, motion_file, ca
     folder = run / "motion" / "model"
     model = load_model(folder)
     assert torch.equal(model.moro.codebook, model.tokenizer.codebook)
-    assert model.moro.trajectory_std.min() >= 0 and model.moro.trajectory_mean[0] > 0.9
+    assert model.moro.trajectory_std.min() > 0 and model.moro.trajectory_mean[0] > 0.9
+    assert all(torch.isfinite(value).all() for value in model.moro.state_dict().values())
     assert main([*motion, "--out", str(run / "motion"), "--resume"]) == 0
     capsys.readouterr()
     arguments = ["evaluate", "open", "--motion", str(motion_file), "--subjects", "a"]
