@@ -26,8 +26,11 @@ VELOCITY_SMOOTHING_S = 0.1
 LATE_IMAGE_S = 1.0
 # A newcomer with more than this part of his keypoints in the box of somebody seen is part of him.
 INSIDE_FRACTION = 0.6
-MIRROR_MIN_DISTANCE = 0.1
+MIRROR_MIN_DISTANCE = 0.08
+MIRROR_RATIO = 0.7
 MIRROR_PATIENCE_S = 0.5
+MIRROR_MEMORY_S = 0.3
+POSTURE_SMOOTHING_S = 0.1
 
 
 def _mirrored_order(names: list[str]) -> np.ndarray:
@@ -99,6 +102,10 @@ class _Track:
     credit_s: float = 0.0
     track_id: int = 0
     mirrored_since_ns: int | None = None
+    posture: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.posture = _posture(self.sighting)
 
     def predicted(self, now_ns: int) -> Sighting:
         """The last sighting moved on with a velocity that dies away."""
@@ -126,21 +133,25 @@ class _Track:
     def _facing_as_before(self, sighting: Sighting, now_ns: int) -> Sighting:
         """Undo the landmark network's sudden exchange of left and right.
 
-        Seen from behind it flickers between the two for up to 0.3 s, surely of itself. An exchange
-        that lasts longer than MIRROR_PATIENCE_S is believed.
+        Seen from behind it flickers between the two for up to 0.5 s, surely of itself. The
+        comparison is with the posture of the last 0.1 s, since half-exchanged images come between.
+        An exchange that lasts longer than MIRROR_PATIENCE_S is believed.
         """
-        before = self.predicted(now_ns).points_px[SIDED]
-        after, exchanged = sighting.points_px[SIDED], sighting.points_px[MIRRORED][SIDED]
-        direct = _mean_distance(before, after) / sighting.diameter_px
-        swapped = _mean_distance(before, exchanged) / sighting.diameter_px
+        elapsed_s = (now_ns - self.seen_ns) * 1e-9
+        straight = _posture(sighting)
+        direct = _mean_distance(self.posture[SIDED], straight[SIDED])
+        swapped = _mean_distance(self.posture[SIDED], straight[MIRRORED][SIDED])
         since = self.mirrored_since_ns
-        if direct < MIRROR_MIN_DISTANCE or swapped > 0.5 * direct:
+        sudden = direct > MIRROR_MIN_DISTANCE and swapped < MIRROR_RATIO * direct
+        lasting = since is not None and (now_ns - since) * 1e-9 > MIRROR_PATIENCE_S
+        if not sudden or lasting or elapsed_s > MIRROR_MEMORY_S:
             self.mirrored_since_ns = None
-            return sighting
-        if since is not None and (now_ns - since) * 1e-9 > MIRROR_PATIENCE_S:
-            self.mirrored_since_ns = None
+            gain = 1.0 if lasting else -np.expm1(-elapsed_s / POSTURE_SMOOTHING_S)
+            self.posture = self.posture + gain * (straight - self.posture)
             return sighting
         self.mirrored_since_ns = now_ns if since is None else since
+        gain = -np.expm1(-elapsed_s / POSTURE_SMOOTHING_S)
+        self.posture = self.posture + gain * (straight[MIRRORED] - self.posture)
         return replace(
             sighting,
             points_px=sighting.points_px[MIRRORED],
@@ -340,6 +351,11 @@ def _moved(sighting: Sighting, shift_px: np.ndarray, scale: float, about: np.nda
         points_px=points.astype(np.float32),
         region=Region(centre, region.side_px * scale, region.angle),
     )
+
+
+def _posture(sighting: Sighting) -> np.ndarray:
+    """Keypoints from mid-hip in units of the body circle's diameter, (K, 2)."""
+    return (sighting.points_px - sighting.region.centre_px) / sighting.diameter_px
 
 
 def _mean_distance(a: np.ndarray, b: np.ndarray) -> float:

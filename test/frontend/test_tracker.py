@@ -207,6 +207,28 @@ def test_short_exchanges_of_left_and_right_are_undone_and_lasting_ones_believed(
     np.testing.assert_allclose(lasting.keypoints.points_px, mirrored(true).points_px)
 
 
+def test_a_half_exchanged_image_does_not_open_the_door_to_a_whole_exchange():
+    scene = Scene()
+    true = person(400)
+    half = replace(true, points_px=0.35 * true.points_px + 0.65 * mirrored(true).points_px)
+    scene(true, frames=20)
+    scene(half)
+    undone = scene(mirrored(true), frames=8)[1]
+    np.testing.assert_allclose(undone.keypoints.points_px, true.points_px)
+
+
+def test_a_person_who_turns_round_is_believed_at_once():
+    scene = Scene()
+    scene(person(400), frames=20)
+    middle_x = person(400).region.centre_px[0]
+    for angle in np.linspace(0, np.pi, 16):  # half a turn in half a second
+        turned = person(400)
+        points = turned.points_px.copy()
+        points[:, 0] = middle_x + np.cos(angle) * (points[:, 0] - middle_x)
+        seen = scene(replace(turned, points_px=points))[1]
+        np.testing.assert_allclose(seen.keypoints.points_px, points)
+
+
 def test_somebody_who_left_the_image_is_not_held():
     scene = Scene(hold_time_s=5.0)
     for frame in range(60):
