@@ -12,7 +12,7 @@ from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.geometry.trajectory import smooth_over_time
 from moro_ros.network.image_encoder import UPRIGHT_FACING
-from moro_ros.network.layers import DSTFormer, initialise
+from moro_ros.network.layers import DSTFormer, FirstLook, initialise
 from moro_ros.network.motion_encoder import LogitHead, MotionFeatures
 
 BODY_JOINTS = 21  # SMPL-X joints 1 to 21; joint 0 is the trajectory's rotation
@@ -45,12 +45,12 @@ class DecoderOutput:
 class ImageContext:
     """What the decoder needs of the images of B clips; the same in every pass.
 
-    tokens: (B, F, S, D), image and camera tokens; timed: (B, F, S, D), the same after the first
-    temporal block, or None in the frame layout; box_condition: (B, F, 3).
+    tokens: (B, F, S, D), camera and image tokens; first: what the first layer makes of them alone,
+    or None in the frame layout; box_condition: (B, F, 3).
     """
 
     tokens: torch.Tensor
-    timed: torch.Tensor | None
+    first: FirstLook | None
     box_condition: torch.Tensor
 
 
@@ -129,7 +129,7 @@ class MotionDecoder(nn.Module):
             return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box_condition)
         _, image_row, _, camera_row = self._positions(camera.dtype)
         tokens = torch.cat((camera + camera_row, image_tokens + image_row), dim=2)
-        return ImageContext(tokens, self.trunk.first_over_time(tokens), box_condition)
+        return ImageContext(tokens, self.trunk.first_look(tokens), box_condition)
 
     def forward(
         self, motion: MotionFeatures, context: ImageContext, *, drop_motion: bool = False
@@ -152,7 +152,7 @@ class MotionDecoder(nn.Module):
             # afterwards stand first.
             x = torch.cat((*moving, context.tokens.to(pose_in.dtype)), dim=2)
             sizes = (self.num_tokens, 1, 1)
-            x = self.trunk(x, timed=context.timed, queries=sum(sizes))
+            x = self.trunk(x, known=context.first, queries=sum(sizes))
             pose, motion_out, camera_out = x.split(sizes, dim=2)
         out_rotation, out_translation = self._trajectory(
             camera_out.squeeze(2), context.box_condition

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 ROPE_BASE = 10_000.0
 SHORT = 128  # up to this length the whole matrix of attention weights fits the caches
+BLOCK = 128  # frames of a long clip that attend together: fewer waste less, more start less often
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,13 @@ class TimeAxis:
     """What temporal attention knows of time, computed once per forward pass.
 
     turn: (F, head width / 2) complex64, the rotary position of each frame as unit numbers;
-    near: (F, F) bool, True where two frames see each other, or None when all do.
+    span: frames that are seen to either side; near: (BLOCK, BLOCK + 2 span) bool, True where a
+    frame of a block sees one of those from span before to span after the block, or None when all
+    frames see each other. One mask serves all blocks: no array grows with F x F.
     """
 
     turn: torch.Tensor
+    span: int
     near: torch.Tensor | None
 
     @staticmethod
@@ -35,13 +39,32 @@ class TimeAxis:
         angles = frames[:, None] * ROPE_BASE**-exponents
         near = None
         if length > span + 1:
-            near = (frames[:, None] - frames[None, :]).abs() <= span
-        return TimeAxis(torch.polar(torch.ones_like(angles), angles), near)
+            ahead = torch.arange(BLOCK + 2 * span, device=device) - span
+            near = (ahead[None, :] - torch.arange(BLOCK, device=device)[:, None]).abs() <= span
+        return TimeAxis(torch.polar(torch.ones_like(angles), angles), span, near)
 
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
         """Turn neighbouring channel pairs of x (..., F, head width) by the frame's angle."""
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * self.turn).flatten(-2).to(x.dtype)
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attention of each frame to those within the span: (..., F, width) -> the same.
+
+        Block by block of queries, each against the frames that it can see, so that work and
+        memory grow with the length of the clip and not with its square.
+        """
+        if self.near is None:
+            return attend(query, key, value, None)
+        length, parts = query.shape[-2], []
+        for start in range(0, length, BLOCK):
+            stop = min(start + BLOCK, length)
+            first, last = max(0, start - self.span), min(length, stop + self.span)
+            before = first - (start - self.span)
+            near = self.near[: stop - start, before : before + last - first]
+            seen = (key[..., first:last, :], value[..., first:last, :])
+            parts.append(attend(query[..., start:stop, :], *seen, near))
+        return torch.cat(parts, dim=-2)
 
 
 class Mlp(nn.Module):
@@ -67,23 +90,31 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(
-        self, x: torch.Tensor, time: TimeAxis | None = None, queries: int | None = None
+        self,
+        x: torch.Tensor,
+        time: TimeAxis | None = None,
+        queries: int | None = None,
+        known: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(S, L, D) -> (S, L, D): S sequences of L tokens.
 
-        queries: compute the outputs of the first tokens only, (S, queries, D).
+        queries: compute the outputs of the first tokens only, (S, queries, D). known: what qkv
+        made earlier of further tokens that follow those of x, (S, K, 3 D); L then counts both.
         """
-        if queries is None:
+        if known is not None:
+            query, key, value = self._heads(torch.cat((self.qkv(x), known), dim=1), 3)
+            query = query[..., :queries, :]
+        elif queries is None:
             query, key, value = self._heads(self.qkv(x), 3)
         else:
             weight, bias, dim = self.qkv.weight, self.qkv.bias, x.shape[-1]
             first = functional.linear(x[:, :queries], weight[:dim], bias[:dim])
             (query,) = self._heads(first, 1)
             key, value = self._heads(functional.linear(x, weight[dim:], bias[dim:]), 2)
-        if time is not None:
-            query, key = time.rotate(query), time.rotate(key)
-        near = None if time is None else time.near
-        mixed = attend(query, key, value, near)
+        if time is None:
+            mixed = attend(query, key, value, None)
+        else:
+            mixed = time.attend(time.rotate(query), time.rotate(key), value)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: torch.Tensor, parts: int) -> tuple[torch.Tensor, ...]:
@@ -96,7 +127,8 @@ def attend(
 ) -> torch.Tensor:
     """Softmax attention over the second to last dimension: (..., heads, L, width) -> the same.
 
-    near: (L, L) bool, True where attention is allowed, or None.
+    near: (L, L') bool, True where query and key may meet, or None; keys and values may be more or
+    fewer than queries.
     """
     if (
         query.requires_grad
@@ -124,11 +156,36 @@ class TransformerBlock(nn.Module):
         self.mlp = Mlp(dim, mlp_ratio * dim)
 
     def forward(
-        self, x: torch.Tensor, time: TimeAxis | None = None, queries: int | None = None
+        self,
+        x: torch.Tensor,
+        time: TimeAxis | None = None,
+        queries: int | None = None,
+        known: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(S, L, D) -> (S, L, D), or its first tokens (S, queries, D)."""
-        x = x[:, :queries] + self.attention(self.norm1(x), time, queries)
+        """(S, L, D) -> (S, L, D), or its first tokens (S, queries, D).
+
+        known: project(last tokens of x), (S, K, 3 D), made earlier.
+        """
+        new = x if known is None else x[:, : -known.shape[1]]
+        x = x[:, :queries] + self.attention(self.norm1(new), time, queries, known)
         return x + self.mlp(self.norm2(x))
+
+    def project(self, x: torch.Tensor) -> torch.Tensor:
+        """Queries, keys and values of the attention, side by side: (S, L, D) -> (S, L, 3 D)."""
+        projected: torch.Tensor = self.attention.qkv(self.norm1(x))
+        return projected
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """What a stack's first layer makes of tokens (B, F, K, D) before they meet any others.
+
+    timed: (B, F, K, D), after the first temporal block of the time-first branch; projected:
+    (B, F, K, 3 D), queries, keys and values of the first spatial block of the other branch.
+    """
+
+    timed: torch.Tensor
+    projected: torch.Tensor
 
 
 def over_time(block: TransformerBlock, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
@@ -139,10 +196,17 @@ def over_time(block: TransformerBlock, x: torch.Tensor, time: TimeAxis) -> torch
 
 
 def over_space(
-    block: TransformerBlock, x: torch.Tensor, queries: int | None = None
+    block: TransformerBlock,
+    x: torch.Tensor,
+    queries: int | None = None,
+    projected: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Apply a block to every frame's set of tokens: (B, F, N, D) -> (B, F, N or queries, D)."""
-    return block(x.flatten(0, 1), queries=queries).unflatten(0, x.shape[:2])
+    """Apply a block to every frame's set of tokens: (B, F, N, D) -> (B, F, N or queries, D).
+
+    projected: block.project of the last tokens, (B, F, K, 3 D), made earlier.
+    """
+    known = None if projected is None else projected.flatten(0, 1)
+    return block(x.flatten(0, 1), queries=queries, known=known).unflatten(0, x.shape[:2])
 
 
 class SpatioTemporalBlock(nn.Module):
@@ -158,20 +222,21 @@ class SpatioTemporalBlock(nn.Module):
         self,
         x: torch.Tensor,
         time: TimeAxis,
-        timed: torch.Tensor | None = None,
+        known: FirstLook | None = None,
         queries: int | None = None,
     ) -> torch.Tensor:
         """(B, F, N, D) -> (B, F, N or queries, D).
 
-        timed: what the temporal block made earlier of the last tokens, (B, F, S, D); used if time
-        comes first. queries: only the first tokens are wanted.
+        known: of the last tokens, if x is the input of the stack. queries: only the first tokens
+        are wanted.
         """
         if self.space_first:
-            return over_time(self.time, over_space(self.space, x, queries), time)
-        if timed is None:
+            projected = None if known is None else known.projected
+            return over_time(self.time, over_space(self.space, x, queries, projected), time)
+        if known is None:
             return over_space(self.space, over_time(self.time, x, time), queries)
-        moving = over_time(self.time, x[:, :, : -timed.shape[2]], time)
-        return over_space(self.space, torch.cat((moving, timed), dim=2), queries)
+        moving = over_time(self.time, x[:, :, : -known.timed.shape[2]], time)
+        return over_space(self.space, torch.cat((moving, known.timed), dim=2), queries)
 
 
 class DualLayer(nn.Module):
@@ -187,12 +252,12 @@ class DualLayer(nn.Module):
         self,
         x: torch.Tensor,
         time: TimeAxis,
-        timed: torch.Tensor | None = None,
+        known: FirstLook | None = None,
         queries: int | None = None,
     ) -> torch.Tensor:
-        """(B, F, N, D) -> (B, F, N or queries, D); timed, queries: see SpatioTemporalBlock."""
-        space_first = self.space_first(x, time, queries=queries)
-        time_first = self.time_first(x, time, timed, queries)
+        """(B, F, N, D) -> (B, F, N or queries, D); known, queries: see SpatioTemporalBlock."""
+        space_first = self.space_first(x, time, known, queries)
+        time_first = self.time_first(x, time, known, queries)
         weights = self.fusion(torch.cat((space_first, time_first), dim=-1)).softmax(-1)
         weights = weights.to(space_first.dtype)
         return weights[..., :1] * space_first + weights[..., 1:] * time_first
@@ -241,29 +306,32 @@ class DSTFormer(nn.Module):
         return TimeAxis.of(x.shape[1], self.attention_span, self.head_width, x.device)
 
     def forward(
-        self, x: torch.Tensor, timed: torch.Tensor | None = None, queries: int | None = None
+        self, x: torch.Tensor, known: FirstLook | None = None, queries: int | None = None
     ) -> torch.Tensor:
         """(B, F, N, D) -> (B, F, N or queries, D).
 
-        timed: first_over_time of the last tokens of x, (B, F, S, D), made once for many passes in
-        which these tokens do not change. queries: outputs of only the first tokens are wanted;
-        the others then serve the last layer as keys and values alone. Both need dual branches.
+        known: first_look of the last tokens of x, made once for many passes in which these tokens
+        do not change. queries: outputs of only the first tokens are wanted; the others then serve
+        the last layer as keys and values alone. Both need dual branches.
         """
         time = self.time_axis(x)
         for number, layer in enumerate(self.layers):
-            shortcuts: dict[str, torch.Tensor | int] = {}
-            if timed is not None and number == 0:
-                shortcuts["timed"] = timed
+            shortcuts: dict[str, FirstLook | int] = {}
+            if known is not None and number == 0:
+                shortcuts["known"] = known
             if queries is not None and number == len(self.layers) - 1:
                 shortcuts["queries"] = queries
             x = layer(x, time, **shortcuts)
         return x
 
-    def first_over_time(self, x: torch.Tensor) -> torch.Tensor:
-        """What the first layer's time-first branch makes of tokens before space: same shape."""
+    def first_look(self, x: torch.Tensor) -> FirstLook:
+        """What the first layer does to each of some tokens (B, F, K, D), whatever the others."""
         first = self.layers[0]
         assert isinstance(first, DualLayer)
-        return over_time(first.time_first.time, x, self.time_axis(x))
+        return FirstLook(
+            timed=over_time(first.time_first.time, x, self.time_axis(x)),
+            projected=first.space_first.space.project(x),
+        )
 
 
 def initialise(module: nn.Module) -> None:

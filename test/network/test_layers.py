@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from moro_ros.network import layers
 from moro_ros.network.layers import Attention, DSTFormer, TimeAxis, TransformerBlock, initialise
@@ -71,6 +74,50 @@ def test_reach_of_one_temporal_attention(frames):
     assert not difference[span + 1 :].any()
 
 
+@pytest.mark.parametrize("span", [3, 20, 60])
+@pytest.mark.parametrize("frames", [62, layers.BLOCK, layers.BLOCK + 1, 2 * layers.BLOCK + 70])
+def test_blocks_of_a_long_clip_are_the_whole_band(span, frames):
+    """The plain form: all scores at once, those outside the band at minus infinity."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, HEADS, frames, 8).unbind(0)
+    distance = (torch.arange(frames)[:, None] - torch.arange(frames)).abs()
+    scores = (query @ key.mT * 8**-0.5).masked_fill(distance > span, float("-inf"))
+    axis = TimeAxis.of(frames, span, 8, torch.device("cpu"))
+    ours = axis.attend(query, key, value)
+    torch.testing.assert_close(ours, scores.softmax(-1) @ value, rtol=1e-5, atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest number of elements that any operation returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return result
+
+
+def test_memory_grows_with_the_length_and_not_its_square():
+    """On the meta device attention writes all of its scores, which makes their size visible."""
+    with torch.device("meta"):
+        block = DSTFormer(
+            dim=8, depth=1, heads=4, mlp_ratio=1, attention_span=60, branches="temporal"
+        )
+    sizes = []
+    for frames in (5 * layers.BLOCK, 20 * layers.BLOCK):
+        with Largest() as largest, torch.no_grad():
+            block(torch.empty(1, frames, 1, 8, device="meta"))
+        sizes.append(largest.elements)
+    # Scores of a block, 4 heads x 128 x 248, or the tokens times the MLP's width.
+    assert sizes[0] == 4 * layers.BLOCK * (layers.BLOCK + 120)
+    assert sizes[1] <= 4 * sizes[0]
+
+
 def test_a_clip_does_not_see_another():
     module, x = former(), tokens()
     torch.testing.assert_close(module(x)[1:], module(x[1:]), rtol=1e-5, atol=1e-5)
@@ -95,17 +142,18 @@ def test_fusion_starts_as_the_mean_of_both_orders():
 def test_shortcuts_change_nothing(depth, span):
     module, x = former(span, depth), tokens()
     whole = module(x)
-    timed = module.first_over_time(x[:, :, 3:])
-    torch.testing.assert_close(module(x, timed=timed), whole, rtol=1e-5, atol=1e-5)
+    known = module.first_look(x[:, :, 3:])
+    torch.testing.assert_close(module(x, known=known), whole, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(module(x, queries=2), whole[:, :, :2], rtol=1e-5, atol=1e-5)
-    both = module(x, timed=timed, queries=2)
-    torch.testing.assert_close(both, whole[:, :, :2], rtol=1e-5, atol=1e-5)
+    for queries in (2, 4):  # fewer than the tokens that move, and one that is known beforehand
+        both = module(x, known=known, queries=queries)
+        torch.testing.assert_close(both, whole[:, :, :queries], rtol=1e-5, atol=1e-5)
 
 
 def test_shortcuts_keep_the_gradient():
     module, x = former(), tokens().requires_grad_()
     (plain,) = torch.autograd.grad(module(x)[:, :, :2].square().sum(), x)
-    short = module(x, timed=module.first_over_time(x[:, :, 3:]), queries=2)
+    short = module(x, known=module.first_look(x[:, :, 3:]), queries=2)
     (gradient,) = torch.autograd.grad(short.square().sum(), x)
     torch.testing.assert_close(gradient, plain, rtol=1e-4, atol=1e-3)
 
