@@ -166,13 +166,19 @@ def from_dict(cls: type[T], values: dict[str, Any], prefix: str = "") -> T:
     return cls(**kwargs)
 
 
-def load_config(path: str | Path) -> PipelineConfig:
-    """Read a PipelineConfig from YAML; keys that are left out keep their defaults.
+def read_yaml(cls: type[T], path: str | Path, what: str) -> T:
+    """Read a config dataclass from YAML; keys that are left out keep their defaults.
 
+    what: the file in words, for the error message.
     Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error}") from error
-    return from_dict(PipelineConfig, values or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the {what} {path}: {error}") from error
+    return from_dict(cls, values or {})
+
+
+def load_config(path: str | Path) -> PipelineConfig:
+    """Read a PipelineConfig from YAML; raises ConfigError (see read_yaml)."""
+    return read_yaml(PipelineConfig, path, "configuration")

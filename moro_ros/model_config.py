@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from moro_ros.config import from_dict, option, validate
+from moro_ros.config import option, read_yaml, validate
 from moro_ros.errors import ConfigError
 
 
@@ -130,8 +128,4 @@ def load_model_config(path: str | Path) -> ModelConfig:
 
     Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the model description {path}: {error}") from error
-    return from_dict(ModelConfig, values or {})
+    return read_yaml(ModelConfig, path, "model description")

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.body.hierarchy import build_hierarchy
-from moro_ros.config import from_dict
+from moro_ros.config import read_yaml
 from moro_ros.data.mocap import MotionSet, load_motion
 from moro_ros.data.pool import WindowPool, build_pool, load_pool, save_pool
 from moro_ros.data.poses import PoseSampler
-from moro_ros.errors import CheckpointError, ConfigError
+from moro_ros.errors import CheckpointError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.model_config import ModelConfig, MoroConfig, TokenizerConfig
@@ -63,11 +62,7 @@ def load_training(path: Path) -> OpenTraining:
 
     Raises: ConfigError if the file is missing or holds an unknown key or bad value.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the training configuration {path}: {error}") from error
-    return from_dict(OpenTraining, values)
+    return read_yaml(OpenTraining, path, "training configuration")
 
 
 def write_manifest(folder: Path, training: OpenTraining, data: list[Path]) -> None:
