@@ -151,7 +151,8 @@ def test_nobody_in_view_is_an_empty_array(bench: Bench) -> None:
 def test_people_beyond_the_limit_are_said_and_counted(bench: Bench) -> None:
     before = bench.fresh_status()[1]["ignored_people"]
     assert len(bench.answer(bench.image(5)).humans) == 3
-    assert "people in view: the farthest are not followed" in bench.node.output()
+    limit = "people in view: the farthest are not followed"
+    bench.client.wait(lambda: limit in bench.node.output(), "the log of the limit")
     assert bench.fresh_status()[1]["ignored_people"] == before + 2
 
 
@@ -291,7 +292,8 @@ def test_stamps_that_go_back_restart_and_equal_ones_are_skipped(bench: Bench) ->
     old = bench.answer(bench.image(1, bench.header(now_ns - 10**10)))
     assert old.latency > 10.0
     assert len(bench.calls("reset")) == resets + 1
-    assert "Stamps went back by 10.000 s" in bench.node.output()
+    jump = "Stamps went back by 10.000 s"
+    bench.client.wait(lambda: jump in bench.node.output(), "the log of the jump")
     after = bench.fresh_status()[1]
     assert after["resets"] == before["resets"] + 1
     assert after["bad.repeated_stamp"] == before.get("bad.repeated_stamp", 0) + 1
@@ -470,4 +472,4 @@ def test_simulated_time_is_the_only_clock(client: Any, start_fake_node: Callable
 def test_a_fault_of_the_program_ends_the_node_with_status_1(bench: Bench) -> None:
     bench.send(bench.image(1, red=255))
     assert bench.node.process.wait(30.0) == 1
-    assert "a fault of the program" in bench.node.output()
+    bench.client.wait(lambda: "a fault of the program" in bench.node.output(), "its log")
