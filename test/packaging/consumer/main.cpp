@@ -1,0 +1,13 @@
+// Prints what the C++ type of HumanArray holds; test_colcon.py compares it.
+#include <iostream>
+
+#include <moro_ros/msg/human_array.hpp>
+
+int main()
+{
+  moro_ros::msg::HumanArray message;
+  message.humans.resize(2);
+  message.humans[1].id = 7;
+  std::cout << message.humans[1].id << ' ' << message.humans[0].joints.size() << ' '
+            << static_cast<int>(moro_ros::msg::Human::RIGHT_WRIST) << '\n';
+}
