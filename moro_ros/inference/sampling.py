@@ -52,8 +52,9 @@ def decode_masked(
     """
     state = _start(model, features, ids, keep)
     unknown = state.unknown
-    share = float(unknown.float().mean(dim=1).max())
-    steps = max(1, round(passes * share))
+    steps = passes
+    if keep is not None:  # otherwise nothing is asked of the device before the first pass
+        steps = max(1, round(passes * float(unknown.float().mean(dim=1).max())))
     rotation, translation = features.rotation, features.translation
     context = model.context(features)
     for step in range(steps):
