@@ -313,10 +313,10 @@ def test_another_calibration_restarts_the_windows(bench: Bench) -> None:
 def test_a_stream_that_stops_and_returns_is_said_so(bench: Bench) -> None:
     bench.answer(bench.image(1))
     said = bench.node.output().count("Images are back")
-    warned = bench.node.output().count("is silent")
-    bench.client.wait(lambda: bench.node.output().count("is silent") > warned, "the warning")
-    status, _ = bench.fresh_status()
-    assert status.level == DiagnosticStatus.WARN and "No image for" in status.message
+    # A slow machine may have been warned already: the state is asked for, not the moment.
+    bench.client.wait(lambda: "No image for" in bench.fresh_status()[0].message, "the warning")
+    assert bench.fresh_status()[0].level == DiagnosticStatus.WARN
+    assert "is silent" in bench.node.output()
     bench.answer(bench.image(1))
     bench.client.wait(lambda: bench.node.output().count("Images are back") > said, "the all-clear")
 
