@@ -75,7 +75,7 @@ class BuildInterfaces(Command):
     user_options: ClassVar[list[tuple[str, str, str]]] = []
 
     def initialize_options(self) -> None:
-        self.build_lib = ""
+        self.build_lib: str | None = None
         self.editable_mode = False
 
     def finalize_options(self) -> None:
@@ -114,6 +114,11 @@ class Build(build):
     """setuptools' build with the messages as its last step."""
 
     sub_commands: ClassVar[list] = [*build.sub_commands, ("build_interfaces", None)]
+
+    def run(self) -> None:
+        # What an earlier build left here would go into the wheel, files that are no more included.
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class BinaryDistribution(Distribution):
