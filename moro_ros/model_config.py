@@ -73,6 +73,9 @@ class MoroConfig:
         choices=("absolute", "box"),
     )  # fmt: skip
     rotation_head: bool = option(False, "Also regress joint rotations and shape")
+    soft_tokens: bool = option(
+        False, "Decode with probability-weighted codes instead of the most likely ones"
+    )
     dim: int = option(1024, "Width of the transformers", low=8)
     heads: int = option(8, "Attention heads of the transformers", low=1)
     mlp_ratio: int = option(4, "Hidden width of the MLPs over the width", low=1)

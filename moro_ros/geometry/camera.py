@@ -80,3 +80,14 @@ def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
             "(also for rational_polynomial) or equidistant. Publish rectified images instead."
         )
     return ideal.reshape(-1, 2).astype(points_px.dtype)
+
+
+def undistort_image(image: np.ndarray, camera: Camera) -> np.ndarray:
+    """The rectified image of the same K and size, (H, W, C) -> the same; see undistort_points."""
+    if not any(camera.distortion):
+        return image
+    matrix = np.asarray(camera.matrix, dtype=np.float64)
+    distortion = np.asarray(camera.distortion, dtype=np.float64)
+    if camera.distortion_model == "equidistant":
+        return cv2.fisheye.undistortImage(image, matrix, distortion, Knew=matrix)
+    return cv2.undistort(image, matrix, distortion)

@@ -72,7 +72,9 @@ class HumanMotionPipeline:
         start = time.perf_counter()
         people = self.frontend.observe(image, stamp_ns)
         seen = time.perf_counter()
-        motions = self.stream.push(Frame(stamp_ns, camera, people), mesh and self.config.mesh)
+        motions = self.stream.push(
+            Frame(stamp_ns, camera, people, image), mesh and self.config.mesh
+        )
         stages = {**self.frontend.timings, **self.stream.timings}
         stages["frontend_s"] = seen - start
         stages["motion_s"] = time.perf_counter() - seen

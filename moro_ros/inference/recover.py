@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel, Skeleton
+from moro_ros.body.fitting import SmplxFitter
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
-from moro_ros.geometry.rotation import matrix_to_rotvec
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.sampling import MaskedDecoding
 from moro_ros.network.build import LoadedModel
@@ -74,6 +75,20 @@ def joint_visibility(visibility: np.ndarray) -> np.ndarray:
     return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class BodyPose:
+    """The pose of F frames of one body, camera optical frame.
+
+    rotation: (F, 3, 3) global orientation; body_rotations: (F, 21, 3, 3); betas: (10,);
+    translation: (F, 3) m, the pelvis.
+    """
+
+    rotation: Tensor
+    body_rotations: Tensor
+    betas: Tensor
+    translation: Tensor
+
+
 class MotionRecovery:
     """Turns the decoding of one person's window into motion of its last frames."""
 
@@ -81,6 +96,15 @@ class MotionRecovery:
         self.model = model
         self.body = body
         self.token_of_joint = token_shares(model, body)
+        tokenizer, numbers = model.tokenizer, model.config.moro
+        self.device = tokenizer.codebook.device
+        coarse = torch.zeros(1, tokenizer.num_vertices, 3, device=self.device)
+        self.mesh_vertices = tokenizer.full_mesh(coarse).shape[1]
+        self.seen_by_keypoints = numbers.image == "keypoints"
+        self.fitter: SmplxFitter | None = None
+        if not numbers.rotation_head:
+            regressor = body.joint_regressor.numpy()
+            self.fitter = SmplxFitter(body, self.mesh_vertices, regressor, beta_regularizer=1.0)
 
     def recover(
         self,
@@ -97,19 +121,20 @@ class MotionRecovery:
         of an observed joint; newest: frames returned; mesh: also recover their vertices.
         Shape (betas) is the mean over the whole window.
         """
-        output = decoding.output
-        if output.body_rotations is None or output.betas is None:
-            raise ValueError("this decoder has no rotation head")
-        part = slice(-newest, None)
-        frames = output.rotation[0, part].shape[0]
-        betas = output.betas[0].mean(0)
-        rotation, translation = output.rotation[0, part], output.translation[0, part]
-        body_rotations = output.body_rotations[0, part]
+        output, part = decoding.output, slice(-newest, None)
+        pose = self.pose(decoding, part)
+        rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
+        frames = rotation.shape[0]
         skeleton = self.body.skeleton(betas[None])
         local = torch.cat([rotation[:, None], body_rotations], 1)
         chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
-        translation = self.place(chain, joints, skeleton, translation, evidence, part, threshold)
-        vertices = self.mesh(decoding, part, translation) if mesh else None
+        translation = pose.translation
+        if self.seen_by_keypoints:
+            translation = self.place(
+                chain, joints, skeleton, translation, evidence, part, threshold
+            )
+        moved = output.translation[0, part] + translation - pose.translation
+        vertices = self.mesh(decoding, part, moved) if mesh else None
         shown = joint_visibility(evidence.visibility[part])
         observed = shown > threshold
         token_confidence = decoding.confidence[0, part] @ self.token_of_joint.mT  # (F, 22)
@@ -132,6 +157,29 @@ class MotionRecovery:
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=decoding.ids[0, part].numpy(),
             keypoints_seen=np.asarray((evidence.visibility[part] > threshold).any(-1)),
+        )
+
+    def pose(self, decoding: MaskedDecoding, part: slice) -> BodyPose:
+        """Return the pose of some frames: the rotation head's, or fitted to the mesh (spec 6.4)."""
+        output = decoding.output
+        if output.body_rotations is not None and output.betas is not None:
+            return BodyPose(
+                output.rotation[0, part],
+                output.body_rotations[0, part],
+                output.betas[0].mean(0),
+                output.translation[0, part],
+            )
+        if self.fitter is None:
+            raise ValueError("the decoder gave no rotations though its description promises them")
+        mesh = self.mesh(decoding, part, output.translation[0, part])
+        fitted = self.fitter.fit(mesh.numpy())
+        betas = torch.from_numpy(fitted.betas)
+        pelvis = self.body.skeleton(betas[None]).joints[0, 0]
+        return BodyPose(
+            rotvec_to_matrix(torch.from_numpy(fitted.global_orient)),
+            rotvec_to_matrix(torch.from_numpy(fitted.body_pose).unflatten(-1, (21, 3))),
+            betas,
+            torch.from_numpy(fitted.transl) + pelvis,
         )
 
     def place(
@@ -158,8 +206,8 @@ class MotionRecovery:
 
     def mesh(self, decoding: MaskedDecoding, part: slice, translation: Tensor) -> Tensor:
         """Decode the mesh of some frames in the camera frame, (F, V, 3) m (spec 5 and 6)."""
-        codes = self.model.moro.smoother(decoding.codes)[0, part]
-        local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes))
+        codes = self.model.moro.smoother(decoding.codes.to(self.device))[0, part]
+        local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes)).cpu()
         rotation = decoding.output.rotation[0, part]
         return local @ rotation.mT + translation[:, None]
 

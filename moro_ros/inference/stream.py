@@ -13,7 +13,7 @@ from torch import Tensor
 from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError
-from moro_ros.geometry.camera import undistort_points
+from moro_ros.inference.observation import normalised_keypoints, person_crop, rectified_image
 from moro_ros.inference.preprocess import next_box, observe
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.sampling import MaskedDecoding, decode_masked
@@ -22,7 +22,7 @@ from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.resources import share_path
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Camera, Frame, PersonObservation
+from moro_ros.types import BodyMotion, Frame
 
 
 class MoRoStream:
@@ -37,7 +37,9 @@ class MoRoStream:
         self.tracks: dict[int, TrackWindow] = {}
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
-        self.faces = self.body.faces.numpy().astype(np.int32)
+        self.sees_pixels = model.config.moro.image == "vit"
+        faces = self.body.faces.numpy().astype(np.int32)
+        self.faces = faces[(faces < self.recovery.mesh_vertices).all(axis=1)]
         self.model_name = model.name
         self.model_sha256 = model.sha256
 
@@ -85,6 +87,7 @@ class MoRoStream:
     def encode(self, frame: Frame) -> list[int]:
         """Encode every person's observation and push it to their window; return their ids."""
         ids, rows, boxes, visibilities, places = [], [], [], [], []
+        image: np.ndarray | None = None
         for person in frame.people:
             track = self.tracks.setdefault(person.track_id, TrackWindow(self.motion.window))
             points, visibility, presence = normalised_keypoints(person, frame.camera)
@@ -93,7 +96,11 @@ class MoRoStream:
                 continue
             ids.append(person.track_id)
             boxes.append(track.box.condition())
-            rows.append(observe(points, visibility, presence, track.box))
+            if self.sees_pixels:
+                image = rectified_image(frame) if image is None else image
+                rows.append(person_crop(image, track.box, frame.camera))
+            else:
+                rows.append(observe(points, visibility, presence, track.box))
             visibilities.append(visibility.numpy())
             places.append(points.numpy())
         if not ids:
@@ -121,7 +128,10 @@ class MoRoStream:
             group = [i for i in ids if len(self.tracks[i]) == length]
             features = concatenate([self.tracks[i].stacked() for i in group], dim=0)
             decoding = decode_masked(
-                self.model.moro, features, passes=self.motion.passes, soft=True
+                self.model.moro,
+                features,
+                passes=self.motion.passes,
+                soft=self.model.config.moro.soft_tokens,
             )
             for row, track_id in enumerate(group):
                 result[track_id] = one_person(decoding, row)
@@ -154,22 +164,6 @@ def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:
         confidence=decoding.confidence[row : row + 1].float().cpu(),
         codes=decoding.codes[row : row + 1].float().cpu(),
         output=output,
-    )
-
-
-def normalised_keypoints(
-    person: PersonObservation, camera: Camera
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,)."""
-    if person.keypoints is None:
-        nothing = torch.zeros(NUM_KEYPOINTS)
-        return torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing
-    points_px = undistort_points(person.keypoints.points_px, camera)
-    focal, center = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
-    return (
-        torch.as_tensor((points_px - center) / focal, dtype=torch.float32),
-        torch.from_numpy(person.keypoints.visibility.astype(np.float32)),
-        torch.from_numpy(person.keypoints.presence.astype(np.float32)),
     )
 
 

@@ -11,6 +11,7 @@ from moro_ros.errors import CalibrationError
 from moro_ros.geometry.camera import (
     box_condition,
     project,
+    undistort_image,
     undistort_points,
     weak_to_full_camera,
 )
@@ -100,3 +101,20 @@ def test_a_larger_box_is_nearer():
         weak_to_full_camera(weak, torch.tensor([0.1, 0.0, size]))[1][2] for size in (0.2, 0.4)
     ]
     torch.testing.assert_close(depths[0], 2 * depths[1])
+
+
+def test_undistorted_images_agree_with_undistorted_points():
+    matrix = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
+    for model, coefficients in (
+        ("plumb_bob", (-0.25, 0.08, 0.001, -0.001)),
+        ("equidistant", (0.05, -0.01, 0.002, 0.0)),
+    ):
+        camera = Camera(matrix, 640, 480, coefficients, model)
+        image = np.zeros((480, 640, 3), np.uint8)
+        image[118:123, 148:153] = 255  # a spot round pixel (150, 120)
+        rectified = undistort_image(image, camera)
+        rows, columns = np.nonzero(rectified[..., 0] > 100)
+        expected = undistort_points(np.array([[150.0, 120.0]]), camera)[0]
+        assert abs(columns.mean() - expected[0]) < 1.0 and abs(rows.mean() - expected[1]) < 1.0
+    plain = Camera(matrix, 640, 480)
+    assert undistort_image(image, plain) is image

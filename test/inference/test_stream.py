@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from moro_ros.config import MotionConfig, PipelineConfig
-from moro_ros.errors import CheckpointError
+from moro_ros.errors import CheckpointError, ImageError
 from moro_ros.inference.sampling import decode_masked
 from moro_ros.inference.stream import MoRoStream, load_stream
-from moro_ros.model_config import KeypointsConfig, ModelConfig, MoroConfig, TokenizerConfig
+from moro_ros.model_config import (
+    KeypointsConfig,
+    ModelConfig,
+    MoroConfig,
+    TokenizerConfig,
+    VitConfig,
+)
 from moro_ros.network.build import LoadedModel, build_moro
 from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.resources import share_path
@@ -25,8 +31,7 @@ NUMBERS = MoroConfig(
 STEP_NS = 33_333_333
 
 
-@pytest.fixture(scope="module")
-def model(open_body):
+def loaded(numbers, open_body):
     torch.manual_seed(0)
     ids = np.arange(0, open_body.num_vertices, 200)
     rest = (open_body.template - open_body.joint_template[0]).numpy()[ids]
@@ -37,13 +42,18 @@ def model(open_body):
         seen, rebuilt, len(ids), width=48, codes=32, rest=rest, coarse_index=ids,
         up_index=full[:, None].astype(np.int32), up_weight=np.ones((len(full), 1), np.float32),
     )  # fmt: skip
-    moro = build_moro(NUMBERS)
+    moro = build_moro(numbers)
     for parameter in moro.parameters():  # away from the initial near-zero heads
         torch.nn.init.normal_(parameter, std=0.05)
     moro.set_codebook(tokenizer.codebook)
-    config = ModelConfig(moro=NUMBERS, tokenizer=TokenizerConfig(kind="patch"))
+    config = ModelConfig(moro=numbers, tokenizer=TokenizerConfig(kind="patch"))
     body = share_path("models", "open_body", "OPEN_NEUTRAL.npz")
     return LoadedModel("tiny", moro.eval(), tokenizer.eval(), body, config, "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def model(open_body):
+    return loaded(NUMBERS, open_body)
 
 
 def person(track_id, frame, shift=0.0, visible=1.0):
@@ -74,7 +84,7 @@ def test_the_newest_motion_is_the_offline_decoding_of_the_window(model):
     assert len(stream.tracks[1]) == 8
     features = stream.tracks[1].stacked()
     with torch.no_grad():
-        decoding = decode_masked(model.moro, features, passes=3, soft=True)
+        decoding = decode_masked(model.moro, features, passes=3, soft=False)
     offline = stream.recover(1, decoding, mesh=False)
     same(motions[0], offline)
     assert motions[0].stamps_ns.tolist() == [12 * STEP_NS]
@@ -174,3 +184,68 @@ def test_the_nearest_person_comes_first(model):
 def test_an_unknown_model_is_named():
     with pytest.raises(CheckpointError, match="No model 'absent'"):
         load_stream(PipelineConfig(model="absent"))
+
+
+PIXELS = MoroConfig(
+    layout="mesh_tokens", image="vit", dim=32, heads=4, mlp_ratio=2, encoder_depth=1,
+    decoder_depth=1, num_tokens=6, num_codes=32,
+    vit=VitConfig(embed_dim=16, depth=1, heads=2, encoder_depth=1),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pixel_model(open_body):
+    model = loaded(PIXELS, open_body)
+    for part in (model.moro.image_encoder, model.moro.decoder):  # so that the image matters
+        for parameter in part.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.moro.decoder.trajectory_head.bias.data = torch.tensor(
+        [1.0, 0, 0, 0, -1.0, 0, 0.2, 0.1, 4.0]
+    )
+    return model
+
+
+def pictures(count, distortion=()):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    camera = replace(CAMERA, distortion=distortion)
+    for frame in frames(count, (1, 0.0)):
+        yield replace(frame, image=image, camera=camera)
+
+
+def test_the_paper_s_network_runs_in_the_same_stream(pixel_model, open_body):
+    stream = MoRoStream(pixel_model, MotionConfig(window=4, passes=2))
+    for frame in pictures(5):
+        (motion,) = stream.push(frame, mesh=True)
+    assert motion.vertices.shape == (1, open_body.num_vertices, 3)
+    assert np.isfinite(motion.joints).all() and motion.smplx.body_pose.shape == (1, 63)
+    # No rotation head: the parameters are fitted to the mesh and pose the body where it lies.
+    assert np.linalg.norm(motion.joints[0, 0] - motion.vertices[0].mean(0)) < 1.0
+    smplx = motion.smplx
+    posed = open_body(
+        torch.from_numpy(smplx.betas)[None],
+        torch.from_numpy(smplx.global_orient),
+        torch.from_numpy(smplx.body_pose),
+        torch.from_numpy(smplx.transl),
+    )
+    np.testing.assert_allclose(posed.joints[0, :22].numpy(), motion.joints[0], atol=1e-4)
+
+
+def test_what_the_image_shows_matters(pixel_model):
+    def last(images):
+        stream = MoRoStream(pixel_model, MotionConfig(window=4))
+        for frame in images:
+            (motion,) = stream.push(frame)
+        return motion.joints
+
+    noise = last(pictures(3))
+    black = last(replace(f, image=np.zeros_like(f.image)) for f in pictures(3))
+    bent = last(pictures(3, distortion=(-0.3, 0.1, 0.0, 0.0)))
+    assert np.abs(noise - black).max() > 1e-4
+    assert np.abs(noise - bent).max() > 1e-4
+
+
+def test_a_model_that_sees_pixels_needs_them(pixel_model):
+    stream = MoRoStream(pixel_model, MotionConfig(window=4))
+    with pytest.raises(ImageError, match="the frame has no image"):
+        stream.push(next(frames(1, (1, 0.0))))
