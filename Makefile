@@ -55,14 +55,14 @@ help:
 	@echo 'PYTHON=python3.12                another Python (now: $(PYTHON))'
 
 demo: setup
-	$(BIN)/moro demo --out '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)') $(if $(FOCAL),--focal '$(FOCAL)') \
+	@$(BIN)/moro demo --out '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)') $(if $(FOCAL),--focal '$(FOCAL)') \
 	  $(if $(CAMERA),--camera '$(CAMERA)') $(ARGS)
 
 test: lint pytest
 
 # Domain ids up to 101 use ports below Linux's ephemeral range.
 pytest: setup
-	ROS_DOMAIN_ID=$$((20 + $$$$ % 80)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	@ROS_DOMAIN_ID=$$((20 + $$$$ % 80)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	  $(BIN)/python -m pytest $(PYTEST)
 
 lint: setup
