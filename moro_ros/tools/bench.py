@@ -82,7 +82,7 @@ def register(subparsers: Subparsers) -> None:
     add("--dtype", choices=sorted(LIMITS), default="float32", help="bfloat16: by autocast")
     add("--threads", type=int, default=1, help="CPU threads")
     add("--json", action="store_true", help="print one JSON object instead")
-    network.set_defaults(handler=run)
+    parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
