@@ -83,6 +83,10 @@ class MotionConfig:
     max_gap_s: float = option(
         1.0, "A longer gap between images restarts every window", unit="s", low=0.05, high=60.0
     )
+    gain: float = option(
+        0.3, "Share of each new estimate in the running pose; smaller is steadier, 1 takes it",
+        low=0.01, high=1.0,
+    )  # fmt: skip
     visibility: float = option(
         0.5, "Least visibility of a keypoint that counts as observed", low=0.0, high=1.0
     )

@@ -14,6 +14,7 @@ from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.sampling import MaskedDecoding
+from moro_ros.inference.steady import BodyPose, SteadyPose
 from moro_ros.network.build import LoadedModel
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
 
@@ -75,20 +76,6 @@ def joint_visibility(visibility: np.ndarray) -> np.ndarray:
     return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class BodyPose:
-    """The pose of F frames of one body, camera optical frame.
-
-    rotation: (F, 3, 3) global orientation; body_rotations: (F, 21, 3, 3); betas: (10,);
-    translation: (F, 3) m, the pelvis.
-    """
-
-    rotation: Tensor
-    body_rotations: Tensor
-    betas: Tensor
-    translation: Tensor
-
-
 class MotionRecovery:
     """Turns the decoding of one person's window into motion of its last frames."""
 
@@ -112,29 +99,27 @@ class MotionRecovery:
         decoding: MaskedDecoding,
         evidence: Evidence,
         threshold: float,
-        newest: int = 1,
+        steady: SteadyPose,
         mesh: bool = False,
     ) -> BodyMotion:
-        """Return the motion of the newest frames of a window.
+        """Return the motion of the newest frame of a window (F = 1).
 
         decoding: of one person (B = 1); evidence: of the same window; threshold: least visibility
-        of an observed joint; newest: frames returned; mesh: also recover their vertices.
-        Shape (betas) is the mean over the whole window.
+        of an observed joint; steady: the person's running pose, which is moved on; mesh: also
+        recover the vertices. The window's shape (betas) is the mean over its frames.
         """
-        output, part = decoding.output, slice(-newest, None)
-        pose = self.pose(decoding, part)
+        output, part = decoding.output, slice(-1, None)
+        window = self.pose(decoding, slice(-2, None))
+        aligned = self.place(window.frames(part), evidence, threshold)
+        pose = steady.update(window, aligned)
         rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
-        frames = rotation.shape[0]
-        skeleton = self.body.skeleton(betas[None])
-        local = torch.cat([rotation[:, None], body_rotations], 1)
-        chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
-        translation = pose.translation
-        if self.seen_by_keypoints:
-            translation = self.place(
-                chain, joints, skeleton, translation, evidence, part, threshold
-            )
-        moved = output.translation[0, part] + translation - pose.translation
-        vertices = self.mesh(decoding, part, moved) if mesh else None
+        frames, translation = rotation.shape[0], pose.translation
+        skeleton, chain, joints = self.kinematics(pose)
+        vertices = None
+        if mesh:
+            # A fitted pelvis lies a little off the mesh's own: both move alike.
+            shift = output.translation[0, part] - window.translation[part]
+            vertices = self.mesh(decoding, part, rotation, translation + shift)
         shown = joint_visibility(evidence.visibility[part])
         observed = shown > threshold
         token_confidence = decoding.confidence[0, part] @ self.token_of_joint.mT  # (F, 22)
@@ -171,7 +156,7 @@ class MotionRecovery:
             )
         if self.fitter is None:
             raise ValueError("the decoder gave no rotations though its description promises them")
-        mesh = self.mesh(decoding, part, output.translation[0, part])
+        mesh = self.mesh(decoding, part, output.rotation[0, part], output.translation[0, part])
         fitted = self.fitter.fit(mesh.numpy())
         betas = torch.from_numpy(fitted.betas)
         pelvis = self.body.skeleton(betas[None]).joints[0, 0]
@@ -182,33 +167,41 @@ class MotionRecovery:
             torch.from_numpy(fitted.transl) + pelvis,
         )
 
-    def place(
-        self,
-        chain: Tensor,
-        joints: Tensor,
-        skeleton: Skeleton,
-        translation: Tensor,
-        evidence: Evidence,
-        part: slice,
-        threshold: float,
-    ) -> Tensor:
-        """Move the body onto the keypoints seen in some frames; returns the pelvis (F, 3) m."""
+    def kinematics(self, pose: BodyPose) -> tuple[Skeleton, Tensor, Tensor]:
+        """Return the skeleton, joint rotations (F, 22, 3, 3) and positions, the pelvis at zero."""
+        skeleton = self.body.skeleton(pose.betas[None])
+        local = torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
+        chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
+        return skeleton, chain, joints
+
+    def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
+        """Move the newest pose onto the keypoints that are seen; returns the pelvis (1, 3) m.
+
+        A network that sees pixels knows better itself.
+        """
+        if not self.seen_by_keypoints:
+            return newest.translation
+        skeleton, chain, joints = self.kinematics(newest)
         keypoints = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)
-        visibility = evidence.visibility[part]
+        visibility = evidence.visibility[-1:]
         weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
         return align_sideways(
             keypoints,
-            torch.from_numpy(evidence.points[part]),
+            torch.from_numpy(evidence.points[-1:]),
             weight.float(),
-            translation,
-            torch.from_numpy(evidence.box_size[part]),
+            newest.translation,
+            torch.from_numpy(evidence.box_size[-1:]),
         )
 
-    def mesh(self, decoding: MaskedDecoding, part: slice, translation: Tensor) -> Tensor:
-        """Decode the mesh of some frames in the camera frame, (F, V, 3) m (spec 5 and 6)."""
+    def mesh(
+        self, decoding: MaskedDecoding, part: slice, rotation: Tensor, translation: Tensor
+    ) -> Tensor:
+        """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame (spec 5 and 6).
+
+        rotation: (F, 3, 3); translation: (F, 3) m.
+        """
         codes = self.model.moro.smoother(decoding.codes.to(self.device))[0, part]
         local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes)).cpu()
-        rotation = decoding.output.rotation[0, part]
         return local @ rotation.mT + translation[:, None]
 
 

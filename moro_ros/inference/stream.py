@@ -47,6 +47,8 @@ class MoRoStream:
         """Apply new options; a new window length starts every window anew."""
         if motion.window != self.motion.window:
             self.reset()
+        for track in self.tracks.values():
+            track.steady.gain = motion.gain
         self.motion = motion
 
     def reset(self, track_id: int | None = None) -> None:
@@ -89,7 +91,8 @@ class MoRoStream:
         ids, rows, boxes, visibilities, places = [], [], [], [], []
         image: np.ndarray | None = None
         for person in frame.people:
-            track = self.tracks.setdefault(person.track_id, TrackWindow(self.motion.window))
+            fresh = TrackWindow(self.motion.window, self.motion.gain)
+            track = self.tracks.setdefault(person.track_id, fresh)
             points, visibility, presence = normalised_keypoints(person, frame.camera)
             track.box = next_box(track.box, points, visibility > self.motion.visibility)
             if track.box is None:
@@ -146,8 +149,9 @@ class MoRoStream:
             np.array([frame.box_size for frame in frames], dtype=np.float32),
             np.array([frame.stamp_ns for frame in frames], dtype=np.int64),
         )
+        steady = self.tracks[track_id].steady
         return self.recovery.recover(
-            track_id, decoding, evidence, self.motion.visibility, newest=1, mesh=mesh
+            track_id, decoding, evidence, self.motion.visibility, steady, mesh
         )
 
 

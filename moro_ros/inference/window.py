@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from moro_ros.inference.preprocess import PersonBoxes
+from moro_ros.inference.steady import SteadyPose
 from moro_ros.network.moro import FrameFeatures
 
 
@@ -28,11 +29,15 @@ class WindowFrame:
 
 
 class TrackWindow:
-    """A ring of at most `size` frames of one person, and the running person box."""
+    """A ring of at most `size` frames of one person, the running person box and pose.
 
-    def __init__(self, size: int) -> None:
+    gain: of the running pose, see SteadyPose.
+    """
+
+    def __init__(self, size: int, gain: float) -> None:
         self.frames: deque[WindowFrame] = deque(maxlen=size)
         self.box: PersonBoxes | None = None
+        self.steady = SteadyPose(gain)
 
     def __len__(self) -> int:
         return len(self.frames)

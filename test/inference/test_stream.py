@@ -78,7 +78,7 @@ def same(first, second):
 
 
 def test_the_newest_motion_is_the_offline_decoding_of_the_window(model):
-    stream = MoRoStream(model, MotionConfig(window=8, passes=3))
+    stream = MoRoStream(model, MotionConfig(window=8, passes=3, gain=1.0))
     for frame in frames(12, (1, 0.0)):
         motions = stream.push(frame)
     assert len(stream.tracks[1]) == 8

@@ -1,0 +1,74 @@
+"""A steady live pose out of windows that are decoded anew for every frame.
+
+Within one window the motion is smooth, but the newest frame of each window is estimated with other
+company, so a sequence of newest frames trembles. Each frame is therefore predicted by the newest
+window's own step from the frame before, which brings no lag, and drawn towards its estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+
+# Share of a new window's body shape in the running one: a person's shape does not change.
+SHAPE_GAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPose:
+    """The pose of F frames of one body, camera optical frame.
+
+    rotation: (F, 3, 3) global orientation; body_rotations: (F, 21, 3, 3); betas: (10,);
+    translation: (F, 3) m, the pelvis.
+    """
+
+    rotation: Tensor
+    body_rotations: Tensor
+    betas: Tensor
+    translation: Tensor
+
+    def frames(self, part: slice) -> BodyPose:
+        """Return some of the frames."""
+        return BodyPose(
+            self.rotation[part], self.body_rotations[part], self.betas, self.translation[part]
+        )
+
+
+def blend(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """Return the rotation between two near ones, (..., 3, 3), share of the second in [0, 1]."""
+    return rotation_6d_to_matrix(matrix_to_rotation_6d(torch.lerp(first, second, share)))
+
+
+class SteadyPose:
+    """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged."""
+
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+        self.last: BodyPose | None = None
+
+    def update(self, window: BodyPose, aligned: Tensor) -> BodyPose:
+        """Return the steady pose (F = 1) of the newest frame.
+
+        window: the newest window's pose of the last two frames, or of the only one there is;
+        aligned: (1, 3) m, the newest pelvis after it was moved onto the keypoints.
+        """
+        newest = window.frames(slice(-1, None))
+        estimate = BodyPose(newest.rotation, newest.body_rotations, newest.betas, aligned)
+        if self.last is None or window.rotation.shape[0] < 2 or self.gain >= 1.0:
+            self.last = estimate
+            return estimate
+        before = window.frames(slice(0, 1))
+        turned = self.last.rotation @ (before.rotation.mT @ newest.rotation)
+        bent = self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations)
+        moved = self.last.translation + newest.translation - before.translation
+        self.last = BodyPose(
+            blend(turned, estimate.rotation, self.gain),
+            blend(bent, estimate.body_rotations, self.gain),
+            torch.lerp(self.last.betas, estimate.betas, SHAPE_GAIN),
+            torch.lerp(moved, aligned, self.gain),
+        )
+        return self.last
