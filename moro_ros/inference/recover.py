@@ -100,18 +100,20 @@ class MotionRecovery:
         evidence: Evidence,
         threshold: float,
         steady: SteadyPose,
+        stride: int = 1,
         mesh: bool = False,
     ) -> BodyMotion:
         """Return the motion of the newest frame of a window (F = 1).
 
         decoding: of one person (B = 1); evidence: of the same window; threshold: least visibility
-        of an observed joint; steady: the person's running pose, which is moved on; mesh: also
-        recover the vertices. The window's shape (betas) is the mean over its frames.
+        of an observed joint; steady: the person's running pose, which is moved on; stride: frames
+        since it was last moved on; mesh: also recover the vertices. The window's shape (betas) is
+        the mean over its frames.
         """
         output, part = decoding.output, slice(-1, None)
-        window = self.pose(decoding, slice(-2, None))
+        window = self.pose(decoding, slice(-1 - stride, None, stride))
         aligned = self.place(window.frames(part), evidence, threshold)
-        pose = steady.update(window, aligned)
+        pose = steady.update(window, aligned, stride)
         rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
         frames, translation = rotation.shape[0], pose.translation
         skeleton, chain, joints = self.kinematics(pose)

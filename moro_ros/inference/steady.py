@@ -50,25 +50,27 @@ class SteadyPose:
         self.gain = gain
         self.last: BodyPose | None = None
 
-    def update(self, window: BodyPose, aligned: Tensor) -> BodyPose:
+    def update(self, window: BodyPose, aligned: Tensor, stride: int = 1) -> BodyPose:
         """Return the steady pose (F = 1) of the newest frame.
 
-        window: the newest window's pose of the last two frames, or of the only one there is;
-        aligned: (1, 3) m, the newest pelvis after it was moved onto the keypoints.
+        window: the newest window's pose of the frame of the last update and of the newest, or of
+        the only one there is; aligned: (1, 3) m, the newest pelvis after it was moved onto the
+        keypoints; stride: frames between the two, which the gain adds up over.
         """
         newest = window.frames(slice(-1, None))
         estimate = BodyPose(newest.rotation, newest.body_rotations, newest.betas, aligned)
         if self.last is None or window.rotation.shape[0] < 2 or self.gain >= 1.0:
             self.last = estimate
             return estimate
+        gain = 1.0 - (1.0 - self.gain) ** stride
         before = window.frames(slice(0, 1))
         turned = self.last.rotation @ (before.rotation.mT @ newest.rotation)
         bent = self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations)
         moved = self.last.translation + newest.translation - before.translation
         self.last = BodyPose(
-            blend(turned, estimate.rotation, self.gain),
-            blend(bent, estimate.body_rotations, self.gain),
+            blend(turned, estimate.rotation, gain),
+            blend(bent, estimate.body_rotations, gain),
             torch.lerp(self.last.betas, estimate.betas, SHAPE_GAIN),
-            torch.lerp(moved, aligned, self.gain),
+            torch.lerp(moved, aligned, gain),
         )
         return self.last

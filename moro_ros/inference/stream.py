@@ -14,15 +14,15 @@ from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError
 from moro_ros.inference.observation import normalised_keypoints, person_crop, rectified_image
-from moro_ros.inference.preprocess import next_box, observe
+from moro_ros.inference.preprocess import PersonBoxes, next_box, observe
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.sampling import MaskedDecoding, decode_masked
-from moro_ros.inference.window import TrackWindow, WindowFrame, concatenate
+from moro_ros.inference.window import Sight, TrackWindow, WindowFrame, concatenate
 from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.resources import share_path
-from moro_ros.types import BodyMotion, Frame
+from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame
 
 
 class MoRoStream:
@@ -74,7 +74,8 @@ class MoRoStream:
         for track_id in [known for known in self.tracks if known not in present]:
             del self.tracks[track_id]
         start = time.perf_counter()
-        ids = self.encode(frame)
+        skipped = max(0, round(gap_ns * 1e-9 * self.motion.fps) - 1) if self.tracks else 0
+        ids = self.encode(frame, min(skipped, self.motion.window))
         encoded = time.perf_counter()
         decoded = self.decode(ids)
         done = time.perf_counter()
@@ -86,43 +87,62 @@ class MoRoStream:
         }
         return tuple(sorted(motions, key=lambda motion: float(motion.joints[-1, 0, 2])))
 
-    def encode(self, frame: Frame) -> list[int]:
-        """Encode every person's observation and push it to their window; return their ids."""
-        ids, rows, boxes, visibilities, places = [], [], [], [], []
+    def encode(self, frame: Frame, skipped: int = 0) -> list[int]:
+        """Encode every person's observation and push it to their window; return their ids.
+
+        skipped: how many frames of the motion model's rate lie between the last image and this one
+        without an image: known people get blind frames there, so that time runs evenly.
+        """
+        ids: list[int] = []
+        pending: list[tuple[int, Tensor, PersonBoxes, Sight]] = []
         image: np.ndarray | None = None
         for person in frame.people:
             fresh = TrackWindow(self.motion.window, self.motion.gain)
             track = self.tracks.setdefault(person.track_id, fresh)
+            track.stride = 1
+            if track.box is not None and skipped:
+                blind = self.blind(track.box), track.box, Sight.nothing(frame.stamp_ns)
+                pending += [(person.track_id, *blind)] * skipped
+                track.stride += skipped
             points, visibility, presence = normalised_keypoints(person, frame.camera)
             track.box = next_box(track.box, points, visibility > self.motion.visibility)
             if track.box is None:
                 continue
-            ids.append(person.track_id)
-            boxes.append(track.box.condition())
             if self.sees_pixels:
                 image = rectified_image(frame) if image is None else image
-                rows.append(person_crop(image, track.box, frame.camera))
+                observation = person_crop(image, track.box, frame.camera)
             else:
-                rows.append(observe(points, visibility, presence, track.box))
-            visibilities.append(visibility.numpy())
-            places.append(points.numpy())
-        if not ids:
-            return []
+                observation = observe(points, visibility, presence, track.box)
+            ids.append(person.track_id)
+            sight = Sight(frame.stamp_ns, visibility.numpy(), points.numpy())
+            pending.append((person.track_id, observation, track.box, sight))
+        if ids:
+            self.push_features(pending)
+        return ids
+
+    def blind(self, box: PersonBoxes) -> Tensor:
+        """Return the observation of a frame in which nothing is seen: no keypoint, a black crop."""
+        if self.sees_pixels:
+            height, width = self.model.config.moro.vit.image
+            return torch.zeros(3, height, width, dtype=torch.uint8)
+        nothing = torch.zeros(NUM_KEYPOINTS)
+        return observe(torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing, box)
+
+    def push_features(self, pending: list[tuple[int, Tensor, PersonBoxes, Sight]]) -> None:
+        """Encode observations of any people together and push each to its person's window."""
+        observations = torch.stack([entry[1] for entry in pending])[:, None]
+        conditions = torch.stack([entry[2].condition() for entry in pending])[:, None]
         features = self.model.moro.encode_frames(
-            torch.stack(rows)[:, None].to(self.device), torch.stack(boxes)[:, None].to(self.device)
+            observations.to(self.device), conditions.to(self.device)
         )
-        for index, track_id in enumerate(ids):
+        for index, (track_id, _, box, sight) in enumerate(pending):
             one = FrameFeatures(
                 **{
                     name: getattr(features, name)[index : index + 1]
                     for name in FrameFeatures.__dataclass_fields__
                 }
             )
-            size = float(boxes[index][2])
-            self.tracks[track_id].push(
-                WindowFrame(one, frame.stamp_ns, visibilities[index], places[index], size)
-            )
-        return ids
+            self.tracks[track_id].push(WindowFrame(one, sight, float(box.size)))
 
     def decode(self, ids: list[int]) -> dict[int, MaskedDecoding]:
         """Decode the windows of some people; windows of one length go through in one batch."""
@@ -144,14 +164,14 @@ class MoRoStream:
         """Return the newest frame of one decoded window."""
         frames = self.tracks[track_id].frames
         evidence = Evidence(
-            np.stack([frame.visibility for frame in frames]),
-            np.stack([frame.points for frame in frames]),
+            np.stack([frame.sight.visibility for frame in frames]),
+            np.stack([frame.sight.points for frame in frames]),
             np.array([frame.box_size for frame in frames], dtype=np.float32),
-            np.array([frame.stamp_ns for frame in frames], dtype=np.int64),
+            np.array([frame.sight.stamp_ns for frame in frames], dtype=np.int64),
         )
-        steady = self.tracks[track_id].steady
+        track = self.tracks[track_id]
         return self.recovery.recover(
-            track_id, decoding, evidence, self.motion.visibility, steady, mesh
+            track_id, decoding, evidence, self.motion.visibility, track.steady, track.stride, mesh
         )
 
 

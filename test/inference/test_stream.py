@@ -158,6 +158,18 @@ def test_nobody_is_published_before_a_box_is_known_and_after_leaving(model):
     assert not stream.tracks
 
 
+def test_dropped_images_leave_blind_frames_so_that_time_runs_evenly(model):
+    stream = MoRoStream(model, MotionConfig(window=12))
+    for i, frame in enumerate(frames(9, (1, 0.0))):
+        if i not in (4, 5):
+            stream.push(frame)
+    seen = [bool(f.sight.visibility.any()) for f in stream.tracks[1].frames]
+    assert seen == [True] * 4 + [False] * 2 + [True] * 3
+    late = Frame(10 * STEP_NS, CAMERA, (person(1, 9), person(2, 9, 200.0)))
+    stream.push(late)
+    assert len(stream.tracks[2]) == 1  # a newcomer has no past
+
+
 def test_a_gap_or_a_step_back_restarts_the_window(model):
     stream = MoRoStream(model, MotionConfig(window=6, max_gap_s=0.5))
     for frame in frames(4, (1, 0.0)):
