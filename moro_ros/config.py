@@ -84,7 +84,7 @@ class MotionConfig:
         1.0, "A longer gap between images restarts every window", unit="s", low=0.05, high=60.0
     )
     gain: float = option(
-        0.3, "Share of each new estimate in the running pose; smaller is steadier, 1 takes it",
+        0.4, "Share of each new estimate in the running pose; smaller is steadier, 1 takes it",
         low=0.01, high=1.0,
     )  # fmt: skip
     visibility: float = option(
