@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -13,16 +14,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from moro_ros.msg import HumanArray
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 
 import moro_ros
+from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
-# Before anything touches rclpy: a domain of this test run's own, kept to this machine.
+# Before rclpy starts: a domain of this test run's own, kept to this machine.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 # Discovery takes 3 s and more when a first announcement is lost; a loaded machine adds to it.
 PATIENCE_S = 30.0
+# The images of the bench.
+WIDTH, HEIGHT, FRAME = 64, 48, "test_optical_frame"
+RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class Client:
@@ -160,3 +174,98 @@ def start_fake_node(
         return start_node(script, **parameters), calls
 
     return start
+
+
+class Bench:
+    """A camera that is told what to show, and everything that the node under test publishes."""
+
+    def __init__(self, client: Any, node: Any, calls: Path) -> None:
+        self.client, self.node, self.calls_path = client, node, calls
+        create = client.node.create_publisher
+        self.image_publisher = create(Image, "image", RELIABLE)
+        self.info_publisher = create(CameraInfo, "camera_info", RELIABLE)
+        self.subscriptions: dict[str, Any] = {}
+        self.humans = self.listen(HumanArray, "/moro/humans")
+        self.transforms = self.listen(TFMessage, "/tf")
+        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+        self._wait_matched(self.image_publisher)
+        self._wait_matched(self.info_publisher)
+
+    def listen(self, msg_type: type, topic: str) -> list[Any]:
+        self.subscriptions[topic], received = self.client.subscribe(msg_type, topic)
+        return received
+
+    def deafen(self, topic: str) -> None:
+        self.client.node.destroy_subscription(self.subscriptions.pop(topic))
+
+    def _wait_matched(self, publisher: Any) -> None:
+        self.client.wait(publisher.get_subscription_count, f"the node on {publisher.topic_name}")
+
+    def header(self, stamp_ns: int | None = None) -> Header:
+        stamp = ns_to_stamp(time.time_ns() if stamp_ns is None else stamp_ns)
+        return Header(stamp=stamp, frame_id=FRAME)
+
+    def image(self, people: int, header: Header | None = None, red: int = 0) -> Image:
+        pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+        pixels[0, 0] = people, 0, red
+        return cv2_to_imgmsg(pixels, "bgr8", header or self.header())
+
+    def info(self, width: int = WIDTH, height: int = HEIGHT, focal_px: float = 100.0) -> CameraInfo:
+        camera = camera_from_focal(focal_px, width, height, FRAME)
+        return camera_info_message(camera, self.header())
+
+    def send(self, image: Image, publisher: Any = None) -> int:
+        (publisher or self.image_publisher).publish(image)
+        return stamp_to_ns(image.header.stamp)
+
+    def answer(self, image: Image, publisher: Any = None) -> HumanArray:
+        """Send an image and wait for its humans."""
+        stamp_ns = self.send(image, publisher)
+        return self.client.wait(lambda: self.humans_of(stamp_ns), "the image's humans")
+
+    def answered(self, publisher: Any) -> bool:
+        """Send an image; whether its humans come soon."""
+        stamp_ns = self.send(self.image(1), publisher)
+        self.client.spin(0.2)
+        return self.humans_of(stamp_ns) is not None
+
+    def humans_of(self, stamp_ns: int) -> HumanArray | None:
+        return next((m for m in self.humans if stamp_to_ns(m.header.stamp) == stamp_ns), None)
+
+    def calls(self, name: str) -> list[dict[str, Any]]:
+        if not self.calls_path.exists():
+            return []
+        lines = map(json.loads, self.calls_path.read_text().splitlines())
+        return [line for line in lines if line["call"] == name]
+
+    def status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
+        """The newest diagnostics and their values."""
+        status = self.diagnostics[-1].status[0]
+        texts = ("model", "model_sha256")
+        values = {v.key: v.value if v.key in texts else json.loads(v.value) for v in status.values}
+        return status, values
+
+    def fresh_status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
+        """Diagnostics made after this call."""
+        now_ns = time.time_ns()
+
+        def fresh() -> bool:
+            return stamp_to_ns(self.diagnostics[-1].header.stamp) > now_ns
+
+        self.client.wait(fresh, "diagnostics")
+        return self.status()
+
+
+@pytest.fixture(scope="module")
+def bench(client: Any, start_fake_node: Callable[..., Any]) -> Bench:
+    parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
+    bench = Bench(client, *start_fake_node(0.02, **parameters))
+
+    # Each side matches in its own time: what is sent before the other side has is not received.
+    def answered() -> bool:
+        bench.info_publisher.publish(bench.info())
+        return bench.answered(bench.image_publisher)
+
+    client.wait(lambda: bench.diagnostics, "diagnostics")
+    client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
+    return bench

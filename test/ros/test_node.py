@@ -6,12 +6,11 @@ import json
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Transform
 from moro_ros.msg import HumanArray, HumanJoint
 from rcl_interfaces.srv import DescribeParameters, SetParameters
@@ -21,7 +20,6 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
-from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import JOINT_NAMES
@@ -36,103 +34,8 @@ RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-class Bench:
-    """A camera that is told what to show, and everything that the node under test publishes."""
-
-    def __init__(self, client: Any, node: Any, calls: Path) -> None:
-        self.client, self.node, self.calls_path = client, node, calls
-        create = client.node.create_publisher
-        self.image_publisher = create(Image, "image", RELIABLE)
-        self.info_publisher = create(CameraInfo, "camera_info", RELIABLE)
-        self.subscriptions: dict[str, Any] = {}
-        self.humans = self.listen(HumanArray, "/moro/humans")
-        self.transforms = self.listen(TFMessage, "/tf")
-        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
-        self._wait_matched(self.image_publisher)
-        self._wait_matched(self.info_publisher)
-
-    def listen(self, msg_type: type, topic: str) -> list[Any]:
-        self.subscriptions[topic], received = self.client.subscribe(msg_type, topic)
-        return received
-
-    def deafen(self, topic: str) -> None:
-        self.client.node.destroy_subscription(self.subscriptions.pop(topic))
-
-    def _wait_matched(self, publisher: Any) -> None:
-        self.client.wait(publisher.get_subscription_count, f"the node on {publisher.topic_name}")
-
-    def header(self, stamp_ns: int | None = None) -> Header:
-        stamp = ns_to_stamp(time.time_ns() if stamp_ns is None else stamp_ns)
-        return Header(stamp=stamp, frame_id=FRAME)
-
-    def image(self, people: int, header: Header | None = None, red: int = 0) -> Image:
-        pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
-        pixels[0, 0] = people, 0, red
-        return cv2_to_imgmsg(pixels, "bgr8", header or self.header())
-
-    def info(self, width: int = WIDTH, height: int = HEIGHT, focal_px: float = 100.0) -> CameraInfo:
-        camera = camera_from_focal(focal_px, width, height, FRAME)
-        return camera_info_message(camera, self.header())
-
-    def send(self, image: Image, publisher: Any = None) -> int:
-        (publisher or self.image_publisher).publish(image)
-        return stamp_to_ns(image.header.stamp)
-
-    def answer(self, image: Image, publisher: Any = None) -> HumanArray:
-        """Send an image and wait for its humans."""
-        stamp_ns = self.send(image, publisher)
-        return self.client.wait(lambda: self.humans_of(stamp_ns), "the image's humans")
-
-    def answered(self, publisher: Any) -> bool:
-        """Send an image; whether its humans come soon."""
-        stamp_ns = self.send(self.image(1), publisher)
-        self.client.spin(0.2)
-        return self.humans_of(stamp_ns) is not None
-
-    def humans_of(self, stamp_ns: int) -> HumanArray | None:
-        return next((m for m in self.humans if stamp_to_ns(m.header.stamp) == stamp_ns), None)
-
-    def calls(self, name: str) -> list[dict[str, Any]]:
-        if not self.calls_path.exists():
-            return []
-        lines = map(json.loads, self.calls_path.read_text().splitlines())
-        return [line for line in lines if line["call"] == name]
-
-    def status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
-        """The newest diagnostics and their values."""
-        status = self.diagnostics[-1].status[0]
-        texts = ("model", "model_sha256")
-        values = {v.key: v.value if v.key in texts else json.loads(v.value) for v in status.values}
-        return status, values
-
-    def fresh_status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
-        """Diagnostics made after this call."""
-        now_ns = time.time_ns()
-
-        def fresh() -> bool:
-            return stamp_to_ns(self.diagnostics[-1].header.stamp) > now_ns
-
-        self.client.wait(fresh, "diagnostics")
-        return self.status()
-
-
-@pytest.fixture(scope="module")
-def bench(client: Any, start_fake_node: Callable[..., Any]) -> Bench:
-    parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
-    bench = Bench(client, *start_fake_node(0.02, **parameters))
-
-    # Each side matches in its own time: what is sent before the other side has is not received.
-    def answered() -> bool:
-        bench.info_publisher.publish(bench.info())
-        return bench.answered(bench.image_publisher)
-
-    client.wait(lambda: bench.diagnostics, "diagnostics")
-    client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
-    return bench
-
-
 @pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE], ids=["best_effort", "reliable"])
-def test_humans_carry_the_image_s_stamp_and_frame(bench: Bench, qos: QoSProfile) -> None:
+def test_humans_carry_the_image_s_stamp_and_frame(bench: Any, qos: QoSProfile) -> None:
     publisher = bench.client.node.create_publisher(Image, "image", qos)
     bench.client.wait(lambda: bench.answered(publisher), "the node to hear this publisher")
     header = bench.header()
@@ -143,12 +46,12 @@ def test_humans_carry_the_image_s_stamp_and_frame(bench: Bench, qos: QoSProfile)
     bench.client.node.destroy_publisher(publisher)
 
 
-def test_nobody_in_view_is_an_empty_array(bench: Bench) -> None:
+def test_nobody_in_view_is_an_empty_array(bench: Any) -> None:
     assert len(bench.answer(bench.image(1)).humans) == 1
     assert len(bench.answer(bench.image(0)).humans) == 0
 
 
-def test_people_beyond_the_limit_are_said_and_counted(bench: Bench) -> None:
+def test_people_beyond_the_limit_are_said_and_counted(bench: Any) -> None:
     before = bench.fresh_status()[1]["ignored_people"]
     assert len(bench.answer(bench.image(5)).humans) == 3
     limit = "people in view: the farthest are not followed"
@@ -156,7 +59,7 @@ def test_people_beyond_the_limit_are_said_and_counted(bench: Bench) -> None:
     assert bench.fresh_status()[1]["ignored_people"] == before + 2
 
 
-def test_transforms_make_the_tree_of_rep_155(bench: Bench) -> None:
+def test_transforms_make_the_tree_of_rep_155(bench: Any) -> None:
     message = bench.answer(bench.image(2))
     stamp = message.header.stamp
 
@@ -193,7 +96,7 @@ def pose_of(transform: Transform) -> tuple[Rotation, np.ndarray]:
     return Rotation.from_quat([q.x, q.y, q.z, q.w]), np.array([t.x, t.y, t.z])
 
 
-def test_markers_and_meshes_are_made_for_a_subscriber_alone(bench: Bench) -> None:
+def test_markers_and_meshes_are_made_for_a_subscriber_alone(bench: Any) -> None:
     bench.answer(bench.image(1))
     assert not bench.calls("push")[-1]["mesh"]
     markers = bench.listen(MarkerArray, "/moro/markers")
@@ -231,7 +134,7 @@ def test_markers_and_meshes_are_made_for_a_subscriber_alone(bench: Bench) -> Non
     bench.client.wait(answered_without_mesh, "the node to stop making meshes")
 
 
-def bad_images(bench: Bench) -> dict[str, tuple[Image, CameraInfo]]:
+def bad_images(bench: Any) -> dict[str, tuple[Image, CameraInfo]]:
     """An image and a camera_info for each reason to refuse an image."""
     encoding, empty, short, layout = (bench.image(1) for _ in range(4))
     encoding.encoding = "rgb323"
@@ -261,7 +164,7 @@ REASONS = (
 )  # fmt: skip
 
 
-def test_bad_input_is_named_counted_and_survived(bench: Bench) -> None:
+def test_bad_input_is_named_counted_and_survived(bench: Any) -> None:
     before = bench.fresh_status()[1]
     refused = []
     for reason, (image, info) in bad_images(bench).items():
@@ -281,7 +184,7 @@ def test_bad_input_is_named_counted_and_survived(bench: Bench) -> None:
         assert after[f"bad.{reason}"] - before.get(f"bad.{reason}", 0) == 1, reason
 
 
-def test_stamps_that_go_back_restart_and_equal_ones_are_skipped(bench: Bench) -> None:
+def test_stamps_that_go_back_restart_and_equal_ones_are_skipped(bench: Any) -> None:
     before = bench.fresh_status()[1]
     now_ns = time.time_ns()
     resets = len(bench.calls("reset"))
@@ -299,7 +202,7 @@ def test_stamps_that_go_back_restart_and_equal_ones_are_skipped(bench: Bench) ->
     assert after["bad.repeated_stamp"] == before.get("bad.repeated_stamp", 0) + 1
 
 
-def test_another_calibration_restarts_the_windows(bench: Bench) -> None:
+def test_another_calibration_restarts_the_windows(bench: Any) -> None:
     bench.answer(bench.image(1))
     resets = len(bench.calls("reset"))
     for focal_px, expected in ((100.0, resets), (123.0, resets + 1), (100.0, resets + 2)):
@@ -310,7 +213,7 @@ def test_another_calibration_restarts_the_windows(bench: Bench) -> None:
         assert len(bench.calls("reset")) == expected
 
 
-def test_a_stream_that_stops_and_returns_is_said_so(bench: Bench) -> None:
+def test_a_stream_that_stops_and_returns_is_said_so(bench: Any) -> None:
     bench.answer(bench.image(1))
     said = bench.node.output().count("Images are back")
     # A slow machine may have been warned already: the state is asked for, not the moment.
@@ -321,7 +224,7 @@ def test_a_stream_that_stops_and_returns_is_said_so(bench: Bench) -> None:
     bench.client.wait(lambda: bench.node.output().count("Images are back") > said, "the all-clear")
 
 
-def test_a_burst_is_answered_with_its_newest_image(bench: Bench) -> None:
+def test_a_burst_is_answered_with_its_newest_image(bench: Any) -> None:
     before = bench.fresh_status()[1]
     start_ns = time.time_ns()
     stamps = [bench.send(bench.image(1, bench.header(start_ns + i))) for i in range(10)]
@@ -334,7 +237,7 @@ def test_a_burst_is_answered_with_its_newest_image(bench: Bench) -> None:
     assert [s for s in stamps if s in published] == [s for s in published if s >= start_ns]
 
 
-def test_parameters_are_described_checked_and_applied(bench: Bench) -> None:
+def test_parameters_are_described_checked_and_applied(bench: Any) -> None:
     node = bench.client.node
     describe = node.create_client(DescribeParameters, "/moro/describe_parameters")
     change = node.create_client(SetParameters, "/moro/set_parameters")
@@ -372,7 +275,7 @@ def test_parameters_are_described_checked_and_applied(bench: Bench) -> None:
     assert bench.calls("configure")[-1]["passes"] == 5
 
 
-def test_diagnostics_and_log_tell_the_state(bench: Bench) -> None:
+def test_diagnostics_and_log_tell_the_state(bench: Any) -> None:
     bench.answer(bench.image(2))
     _, values = bench.status()
     assert values["model"] == "fake" and len(values["model_sha256"]) == 64
@@ -391,7 +294,7 @@ def test_diagnostics_and_log_tell_the_state(bench: Bench) -> None:
     bench.client.wait(lambda: "latency p50" in bench.node.output(), "a line of statistics")
 
 
-def test_nothing_is_computed_when_nobody_listens(bench: Bench) -> None:
+def test_nothing_is_computed_when_nobody_listens(bench: Any) -> None:
     bench.answer(bench.image(1))
     for topic in ("/moro/humans", "/tf"):
         bench.deafen(topic)
@@ -410,7 +313,7 @@ def test_nothing_is_computed_when_nobody_listens(bench: Bench) -> None:
     bench.client.wait(lambda: bench.answered(bench.image_publisher), "the node to work again")
 
 
-def test_states_of_joints_follow_the_observation(bench: Bench) -> None:
+def test_states_of_joints_follow_the_observation(bench: Any) -> None:
     human = bench.answer(bench.image(1)).humans[0]
     states = [joint.state for joint in human.joints]
     inferred = {i for i, state in enumerate(states) if state == HumanJoint.STATE_INFERRED}
@@ -469,7 +372,7 @@ def test_simulated_time_is_the_only_clock(client: Any, start_fake_node: Callable
     assert node.end(signal.SIGINT) == 0
 
 
-def test_a_fault_of_the_program_ends_the_node_with_status_1(bench: Bench) -> None:
+def test_a_fault_of_the_program_ends_the_node_with_status_1(bench: Any) -> None:
     bench.send(bench.image(1, red=255))
     assert bench.node.process.wait(30.0) == 1
     bench.client.wait(lambda: "a fault of the program" in bench.node.output(), "its log")
