@@ -15,8 +15,8 @@ VISIBLE = 0.5
 # Distances below are in units of the body circle's diameter (about the person's height).
 DUPLICATE_DISTANCE = 0.12
 GATE = 0.35
-GATE_GROWTH_PER_S = 1.0
-GATE_LIMIT = 1.0
+GATE_GROWTH_PER_S = 2.0
+GATE_LIMIT = 1.5
 SIZE_RATIO_LIMIT = 1.7
 # How much larger a newcomer must be to take the place of a followed person.
 NEARER_RATIO = 1.25
