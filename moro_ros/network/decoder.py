@@ -58,7 +58,7 @@ class MotionDecoder(nn.Module):
     """T_D of the paper (Sec. 3.3).
 
     layout: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
-    itself (paper), or "box", it gives a weak camera in the frame's box, which keeps the person on
+    itself (paper), or "box", it gives a weak camera in the smoothed box, which keeps the person on
     his pixels. rotation_head: also regress joint rotations and shape.
     """
 

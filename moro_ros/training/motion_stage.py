@@ -185,7 +185,7 @@ class MotionTrainer:
             terms["clean_trajectory"] = error.square().mean()
         return terms
 
-    def run(self, folder: Path, resume: bool = False, on_save: object = None) -> None:
+    def run(self, folder: Path, resume: bool = False) -> None:
         """Train until the minutes are over; the folder receives checkpoint.pt."""
         torch.manual_seed(self.stage.seed)
         optimizer = TwoOptimizers(self.moro, self.stage.learning_rate)
