@@ -15,12 +15,18 @@ from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_mat
 
 @full_precision
 def canonical_trajectory(
-    rotation: torch.Tensor, translation: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
+    rotation: torch.Tensor,
+    translation: torch.Tensor,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    *,
+    causal: bool = False,
 ) -> torch.Tensor:
     """Normalised canonical form (B, F, 9) of a trajectory; the last frame repeats the one before.
 
     rotation: (B, F, 3, 3); translation: (B, F, 3) m; mean, std: (9,) of the unnormalised form.
-    A single frame has no motion: its form is all zeros after the normalisation.
+    A single frame has no motion: its form is all zeros after the normalisation. causal: each frame
+    gets the step that led to it instead of the next one, and the first frame has no motion.
     """
     if rotation.shape[1] == 1:
         return translation.new_zeros(*translation.shape[:2], 9)
@@ -28,8 +34,10 @@ def canonical_trajectory(
     turn = matrix_to_rotation_6d(inverse @ rotation[:, 1:])
     step = (inverse @ (translation[:, 1:] - translation[:, :-1])[..., None]).squeeze(-1)
     motion = torch.cat((turn, step), dim=-1)
-    motion = torch.cat((motion, motion[:, -1:]), dim=1)
-    return (motion - mean) / std
+    motion = (motion - mean) / std
+    if causal:
+        return torch.cat((torch.zeros_like(motion[:, :1]), motion), dim=1)
+    return torch.cat((motion, motion[:, -1:]), dim=1)
 
 
 @full_precision
@@ -68,20 +76,26 @@ def trajectory_statistics(
 
 
 @full_precision
-def smooth_over_time(values: torch.Tensor, spread: float) -> torch.Tensor:
+def smooth_over_time(
+    values: torch.Tensor, spread: float, ahead: int | None = None
+) -> torch.Tensor:
     """Local linear regression over the frames of a clip: (B, F, C) -> the same.
 
     Each frame gets the value at its own time of the straight line fitted to its neighbours, which
     count by a Gaussian of `spread` frames; at the clip's ends the neighbours of one side serve, so
-    that a steady motion passes unchanged everywhere.
+    that a steady motion passes unchanged everywhere. ahead: neighbours of the future that count,
+    None for all.
     """
     time = torch.arange(values.shape[1], dtype=values.dtype, device=values.device)
     offset = time[None, :] - time[:, None]  # (F, F), of neighbour j from frame i
     weight = torch.exp(-0.5 * (offset / spread) ** 2)
+    if ahead is not None:
+        weight = torch.where(offset <= ahead, weight, torch.zeros_like(weight))
     mass, first = weight.sum(1), (weight * offset).sum(1)
     second = (weight * offset**2).sum(1)
-    spread_out = (mass * second - first**2).clamp_min(1e-6)
-    kernel = weight * (second[:, None] - first[:, None] * offset) / spread_out[:, None]
-    if values.shape[1] < 2:
-        return values
+    spread_out = mass * second - first**2
+    line = weight * (second[:, None] - first[:, None] * offset) / spread_out[:, None]
+    # A frame without neighbours has no line through it and keeps its value.
+    alone = spread_out < 1e-6
+    kernel = torch.where(alone[:, None], weight, line)
     return kernel @ values

@@ -46,12 +46,14 @@ class ImageContext:
     """What the decoder needs of the images of B clips; the same in every pass.
 
     tokens: (B, F, S, D), camera and image tokens; first: what the first layer makes of them alone,
-    or None in the frame layout; box_condition: (B, F, 3).
+    or None in the frame layout; box: (B, F, 3), the person box smoothed over the clip; ahead:
+    frames of the future that each frame may see, None for all.
     """
 
     tokens: torch.Tensor
     first: FirstLook | None
-    box_condition: torch.Tensor
+    box: torch.Tensor
+    ahead: int | None = None
 
 
 class MotionDecoder(nn.Module):
@@ -117,19 +119,22 @@ class MotionDecoder(nn.Module):
         box_condition: torch.Tensor,
         rotation: torch.Tensor,
         translation: torch.Tensor,
+        ahead: int | None = None,
     ) -> ImageContext:
         """Prepare the images of B clips of F frames, once for all passes over them.
 
         image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
-        translation (B, F, 3) m: the coarse pose of the image encoder, camera frame.
+        translation (B, F, 3) m: the coarse pose of the image encoder, camera frame; ahead: frames
+        of the future that each frame may see, None for the whole attention span.
         """
+        box = steady_box(box_condition, ahead) if self.box_trajectory else box_condition
         camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
         image_tokens = image_tokens.to(camera.dtype)
         if self.layout == "frame":
-            return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box_condition)
+            return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box, ahead)
         _, image_row, _, camera_row = self._positions(camera.dtype)
         tokens = torch.cat((camera + camera_row, image_tokens + image_row), dim=2)
-        return ImageContext(tokens, self.trunk.first_look(tokens), box_condition)
+        return ImageContext(tokens, self.trunk.first_look(tokens, ahead), box, ahead)
 
     def forward(
         self, motion: MotionFeatures, context: ImageContext, *, drop_motion: bool = False
@@ -143,7 +148,8 @@ class MotionDecoder(nn.Module):
             pose_in, motion_in = torch.zeros_like(pose_in), torch.zeros_like(motion_in)
         if self.layout == "frame":
             tokens = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
-            x = self.norm(self.trunk(self.fusion(tokens.flatten(2))[:, :, None]))
+            x = self.fusion(tokens.flatten(2))[:, :, None]
+            x = self.norm(self.trunk(x, ahead=context.ahead))
             pose = motion_out = camera_out = x
         else:
             pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
@@ -152,11 +158,9 @@ class MotionDecoder(nn.Module):
             # afterwards stand first.
             x = torch.cat((*moving, context.tokens.to(pose_in.dtype)), dim=2)
             sizes = (self.num_tokens, 1, 1)
-            x = self.trunk(x, known=context.first, queries=sum(sizes))
+            x = self.trunk(x, known=context.first, queries=sum(sizes), ahead=context.ahead)
             pose, motion_out, camera_out = x.split(sizes, dim=2)
-        out_rotation, out_translation = self._trajectory(
-            camera_out.squeeze(2), context.box_condition
-        )
+        out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), context.box)
         body_rotations = betas = None
         if self.rotation_head is not None and self.betas_head is not None:
             body = pose.mean(dim=2)
@@ -177,23 +181,23 @@ class MotionDecoder(nn.Module):
         return self.position.to(dtype).split((self.num_tokens, 1, 1, 1), dim=2)
 
     def _trajectory(
-        self, camera: torch.Tensor, box_condition: torch.Tensor
+        self, camera: torch.Tensor, box: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         vector = self.trajectory_head(camera).float()
         if self.box_trajectory:
-            return weak_to_full_camera(vector, steady_box(box_condition))
+            return weak_to_full_camera(vector, box)
         return rotation_6d_to_matrix(vector[..., :6]), vector[..., 6:]
 
 
 @full_precision
-def steady_box(box_condition: torch.Tensor) -> torch.Tensor:
+def steady_box(box_condition: torch.Tensor, ahead: int | None = None) -> torch.Tensor:
     """The person box smoothed over the clip, (B, F, 3) -> the same; see geometry.camera.
 
     The trajectory is given in this box: the frame's own one trembles with its keypoints, and the
-    body would tremble with it.
+    body would tremble with it. ahead: frames of the future that count, None for all.
     """
     logarithm = torch.cat((box_condition[..., :2], box_condition[..., 2:].log()), dim=-1)
-    smooth = smooth_over_time(logarithm, BOX_SPREAD)
+    smooth = smooth_over_time(logarithm, BOX_SPREAD, ahead)
     return torch.cat((smooth[..., :2], smooth[..., 2:].exp()), dim=-1)
 
 

@@ -32,15 +32,22 @@ class TimeAxis:
     near: torch.Tensor | None
 
     @staticmethod
-    def of(length: int, span: int, head_width: int, device: torch.device) -> TimeAxis:
-        """Rotary positions of frames 0..length-1 and the band |i - j| <= span."""
+    def of(
+        length: int, span: int, head_width: int, device: torch.device, ahead: int | None = None
+    ) -> TimeAxis:
+        """Rotary positions of frames 0..length-1 and the band i - span <= j <= i + ahead.
+
+        ahead: frames of the future that each frame sees, at most span; None sees span.
+        """
         frames = torch.arange(length, device=device)
         exponents = torch.arange(0, head_width, 2, device=device) / head_width
         angles = frames[:, None] * ROPE_BASE**-exponents
         near = None
-        if length > span + 1:
-            ahead = torch.arange(BLOCK + 2 * span, device=device) - span
-            near = (ahead[None, :] - torch.arange(BLOCK, device=device)[:, None]).abs() <= span
+        ahead = span if ahead is None else min(ahead, span)
+        if length > min(span, ahead) + 1:
+            other = torch.arange(BLOCK + 2 * span, device=device) - span
+            offset = other[None, :] - torch.arange(BLOCK, device=device)[:, None]
+            near = (offset >= -span) & (offset <= ahead)
         return TimeAxis(torch.polar(torch.ones_like(angles), angles), span, near)
 
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
@@ -301,20 +308,25 @@ class DSTFormer(nn.Module):
         layer = LAYERS[branches]
         self.layers = nn.ModuleList(layer(dim, heads, mlp_ratio) for _ in range(depth))
 
-    def time_axis(self, x: torch.Tensor) -> TimeAxis:
+    def time_axis(self, x: torch.Tensor, ahead: int | None = None) -> TimeAxis:
         """The TimeAxis of tokens (B, F, N, D)."""
-        return TimeAxis.of(x.shape[1], self.attention_span, self.head_width, x.device)
+        return TimeAxis.of(x.shape[1], self.attention_span, self.head_width, x.device, ahead)
 
     def forward(
-        self, x: torch.Tensor, known: FirstLook | None = None, queries: int | None = None
+        self,
+        x: torch.Tensor,
+        known: FirstLook | None = None,
+        queries: int | None = None,
+        ahead: int | None = None,
     ) -> torch.Tensor:
         """(B, F, N, D) -> (B, F, N or queries, D).
 
         known: first_look of the last tokens of x, made once for many passes in which these tokens
         do not change. queries: outputs of only the first tokens are wanted; the others then serve
-        the last layer as keys and values alone. Both need dual branches.
+        the last layer as keys and values alone. Both need dual branches. ahead: frames of the
+        future that each temporal attention sees, None for attention_span.
         """
-        time = self.time_axis(x)
+        time = self.time_axis(x, ahead)
         for number, layer in enumerate(self.layers):
             shortcuts: dict[str, FirstLook | int] = {}
             if known is not None and number == 0:
@@ -324,12 +336,12 @@ class DSTFormer(nn.Module):
             x = layer(x, time, **shortcuts)
         return x
 
-    def first_look(self, x: torch.Tensor) -> FirstLook:
+    def first_look(self, x: torch.Tensor, ahead: int | None = None) -> FirstLook:
         """What the first layer does to each of some tokens (B, F, K, D), whatever the others."""
         first = self.layers[0]
         assert isinstance(first, DualLayer)
         return FirstLook(
-            timed=over_time(first.time_first.time, x, self.time_axis(x)),
+            timed=over_time(first.time_first.time, x, self.time_axis(x, ahead)),
             projected=first.space_first.space.project(x),
         )
 

@@ -107,26 +107,37 @@ class MoRo(nn.Module):
         *,
         context: ImageContext | None = None,
         drop_motion: bool = False,
+        ahead: int | None = None,
     ) -> DecoderOutput:
         """One pass over B clips of F frames.
 
         codes: (B, F, T, code width), zeros where masked; rotation (B, F, 3, 3), translation
         (B, F, 3) m: the best trajectory so far, coarse or of the previous pass; the motion encoder
         sees it without gradient. context: of the same features, for several passes.
+        ahead: frames of the future that each frame may see, None for the whole attention span and
+        0 for causal decoding; a context has its own.
         """
         if context is None:
-            context = self.context(features)
+            context = self.context(features, ahead)
         trajectory = canonical_trajectory(
-            rotation.detach(), translation.detach(), self.trajectory_mean, self.trajectory_std
+            rotation.detach(),
+            translation.detach(),
+            self.trajectory_mean,
+            self.trajectory_std,
+            causal=context.ahead == 0,
         )
-        motion = self.motion_encoder(codes, trajectory)
+        motion = self.motion_encoder(codes, trajectory, context.ahead)
         output: DecoderOutput = self.decoder(motion, context, drop_motion=drop_motion)
         return output
 
-    def context(self, features: FrameFeatures) -> ImageContext:
-        """What does not change from pass to pass over the same clips."""
+    def context(self, features: FrameFeatures, ahead: int | None = None) -> ImageContext:
+        """What does not change from pass to pass over the same clips; ahead: see decode_window."""
         return self.decoder.look(
-            features.image_tokens, features.box_condition, features.rotation, features.translation
+            features.image_tokens,
+            features.box_condition,
+            features.rotation,
+            features.translation,
+            ahead,
         )
 
     def forward(

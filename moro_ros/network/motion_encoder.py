@@ -68,20 +68,22 @@ class MotionEncoder(nn.Module):
         self.logit_head = LogitHead(dim, num_tokens, num_codes, logit_rank if frame else None)
         initialise(self)
 
-    def forward(self, codes: torch.Tensor, trajectory: torch.Tensor) -> MotionFeatures:
+    def forward(
+        self, codes: torch.Tensor, trajectory: torch.Tensor, ahead: int | None = None
+    ) -> MotionFeatures:
         """Encode B clips of F frames.
 
         codes: (B, F, T, code width), all zeros where masked; trajectory: (B, F, 9) normalised
-        canonical form.
+        canonical form; ahead: see DSTFormer.
         """
         if self.layout == "frame":
             x = self._embed_frames(codes, trajectory)
-            x = self.norm(self.trunk(x))
+            x = self.norm(self.trunk(x, ahead=ahead))
             return MotionFeatures(x, x, self.trajectory_head(x.squeeze(2)).float())
         x = torch.cat(
             (self.code_embedding(codes), self.trajectory_embedding(trajectory)[:, :, None]), dim=2
         )
-        x = self.trunk(x + self.position.to(x.dtype))
+        x = self.trunk(x + self.position.to(x.dtype), ahead=ahead)
         pose, motion = x.split((self.num_tokens, 1), dim=2)
         return MotionFeatures(pose, motion, self.trajectory_head(motion.squeeze(2)).float())
 

@@ -158,6 +158,8 @@ def motion_command(args: argparse.Namespace) -> int:
         pool = build_pool(motion, stage.windows, longest, coarse, tokenizer, rng)
         save_pool(pool, pool_file)
     set_statistics(moro, pool)
+    if args.start is not None:
+        moro.load_state_dict(read_checkpoint(args.start))
     MotionTrainer(moro, tokenizer, body, coarse, pool, stage).run(args.out, args.resume)
     export(moro.eval(), tokenizer, training.moro, args.out / "model", args.body)
     return 0
@@ -200,6 +202,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     tokenizer.set_defaults(run=tokenizer_command)
     motion = stages.add_parser("motion", parents=[shared], help="MoRo on synthetic observations")
     motion.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.safetensors")
+    motion.add_argument("--start", type=Path, help="moro.safetensors whose weights to start from")
     motion.set_defaults(run=motion_command)
     parser.set_defaults(handler=command)
 

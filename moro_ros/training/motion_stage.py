@@ -28,6 +28,7 @@ from moro_ros.training.checkpoint import load_checkpoint_state, save_checkpoint_
 from moro_ros.training.losses import (
     LossWeights,
     motion_terms,
+    near_codes,
     token_loss,
     trajectory_terms,
     weighted,
@@ -52,8 +53,10 @@ class MotionStage:
 
     minutes: wall-clock budget; windows: size of the pool; phases: see Phase.
     guided: share of steps with confidence-guided masks; partial: share with true tokens partly
-    masked; the rest start fully masked, as inference does. image_drop: share of the partial steps
-    in which the decoder sees no image, so that it must learn the motion prior.
+    masked; the rest start fully masked, as inference does. live: share of steps in which frames
+    see little of the future, as at the live edge: none in causal of them, else 1 to 10 frames.
+    near_codes: how far the token loss spreads over neighbouring codes, in mean distances of a code
+    to its nearest; 0 asks for the very code.
     """
 
     minutes: float = 60.0
@@ -62,6 +65,9 @@ class MotionStage:
     learning_rate: float = 1.2e-3
     guided: float = 0.15
     partial: float = 0.25
+    live: float = 0.5
+    causal: float = 0.6
+    near_codes: float = 0.0
     mesh_share: float = 0.125
     report_every: int = 50
     save_every: int = 200
@@ -98,6 +104,7 @@ class MotionTrainer:
         self.rng = np.random.default_rng(stage.seed)
         self.generator = torch.Generator().manual_seed(stage.seed)
         self.fps = 30.0
+        self.near = near_codes(moro.codebook, stage.near_codes) if stage.near_codes > 0 else None
         for parameter in self.tokenizer.parameters():
             parameter.requires_grad_(False)
 
@@ -117,14 +124,22 @@ class MotionTrainer:
             truth = place_cameras(windows, betas, self.body, self.rng)
             return look(truth, self.body, self.stage.noise, self.rng), ids
 
-    def masked_input(self, ids: Tensor, features: FrameFeatures) -> MaskedInput:
+    def future(self) -> int | None:
+        """Draw how many frames of the future this step's frames see, None for all."""
+        if self.rng.random() >= self.stage.live:
+            return None
+        return 0 if self.rng.random() < self.stage.causal else int(self.rng.integers(1, 11))
+
+    def masked_input(
+        self, ids: Tensor, features: FrameFeatures, ahead: int | None
+    ) -> MaskedInput:
         """Choose this step's mask and what stands under and beside it."""
         coarse = (features.rotation.detach(), features.translation.detach())
         everything = torch.ones_like(ids, dtype=torch.bool)
         mask_id = self.moro.mask_id
         draw = self.rng.random()
         if draw < self.stage.guided:
-            return self.guided_input(ids, features)
+            return self.guided_input(ids, features, ahead)
         if draw < self.stage.guided + self.stage.partial:
             scheme = str(self.rng.choice(["random", "joint", "frame"], p=(0.5, 0.25, 0.25)))
             hidden = mask_tokens(
@@ -135,10 +150,13 @@ class MotionTrainer:
         return MaskedInput(self.moro.embed(given), *coarse, everything)
 
     @torch.no_grad()
-    def guided_input(self, ids: Tensor, features: FrameFeatures) -> MaskedInput:
+    def guided_input(
+        self, ids: Tensor, features: FrameFeatures, ahead: int | None
+    ) -> MaskedInput:
         """Keep a first pass's most certain tokens as soft codes and mask the rest again (7.2)."""
         start = self.moro.embed(torch.full_like(ids, self.moro.mask_id))
-        first = self.moro.decode_window(start, features, features.rotation, features.translation)
+        coarse = (features.rotation, features.translation)
+        first = self.moro.decode_window(start, features, *coarse, ahead=ahead)
         probability = first.logits.float().softmax(-1)
         masked = least_confident_mask(probability.amax(-1), self.generator)
         soft = probability @ self.moro.codebook
@@ -165,12 +183,13 @@ class MotionTrainer:
         observed, ids = self.batch(phase)
         with torch.autocast("cpu", torch.bfloat16):
             features = self.moro.encode_frames(observed.observation, observed.boxes.condition())
-            given = self.masked_input(ids, features)
+            ahead = self.future()
+            given = self.masked_input(ids, features, ahead)
             output = self.moro.decode_window(
-                given.codes, features, given.rotation, given.translation
+                given.codes, features, given.rotation, given.translation, ahead=ahead
             )
             terms = {"mesh": self.mesh_term(output, observed)}
-        terms["tokens"] = token_loss(output.logits, ids, given.masked)
+        terms["tokens"] = token_loss(output.logits, ids, given.masked, self.near)
         terms.update(trajectory_terms(output, features, observed))
         terms.update(motion_terms(output, observed, self.body, self.fps))
         if output.clean_trajectory is not None and phase.frames > 1:
@@ -180,6 +199,7 @@ class MotionTrainer:
                 truth.translation,
                 self.moro.trajectory_mean,
                 self.moro.trajectory_std,
+                causal=ahead == 0,
             )
             error = (output.clean_trajectory.float() - clean)[:, :-1].clamp(-5, 5)
             terms["clean_trajectory"] = error.square().mean()
