@@ -76,9 +76,7 @@ def trajectory_statistics(
 
 
 @full_precision
-def smooth_over_time(
-    values: torch.Tensor, spread: float, ahead: int | None = None
-) -> torch.Tensor:
+def smooth_over_time(values: torch.Tensor, spread: float, ahead: int | None = None) -> torch.Tensor:
     """Local linear regression over the frames of a clip: (B, F, C) -> the same.
 
     Each frame gets the value at its own time of the straight line fitted to its neighbours, which

@@ -130,9 +130,7 @@ class MotionTrainer:
             return None
         return 0 if self.rng.random() < self.stage.causal else int(self.rng.integers(1, 11))
 
-    def masked_input(
-        self, ids: Tensor, features: FrameFeatures, ahead: int | None
-    ) -> MaskedInput:
+    def masked_input(self, ids: Tensor, features: FrameFeatures, ahead: int | None) -> MaskedInput:
         """Choose this step's mask and what stands under and beside it."""
         coarse = (features.rotation.detach(), features.translation.detach())
         everything = torch.ones_like(ids, dtype=torch.bool)
@@ -150,9 +148,7 @@ class MotionTrainer:
         return MaskedInput(self.moro.embed(given), *coarse, everything)
 
     @torch.no_grad()
-    def guided_input(
-        self, ids: Tensor, features: FrameFeatures, ahead: int | None
-    ) -> MaskedInput:
+    def guided_input(self, ids: Tensor, features: FrameFeatures, ahead: int | None) -> MaskedInput:
         """Keep a first pass's most certain tokens as soft codes and mask the rest again (7.2)."""
         start = self.moro.embed(torch.full_like(ids, self.moro.mask_id))
         coarse = (features.rotation, features.translation)

@@ -54,6 +54,14 @@ def test_the_last_frame_repeats_and_a_single_one_is_zero():
     assert single.shape == (3, 1, 9) and not single.any()
 
 
+def test_the_causal_form_is_one_frame_late():
+    rotation, translation = walk()
+    causal = canonical_trajectory(rotation, translation, MEAN, STD, causal=True)
+    ahead = canonical_trajectory(rotation, translation, MEAN, STD)
+    torch.testing.assert_close(causal[:, 1:], ahead[:, :-1], rtol=0, atol=0)
+    assert not causal[:, 0].any()
+
+
 def test_statistics_normalise_to_zero_mean_and_unit_deviation():
     rotation, translation = walk()
     mean, std = trajectory_statistics(rotation, translation)
@@ -74,3 +82,13 @@ def test_smoothing_keeps_steady_motion_and_calms_noise():
     torch.testing.assert_close(smooth_over_time(one, 6.0), one)
     two = noise[:, :2]
     torch.testing.assert_close(smooth_over_time(two, 6.0), two, atol=1e-5, rtol=0)
+
+
+def test_smoothing_without_the_future():
+    time = torch.arange(30.0)[None, :, None]
+    line = 0.3 + 0.1 * time
+    torch.testing.assert_close(smooth_over_time(line, 6.0, ahead=0), line, atol=1e-4, rtol=0)
+    noise = torch.randn(8, 30, 2, generator=torch.Generator().manual_seed(0))
+    beginning = smooth_over_time(noise[:, :12], 6.0, ahead=0)
+    torch.testing.assert_close(smooth_over_time(noise, 6.0, ahead=0)[:, :12], beginning)
+    assert smooth_over_time(noise, 6.0, ahead=0)[:, 10:].std() < 0.7 * noise.std()

@@ -87,6 +87,18 @@ def test_blocks_of_a_long_clip_are_the_whole_band(span, frames):
     torch.testing.assert_close(ours, scores.softmax(-1) @ value, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ahead", [0, 2, 9])
+def test_ahead_limits_the_future_alone(ahead):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, HEADS, 20, 8).unbind(0)
+    offset = torch.arange(20) - torch.arange(20)[:, None]
+    unseen = (offset < -5) | (offset > min(ahead, 5))
+    scores = (query @ key.mT * 8**-0.5).masked_fill(unseen, float("-inf"))
+    axis = TimeAxis.of(20, 5, 8, torch.device("cpu"), ahead)
+    ours = axis.attend(query, key, value)
+    torch.testing.assert_close(ours, scores.softmax(-1) @ value, rtol=1e-5, atol=1e-5)
+
+
 class Largest(TorchDispatchMode):
     """Notes the largest number of elements that any operation returned."""
 

@@ -56,6 +56,26 @@ def test_a_context_serves_many_passes(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+def test_causal_frames_do_not_know_the_future(layout):
+    """With ahead=0 a clip's beginning decodes as if the rest did not exist; otherwise not."""
+    model, (points, boxes) = tiny(layout).eval(), observed()
+    whole = model.encode_frames(points, boxes)
+    codes = model.embed(torch.full((2, 8, 6), model.mask_id))
+
+    def decode(frames: int, ahead: int | None) -> torch.Tensor:
+        part = FrameFeatures(
+            *(getattr(whole, field.name)[:, :frames] for field in dataclasses.fields(whole))
+        )
+        arguments = (codes[:, :frames], part, part.rotation, part.translation)
+        return model.decode_window(*arguments, ahead=ahead).translation[:, :5]
+
+    torch.testing.assert_close(decode(5, 0), decode(8, 0), rtol=1e-5, atol=1e-6)
+    assert (decode(5, None) - decode(8, None)).abs().max() > 1e-4
+    # Enough look-ahead is the whole window.
+    torch.testing.assert_close(decode(8, 8), decode(8, None), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("reduced", [False, True])
 def test_learns_one_sample(layout, reduced):
     """The loss falls in few steps, also in bfloat16, and geometry stays in full precision."""

@@ -12,6 +12,7 @@ from moro_ros.training.losses import (
     LossWeights,
     contact_labels,
     motion_terms,
+    near_codes,
     token_loss,
     trajectory_terms,
     weighted,
@@ -86,6 +87,21 @@ def test_token_loss_counts_only_masked_tokens():
     assert float(token_loss(logits, labels, masked)) < 1e-6
     masked[0, 1, 1] = True
     assert abs(float(token_loss(logits, labels, masked)) - np.log(5) / 2) < 1e-5
+
+
+def test_neighbouring_codes_are_hardly_a_mistake():
+    codebook = torch.tensor([[0.0], [1.0], [10.0]])
+    near = near_codes(codebook, 1.0)
+    torch.testing.assert_close(near.sum(1), torch.ones(3))
+    labels, everywhere = torch.zeros(1, 1, 1, dtype=torch.long), torch.ones(1, 1, 1).bool()
+
+    def loss(code: int, shares: torch.Tensor | None) -> float:
+        logits = 5.0 * torch.eye(3)[code].view(1, 1, 1, 3)
+        return float(token_loss(logits, labels, everywhere, shares))
+
+    assert loss(0, near) < loss(1, near) < loss(2, near)
+    assert abs(loss(1, None) - loss(2, None)) < 1e-6
+    torch.testing.assert_close(near_codes(codebook, 0.01).diag(), torch.ones(3))
 
 
 def test_weighted_sum_uses_the_named_weights():
