@@ -118,6 +118,9 @@ class BodyMotion:
     stamps_ns: (F,) int64, acquisition stamps of the images described.
     joints: (F, J, 3) float32 joint positions.
     joint_rotations: (F, J, 3, 3) float32, rotation of each joint's body-part frame in the camera.
+    velocity: (F, J, 3) float32 m/s, from the image before to this one; zero in a person's first.
+    covariance: (F, J, 3, 3) float32 m^2, of the joint positions; all zero where the model in use
+        has no measured uncertainty (the convention of sensor_msgs for "unknown").
     confidence: (F, J) float32 in [0, 1].
     observed: (F, J) bool, True where the joint was seen in the image, False where it is inferred.
     contact: (F, 4) float32 probability of ground contact: left ankle, left toe, right ankle,
@@ -132,6 +135,8 @@ class BodyMotion:
     stamps_ns: np.ndarray
     joints: np.ndarray
     joint_rotations: np.ndarray
+    velocity: np.ndarray
+    covariance: np.ndarray
     confidence: np.ndarray
     observed: np.ndarray
     contact: np.ndarray
@@ -143,10 +148,14 @@ class BodyMotion:
 
 @dataclass(frozen=True, slots=True)
 class PipelineResult:
-    """What one image gave: the newest frame (F = 1) of everybody in view, and where time went."""
+    """What one image gave: the newest frame (F = 1) of everybody in view, and where time went.
+
+    lost: ids whose track ended with this image; each is named once and never comes back.
+    """
 
     stamp_ns: int
     camera: Camera
     people: tuple[PersonObservation, ...]
     motions: tuple[BodyMotion, ...]
     stage_s: dict[str, float] = field(default_factory=dict)
+    lost: tuple[int, ...] = ()

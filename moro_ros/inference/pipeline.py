@@ -78,7 +78,7 @@ class HumanMotionPipeline:
         stages = {**self.frontend.timings, **self.stream.timings}
         stages["frontend_s"] = seen - start
         stages["motion_s"] = time.perf_counter() - seen
-        return PipelineResult(stamp_ns, camera, people, motions, stages)
+        return PipelineResult(stamp_ns, camera, people, motions, stages, self.stream.lost)
 
     def configure(self, config: PipelineConfig) -> None:
         """Apply the options that may change at run time; weights and windows are kept."""

@@ -15,6 +15,7 @@ from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.sampling import MaskedDecoding
 from moro_ros.inference.steady import BodyPose, SteadyPose
+from moro_ros.inference.uncertainty import UncertaintyTable, joint_covariance
 from moro_ros.network.build import LoadedModel
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
 
@@ -79,7 +80,10 @@ def joint_visibility(visibility: np.ndarray) -> np.ndarray:
 class MotionRecovery:
     """Turns the decoding of one person's window into motion of its last frames."""
 
-    def __init__(self, model: LoadedModel, body: BodyModel) -> None:
+    def __init__(
+        self, model: LoadedModel, body: BodyModel, uncertainty: UncertaintyTable | None = None
+    ) -> None:
+        self.uncertainty = uncertainty
         self.model = model
         self.body = body
         self.token_of_joint = token_shares(model, body)
@@ -124,8 +128,9 @@ class MotionRecovery:
             vertices = self.mesh(decoding, part, rotation, translation + shift)
         shown = joint_visibility(evidence.visibility[part])
         observed = shown > threshold
-        token_confidence = decoding.confidence[0, part] @ self.token_of_joint.mT  # (F, 22)
-        confidence = np.where(observed, shown, threshold * token_confidence.numpy())
+        token_confidence = (decoding.confidence[0, part] @ self.token_of_joint.mT).numpy()
+        confidence = np.where(observed, shown, threshold * token_confidence)
+        stamps_ns, placed = evidence.stamps_ns[part], (joints + translation[:, None]).numpy()
         smplx = SmplxParams(
             betas=betas.numpy(),
             global_orient=matrix_to_rotvec(rotation).numpy(),
@@ -134,9 +139,11 @@ class MotionRecovery:
         )
         return BodyMotion(
             track_id=track_id,
-            stamps_ns=evidence.stamps_ns[part],
-            joints=(joints + translation[:, None]).numpy(),
+            stamps_ns=stamps_ns,
+            joints=placed,
             joint_rotations=chain.numpy(),
+            velocity=steady.velocity.update(placed[0], int(stamps_ns[0]))[None],
+            covariance=joint_covariance(self.uncertainty, placed, observed, token_confidence),
             confidence=confidence.astype(np.float32),
             observed=observed,
             contact=output.contact[0, part].sigmoid().numpy(),

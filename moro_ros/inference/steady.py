@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,12 +44,30 @@ def blend(first: Tensor, second: Tensor, share: float) -> Tensor:
     return rotation_6d_to_matrix(matrix_to_rotation_6d(torch.lerp(first, second, share)))
 
 
+class JointVelocity:
+    """The velocity of one person's joints, from one image to the next."""
+
+    def __init__(self) -> None:
+        self._last: tuple[np.ndarray, int] | None = None
+
+    def update(self, joints: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """Return the mean velocity (J, 3) m/s since the last update, zero in the first one.
+
+        joints: (J, 3) m, camera frame; stamp_ns: acquisition time of their image.
+        """
+        before, self._last = self._last, (joints, stamp_ns)
+        if before is None or stamp_ns <= before[1]:
+            return np.zeros_like(joints)
+        return (joints - before[0]) / ((stamp_ns - before[1]) * 1e-9)
+
+
 class SteadyPose:
     """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged."""
 
     def __init__(self, gain: float) -> None:
         self.gain = gain
         self.last: BodyPose | None = None
+        self.velocity = JointVelocity()
 
     def update(self, window: BodyPose, aligned: Tensor, stride: int = 1) -> BodyPose:
         """Return the steady pose (F = 1) of the newest frame.

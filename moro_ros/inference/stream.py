@@ -17,6 +17,11 @@ from moro_ros.inference.observation import normalised_keypoints, person_crop, re
 from moro_ros.inference.preprocess import PersonBoxes, next_box, observe
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.inference.uncertainty import (
+    UNCERTAINTY_FILE,
+    UncertaintyTable,
+    load_uncertainty,
+)
 from moro_ros.inference.window import Sight, TrackWindow, WindowFrame, concatenate
 from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.network.decoder import DecoderOutput
@@ -28,13 +33,21 @@ from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame
 class MoRoStream:
     """Keeps a window per person, encodes each frame once and decodes all windows together."""
 
-    def __init__(self, model: LoadedModel, motion: MotionConfig, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        motion: MotionConfig,
+        device: str = "cpu",
+        uncertainty: UncertaintyTable | None = None,
+    ) -> None:
         self.model = model
         self.motion = motion
         self.device = torch.device(device)
         self.body = load_body_model(model.body_model_path)
-        self.recovery = MotionRecovery(model, self.body)
+        self.recovery = MotionRecovery(model, self.body, uncertainty)
         self.tracks: dict[int, TrackWindow] = {}
+        self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
+        self._ended: list[int] = []  # since the newest frame
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
         self.sees_pixels = model.config.moro.image == "vit"
@@ -54,25 +67,33 @@ class MoRoStream:
     def reset(self, track_id: int | None = None) -> None:
         """Forget one person, or everybody."""
         if track_id is None:
-            self.tracks.clear()
+            self.end(list(self.tracks))
             self.last_stamp_ns = None
         else:
-            self.tracks.pop(track_id, None)
+            self.end([track_id])
+
+    def end(self, ids: list[int]) -> None:
+        """Forget some people; those who were ever placed are named lost with the next frame."""
+        for track_id in ids:
+            track = self.tracks.pop(track_id, None)
+            if track is not None and track.box is not None:
+                self._ended.append(track_id)
 
     @torch.no_grad()
     def push(self, frame: Frame, mesh: bool = False) -> tuple[BodyMotion, ...]:
         """Process the observations of one image.
 
         Returns the newest frame (F = 1) of every person whose box is known, nearest first.
-        A person who is no longer in frame.people is forgotten; stamps must increase.
+        A person who is no longer in frame.people is forgotten, and named in `lost` this once;
+        stamps must increase.
         """
         gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
         if gap_ns < 0 or gap_ns > self.motion.max_gap_s * 1e9:
-            self.tracks.clear()
+            self.end(list(self.tracks))
         self.last_stamp_ns = frame.stamp_ns
         present = {person.track_id for person in frame.people}
-        for track_id in [known for known in self.tracks if known not in present]:
-            del self.tracks[track_id]
+        self.end([known for known in self.tracks if known not in present])
+        self.lost, self._ended = tuple(i for i in self._ended if i not in present), []
         start = time.perf_counter()
         skipped = max(0, round(gap_ns * 1e-9 * self.motion.fps) - 1) if self.tracks else 0
         ids = self.encode(frame, min(skipped, self.motion.window))
@@ -221,4 +242,7 @@ def load_stream(config: PipelineConfig) -> MoRoStream:
     folder = model_folder(config.model)
     model = load_model(folder, config.device)
     body = body_model_file(folder, model.config.body_model)
-    return MoRoStream(replace(model, body_model_path=body), config.motion, config.device)
+    uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
+    return MoRoStream(
+        replace(model, body_model_path=body), config.motion, config.device, uncertainty
+    )

@@ -145,7 +145,19 @@ class PerfectSource:
         stamps = np.array([frame.stamp_ns])
         return (
             BodyMotion(
-                PERSON_ID, stamps, one, empty, empty, empty, empty, smplx, None, empty, empty
+                PERSON_ID,
+                stamps,
+                one,
+                empty,
+                empty,
+                empty,
+                empty,
+                empty,
+                empty,
+                smplx,
+                None,
+                empty,
+                empty,
             ),
         )
 

@@ -20,6 +20,8 @@ def motion(track_id: int, frames: int, seed: int) -> BodyMotion:
         stamps_ns=1_700_000_000_123_456_789 + np.arange(frames) * 33_333_333,
         joints=random.normal(size=(frames, 22, 3)).astype(np.float32),
         joint_rotations=np.tile(np.eye(3, dtype=np.float32), (frames, 22, 1, 1)),
+        velocity=np.zeros((frames, 22, 3), np.float32),
+        covariance=np.zeros((frames, 22, 3, 3), np.float32),
         confidence=random.random((frames, 22), dtype=np.float32),
         observed=random.random((frames, 22)) > 0.5,
         contact=random.random((frames, 4), dtype=np.float32),

@@ -261,3 +261,34 @@ def test_a_model_that_sees_pixels_needs_them(pixel_model):
     stream = MoRoStream(pixel_model, MotionConfig(window=4))
     with pytest.raises(ImageError, match="the frame has no image"):
         stream.push(next(frames(1, (1, 0.0))))
+
+
+def test_a_lost_person_is_named_once(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    first, second = frames(2, (1, 0.0), (2, 200.0))
+    stream.push(first)
+    assert stream.lost == ()
+    alone = replace(second, people=second.people[:1])
+    stream.push(alone)
+    assert stream.lost == (2,)
+    stream.push(replace(alone, stamp_ns=3 * STEP_NS))
+    assert stream.lost == ()
+    stream.reset()
+    stream.push(Frame(4 * STEP_NS, CAMERA, (person(3, 4),)))
+    assert stream.lost == (1,)
+
+
+def test_somebody_who_was_never_placed_is_not_lost(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    stream.push(Frame(STEP_NS, CAMERA, (person(1, 0, visible=0.1),)))
+    stream.push(Frame(2 * STEP_NS, CAMERA, ()))
+    assert stream.lost == ()
+
+
+def test_velocity_is_the_joints_way_over_the_stamps(model):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    (first,), (second,) = [stream.push(frame) for frame in frames(2, (1, 0.0))]
+    assert not first.velocity.any()
+    way = (second.joints - first.joints) / (STEP_NS * 1e-9)
+    np.testing.assert_allclose(second.velocity, way, atol=1e-3)
+    assert second.velocity.any()

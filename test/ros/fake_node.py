@@ -17,6 +17,7 @@ from moro_ros.types import BodyMotion, Camera, PipelineResult, SmplxParams
 
 # Facing the camera, upright: x (the person's left) to the image's right, y up, z to the camera.
 FACING_CAMERA = np.diag([1.0, -1.0, -1.0])
+COVARIANCE = np.diag([1e-4, 2e-4, 9e-4]).astype(np.float32)
 
 
 def body_motion(
@@ -36,6 +37,8 @@ def body_motion(
         stamps_ns=np.array([stamp_ns], dtype=np.int64),
         joints=joints.astype(np.float32),
         joint_rotations=np.tile(FACING_CAMERA, (1, NUM_JOINTS, 1, 1)).astype(np.float32),
+        velocity=np.full((1, NUM_JOINTS, 3), 0.25, dtype=np.float32),
+        covariance=np.tile(COVARIANCE, (1, NUM_JOINTS, 1, 1)),
         confidence=np.where(observed, 0.9, 0.4).astype(np.float32),
         observed=observed,
         contact=np.array([[0.9, 0.8, 0.2, 0.1]], dtype=np.float32),

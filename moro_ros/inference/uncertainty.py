@@ -1,0 +1,92 @@
+"""How far a recovered joint may be off: its covariance, out of a table measured for the model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.errors import CheckpointError
+
+UNCERTAINTY_FILE = "uncertainty.json"
+STATES, DIRECTIONS, TERMS = (
+    ("inferred", "observed"),
+    ("across", "along"),
+    ("floor_m2", "doubt_m2", "range"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UncertaintyTable:
+    """Coefficients of the variance of one axis, measured on held-out motion.
+
+    coefficients: (2, 2, J, 3): joint inferred or observed; axis across or along the line of
+    sight; variance [m^2] = floor_m2 + doubt_m2 (1 - token confidence)^2 + range depth^2.
+    """
+
+    coefficients: np.ndarray
+
+
+def joint_covariance(
+    table: UncertaintyTable | None,
+    joints: np.ndarray,
+    observed: np.ndarray,
+    token_confidence: np.ndarray,
+) -> np.ndarray:
+    """Return the covariance of joint positions, (F, J, 3, 3) float32 m^2, camera frame.
+
+    table: None gives zeros, which stand for "unknown"; joints: (F, J, 3) m, camera frame;
+    observed: (F, J) bool; token_confidence: (F, J) in [0, 1], of the mesh tokens around each joint.
+    """
+    if table is None:
+        return np.zeros((*joints.shape, 3), dtype=np.float32)
+    range_m = np.linalg.norm(joints, axis=-1)
+    sight = joints / np.maximum(range_m, 1e-6)[..., None]
+    terms = np.stack([np.ones_like(range_m), (1.0 - token_confidence) ** 2, range_m**2], -1)
+    index = np.arange(joints.shape[1])
+    coefficients = table.coefficients[observed.astype(int), :, index]  # (F, J, 2, 3)
+    across, along = np.moveaxis((coefficients * terms[..., None, :]).sum(-1), -1, 0)
+    line = sight[..., :, None] * sight[..., None, :]
+    covariance = across[..., None, None] * np.eye(3) + (along - across)[..., None, None] * line
+    return covariance.astype(np.float32)
+
+
+def load_uncertainty(path: Path) -> UncertaintyTable | None:
+    """Read a model's uncertainty.json; None if the model has none.
+
+    Raises: CheckpointError if the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = [[[table[s][d][joint] for joint in JOINT_NAMES] for d in DIRECTIONS] for s in STATES]
+        coefficients = np.array(rows, dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a table of uncertainty: {error!r}") from error
+    shape = (len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS))
+    if coefficients.shape != shape or not (coefficients >= 0).all():
+        raise CheckpointError(
+            f"{path}: got coefficients of shape {coefficients.shape}, expected {shape}, none of "
+            "them negative. Install the model again."
+        )
+    return UncertaintyTable(coefficients)
+
+
+def write_uncertainty(path: Path, table: UncertaintyTable) -> None:
+    """Write a table as uncertainty.json, by the names of states, directions and joints."""
+    values = {
+        state: {
+            direction: {
+                joint: [float(f"{value:.4g}") for value in table.coefficients[s, d, j]]
+                for j, joint in enumerate(JOINT_NAMES)
+            }
+            for d, direction in enumerate(DIRECTIONS)
+        }
+        for s, state in enumerate(STATES)
+    }
+    text = json.dumps({"terms": TERMS, **values}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
