@@ -77,8 +77,26 @@ class TrackerConfig:
 class MotionConfig:
     """The temporal window and the masked decoding."""
 
+    mode: str = option(
+        "window", "What each image makes anew: the whole window, the window but with earlier "
+        "tokens given (warm), or the newest frames alone (incremental)",
+        choices=("window", "warm", "incremental"),
+    )  # fmt: skip
     window: int = option(48, "Frames decoded together", unit="frames", low=2, high=500)
     passes: int = option(1, "Passes of the masked decoding", low=1, high=20)
+    look_ahead: int = option(
+        0, "Frames waited for before a frame is described; 0 describes the newest image",
+        unit="frames", low=0, high=60,
+    )  # fmt: skip
+    recompute: int = option(
+        0, "Newest frames that incremental decoding makes anew for every image; 0: as few as "
+        "look_ahead and refined_lag need",
+        unit="frames", low=0, high=120,
+    )  # fmt: skip
+    refined_lag: int = option(
+        0, "Age of the frame that is described a second time, from what followed it; 0: none",
+        unit="frames", low=0, high=60,
+    )  # fmt: skip
     fps: float = option(30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0)
     max_gap_s: float = option(
         1.0, "A longer gap between images restarts every window", unit="s", low=0.05, high=60.0
@@ -101,6 +119,16 @@ class PipelineConfig:
     )
     device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
     threads: int = option(1, "CPU threads of the network", low=1, high=64, read_only=True)
+    backend: str = option(
+        "torch", "What runs the network: torch, or onnx (onnxruntime, an extra)",
+        choices=("torch", "onnx"), read_only=True,
+    )  # fmt: skip
+    precision: str = option(
+        "auto", "Numbers inside the network; auto: bfloat16 on a GPU, float32 on a CPU",
+        choices=("auto", "float32", "bfloat16"), read_only=True,
+    )  # fmt: skip
+    cuda_graphs: bool = option(True, "On a GPU, record a pass once and replay it", read_only=True)
+    compile: bool = option(False, "Let torch.compile fuse the network", read_only=True)
     max_people: int = option(6, "People followed at once, nearest first", low=1, high=32)
     mesh: bool = option(True, "Recover the mesh when somebody subscribes to it")
     detector: DetectorConfig = field(default_factory=DetectorConfig)

@@ -151,6 +151,8 @@ class PipelineResult:
     """What one image gave: the newest frame (F = 1) of everybody in view, and where time went.
 
     lost: ids whose track ended with this image; each is named once and never comes back.
+    refined: with motion.refined_lag, an older frame of the same people, described again from what
+    followed it, at its own stamp; nobody who is not yet followed for that long.
     """
 
     stamp_ns: int
@@ -159,3 +161,4 @@ class PipelineResult:
     motions: tuple[BodyMotion, ...]
     stage_s: dict[str, float] = field(default_factory=dict)
     lost: tuple[int, ...] = ()
+    refined: tuple[BodyMotion, ...] = ()
