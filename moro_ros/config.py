@@ -108,6 +108,10 @@ class MotionConfig:
     visibility: float = option(
         0.5, "Least visibility of a keypoint that counts as observed", low=0.0, high=1.0
     )
+    refine_steps: int = option(
+        0, "Gauss-Newton steps that fit each newest pose to the seen keypoints; 0: none",
+        low=0, high=50,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

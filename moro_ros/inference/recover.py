@@ -13,6 +13,7 @@ from moro_ros.body.fitting import SmplxFitter
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
+from moro_ros.inference.refine import PlacedBody, Refiner, Seen
 from moro_ros.inference.sampling import MaskedDecoding
 from moro_ros.inference.steady import BodyPose, SteadyPose
 from moro_ros.inference.uncertainty import UncertaintyTable, joint_covariance
@@ -86,6 +87,7 @@ class MotionRecovery:
         self.uncertainty = uncertainty
         self.model = model
         self.body = body
+        self.refiner = Refiner(body)
         self.token_of_joint = token_shares(model, body)
         tokenizer, numbers = model.tokenizer, model.config.moro
         self.device = tokenizer.codebook.device
@@ -106,18 +108,23 @@ class MotionRecovery:
         steady: SteadyPose,
         stride: int = 1,
         mesh: bool = False,
+        refine_steps: int = 0,
     ) -> BodyMotion:
         """Return the motion of the newest frame of a window (F = 1).
 
         decoding: of one person (B = 1); evidence: of the same window; threshold: least visibility
         of an observed joint; steady: the person's running pose, which is moved on; stride: frames
-        since it was last moved on; mesh: also recover the vertices. The window's shape (betas) is
-        the mean over its frames.
+        since it was last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton
+        steps onto the seen keypoints (refine.py) in place of the steady pose's own gain. The
+        window's shape (betas) is the mean over its frames.
         """
         output, part = decoding.output, slice(-1, None)
         window = self.pose(decoding, slice(-1 - stride, None, stride))
         aligned = self.place(window.frames(part), evidence, threshold)
-        pose = steady.update(window, aligned, stride)
+        if refine_steps:
+            pose = self.refine(window, aligned, evidence, threshold, steady, stride, refine_steps)
+        else:
+            pose = steady.update(window, aligned, stride)
         rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
         frames, translation = rotation.shape[0], pose.translation
         skeleton, chain, joints = self.kinematics(pose)
@@ -179,8 +186,8 @@ class MotionRecovery:
     def kinematics(self, pose: BodyPose) -> tuple[Skeleton, Tensor, Tensor]:
         """Return the skeleton, joint rotations (F, 22, 3, 3) and positions, the pelvis at zero."""
         skeleton = self.body.skeleton(pose.betas[None])
-        local = torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
-        chain, joints = self.body.forward_kinematics(local, skeleton.joints[:, :NUM_JOINTS])
+        rest = skeleton.joints[:, :NUM_JOINTS]
+        chain, joints = self.body.forward_kinematics(rotations_of(pose), rest)
         return skeleton, chain, joints
 
     def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
@@ -202,6 +209,38 @@ class MotionRecovery:
             torch.from_numpy(evidence.box_size[-1:]),
         )
 
+    def refine(
+        self,
+        window: BodyPose,
+        aligned: Tensor,
+        evidence: Evidence,
+        threshold: float,
+        steady: SteadyPose,
+        stride: int,
+        steps: int,
+    ) -> BodyPose:
+        """Fit the newest pose to the seen keypoints and make it the steady one; see recover."""
+        expected = steady.expected(window)
+        newest = window.frames(slice(-1, None))
+        betas = newest.betas if expected is None else expected.betas
+        visibility = evidence.visibility[-1:]
+        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
+        body = self.refiner.refine(
+            PlacedBody(rotations_of(newest), aligned),
+            self.body.skeleton(betas[None]),
+            Seen(
+                torch.from_numpy(evidence.points[-1:]),
+                weight.float(),
+                torch.from_numpy(evidence.box_size[-1:]),
+            ),
+            steps,
+            None if expected is None else PlacedBody(rotations_of(expected), expected.translation),
+            stride,
+        )
+        return steady.take(
+            BodyPose(body.rotations[:, 0], body.rotations[:, 1:], betas, body.translation)
+        )
+
     def mesh(
         self, decoding: MaskedDecoding, part: slice, rotation: Tensor, translation: Tensor
     ) -> Tensor:
@@ -212,6 +251,11 @@ class MotionRecovery:
         codes = self.model.moro.smoother(decoding.codes.to(self.device))[0, part]
         local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes)).cpu()
         return local @ rotation.mT + translation[:, None]
+
+
+def rotations_of(pose: BodyPose) -> Tensor:
+    """Return the global orientation and the joints' rotations in one tensor, (F, 22, 3, 3)."""
+    return torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
 
 
 def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:

@@ -78,18 +78,35 @@ class SteadyPose:
         """
         newest = window.frames(slice(-1, None))
         estimate = BodyPose(newest.rotation, newest.body_rotations, newest.betas, aligned)
-        if self.last is None or window.rotation.shape[0] < 2 or self.gain >= 1.0:
-            self.last = estimate
-            return estimate
+        expected = self.expected(window)
+        if expected is None or self.gain >= 1.0:
+            return self.take(estimate)
         gain = 1.0 - (1.0 - self.gain) ** stride
-        before = window.frames(slice(0, 1))
-        turned = self.last.rotation @ (before.rotation.mT @ newest.rotation)
-        bent = self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations)
-        moved = self.last.translation + newest.translation - before.translation
-        self.last = BodyPose(
-            blend(turned, estimate.rotation, gain),
-            blend(bent, estimate.body_rotations, gain),
-            torch.lerp(self.last.betas, estimate.betas, SHAPE_GAIN),
-            torch.lerp(moved, aligned, gain),
+        return self.take(
+            BodyPose(
+                blend(expected.rotation, estimate.rotation, gain),
+                blend(expected.body_rotations, estimate.body_rotations, gain),
+                expected.betas,
+                torch.lerp(expected.translation, aligned, gain),
+            )
         )
-        return self.last
+
+    def expected(self, window: BodyPose) -> BodyPose | None:
+        """Return where the newest window's own step takes the pose of the last update (F = 1).
+
+        window: see update. None without a last update, or with no step to take.
+        """
+        if self.last is None or window.rotation.shape[0] < 2:
+            return None
+        before, newest = window.frames(slice(0, 1)), window.frames(slice(-1, None))
+        return BodyPose(
+            self.last.rotation @ (before.rotation.mT @ newest.rotation),
+            self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations),
+            torch.lerp(self.last.betas, newest.betas, SHAPE_GAIN),
+            self.last.translation + newest.translation - before.translation,
+        )
+
+    def take(self, pose: BodyPose) -> BodyPose:
+        """Make a pose (F = 1) the last one, as it is, and return it."""
+        self.last = pose
+        return pose

@@ -192,8 +192,9 @@ class MoRoStream:
         )
         track = self.tracks[track_id]
         return self.recovery.recover(
-            track_id, decoding, evidence, self.motion.visibility, track.steady, track.stride, mesh
-        )
+            track_id, decoding, evidence, self.motion.visibility, track.steady, track.stride, mesh,
+            self.motion.refine_steps,
+        )  # fmt: skip
 
 
 def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:

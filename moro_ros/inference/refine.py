@@ -1,0 +1,172 @@
+"""Test-time refinement: a few damped Gauss-Newton steps of a body onto its seen 2D keypoints.
+
+The network knows the pose from everything it was shown, but its skeleton need not fall exactly onto
+the keypoints of this image. Each step solves, for every body at once, for the global orientation,
+the joint rotations and the pelvis position that explain the keypoints robustly, stay close to the
+network's estimate and close to where the motion was going.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel, Skeleton
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+
+# How far the network's rotations may be off, rad; tuned on validation motion. Feet, hands and head
+# hang on few or no keypoints and must not chase their noise.
+JOINT_SPREAD: dict[str, float] = {
+    "pelvis": 0.30, "spine1": 0.15, "spine2": 0.10, "spine3": 0.10, "neck": 0.12, "head": 0.12,
+    "left_collar": 0.15, "right_collar": 0.15, "left_shoulder": 0.60, "right_shoulder": 0.60,
+    "left_elbow": 0.50, "right_elbow": 0.50, "left_wrist": 0.15, "right_wrist": 0.15,
+    "left_hip": 0.40, "right_hip": 0.40, "left_knee": 0.40, "right_knee": 0.40,
+    "left_ankle": 0.18, "right_ankle": 0.18, "left_foot": 0.12, "right_foot": 0.12,
+}  # fmt: skip
+# The same of the pelvis: across the line of sight in metres, along it as a share of the distance.
+SIDEWAYS_SPREAD_M = 0.10
+DEPTH_SPREAD = 0.03
+# A keypoint's own error as a share of the person box: its bias, drift and place on the body.
+KEYPOINT_SPREAD = 0.03
+# Residuals beyond this many spreads count ever less (Geman-McClure).
+ROBUST_SPREADS = 5.0
+# How far a frame may be from where the motion was going, relative to the network's spread; more
+# by as many times as frames passed since.
+TIME_SPREAD = 0.3
+# The longest step of one iteration, rad and m.
+LONGEST_STEP = 0.4
+MIN_DEPTH_M = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBody:
+    """N bodies in the camera optical frame: rotations (N, 22, 3, 3), pelvis translation (N, 3) m.
+
+    rotations: the global orientation, then joints 1..21 relative to their parents.
+    """
+
+    rotations: Tensor
+    translation: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of N bodies, on the normalised image plane.
+
+    points: (N, K, 2); weight: (N, K), zero for unseen keypoints; box_size: (N,), side of the
+    person box.
+    """
+
+    points: Tensor
+    weight: Tensor
+    box_size: Tensor
+
+
+class Refiner:
+    """Refines bodies of one body model; keeps only constant tables."""
+
+    def __init__(self, body: BodyModel) -> None:
+        self.body = body
+        self.moves = ancestors(body.keypoint_joints)
+        self.spread = torch.tensor([JOINT_SPREAD[name] for name in JOINT_NAMES])
+
+    def refine(
+        self,
+        network: PlacedBody,
+        skeleton: Skeleton,
+        seen: Seen,
+        steps: int,
+        expected: PlacedBody | None = None,
+        stride: int = 1,
+    ) -> PlacedBody:
+        """Return the bodies after `steps` Gauss-Newton steps; 0 steps return the network's.
+
+        network: the estimate that the result stays close to; skeleton: of N bodies, or of one for
+        all; expected: where the motion was going, also the place to start from; stride: frames
+        since that was known. A body without a seen keypoint moves to between the two.
+        """
+        if steps <= 0:
+            return network
+        now = network if expected is None else expected
+        precision = self._precision(network.translation)
+        anchors = [(network, precision)]
+        if expected is not None:
+            anchors.append((expected, precision / (TIME_SPREAD * stride) ** 2))
+        for _ in range(steps):
+            matrix, gradient = self._keypoint_terms(now, skeleton, seen)
+            for anchor, weight in anchors:
+                matrix = matrix + torch.diag_embed(weight)
+                gradient = gradient + weight * difference(now, anchor)
+            now = moved(now, -torch.linalg.solve(matrix, gradient[..., None])[..., 0])
+        return now
+
+    def _precision(self, translation: Tensor) -> Tensor:
+        """Return one over the squared spread of every unknown, (N, 69)."""
+        joints = self.spread.repeat_interleave(3).expand(len(translation), -1)
+        sideways = torch.full_like(translation[:, :2], SIDEWAYS_SPREAD_M)
+        depth = DEPTH_SPREAD * translation[:, 2:].clamp_min(MIN_DEPTH_M)
+        return torch.cat([joints, sideways, depth], -1).pow(-2)
+
+    def _keypoint_terms(
+        self, now: PlacedBody, skeleton: Skeleton, seen: Seen
+    ) -> tuple[Tensor, Tensor]:
+        """Return the keypoints' part of the normal equations, (N, 69, 69) and (N, 69)."""
+        chain, joints = self.body.forward_kinematics(now.rotations, skeleton.joints[:, :NUM_JOINTS])
+        local = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)  # (N, K, 3)
+        placed = local + now.translation[:, None]
+        depth = placed[..., 2:].clamp_min(MIN_DEPTH_M)
+        planar = placed[..., :2] / depth
+        unit = KEYPOINT_SPREAD * seen.box_size[:, None, None]
+        residual = (planar - seen.points) / unit  # (N, K, 2)
+        weight = seen.weight * robust_weight(residual)
+        arm = local[:, :, None] - joints[:, None]  # (N, K, 22, 3)
+        turning = -cross_matrix(arm) @ chain[:, None]  # (N, K, 22, 3, 3)
+        turning = turning * self.moves[..., None, None]
+        shift = torch.eye(3).expand(*local.shape[:2], 3, 3)
+        spatial = torch.cat([turning.transpose(2, 3).flatten(3), shift], -1)  # (N, K, 3, 69)
+        jacobian = (spatial[..., :2, :] - planar[..., None] * spatial[..., 2:, :]) / (depth * unit)[
+            ..., None
+        ]
+        rows = jacobian.flatten(1, 2)  # (N, 2 K, 69)
+        weighted = rows * weight.repeat_interleave(2, dim=1)[..., None]
+        return weighted.mT @ rows, (weighted.mT @ residual.flatten(1)[..., None])[..., 0]
+
+
+def ancestors(carriers: tuple[int, ...]) -> Tensor:
+    """Return (K, 22), 1 where turning a joint moves a keypoint: its carrier and all above it."""
+    table = torch.zeros(len(carriers), NUM_JOINTS)
+    for row, carrier in enumerate(carriers):
+        joint = carrier
+        while joint >= 0:
+            table[row, joint] = 1.0
+            joint = PARENTS[joint]
+    return table
+
+
+def robust_weight(residual: Tensor) -> Tensor:
+    """Return the weight (N, K) of residuals (N, K, 2) in spreads (Geman & McClure 1987)."""
+    squared = residual.square().sum(-1) / ROBUST_SPREADS**2
+    return (1.0 + squared).pow(-2)
+
+
+def cross_matrix(vectors: Tensor) -> Tensor:
+    """Return the matrices (..., 3, 3) with [v] w = v x w."""
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def difference(body: PlacedBody, anchor: PlacedBody) -> Tensor:
+    """Return how far bodies are from an anchor, (N, 69): rotation vectors [rad], pelvis [m]."""
+    turn = matrix_to_rotvec(anchor.rotations.mT @ body.rotations)
+    return torch.cat([turn.flatten(1), body.translation - anchor.translation], -1)
+
+
+def moved(body: PlacedBody, step: Tensor) -> PlacedBody:
+    """Return bodies moved by a step (N, 69), shortened where it is longer than LONGEST_STEP."""
+    step = step / (step.abs().amax(-1, keepdim=True) / LONGEST_STEP).clamp_min(1.0)
+    turn = rotvec_to_matrix(step[:, :-3].unflatten(-1, (NUM_JOINTS, 3)))
+    return PlacedBody(body.rotations @ turn, body.translation + step[:, -3:])
