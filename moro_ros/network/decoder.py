@@ -12,7 +12,7 @@ from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.geometry.trajectory import smooth_over_time
 from moro_ros.network.image_encoder import UPRIGHT_FACING
-from moro_ros.network.layers import DSTFormer, FirstLook, initialise
+from moro_ros.network.layers import DSTFormer, FirstLook, Time, initialise
 from moro_ros.network.motion_encoder import LogitHead, MotionFeatures
 
 BODY_JOINTS = 21  # SMPL-X joints 1 to 21; joint 0 is the trajectory's rotation
@@ -120,28 +120,38 @@ class MotionDecoder(nn.Module):
         rotation: torch.Tensor,
         translation: torch.Tensor,
         ahead: int | None = None,
+        *,
+        box: torch.Tensor | None = None,
+        time: Time | None = None,
     ) -> ImageContext:
         """Prepare the images of B clips of F frames, once for all passes over them.
 
         image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
         translation (B, F, 3) m: the coarse pose of the image encoder, camera frame; ahead: frames
-        of the future that each frame may see, None for the whole attention span.
+        of the future that each frame may see, None for the whole attention span; box: (B, F, 3)
+        where it was smoothed elsewhere; time: see DSTFormer.
         """
-        box = steady_box(box_condition, ahead) if self.box_trajectory else box_condition
+        if box is None:
+            box = steady_box(box_condition, ahead) if self.box_trajectory else box_condition
         camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
         image_tokens = image_tokens.to(camera.dtype)
         if self.layout == "frame":
             return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box, ahead)
         _, image_row, _, camera_row = self._positions(camera.dtype)
         tokens = torch.cat((camera + camera_row, image_tokens + image_row), dim=2)
-        return ImageContext(tokens, self.trunk.first_look(tokens, ahead), box, ahead)
+        return ImageContext(tokens, self.trunk.first_look(tokens, ahead, time), box, ahead)
 
     def forward(
-        self, motion: MotionFeatures, context: ImageContext, *, drop_motion: bool = False
+        self,
+        motion: MotionFeatures,
+        context: ImageContext,
+        *,
+        drop_motion: bool = False,
+        time: Time | None = None,
     ) -> DecoderOutput:
         """Decode B clips of F frames.
 
-        drop_motion: see the image alone, as in the paper's image stages.
+        drop_motion: see the image alone, as in the paper's image stages; time: see DSTFormer.
         """
         pose_in, motion_in = motion.pose, motion.trajectory
         if drop_motion:
@@ -149,7 +159,7 @@ class MotionDecoder(nn.Module):
         if self.layout == "frame":
             tokens = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
             x = self.fusion(tokens.flatten(2))[:, :, None]
-            x = self.norm(self.trunk(x, ahead=context.ahead))
+            x = self.norm(self.trunk(x, ahead=context.ahead, time=time))
             pose = motion_out = camera_out = x
         else:
             pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
@@ -158,7 +168,9 @@ class MotionDecoder(nn.Module):
             # afterwards stand first.
             x = torch.cat((*moving, context.tokens.to(pose_in.dtype)), dim=2)
             sizes = (self.num_tokens, 1, 1)
-            x = self.trunk(x, known=context.first, queries=sum(sizes), ahead=context.ahead)
+            x = self.trunk(
+                x, known=context.first, queries=sum(sizes), ahead=context.ahead, time=time
+            )
             pose, motion_out, camera_out = x.split(sizes, dim=2)
         out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), context.box)
         body_rotations = betas = None

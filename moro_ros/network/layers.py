@@ -7,6 +7,7 @@ tokens of a frame, temporal attention the F frames of a token.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -15,6 +16,16 @@ from torch.nn import functional
 ROPE_BASE = 10_000.0
 SHORT = 128  # up to this length the whole matrix of attention weights fits the caches
 BLOCK = 128  # frames of a long clip that attend together: fewer waste less, more start less often
+
+
+class Time(Protocol):
+    """What temporal attention asks of time; TimeAxis for clips, rows.RowTime for live frames."""
+
+    def rotate(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn x (S, heads, F, head width) by the rotary positions of its frames."""
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attention of frames to those that they may see: (S, heads, F, head width) -> the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        time: TimeAxis | None = None,
+        time: Time | None = None,
         queries: int | None = None,
         known: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -165,7 +176,7 @@ class TransformerBlock(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        time: TimeAxis | None = None,
+        time: Time | None = None,
         queries: int | None = None,
         known: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -195,7 +206,7 @@ class FirstLook:
     projected: torch.Tensor
 
 
-def over_time(block: TransformerBlock, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+def over_time(block: TransformerBlock, x: torch.Tensor, time: Time) -> torch.Tensor:
     """Apply a block to every token's sequence of frames: (B, F, N, D) -> the same."""
     batch, _, tokens, _ = x.shape
     sequences = x.transpose(1, 2).flatten(0, 1)  # (B * N, F, D)
@@ -228,7 +239,7 @@ class SpatioTemporalBlock(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        time: TimeAxis,
+        time: Time,
         known: FirstLook | None = None,
         queries: int | None = None,
     ) -> torch.Tensor:
@@ -258,7 +269,7 @@ class DualLayer(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        time: TimeAxis,
+        time: Time,
         known: FirstLook | None = None,
         queries: int | None = None,
     ) -> torch.Tensor:
@@ -277,7 +288,7 @@ class TemporalLayer(nn.Module):
         super().__init__()
         self.block = TransformerBlock(dim, heads, mlp_ratio)
 
-    def forward(self, x: torch.Tensor, time: TimeAxis) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, time: Time) -> torch.Tensor:
         """(B, F, N, D) -> the same."""
         return over_time(self.block, x, time)
 
@@ -318,15 +329,17 @@ class DSTFormer(nn.Module):
         known: FirstLook | None = None,
         queries: int | None = None,
         ahead: int | None = None,
+        time: Time | None = None,
     ) -> torch.Tensor:
         """(B, F, N, D) -> (B, F, N or queries, D).
 
         known: first_look of the last tokens of x, made once for many passes in which these tokens
         do not change. queries: outputs of only the first tokens are wanted; the others then serve
         the last layer as keys and values alone. Both need dual branches. ahead: frames of the
-        future that each temporal attention sees, None for attention_span.
+        future that each temporal attention sees, None for attention_span; time: instead of a clip
+        whose frames follow one another.
         """
-        time = self.time_axis(x, ahead)
+        time = time or self.time_axis(x, ahead)
         for number, layer in enumerate(self.layers):
             shortcuts: dict[str, FirstLook | int] = {}
             if known is not None and number == 0:
@@ -336,12 +349,14 @@ class DSTFormer(nn.Module):
             x = layer(x, time, **shortcuts)
         return x
 
-    def first_look(self, x: torch.Tensor, ahead: int | None = None) -> FirstLook:
+    def first_look(
+        self, x: torch.Tensor, ahead: int | None = None, time: Time | None = None
+    ) -> FirstLook:
         """What the first layer does to each of some tokens (B, F, K, D), whatever the others."""
         first = self.layers[0]
         assert isinstance(first, DualLayer)
         return FirstLook(
-            timed=over_time(first.time_first.time, x, self.time_axis(x, ahead)),
+            timed=over_time(first.time_first.time, x, time or self.time_axis(x, ahead)),
             projected=first.space_first.space.project(x),
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from moro_ros.network.layers import DSTFormer, initialise
+from moro_ros.network.layers import DSTFormer, Time, initialise
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,25 @@ class MotionEncoder(nn.Module):
         initialise(self)
 
     def forward(
-        self, codes: torch.Tensor, trajectory: torch.Tensor, ahead: int | None = None
+        self,
+        codes: torch.Tensor,
+        trajectory: torch.Tensor,
+        ahead: int | None = None,
+        time: Time | None = None,
     ) -> MotionFeatures:
         """Encode B clips of F frames.
 
         codes: (B, F, T, code width), all zeros where masked; trajectory: (B, F, 9) normalised
-        canonical form; ahead: see DSTFormer.
+        canonical form; ahead, time: see DSTFormer.
         """
         if self.layout == "frame":
             x = self._embed_frames(codes, trajectory)
-            x = self.norm(self.trunk(x, ahead=ahead))
+            x = self.norm(self.trunk(x, ahead=ahead, time=time))
             return MotionFeatures(x, x, self.trajectory_head(x.squeeze(2)).float())
         x = torch.cat(
             (self.code_embedding(codes), self.trajectory_embedding(trajectory)[:, :, None]), dim=2
         )
-        x = self.trunk(x + self.position.to(x.dtype), ahead=ahead)
+        x = self.trunk(x + self.position.to(x.dtype), ahead=ahead, time=time)
         pose, motion = x.split((self.num_tokens, 1), dim=2)
         return MotionFeatures(pose, motion, self.trajectory_head(motion.squeeze(2)).float())
 

@@ -1,0 +1,114 @@
+"""Time: images of any rate, jittered or missing, become frames at the rate of the motion model.
+
+The model's frames lie on a grid that starts with the first image. An image within SNAP of a place on
+the grid is that frame, and the grid slowly follows such images, so that a camera of nearly the
+model's rate needs nothing else. Any other image is a provisional frame at its own time, the newest
+of its window and gone with the next image, while the grid's frames since the image before are
+interpolated between the two. So every image gets an answer at its own time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from moro_ros.types import NUM_KEYPOINTS
+
+SNAP = 0.1  # frames; 3 ms at 30 Hz
+# A network that sees pixels cannot interpolate: each image is the frame nearest to it.
+SNAP_PIXELS = 0.5
+# Share of a small distance to the grid by which the grid follows an image.
+FOLLOW = 0.5
+# Between images farther apart nothing is made up: the frames there are blind.
+BRIDGE = 2.6  # frames; 15 Hz and its jitter
+LEAST_STEP = 0.01  # frames; two images never share a time
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one image means in time, counted in frames of the model's rate.
+
+    slots: the grid's frames that end with this image; now: its own time, the last of the slots or
+    after them.
+    """
+
+    slots: range
+    now: float
+
+    @property
+    def provisional(self) -> bool:
+        """Whether the image lies between two frames of the grid."""
+        return not (len(self.slots) and self.slots[-1] == self.now)
+
+
+class FrameClock:
+    """Maps the stamps of images to frames; fps: of the model; snap: see SNAP."""
+
+    def __init__(self, fps: float, snap: float = SNAP) -> None:
+        self.fps = fps
+        self.snap = snap
+        self._slot = -1
+        self._stamp_ns = 0.0  # of the last slot
+        self._now = 0.0
+
+    def tick(self, stamp_ns: int) -> Tick:
+        """Return the time of the next image; stamps must increase."""
+        if self._slot < 0:
+            self._slot, self._stamp_ns, self._now = 0, float(stamp_ns), 0.0
+            return Tick(range(0, 1), 0.0)
+        period_ns = 1e9 / self.fps
+        time = self._slot + (stamp_ns - self._stamp_ns) / period_ns
+        first, nearest = self._slot + 1, round(time)
+        off = time - nearest
+        if nearest >= first and abs(off) <= self.snap:
+            follow = FOLLOW * off if abs(off) <= SNAP else 0.0
+            self._stamp_ns += (nearest - self._slot + follow) * period_ns
+            self._slot, self._now = nearest, float(nearest)
+        else:
+            last = max(math.floor(time), self._slot)
+            self._stamp_ns += (last - self._slot) * period_ns
+            self._slot, self._now = last, max(time, self._now + LEAST_STEP)
+        return Tick(range(first, self._slot + 1), self._now)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of one person at one time.
+
+    time: frames; stamp_ns: of the image, or of none; points: (K, 2) on the normalised image plane;
+    visibility, presence: (K,) in [0, 1]. All float32.
+    """
+
+    time: float
+    stamp_ns: int
+    points: np.ndarray
+    visibility: np.ndarray
+    presence: np.ndarray
+
+    @staticmethod
+    def nothing(time: float, stamp_ns: int = 0) -> Sight:
+        """Return the sight of a frame in which nothing is seen."""
+        zeros = np.zeros(NUM_KEYPOINTS, np.float32)
+        return Sight(time, stamp_ns, np.zeros((NUM_KEYPOINTS, 2), np.float32), zeros, zeros)
+
+
+def sight_between(before: Sight, after: Sight, time: float) -> Sight:
+    """Return what would have been seen between two images; nothing if they are far apart.
+
+    A keypoint is as visible as in the image that shows it less.
+    """
+    if time == after.time:
+        return after
+    distance = after.time - before.time
+    if distance > BRIDGE:
+        return Sight.nothing(time)
+    share = np.float32((time - before.time) / distance)
+    return Sight(
+        time,
+        0,
+        before.points + share * (after.points - before.points),
+        np.minimum(before.visibility, after.visibility),
+        np.minimum(before.presence, after.presence),
+    )
