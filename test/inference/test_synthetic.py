@@ -1,0 +1,65 @@
+"""Imagined people: seen where they are, hidden when they should be, the same in every camera."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from moro_ros.inference.synthetic import FEET, LEGS, TABLE_PERIOD_S, SyntheticFrontend
+from moro_ros.geometry.camera import undistort_points
+from moro_ros.types import Camera
+
+CAMERA = Camera(np.array([[600.0, 0, 320], [0, 580, 250], [0, 0, 1]]), 640, 480)
+IMAGE = np.zeros((480, 640, 3), np.uint8)
+HALF_NS = round(TABLE_PERIOD_S * 0.5e9)
+
+
+@pytest.fixture()
+def frontend(open_body) -> SyntheticFrontend:
+    return SyntheticFrontend(open_body, max_people=6)
+
+
+def test_two_people_stand_upright_in_view_and_keep_their_ids(frontend):
+    for step in range(0, 12):
+        people = frontend.observe(IMAGE, step * 500_000_000, CAMERA)
+        assert [person.track_id for person in people] == [1, 2]
+        for person in people:
+            points = person.keypoints.points_px
+            assert points[0, 1] < points[9, 1] < points[15, 1]  # nose, hip, heel, downwards
+            assert (person.box_xyxy[2:] > person.box_xyxy[:2]).all()
+
+
+def test_the_table_hides_the_walkers_legs_half_of_the_time(frontend):
+    hidden = frontend.observe(IMAGE, 0, CAMERA)[0].keypoints.visibility
+    assert (hidden[list(LEGS + FEET)] < 0.5).all() and (hidden[:8] > 0.5).all()
+    shown = frontend.observe(IMAGE, HALF_NS + 1, CAMERA)[0].keypoints.visibility
+    assert (shown > 0.5).all()
+
+
+def test_the_person_moves_and_a_reset_begins_anew(frontend):
+    first = frontend.observe(IMAGE, 5_000_000_000, CAMERA)[0].keypoints.points_px
+    later = frontend.observe(IMAGE, 6_000_000_000, CAMERA)[0].keypoints.points_px
+    assert np.abs(later - first).max() > 20
+    frontend.reset()
+    again = frontend.observe(IMAGE, 9_000_000_000, CAMERA)[0].keypoints.points_px
+    np.testing.assert_array_equal(again, first)
+    looped = frontend.observe(IMAGE, 0, CAMERA)[0].keypoints.points_px
+    np.testing.assert_array_equal(looped, first)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [("plumb_bob", (-0.2, 0.05, 0.001, 0.002, 0.0)), ("equidistant", (0.05, -0.02, 0.01, 0.0))],
+)
+def test_a_distorted_camera_sees_the_same_people(frontend, model, coefficients):
+    plain = frontend.observe(IMAGE, 0, CAMERA)[0].keypoints.points_px
+    distorted = dataclasses.replace(CAMERA, distortion=coefficients, distortion_model=model)
+    seen = frontend.observe(IMAGE, 0, distorted)[0].keypoints.points_px
+    assert np.abs(seen - plain).max() > 1
+    np.testing.assert_allclose(undistort_points(seen, distorted), plain, atol=0.2)
+
+
+def test_no_more_people_than_asked_for(frontend, open_body):
+    assert len(SyntheticFrontend(open_body, 1).observe(IMAGE, 0, CAMERA)) == 1
