@@ -133,7 +133,7 @@ class SyntheticFrontend:
         points_px = project(points.numpy().astype(np.float64), camera)
         size = np.array([camera.width, camera.height])
         inside = ((points_px >= 0) & (points_px < size)).all(-1)
-        visible = inside.copy()
+        visible: np.ndarray = np.array(inside)
         visible[list(unseen)] = False
         if not visible.any():
             return None
