@@ -101,6 +101,16 @@ class BodyModel(nn.Module):
         """Number of mesh vertices."""
         return self.template.shape[0]
 
+    def vertex_parts(self) -> np.ndarray:
+        """Return the body joint that moves each vertex most, (V,) uint8 below 22.
+
+        What hands and face move counts as wrist and head.
+        """
+        owner = np.arange(len(self.parents))
+        for joint in range(NUM_JOINTS, len(self.parents)):
+            owner[joint] = owner[self.parents[joint]]
+        return owner[self.weights.argmax(1).numpy()].astype(np.uint8)
+
     def subset(self, vertex_ids: Tensor) -> BodyModel:
         """Return the same body with only some of its vertices, (M,) ids; the faces are dropped."""
         return BodyModel(

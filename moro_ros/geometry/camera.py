@@ -91,3 +91,16 @@ def undistort_image(image: np.ndarray, camera: Camera) -> np.ndarray:
     if camera.distortion_model == "equidistant":
         return cv2.fisheye.undistortImage(image, matrix, distortion, Knew=matrix)
     return cv2.undistort(image, matrix, distortion)
+
+
+def image_points(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Pixels (N, 2) of the image, distorted like it, of points (N, 3) m in front of the camera."""
+    source = np.asarray(points, dtype=np.float64).reshape(-1, 1, 3)
+    matrix = np.asarray(camera.matrix, dtype=np.float64)
+    distortion = np.asarray(camera.distortion, dtype=np.float64)
+    none = np.zeros(3)
+    if camera.distortion_model == "equidistant" and distortion.size:
+        found, _ = cv2.fisheye.projectPoints(source, none, none, matrix, distortion)
+    else:
+        found, _ = cv2.projectPoints(source, none, none, matrix, distortion)
+    return found.reshape(-1, 2)

@@ -36,6 +36,20 @@ class HumanMotionPipeline:
         return self.stream.faces
 
     @property
+    def vertex_parts(self) -> np.ndarray:
+        """The body joint that moves each vertex of the published mesh most, (V,) uint8."""
+        return self.stream.vertex_parts
+
+    @property
+    def joint_parents(self) -> tuple[int, ...]:
+        """Parent of each joint of the body model, -1 for the root; the first 22 are the body's."""
+        return self.stream.body.parents
+
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        """Return the joints of the body model at rest, (N, 3) m, for betas (10,)."""
+        return self.stream.body.skeleton(torch.from_numpy(betas)[None]).joints[0].numpy()
+
+    @property
     def model_name(self) -> str:
         """Name of the model in use."""
         return self.stream.model_name

@@ -17,8 +17,9 @@ motion.npz holds, readable without pickle (F = frames in which the person was pu
     <id>/transl               (F, 3) float32, m
     <id>/joints               (F, 22, 3) float32, m, camera optical frame
     <id>/confidence           (F, 22) float32 in [0, 1]
-    <id>/state                (F, 22) uint8, 0 observed, 1 inferred
-    <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 1 nothing was
+    <id>/state                (F, 22) uint8, 0 observed, 1 inferred, 2 extrapolated: nothing of the
+                              person was seen
+    <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 2 nothing was
     <id>/contacts             (F, 4) float32 in [0, 1], ground contact of left ankle, left toes,
                               right ankle, right toes
 """
@@ -36,7 +37,7 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import DataError
 from moro_ros.types import BodyMotion, Camera
 
-OBSERVED, INFERRED = 0, 1
+OBSERVED, INFERRED, EXTRAPOLATED = 0, 1, 2
 
 # One person in one image.
 ROW = np.dtype(
@@ -55,7 +56,7 @@ ROW = np.dtype(
 )
 
 CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
-_STATE_NAMES = ("observed", "inferred")
+_STATE_NAMES = ("observed", "inferred", "extrapolated")
 
 
 class MotionRecording:
@@ -105,8 +106,9 @@ def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:
     row["transl"] = motion.smplx.transl[frame]
     row["joints"] = motion.joints[frame]
     row["confidence"] = motion.confidence[frame]
-    row["state"] = np.where(motion.observed[frame], OBSERVED, INFERRED)
-    row["tracking_state"] = OBSERVED if motion.keypoints_seen[frame] else INFERRED
+    hidden = INFERRED if motion.keypoints_seen[frame] else EXTRAPOLATED
+    row["state"] = np.where(motion.observed[frame], OBSERVED, hidden)
+    row["tracking_state"] = OBSERVED if motion.keypoints_seen[frame] else EXTRAPOLATED
     row["contacts"] = motion.contact[frame]
     return row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from moro_ros.ros import faults
@@ -77,12 +77,12 @@ def camera_key(info: CameraInfo) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def check_size(camera: Camera, image: Image) -> None:
+def check_size(camera: Camera, width: int, height: int) -> None:
     """Check that an image is of the size that its calibration is for; raises BadCamera."""
-    if (image.width, image.height) != (camera.width, camera.height):
+    if (width, height) != (camera.width, camera.height):
         raise BadCamera(
             faults.CAMERA_SIZE,
-            f"The image is {image.width}x{image.height} pixels but camera_info is for "
+            f"The image is {width}x{height} pixels but camera_info is for "
             f"{camera.width}x{camera.height}; publish the camera_info of this image size.",
         )
 

@@ -1,4 +1,4 @@
-"""The TF frames of a person: body_<id> with the axes of REP-155, and one frame per joint."""
+"""The TF frames of a person: body_<id> with the axes of REP-155, and what hangs on it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ from collections.abc import Iterable
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 
-from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.errors import ConfigError
+from moro_ros.ros.output import Output, Scene
+from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion
 
+# TF listeners keep the last 10 s and subscribe with this depth.
+TF_DEPTH = 100
 # SMPL-X part frames have x to the person's left, y up, z front; REP-155 (after REP-103) has x
 # front, y left, z to the head. Columns: the REP axes in SMPL-X coordinates.
 SMPLX_FROM_REP = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 _PELVIS = JOINT_NAMES.index("pelvis")
 _HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
+_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+# The joints of SMPL-X behind the 22 of the body, in its order.
+HAND_AND_FACE_JOINTS = (
+    "jaw", "left_eye", "right_eye",
+    *(f"left_{finger}{bone}" for finger in _FINGERS for bone in (1, 2, 3)),
+    *(f"right_{finger}{bone}" for finger in _FINGERS for bone in (1, 2, 3)),
+)  # fmt: skip
+SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
 
 
 def body_frame(track_id: int) -> str:
@@ -45,36 +60,100 @@ def quaternions(rotations: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(rotations).as_quat()
 
 
-def body_transforms(
-    motion: BodyMotion, header: Header, joint_frames: bool = True
-) -> list[TransformStamped]:
-    """Transforms of the newest frame: header.frame_id -> body_<id> -> <joint>_<id>.
+def body_transform(motion: BodyMotion, header: Header) -> TransformStamped:
+    """The transform header.frame_id -> body_<id> of the newest frame."""
+    origin, rotation = body_pose(motion)
+    return transform_message(header, body_frame(motion.track_id), origin, quaternions(rotation))
+
+
+def joint_transforms(motion: BodyMotion, header: Header) -> list[TransformStamped]:
+    """Transforms body_<id> -> <joint>_<id> of the newest frame, of the 22 joints.
 
     Joint frames keep the SMPL-X axes of the joints in HumanArray.
     """
+    places, rotations = motion.joints[-1], motion.joint_rotations[-1]
+    return _below_body(motion, header, JOINT_NAMES, places, rotations)
+
+
+def hand_and_face_transforms(
+    motion: BodyMotion, header: Header, rest: np.ndarray, parents: tuple[int, ...]
+) -> list[TransformStamped]:
+    """Transforms body_<id> -> <joint>_<id> of the joints of hands and face, which are at rest.
+
+    rest: (N, 3) m joints of the body at rest; parents: of the N joints.
+    """
+    places, rotations = list(motion.joints[-1]), list(motion.joint_rotations[-1])
+    for joint in range(NUM_JOINTS, len(parents)):
+        parent = parents[joint]
+        places.append(places[parent] + rotations[parent] @ (rest[joint] - rest[parent]))
+        rotations.append(rotations[parent])
+    return _below_body(
+        motion,
+        header,
+        HAND_AND_FACE_JOINTS,
+        np.array(places[NUM_JOINTS:]),
+        np.array(rotations[NUM_JOINTS:]),
+    )
+
+
+def _below_body(
+    motion: BodyMotion,
+    header: Header,
+    names: Iterable[str],
+    places: np.ndarray,
+    rotations: np.ndarray,
+) -> list[TransformStamped]:
     origin, rotation = body_pose(motion)
-    parent = body_frame(motion.track_id)
-    body = _transform(header, parent, origin, quaternions(rotation))
-    if not joint_frames:
-        return [body]
-    places = (motion.joints[-1].astype(np.float64) - origin) @ rotation
-    turns = quaternions(rotation.T @ motion.joint_rotations[-1].astype(np.float64))
-    child_header = Header(stamp=header.stamp, frame_id=parent)
-    joints = zip(JOINT_NAMES, places, turns, strict=True)
+    local = (places.astype(np.float64) - origin) @ rotation
+    turns = quaternions(rotation.T @ rotations.astype(np.float64))
+    child_header = Header(stamp=header.stamp, frame_id=body_frame(motion.track_id))
     return [
-        body,
-        *(
-            _transform(child_header, joint_frame(name, motion.track_id), place, turn)
-            for name, place, turn in joints
-        ),
+        transform_message(child_header, joint_frame(name, motion.track_id), place, turn)
+        for name, place, turn in zip(names, local, turns, strict=True)
     ]
 
 
-def _transform(
+def transform_message(
     header: Header, child: str, place: Iterable[float], turn: Iterable[float]
 ) -> TransformStamped:
+    """The transform from header.frame_id to a child frame: place (3,) m, turn (4,) x, y, z, w."""
     message = TransformStamped(header=header, child_frame_id=child)
     translation, rotation = message.transform.translation, message.transform.rotation
     translation.x, translation.y, translation.z = map(float, place)
     rotation.x, rotation.y, rotation.z, rotation.w = map(float, turn)
     return message
+
+
+class TransformsOutput(Output):
+    """/tf: the frames of everybody in view, as far down as the parameter tf_level says."""
+
+    prompt = True
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, TFMessage, "/tf", TF_DEPTH)
+
+    def watched(self, options: NodeConfig) -> bool:
+        """Whether frames are wanted and somebody listens to TF."""
+        return options.tf_level != "none" and super().watched(options)
+
+    def messages(self, scene: Scene, options: NodeConfig) -> list[TFMessage]:
+        """One message with everybody's frames; none where nobody is."""
+        transforms = []
+        for motion in scene.result.motions:
+            transforms.append(body_transform(motion, scene.header))
+            if options.tf_level.startswith("smplx"):
+                transforms += joint_transforms(motion, scene.header)
+            if options.tf_level == "smplx55":
+                rest = scene.body.rest_joints(motion.smplx.betas)
+                parents = scene.body.joint_parents
+                transforms += hand_and_face_transforms(motion, scene.header, rest, parents)
+        return [TFMessage(transforms=transforms)] if transforms else []
+
+
+def check_level(level: str, joints: int) -> None:
+    """Check that a body model has the joints that a tf_level asks for; raises ConfigError."""
+    if level == "smplx55" and joints != len(SMPLX_JOINTS):
+        raise ConfigError(
+            f"tf_level: got 'smplx55', but the body model in use has {joints} joints instead of "
+            f"{len(SMPLX_JOINTS)}; expected smplx22, rep155, body or none with it."
+        )

@@ -79,7 +79,11 @@ class MoroNode(Node):
         pipeline = pipeline_factory(self._config)
         self._model = {"model": pipeline.model_name, "model_sha256": pipeline.model_sha256}
         self._perception = Perception(
-            pipeline, Outputs(self), self._statistics, self.get_logger(), self._config
+            pipeline,
+            Outputs(self, self._options),
+            self._statistics,
+            self.get_logger(),
+            self._config,
         )
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Outputs: the publishers of moro_node, which make a message only when somebody subscribes."""
+"""Outputs: all topics of moro_node together, of which each works only for subscribers."""
 
 from __future__ import annotations
 
@@ -7,95 +7,92 @@ from dataclasses import dataclass
 import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Header
-from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import MarkerArray
 
-from moro_ros.msg import HumanArray
+from moro_ros.inference.world import GroundEstimator, GroundPlane
+from moro_ros.ros.annotated import AnnotatedOutput
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.frames import body_transforms
-from moro_ros.ros.humans import human_array
-from moro_ros.ros.marker_wire import serialize_markers
-from moro_ros.ros.markers import MESH, MarkerBuilder
-from moro_ros.types import BodyMotion
-
-DEPTH = 10
-# TF listeners keep the last 10 s and subscribe with this depth.
-TF_DEPTH = 100
+from moro_ros.ros.frames import TransformsOutput
+from moro_ros.ros.humans import HumansOutput, WorldHumansOutput
+from moro_ros.ros.markers import MarkersOutput
+from moro_ros.ros.meshes import CloudOutput, MeshOutput
+from moro_ros.ros.output import Body, Output, Scene
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.transforms import Placement
+from moro_ros.types import PipelineResult
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which outputs somebody subscribes to (markers: and are due)."""
+    """What is to be made of one image: the outputs that are watched and due.
 
-    humans: bool
-    transforms: bool
-    markers: bool
+    idle: nobody subscribes to anything, so that the image need not be looked at. mesh: the meshes
+    are needed.
+    """
+
+    outputs: tuple[Output, ...]
     idle: bool
+
+    @property
+    def mesh(self) -> bool:
+        """Whether an output needs the meshes."""
+        return any(output.needs_mesh for output in self.outputs)
 
 
 class Outputs:
-    """Publishes ~/humans, /tf and ~/markers."""
+    """Publishes what one image gave; the ground is learned here, for it belongs to the camera."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, options: NodeConfig) -> None:
+        self._node = node
         self._clock = node.get_clock()
-        self._humans = node.create_publisher(HumanArray, "~/humans", DEPTH)
-        self._transforms = node.create_publisher(TFMessage, "/tf", TF_DEPTH)
-        self._markers = node.create_publisher(MarkerArray, "~/markers", DEPTH)
-        self._builder = MarkerBuilder()
-        self._markers_due_ns: int | None = None
+        self.placement = Placement(node, options.world_frame, options.ground_frame)
+        self.ground = GroundEstimator()
+        self.outputs: tuple[Output, ...] = (
+            HumansOutput(node),
+            TransformsOutput(node),
+            WorldHumansOutput(node, self.placement),
+            MarkersOutput(node),
+            MeshOutput(node),
+            CloudOutput(node),
+            AnnotatedOutput(node),
+        )
 
-    def wanted(self, stamp_ns: int, marker_rate_hz: float) -> Wanted:
+    def made(self) -> dict[str, int]:
+        """How many messages were made so far, by topic."""
+        return {output.topic: output.made for output in self.outputs}
+
+    def wanted(self, stamp_ns: int, options: NodeConfig) -> Wanted:
         """What to publish for the image of a stamp; call it once for each image."""
-        humans = self._humans.get_subscription_count() > 0
-        transforms = self._transforms.get_subscription_count() > 0
-        watched = self._markers.get_subscription_count() > 0
-        due = watched and self._markers_are_due(stamp_ns, marker_rate_hz)
-        return Wanted(humans, transforms, due, idle=not (humans or transforms or watched))
+        watched = [output for output in self.outputs if output.watched(options)]
+        due = tuple(output for output in watched if output.due(stamp_ns, options))
+        return Wanted(due, idle=not watched)
 
     def publish(
         self,
-        motions: tuple[BodyMotion, ...],
+        result: PipelineResult,
+        image: np.ndarray,
         header: Header,
         wanted: Wanted,
-        faces: np.ndarray,
-        joint_frames: bool,
+        options: NodeConfig,
+        body: Body,
     ) -> float:
         """Publish one image's result; returns the latency: publication minus header.stamp, s.
 
-        faces: (N, 3) triangles of the meshes; header: of the image described.
+        image: (H, W, 3) uint8 RGB; header: stamp and camera frame; body: of the model in use.
         """
-        stamp_ns = stamp_to_ns(header.stamp)
-        if wanted.transforms and motions:
-            transforms = [t for m in motions for t in body_transforms(m, header, joint_frames)]
-            self._transforms.publish(TFMessage(transforms=transforms))
-        humans = human_array(motions, header) if wanted.humans else None
-        latency_s = (self._clock.now().nanoseconds - stamp_ns) * 1e-9
-        if humans is not None:
-            humans.latency = latency_s
-            self._humans.publish(humans)
-        if wanted.markers:
-            self._markers.publish(self._marker_array(motions, header, faces))
+        for motion in result.motions:
+            self.ground.add(motion)
+        scene = Scene(result, header, image, body, self.current_ground(header.frame_id))
+        for output in wanted.outputs:
+            if output.prompt:
+                output.publish(scene, options)
+        latency_s = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) * 1e-9
+        for output in wanted.outputs:
+            if not output.prompt:
+                output.publish(scene, options)
         return latency_s
 
-    def _marker_array(
-        self, motions: tuple[BodyMotion, ...], header: Header, faces: np.ndarray
-    ) -> bytes:
-        markers = self._builder.build(motions, header)
-        vertices = {m.track_id: m.vertices[-1] for m in motions if m.vertices is not None}
-        triangles = {
-            index: vertices[marker.id][faces.ravel()]
-            for index, marker in enumerate(markers)
-            if marker.ns == MESH and marker.action == marker.ADD
-        }
-        return serialize_markers(markers, triangles)
-
-    def _markers_are_due(self, stamp_ns: int, rate_hz: float) -> bool:
-        period_ns = round(1e9 / rate_hz)
-        due = self._markers_due_ns
-        # After a pause, or a stamp of the past (bag loop), the rhythm starts anew.
-        if due is None or not due - period_ns <= stamp_ns < due + period_ns:
-            due = stamp_ns
-        if stamp_ns < due:
-            return False
-        self._markers_due_ns = due + period_ns
-        return True
+    def current_ground(self, camera_frame: str) -> GroundPlane | None:
+        """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""
+        if self.placement.ground_frame:
+            return self.placement.ground(camera_frame)
+        return self.ground.plane

@@ -40,11 +40,43 @@ class NodeConfig:
     log_period_s: float = option(
         5.0, "Time between two lines of statistics in the log", unit="s", low=1.0, high=3600.0
     )
-    joint_frames: bool = option(True, "Publish a TF frame per joint beside body_<id>")
+    image_transport: str = option(
+        "raw",
+        "What is subscribed to: raw images, or compressed ones (JPEG, PNG) on image/compressed",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    boxes_topic: str = option(
+        "",
+        "vision_msgs/Detection2DArray with the people's boxes, instead of the own search; empty "
+        "for none",
+        read_only=True,
+    )
+    tf_level: str = option(
+        "smplx22",
+        "TF frames of a person: none, body_<id> alone, the links of REP-155, or the 22 or 55 "
+        "joints of SMPL-X",
+        choices=("none", "body", "rep155", "smplx22", "smplx55"),
+    )
+    world_frame: str = option(
+        "", "TF frame in which ~/humans_world describes the people; empty for none", read_only=True
+    )
+    ground_frame: str = option(
+        "",
+        "TF frame whose plane z = 0 is the ground; empty: the ground is estimated from where feet "
+        "stand",
+        read_only=True,
+    )
     marker_rate_hz: float = option(
-        10.0, "Most marker arrays per second; the mesh is recovered for these alone",
+        10.0, "Most marker arrays and clouds per second; the mesh is recovered for these alone",
         unit="Hz", low=0.1, high=240.0,
     )  # fmt: skip
+    publish_images: bool = option(
+        True, "Publish images of people (~/annotated and cropped bodies) to those who subscribe"
+    )
+    annotated_rate_hz: float = option(
+        10.0, "Most annotated images per second", unit="Hz", low=0.1, high=240.0
+    )
 
 
 def options(config_class: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:

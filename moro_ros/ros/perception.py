@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.ros import faults
+from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, stamp_to_ns
 from moro_ros.ros.faults import BadCamera, BadImage
-from moro_ros.ros.image_io import imgmsg_to_cv2
 from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.statistics import NodeStatistics
@@ -49,7 +49,7 @@ class Perception:
         self._last_stamp_ns: int | None = None
 
     def process(
-        self, image: Image, info: CameraInfo | None, config: PipelineConfig, options: NodeConfig
+        self, image: AnyImage, info: CameraInfo | None, config: PipelineConfig, options: NodeConfig
     ) -> None:
         """Recover and publish the motion of the people in an image.
 
@@ -58,24 +58,25 @@ class Perception:
         stamp_ns = stamp_to_ns(image.header.stamp)
         self._check_stamp(stamp_ns)
         # Faults of the image itself come first: one without pixels has no size to compare.
-        imgmsg_to_cv2(image, "passthrough")
+        size = image_size(image)
         camera = self._current_camera(image, info, options.rectified)
-        wanted = self._outputs.wanted(stamp_ns, options.marker_rate_hz)
+        if size is not None:
+            check_size(camera, *size)
+        wanted = self._outputs.wanted(stamp_ns, options)
         if wanted.idle:
             self._statistics.count("idle")
             return
         start = time.perf_counter()
-        pixels = imgmsg_to_cv2(image, "rgb8")
+        pixels = rgb_pixels(image)
+        check_size(camera, pixels.shape[1], pixels.shape[0])
         converted = time.perf_counter()
         if config is not self._config:
             self._config = config
             self._pipeline.configure(config)
-        result = self._pipeline.push(pixels, stamp_ns, camera, wanted.markers and config.mesh)
+        result = self._pipeline.push(pixels, stamp_ns, camera, wanted.mesh and config.mesh)
         pushed = time.perf_counter()
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
-        latency_s = self._outputs.publish(
-            result.motions, header, wanted, self._pipeline.faces, options.joint_frames
-        )
+        latency_s = self._outputs.publish(result, pixels, header, wanted, options, self._pipeline)
         stages = {
             "convert_s": converted - start,
             **result.stage_s,
@@ -111,7 +112,7 @@ class Perception:
         )
         self._restart()
 
-    def _current_camera(self, image: Image, info: CameraInfo | None, rectified: bool) -> Camera:
+    def _current_camera(self, image: AnyImage, info: CameraInfo | None, rectified: bool) -> Camera:
         if info is None:
             raise BadCamera(
                 faults.NO_CAMERA_INFO,
@@ -121,13 +122,11 @@ class Perception:
         key = (camera_key(info), image.header.frame_id, rectified)
         if self._camera is None or self._camera[0] != key:
             camera = camera_from_info(info, rectified)
-            check_size(camera, image)
             if self._camera is not None:
                 self._logger.warning("The camera's calibration changed: the windows start anew.")
                 self._restart()
             frame_id = image.header.frame_id or camera.frame_id or DEFAULT_FRAME
             self._camera = key, dataclasses.replace(camera, frame_id=frame_id)
-        check_size(self._camera[1], image)
         return self._camera[1]
 
     def _restart(self) -> None:

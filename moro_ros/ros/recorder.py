@@ -149,6 +149,8 @@ class RecorderNode(Node):
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         self._files.motion.stamps_ns.append(stamp_ns)
         for human in message.humans:
+            if human.tracking_state == Human.TRACKING_LOST:
+                continue  # its last pose is recorded already
             self._people[human.id] = self._people.get(human.id, 0) + 1
             self._files.add(human.id, row_of_human(human, stamp_ns))
 

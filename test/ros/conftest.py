@@ -25,8 +25,11 @@ from tf2_msgs.msg import TFMessage
 
 import moro_ros
 from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.inference.world import GroundPlane
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.output import Scene
+from moro_ros.types import BodyMotion, PipelineResult
 
 # Before rclpy starts: a domain of this test run's own, kept to this machine.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
@@ -122,6 +125,29 @@ def fake_node() -> ModuleType:
     sys.modules["fake_node"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def make_scene(fake_node: ModuleType) -> Callable[..., Scene]:
+    """make_scene(motions, frame_id="lens", lost=(), image=None, ground=None, stamp_ns=0)."""
+
+    def make(
+        motions: tuple[BodyMotion, ...],
+        frame_id: str = "lens",
+        lost: tuple[int, ...] = (),
+        image: np.ndarray | None = None,
+        ground: GroundPlane | None = None,
+        stamp_ns: int = 0,
+        **annotations: Any,
+    ) -> Scene:
+        camera = camera_from_focal(100.0, WIDTH, HEIGHT)
+        pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8) if image is None else image
+        header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
+        result = PipelineResult(stamp_ns, camera, (), motions, {}, lost)
+        body = fake_node.FakePipeline(None, 0.0)
+        return Scene(result, header, pixels, body, ground, **annotations)
+
+    return make
 
 
 @pytest.fixture(scope="session")

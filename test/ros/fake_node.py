@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import CheckpointError
 from moro_ros.ros.node import run
@@ -62,6 +62,8 @@ class FakePipeline:
     """
 
     faces = np.arange(48, dtype=np.int32).reshape(16, 3)
+    vertex_parts = (np.arange(50) % NUM_JOINTS).astype(np.uint8)
+    joint_parents = (*PARENTS, *range(20, 22), *([21] * 31))
     model_name = "fake"
     model_sha256 = "0123456789abcdef" * 4
 
@@ -69,6 +71,7 @@ class FakePipeline:
         self._log = log
         self._delay_s = delay_s
         self.ignored_people = 0
+        self.before = 0
 
     def push(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
@@ -80,7 +83,13 @@ class FakePipeline:
         time.sleep(self._delay_s)
         self.ignored_people += max(0, blue - 3)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
-        return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": self._delay_s})
+        lost = tuple(range(len(motions) + 1, self.before + 1))
+        self.before = len(motions)
+        stages = {"motion_s": self._delay_s}
+        return PipelineResult(stamp_ns, camera, (), motions, stages, lost)
+
+    def rest_joints(self, betas: np.ndarray) -> np.ndarray:
+        return np.random.default_rng(4).normal(0.0, 0.3, (55, 3))
 
     def configure(self, config: PipelineConfig) -> None:
         self._write(call="configure", passes=config.motion.passes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from moro_ros.ros.conversions import (
@@ -97,9 +97,9 @@ def test_bad_calibrations_are_refused_by_name(change: dict, reason: str) -> None
 
 def test_image_size_must_be_the_calibration_s() -> None:
     camera = Camera(MATRIX, 1280, 720)
-    check_size(camera, Image(width=1280, height=720))
+    check_size(camera, 1280, 720)
     with pytest.raises(BadCamera, match="640x360 pixels but camera_info is for 1280x720") as error:
-        check_size(camera, Image(width=640, height=360))
+        check_size(camera, 640, 360)
     assert error.value.reason == "camera_info_size"
 
 

@@ -6,11 +6,21 @@ import dataclasses
 from types import ModuleType
 
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from moro_ros.body.topology import NUM_JOINTS
-from moro_ros.ros.frames import SMPLX_FROM_REP, body_pose, body_transforms, quaternions
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.errors import ConfigError
+from moro_ros.ros.frames import (
+    SMPLX_FROM_REP,
+    body_pose,
+    body_transform,
+    check_level,
+    hand_and_face_transforms,
+    joint_transforms,
+    quaternions,
+)
 
 
 def test_rep_axes_are_forward_left_up() -> None:
@@ -46,9 +56,38 @@ def test_quaternions_stay_exact_near_half_turns() -> None:
 
 def test_frames_are_named_by_id_and_hang_on_the_camera(fake_node: ModuleType) -> None:
     motion, header = fake_node.body_motion(12, 0), Header(frame_id="lens")
-    transforms = body_transforms(motion, header)
-    assert len(transforms) == 1 + NUM_JOINTS
-    assert transforms[0].header == header and transforms[0].child_frame_id == "body_12"
-    assert {t.header.frame_id for t in transforms[1:]} == {"body_12"}
-    assert "left_knee_12" in {t.child_frame_id for t in transforms}
-    assert body_transforms(motion, header, joint_frames=False) == transforms[:1]
+    body = body_transform(motion, header)
+    assert body.header == header and body.child_frame_id == "body_12"
+    joints = joint_transforms(motion, header)
+    assert {t.header.frame_id for t in joints} == {"body_12"}
+    assert [t.child_frame_id for t in joints] == [f"{name}_12" for name in JOINT_NAMES]
+
+
+def test_hands_at_rest_turn_with_the_wrist(fake_node: ModuleType) -> None:
+    motion, header = fake_node.body_motion(1, 0), Header()
+    pipeline = fake_node.FakePipeline(None, 0.0)
+    rest, parents = pipeline.rest_joints(motion.smplx.betas), pipeline.joint_parents
+    transforms = hand_and_face_transforms(motion, header, rest, parents)
+    names = [t.child_frame_id for t in transforms]
+    assert len(names) == len(set(names)) == 33
+    assert names[0] == "jaw_1" and names[-1] == "right_thumb3_1"
+    wrist = 21
+    origin, rotation = body_pose(motion)
+    for joint in range(25, 55):
+        place = transforms[joint - 22].transform.translation
+        placed = rotation @ [place.x, place.y, place.z] + origin
+        distance = np.linalg.norm(placed - motion.joints[-1, parents[joint]])
+        if parents[joint] == wrist:
+            expected = np.linalg.norm(rest[joint] - rest[wrist])
+            assert distance == pytest.approx(expected, abs=1e-5)
+            q = transforms[joint - 22].transform.rotation
+            turned = rotation @ Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+            np.testing.assert_allclose(turned, motion.joint_rotations[-1, wrist], atol=1e-6)
+
+
+def test_a_level_needs_its_joints() -> None:
+    for level in ("none", "body", "rep155", "smplx22"):
+        check_level(level, 22)
+    check_level("smplx55", 55)
+    with pytest.raises(ConfigError, match="has 22 joints instead of 55; expected smplx22"):
+        check_level("smplx55", 22)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from types import ModuleType
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point
+from moro_ros.msg import HumanJoint
 from rclpy.serialization import deserialize_message, serialize_message
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import PARENTS
+from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.marker_wire import serialize_markers
-from moro_ros.ros.markers import INFERRED_COLOR, MarkerBuilder
+from moro_ros.ros.markers import ELLIPSOIDS, STATE_COLORS, TRAIL, MarkerBuilder, ellipsoid_markers
 
 
 def test_bones_and_joints_are_coloured_by_state(fake_node: ModuleType) -> None:
     motion = fake_node.body_motion(3, 0)
-    bones, joints, label = MarkerBuilder().build((motion,), Header(frame_id="lens"))
-    hidden = [(c.r, c.g, c.b, c.a) == pytest.approx(INFERRED_COLOR) for c in joints.colors]
+    bones, joints, label = MarkerBuilder().build((motion,), Header(frame_id="lens"))[:3]
+    inferred = STATE_COLORS[HumanJoint.STATE_INFERRED]
+    hidden = [(c.r, c.g, c.b, c.a) == pytest.approx(inferred) for c in joints.colors]
     assert hidden == [not seen for seen in motion.observed[-1]]
     assert len(bones.points) == 2 * sum(parent >= 0 for parent in PARENTS)
     ends = [[p.x, p.y, p.z] for p in bones.points[1::2]]
@@ -34,15 +39,46 @@ def test_bones_and_joints_are_coloured_by_state(fake_node: ModuleType) -> None:
 def test_who_leaves_is_deleted_once(fake_node: ModuleType) -> None:
     builder, header = MarkerBuilder(), Header()
     people = tuple(fake_node.body_motion(i, 0, mesh=True) for i in (1, 2))
-    assert len(builder.build(people, header)) == 8
+    shown = builder.build(people, header)
     left = builder.build(people[:1], header)
     gone = {(m.ns, m.id) for m in left if m.action == Marker.DELETE}
-    assert gone == {(ns, 2) for ns in ("skeleton", "joints", "label", "mesh")}
+    assert gone == {(m.ns, m.id) for m in shown if str(m.id).startswith("2")}
     # The mesh alone goes where it is no longer recovered.
     without = builder.build((fake_node.body_motion(1, 0),), header)
     assert [(m.ns, m.id) for m in without if m.action == Marker.DELETE] == [("mesh", 1)]
-    assert [m.action for m in builder.build((), header)] == [Marker.DELETE] * 3
+    last = builder.build((), header)
+    assert {m.action for m in last} == {Marker.DELETE}
+    assert {(m.ns, m.id) for m in last} == {(m.ns, m.id) for m in without if m.action == Marker.ADD}
     assert builder.build((), header) == []
+
+
+def test_ellipsoids_are_one_standard_deviation_wide(fake_node: ModuleType) -> None:
+    motion = fake_node.body_motion(2, 0)
+    turn = Rotation.from_euler("xyz", [0.3, -0.8, 1.1]).as_matrix()
+    covariance = np.zeros_like(motion.covariance)
+    covariance[-1, 20] = turn @ np.diag([1e-4, 9e-4, 4e-2]) @ turn.T
+    motion = dataclasses.replace(motion, covariance=covariance)
+    # Of the others nothing is known.
+    (marker,) = ellipsoid_markers(motion, Header())
+    assert (marker.ns, marker.id) == (ELLIPSOIDS, 220)
+    q, scale = marker.pose.orientation, marker.scale
+    axes = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+    half = np.diag([scale.x, scale.y, scale.z]) / 2
+    np.testing.assert_allclose(axes @ half**2 @ axes.T, covariance[-1, 20], atol=1e-6)
+
+
+def test_a_trail_follows_for_three_seconds_and_forgets_a_jump_back(fake_node: ModuleType) -> None:
+    builder, motion = MarkerBuilder(), fake_node.body_motion(1, 0)
+
+    def trail_at(second: float) -> list[Marker]:
+        header = Header(stamp=ns_to_stamp(round(second * 1e9)))
+        return [m for m in builder.build((motion,), header) if m.ns == TRAIL and not m.action]
+
+    assert trail_at(10.0) == []
+    lengths = [len(trail_at(10.0 + k / 2)[0].points) for k in range(1, 10)]
+    assert lengths == [2, 3, 4, 5, 6, 7, 7, 7, 7]
+    assert trail_at(1.0) == []
+    assert len(trail_at(1.5)[0].points) == 2
 
 
 @pytest.mark.parametrize("length", range(9))

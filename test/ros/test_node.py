@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Transform
-from moro_ros.msg import HumanArray, HumanJoint
+from moro_ros.msg import Human, HumanArray, HumanJoint
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -41,19 +41,25 @@ def test_humans_carry_the_image_s_stamp_and_frame(bench: Any, qos: QoSProfile) -
     header = bench.header()
     message = bench.answer(bench.image(2, header), publisher)
     assert message.header == header
-    assert [human.id for human in message.humans] == [1, 2]
+    assert [human.id for human in tracked(message)] == [1, 2]
     assert 0.02 < message.latency < 10.0
     bench.client.node.destroy_publisher(publisher)
 
 
-def test_nobody_in_view_is_an_empty_array(bench: Any) -> None:
-    assert len(bench.answer(bench.image(1)).humans) == 1
+def tracked(message: HumanArray) -> list[Human]:
+    return [human for human in message.humans if human.tracking_state != Human.TRACKING_LOST]
+
+
+def test_nobody_in_view_is_an_empty_array_after_who_left_was_lost_once(bench: Any) -> None:
+    assert len(tracked(bench.answer(bench.image(1)))) == 1
+    left = bench.answer(bench.image(0)).humans
+    assert [(human.id, human.tracking_state) for human in left] == [(1, Human.TRACKING_LOST)]
     assert len(bench.answer(bench.image(0)).humans) == 0
 
 
 def test_people_beyond_the_limit_are_said_and_counted(bench: Any) -> None:
     before = bench.fresh_status()[1]["ignored_people"]
-    assert len(bench.answer(bench.image(5)).humans) == 3
+    assert len(tracked(bench.answer(bench.image(5)))) == 3
     limit = "people in view: the farthest are not followed"
     bench.client.wait(lambda: limit in bench.node.output(), "the log of the limit")
     assert bench.fresh_status()[1]["ignored_people"] == before + 2
@@ -70,7 +76,7 @@ def test_transforms_make_the_tree_of_rep_155(bench: Any) -> None:
     transforms = bench.client.wait(of_image, "all transforms")
     tree = {t.child_frame_id: (t.header.frame_id, pose_of(t.transform)) for t in transforms}
     assert len(tree) == len(transforms), "a frame has two parents"
-    for human in message.humans:
+    for human in tracked(message):
         parent, (body_rotation, body_place) = tree[f"body_{human.id}"]
         assert parent == FRAME
         # The stand-in faces the camera: x_rep to the camera, y_rep to the image's right, z_rep up.
@@ -119,12 +125,17 @@ def test_markers_and_meshes_are_made_for_a_subscriber_alone(bench: Any) -> None:
         return {(marker.ns, marker.id): marker for marker in array.markers}
 
     both = newest(2)
-    assert set(both) == {(ns, i) for ns in ("skeleton", "joints", "label", "mesh") for i in (1, 2)}
+    parts = ("skeleton", "joints", "label", "trail", "mesh")
+    ends = (0, 7, 8, 15, 20, 21)
+    expected = {i: {(ns, i) for ns in parts} for i in (1, 2)}
+    for i, own in expected.items():
+        own |= {("covariance", 100 * i + joint) for joint in ends}
+    assert set(both) == expected[1] | expected[2]
     assert all(marker.header.frame_id == FRAME for marker in both.values())
     assert len(both["mesh", 2].points) == 48
     one = newest(1)
     gone = {key for key, marker in one.items() if marker.action == Marker.DELETE}
-    assert gone == {(ns, 2) for ns in ("skeleton", "joints", "label", "mesh")}
+    assert gone == expected[2]
     bench.deafen("/moro/markers")
 
     def answered_without_mesh() -> bool:
@@ -177,7 +188,7 @@ def test_bad_input_is_named_counted_and_survived(bench: Any) -> None:
         )
         bench.info_publisher.publish(bench.info())
         bench.client.spin(0.1)
-        assert len(bench.answer(bench.image(1)).humans) == 1, f"dead after {reason}"
+        assert len(tracked(bench.answer(bench.image(1)))) == 1, f"dead after {reason}"
     assert not any(map(bench.humans_of, refused))
     after = bench.fresh_status()[1]
     for reason in REASONS:
