@@ -1,8 +1,8 @@
 """Which rows a live step computes for whom, and what each row may see: times become masks.
 
-A step computes, for several people at once, the frames that an image made new and as many before them
-as the decoding mode asks for. People come at different times, so that their rows are aligned at the
-newest and the missing ones in front are padding, which nobody sees.
+A step computes, for several people at once, the frames that an image made new and as many before
+them as the decoding mode asks for. People come at different times, so that their rows are aligned
+at the newest and the missing ones in front are padding, which nobody sees.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def plan_step(
 ) -> StepPlan:
     """Lay out a step.
 
-    provisional: whether the last row is no slot; reach: frames of the past that a row sees; ahead:
-    frames of the future, None for all; width: least number of rows, 0 for as many as there are.
+    provisional: whether the last row is no slot; reach: frames that a row sees of the past, and at
+    most of the future; ahead: fewer frames of the future, or None; width: least number of rows.
     """
-    count = max(width, *(len(person.times) for person in people))
+    count = max([width, *(len(person.times) for person in people)])
     kept = len(people[0].kept)
     shape = len(people), count
     times = np.zeros(shape)
@@ -105,7 +105,7 @@ def plan_step(
         old = np.where(person.kept < row[0], person.kept, EMPTY)
         key = np.concatenate([old, np.full(first, EMPTY), row])
         offset = key - row[:, None]
-        near[index, first:] = (offset >= -reach) & (offset <= limit)
+        near[index, first:] = (offset >= -reach) & (offset <= min(limit, reach))
         box[index, first:] = smooth_boxes(person.boxes, person.box_times, row, limit)
         moved[index, first + 1 :] = True
         moved[index, first] = person.has_before
@@ -138,7 +138,8 @@ def smooth_boxes(
     mass, first, second = weight.sum(1), moment.sum(1), (moment * offset).sum(1)
     spread = mass * second - first**2
     alone = spread < 1e-6
-    line = (weight * second[:, None] - moment * first[:, None]) / np.where(alone, 1, spread)[:, None]
+    line = weight * second[:, None] - moment * first[:, None]
+    line = line / np.where(alone, 1.0, spread)[:, None]
     kernel = np.where(alone[:, None], weight / mass[:, None], line)
     logarithm = np.concatenate([boxes[:, :2], np.log(boxes[:, 2:])], 1)
     smooth = kernel @ logarithm

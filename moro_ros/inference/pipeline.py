@@ -64,6 +64,10 @@ class HumanMotionPipeline:
         """How often somebody was found and not followed because of max_people."""
         return self.frontend.ignored_people
 
+    def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
+        """Give the next image's people, found by another detector (KeypointFrontend.offer)."""
+        self.frontend.offer(boxes_xyxy)
+
     def push(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
     ) -> PipelineResult:
@@ -92,7 +96,10 @@ class HumanMotionPipeline:
         stages = {**self.frontend.timings, **self.stream.timings}
         stages["frontend_s"] = seen - start
         stages["motion_s"] = time.perf_counter() - seen
-        return PipelineResult(stamp_ns, camera, people, motions, stages, self.stream.lost)
+        stream = self.stream
+        return PipelineResult(
+            stamp_ns, camera, people, motions, stages, stream.lost, stream.refined
+        )
 
     def configure(self, config: PipelineConfig) -> None:
         """Apply the options that may change at run time; weights and windows are kept."""

@@ -66,6 +66,14 @@ def next_box(previous: PersonBoxes | None, points: Tensor, seen: Tensor) -> Pers
     )
 
 
+def part_of_step(before: PersonBoxes, after: PersonBoxes, share: float) -> PersonBoxes:
+    """Return the running box a share of a frame after one, given that a whole frame after it."""
+    return PersonBoxes(
+        torch.lerp(before.center, after.center, share),
+        torch.lerp(before.size.log(), after.size.log(), share).exp(),
+    )
+
+
 def running_boxes(points: Tensor, seen: Tensor) -> PersonBoxes:
     """Return next_box applied along windows; frames before the first sight take its box.
 

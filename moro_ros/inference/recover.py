@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,7 @@ from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.refine import PlacedBody, Refiner, Seen
-from moro_ros.inference.sampling import MaskedDecoding
-from moro_ros.inference.steady import BodyPose, SteadyPose
+from moro_ros.inference.steady import BodyPose, SteadyPose, blend
 from moro_ros.inference.uncertainty import UncertaintyTable, joint_covariance
 from moro_ros.network.build import LoadedModel
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
@@ -49,7 +49,7 @@ JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen of one person over F frames.
+    """What was seen of one person in F images.
 
     visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
     plane; stamps_ns: (F,) int64.
@@ -59,6 +59,52 @@ class Evidence:
     points: np.ndarray
     box_size: np.ndarray
     stamps_ns: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """One frame of one person as the network decoded it.
+
+    rotation: (3, 3) and translation: (3,) m, camera optical frame; contact: (4,) logits;
+    confidence, ids: (T,) of the mesh tokens; body_rotations: (21, 3, 3), or None without a
+    rotation head; codes: (n, T, code width) of this frame, codes[at], and of those around it.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    contact: np.ndarray
+    confidence: np.ndarray
+    ids: np.ndarray
+    body_rotations: np.ndarray | None
+    codes: np.ndarray
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was decoded of one person around the time described and the one described before it.
+
+    frames: in the order of time; marks: for the earlier time (left out if it is forgotten) and the
+    later one, the numbers of the frames on either side and the share of the second; betas: (10,),
+    the mean over the window, or None without a rotation head.
+    """
+
+    frames: tuple[DecodedFrame, ...]
+    marks: tuple[tuple[int, int, float], ...]
+    betas: np.ndarray | None
+
+    @property
+    def translation(self) -> Tensor:
+        """The network's own pelvis at the time described, (3,) m."""
+        low, high, share = self.marks[-1]
+        first, second = self.frames[low].translation, self.frames[high].translation
+        return torch.from_numpy(first + np.float32(share) * (second - first))
+
+    @property
+    def nearest(self) -> DecodedFrame:
+        """The frame nearest to the time described."""
+        low, high, share = self.marks[-1]
+        return self.frames[high if share > 0.5 else low]
 
 
 def evidence_matrix() -> np.ndarray:
@@ -102,25 +148,23 @@ class MotionRecovery:
     def recover(
         self,
         track_id: int,
-        decoding: MaskedDecoding,
+        decoded: Decoded,
         evidence: Evidence,
         threshold: float,
         steady: SteadyPose,
-        stride: int = 1,
+        stride: float = 1.0,
         mesh: bool = False,
         refine_steps: int = 0,
     ) -> BodyMotion:
-        """Return the motion of the newest frame of a window (F = 1).
+        """Return the motion of one person at one time (F = 1).
 
-        decoding: of one person (B = 1); evidence: of the same window; threshold: least visibility
-        of an observed joint; steady: the person's running pose, which is moved on; stride: frames
-        since it was last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton
-        steps onto the seen keypoints (refine.py) in place of the steady pose's own gain. The
-        window's shape (betas) is the mean over its frames.
+        evidence: of the image of that time (F = 1); threshold: least visibility of an observed
+        joint; steady: the person's running pose, which is moved on; stride: frames since it was
+        last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
+        seen keypoints (refine.py) in place of the steady pose's own gain.
         """
-        output, part = decoding.output, slice(-1, None)
-        window = self.pose(decoding, slice(-1 - stride, None, stride))
-        aligned = self.place(window.frames(part), evidence, threshold)
+        window = at_marks(self.pose(decoded), decoded.marks)
+        aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
         if refine_steps:
             pose = self.refine(window, aligned, evidence, threshold, steady, stride, refine_steps)
         else:
@@ -128,16 +172,17 @@ class MotionRecovery:
         rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
         frames, translation = rotation.shape[0], pose.translation
         skeleton, chain, joints = self.kinematics(pose)
+        nearest = decoded.nearest
         vertices = None
         if mesh:
             # A fitted pelvis lies a little off the mesh's own: both move alike.
-            shift = output.translation[0, part] - window.translation[part]
-            vertices = self.mesh(decoding, part, rotation, translation + shift)
-        shown = joint_visibility(evidence.visibility[part])
+            shift = decoded.translation - window.translation[-1]
+            vertices = self.mesh([nearest], rotation, translation + shift)
+        shown = joint_visibility(evidence.visibility)
         observed = shown > threshold
-        token_confidence = (decoding.confidence[0, part] @ self.token_of_joint.mT).numpy()
+        token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
-        stamps_ns, placed = evidence.stamps_ns[part], (joints + translation[:, None]).numpy()
+        stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
         smplx = SmplxParams(
             betas=betas.numpy(),
             global_orient=matrix_to_rotvec(rotation).numpy(),
@@ -153,26 +198,25 @@ class MotionRecovery:
             covariance=joint_covariance(self.uncertainty, placed, observed, token_confidence),
             confidence=confidence.astype(np.float32),
             observed=observed,
-            contact=output.contact[0, part].sigmoid().numpy(),
+            contact=1.0 / (1.0 + np.exp(-nearest.contact[None])),
             smplx=smplx,
             vertices=None if vertices is None else vertices.numpy(),
-            token_ids=decoding.ids[0, part].numpy(),
-            keypoints_seen=np.asarray((evidence.visibility[part] > threshold).any(-1)),
+            token_ids=nearest.ids[None],
+            keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
         )
 
-    def pose(self, decoding: MaskedDecoding, part: slice) -> BodyPose:
-        """Return the pose of some frames: the rotation head's, or fitted to the mesh (spec 6.4)."""
-        output = decoding.output
-        if output.body_rotations is not None and output.betas is not None:
-            return BodyPose(
-                output.rotation[0, part],
-                output.body_rotations[0, part],
-                output.betas[0].mean(0),
-                output.translation[0, part],
-            )
+    def pose(self, decoded: Decoded) -> BodyPose:
+        """Return the pose of all frames: the rotation head's, or fitted to the mesh (spec 6.4)."""
+        frames = decoded.frames
+        rotation = torch.from_numpy(np.stack([frame.rotation for frame in frames]))
+        translation = torch.from_numpy(np.stack([frame.translation for frame in frames]))
+        heads = [frame.body_rotations for frame in frames if frame.body_rotations is not None]
+        if heads and decoded.betas is not None:
+            body_rotations = torch.from_numpy(np.stack(heads))
+            return BodyPose(rotation, body_rotations, torch.from_numpy(decoded.betas), translation)
         if self.fitter is None:
             raise ValueError("the decoder gave no rotations though its description promises them")
-        mesh = self.mesh(decoding, part, output.rotation[0, part], output.translation[0, part])
+        mesh = self.mesh(frames, rotation, translation)
         fitted = self.fitter.fit(mesh.numpy())
         betas = torch.from_numpy(fitted.betas)
         pelvis = self.body.skeleton(betas[None]).joints[0, 0]
@@ -216,7 +260,7 @@ class MotionRecovery:
         evidence: Evidence,
         threshold: float,
         steady: SteadyPose,
-        stride: int,
+        stride: float,
         steps: int,
     ) -> BodyPose:
         """Fit the newest pose to the seen keypoints and make it the steady one; see recover."""
@@ -242,15 +286,35 @@ class MotionRecovery:
         )
 
     def mesh(
-        self, decoding: MaskedDecoding, part: slice, rotation: Tensor, translation: Tensor
+        self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor
     ) -> Tensor:
         """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame (spec 5 and 6).
 
         rotation: (F, 3, 3); translation: (F, 3) m.
         """
-        codes = self.model.moro.smoother(decoding.codes.to(self.device))[0, part]
-        local = self.model.tokenizer.full_mesh(self.model.tokenizer.decode_codes(codes)).cpu()
-        return local @ rotation.mT + translation[:, None]
+        smooth = []
+        for frame in frames:
+            around = torch.from_numpy(frame.codes)[None].to(self.device)
+            smooth.append(self.model.moro.smoother(around)[0, frame.at])
+        local = self.model.tokenizer.decode_codes(torch.stack(smooth))
+        return self.model.tokenizer.full_mesh(local).cpu() @ rotation.mT + translation[:, None]
+
+
+def at_marks(pose: BodyPose, marks: Sequence[tuple[int, int, float]]) -> BodyPose:
+    """Return a pose between its frames; marks: see Decoded."""
+    low, high = [mark[0] for mark in marks], [mark[1] for mark in marks]
+    first = BodyPose(
+        pose.rotation[low], pose.body_rotations[low], pose.betas, pose.translation[low]
+    )
+    if low == high:
+        return first
+    share = torch.tensor([mark[2] for mark in marks])
+    return BodyPose(
+        blend(first.rotation, pose.rotation[high], share[:, None, None]),
+        blend(first.body_rotations, pose.body_rotations[high], share[:, None, None, None]),
+        pose.betas,
+        torch.lerp(first.translation, pose.translation[high], share[:, None]),
+    )
 
 
 def rotations_of(pose: BodyPose) -> Tensor:

@@ -80,7 +80,7 @@ class Refiner:
         seen: Seen,
         steps: int,
         expected: PlacedBody | None = None,
-        stride: int = 1,
+        stride: float = 1.0,
     ) -> PlacedBody:
         """Return the bodies after `steps` Gauss-Newton steps; 0 steps return the network's.
 

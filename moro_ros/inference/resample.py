@@ -1,7 +1,7 @@
 """Time: images of any rate, jittered or missing, become frames at the rate of the motion model.
 
-The model's frames lie on a grid that starts with the first image. An image within SNAP of a place on
-the grid is that frame, and the grid slowly follows such images, so that a camera of nearly the
+The model's frames lie on a grid that starts with the first image. An image within SNAP of a place
+on the grid is that frame, and the grid slowly follows such images, so that a camera of nearly the
 model's rate needs nothing else. Any other image is a provisional frame at its own time, the newest
 of its window and gone with the next image, while the grid's frames since the image before are
 interpolated between the two. So every image gets an answer at its own time.

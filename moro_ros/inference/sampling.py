@@ -7,22 +7,68 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
 from moro_ros.network.decoder import DecoderOutput
-from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.moro import FrameFeatures
 
 FIXED_SCORE = 1e5  # above every probability: a fixed token is never masked again
+
+
+class MaskedModel(Protocol):
+    """What masked decoding asks of a network: MoRo, or one that sees the rows of a live step."""
+
+    num_tokens: int
+    token_embedding: torch.Tensor
+
+    @property
+    def mask_id(self) -> int:
+        """The id of a masked token."""
+
+    @property
+    def codebook(self) -> torch.Tensor:
+        """The codes (C, code width)."""
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Codes of token ids."""
+
+    def context(self, features: FrameFeatures) -> Any:
+        """What does not change from pass to pass."""
+
+    def decode_window(
+        self,
+        codes: torch.Tensor,
+        features: FrameFeatures,
+        rotation: torch.Tensor,
+        translation: torch.Tensor,
+        *,
+        context: Any,
+    ) -> DecoderOutput:
+        """One pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTokens:
+    """Tokens known beforehand, where keep is True, with the confidence that they had.
+
+    ids, keep (bool), confidence: (B, F, T); codes: (B, F, T, code width).
+    """
+
+    ids: torch.Tensor
+    keep: torch.Tensor
+    codes: torch.Tensor
+    confidence: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedDecoding:
     """The tokens of B clips of F frames and what was decoded with them.
 
-    ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it, 1
-    for the given ones; codes: (B, F, T, code width), of the ids, or probability-weighted means;
-    output: the decoder's words in the last pass.
+    ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it, of
+    given ones 1 or what they came with; codes: (B, F, T, code width), of the ids, or
+    probability-weighted means; output: the decoder's words in the last pass.
     """
 
     ids: torch.Tensor
@@ -32,7 +78,7 @@ class MaskedDecoding:
 
 
 def decode_masked(
-    model: MoRo,
+    model: MaskedModel,
     features: FrameFeatures,
     passes: int = 5,
     *,
@@ -41,6 +87,7 @@ def decode_masked(
     generator: torch.Generator | None = None,
     ids: torch.Tensor | None = None,
     keep: torch.Tensor | None = None,
+    known: KnownTokens | None = None,
 ) -> MaskedDecoding:
     """Recover the tokens and the trajectory of B clips from their images' features.
 
@@ -48,9 +95,10 @@ def decode_masked(
     probability-weighted codes instead of the most likely ones. temperature: None takes the most
     likely id, a number samples from softmax(logits / temperature) with generator. ids, keep:
     (B, F, T) tokens known beforehand and where they are (bool); the clips of a batch are decoded
-    in step, the most masked one sets the number of passes.
+    in step, the most masked one sets the number of passes. known: the same with codes of one's own
+    and always with as many passes as asked for.
     """
-    state = _start(model, features, ids, keep)
+    state = _start(model, features, ids, keep) if known is None else _resume(known)
     unknown = state.unknown
     steps = passes
     if keep is not None:  # otherwise nothing is asked of the device before the first pass
@@ -58,10 +106,12 @@ def decode_masked(
     rotation, translation = features.rotation, features.translation
     context = model.context(features)
     for step in range(steps):
-        ratio = (1 + math.cos(math.pi * step / steps)) / 2
-        count = (ratio * unknown.sum(dim=1, keepdim=True)).round().clamp_min(1)  # (B, 1)
-        rank = state.scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-        masked = (rank < count) & unknown
+        masked = unknown
+        if step:
+            ratio = (1 + math.cos(math.pi * step / steps)) / 2
+            count = (ratio * unknown.sum(dim=1, keepdim=True)).round().clamp_min(1)  # (B, 1)
+            rank = state.scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+            masked = (rank < count) & unknown
         visible = torch.where(masked[..., None], torch.zeros_like(state.codes), state.codes)
         output = model.decode_window(
             visible.unflatten(1, state.shape), features, rotation, translation, context=context
@@ -92,7 +142,7 @@ class _State:
 
     def fix(
         self,
-        model: MoRo,
+        model: MaskedModel,
         masked: torch.Tensor,
         logits: torch.Tensor,
         soft: bool,
@@ -115,8 +165,23 @@ class _State:
         self.scores = torch.where(masked, sure, torch.full_like(sure, FIXED_SCORE))
 
 
+def _resume(known: KnownTokens) -> _State:
+    """Start from tokens known beforehand."""
+    keep = known.keep.flatten(1)
+    codes = known.codes.flatten(1, 2)
+    sure = keep.to(codes.dtype)
+    return _State(
+        shape=(known.ids.shape[1], known.ids.shape[2]),
+        unknown=~keep,
+        ids=known.ids.flatten(1),
+        codes=torch.where(keep[..., None], codes, torch.zeros_like(codes)),
+        confidence=torch.where(keep, known.confidence.flatten(1), torch.zeros_like(sure)),
+        scores=sure * FIXED_SCORE,
+    )
+
+
 def _start(
-    model: MoRo, features: FrameFeatures, ids: torch.Tensor | None, keep: torch.Tensor | None
+    model: MaskedModel, features: FrameFeatures, ids: torch.Tensor | None, keep: torch.Tensor | None
 ) -> _State:
     batch, frames = features.box_condition.shape[:2]
     shape = (frames, model.num_tokens)

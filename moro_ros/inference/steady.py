@@ -39,7 +39,7 @@ class BodyPose:
         )
 
 
-def blend(first: Tensor, second: Tensor, share: float) -> Tensor:
+def blend(first: Tensor, second: Tensor, share: float | Tensor) -> Tensor:
     """Return the rotation between two near ones, (..., 3, 3), share of the second in [0, 1]."""
     return rotation_6d_to_matrix(matrix_to_rotation_6d(torch.lerp(first, second, share)))
 
@@ -69,7 +69,7 @@ class SteadyPose:
         self.last: BodyPose | None = None
         self.velocity = JointVelocity()
 
-    def update(self, window: BodyPose, aligned: Tensor, stride: int = 1) -> BodyPose:
+    def update(self, window: BodyPose, aligned: Tensor, stride: float = 1.0) -> BodyPose:
         """Return the steady pose (F = 1) of the newest frame.
 
         window: the newest window's pose of the frame of the last update and of the newest, or of

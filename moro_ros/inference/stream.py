@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +13,36 @@ from torch import Tensor
 from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError
+from moro_ros.inference.live import LiveSteps
 from moro_ros.inference.observation import normalised_keypoints, person_crop, rectified_image
-from moro_ros.inference.preprocess import PersonBoxes, next_box, observe
+from moro_ros.inference.preprocess import PersonBoxes, next_box, observe, part_of_step
 from moro_ros.inference.recover import Evidence, MotionRecovery
-from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.inference.resample import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
+from moro_ros.inference.runner import StepRunner
+from moro_ros.inference.steady import SteadyPose
 from moro_ros.inference.uncertainty import (
     UNCERTAINTY_FILE,
     UncertaintyTable,
     load_uncertainty,
 )
-from moro_ros.inference.window import Sight, TrackWindow, WindowFrame, concatenate
+from moro_ros.inference.window import TrackWindow
 from moro_ros.network.build import LoadedModel, load_model
-from moro_ros.network.decoder import DecoderOutput
-from moro_ros.network.moro import FrameFeatures
 from moro_ros.resources import share_path
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame
+from moro_ros.types import BodyMotion, Frame, PersonObservation
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One new frame of one person on its way into the encoder; place: in the person's ring."""
+
+    track_id: int
+    place: int
+    observation: Tensor
+    condition: Tensor
 
 
 class MoRoStream:
-    """Keeps a window per person, encodes each frame once and decodes all windows together."""
+    """Keeps the recent past of each person, encodes each frame once and decodes all together."""
 
     def __init__(
         self,
@@ -39,178 +50,215 @@ class MoRoStream:
         motion: MotionConfig,
         device: str = "cpu",
         uncertainty: UncertaintyTable | None = None,
+        runner: StepRunner | None = None,
     ) -> None:
         self.model = model
-        self.motion = motion
         self.device = torch.device(device)
         self.body = load_body_model(model.body_model_path)
         self.recovery = MotionRecovery(model, self.body, uncertainty)
+        self.runner = runner or StepRunner(model.moro, model.config.moro.soft_tokens)
         self.tracks: dict[int, TrackWindow] = {}
         self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
+        self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
         self._ended: list[int] = []  # since the newest frame
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
         self.sees_pixels = model.config.moro.image == "vit"
         faces = self.body.faces.numpy().astype(np.int32)
         self.faces = faces[(faces < self.recovery.mesh_vertices).all(axis=1)]
+        self.vertex_parts = self.body.vertex_parts()[: self.recovery.mesh_vertices]
         self.model_name = model.name
         self.model_sha256 = model.sha256
+        self._start(motion)
+
+    def _start(self, motion: MotionConfig) -> None:
+        self.motion = motion
+        self.steps = LiveSteps(self.model.moro, motion, self.runner)
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self.clock = FrameClock(self.motion.fps, SNAP_PIXELS if self.sees_pixels else SNAP)
 
     def configure(self, motion: MotionConfig) -> None:
-        """Apply new options; a new window length starts every window anew."""
-        if motion.window != self.motion.window:
+        """Apply new options; one that changes what is kept of the past forgets everybody."""
+        free = {
+            name: getattr(motion, name)
+            for name in ("passes", "max_gap_s", "gain", "visibility", "refine_steps")
+        }
+        if replace(self.motion, **free) != motion:
             self.reset()
+            self._start(motion)
+            return
         for track in self.tracks.values():
-            track.steady.gain = motion.gain
-        self.motion = motion
+            track.steady.gain = track.refined.gain = motion.gain
+        self.motion = self.steps.motion = motion
 
     def reset(self, track_id: int | None = None) -> None:
         """Forget one person, or everybody."""
         if track_id is None:
             self.end(list(self.tracks))
             self.last_stamp_ns = None
+            self._restart_clock()
         else:
             self.end([track_id])
 
     def end(self, ids: list[int]) -> None:
-        """Forget some people; those who were ever placed are named lost with the next frame."""
+        """Forget some people; they are named lost with the next frame."""
         for track_id in ids:
-            track = self.tracks.pop(track_id, None)
-            if track is not None and track.box is not None:
+            if self.tracks.pop(track_id, None) is not None:
+                self.steps.memory.forget(track_id)
                 self._ended.append(track_id)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def push(self, frame: Frame, mesh: bool = False) -> tuple[BodyMotion, ...]:
         """Process the observations of one image.
 
-        Returns the newest frame (F = 1) of every person whose box is known, nearest first.
-        A person who is no longer in frame.people is forgotten, and named in `lost` this once;
-        stamps must increase.
+        Returns one frame (F = 1) of every person whose box is known, nearest first: the newest, or
+        the one motion.look_ahead frames before it. A person who is no longer in frame.people is
+        forgotten, and named in `lost` this once; stamps must increase.
         """
+        start = time.perf_counter()
         gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
         if gap_ns < 0 or gap_ns > self.motion.max_gap_s * 1e9:
             self.end(list(self.tracks))
+            self._restart_clock()
         self.last_stamp_ns = frame.stamp_ns
         present = {person.track_id for person in frame.people}
         self.end([known for known in self.tracks if known not in present])
         self.lost, self._ended = tuple(i for i in self._ended if i not in present), []
-        start = time.perf_counter()
-        skipped = max(0, round(gap_ns * 1e-9 * self.motion.fps) - 1) if self.tracks else 0
-        ids = self.encode(frame, min(skipped, self.motion.window))
+        tick = self.clock.tick(frame.stamp_ns)
+        self.encode(frame, tick)
         encoded = time.perf_counter()
-        decoded = self.decode(ids)
-        done = time.perf_counter()
-        motions = [self.recover(i, decoded[i], mesh) for i in ids]
+        ids = self.steps.memory.ids
+        if ids:
+            self.steps.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
+        decoded = time.perf_counter()
+        motion = self.motion
+        motions = [self.describe(i, motion.look_ahead, self.tracks[i].steady, mesh) for i in ids]
+        self.refined = ()
+        if motion.refined_lag:
+            refined = [self.describe(i, motion.refined_lag, self.tracks[i].refined) for i in ids]
+            self.refined = nearest_first(refined)
         self.timings = {
             "encode_s": encoded - start,
-            "decode_s": done - encoded,
-            "recover_s": time.perf_counter() - done,
+            "decode_s": decoded - encoded,
+            "recover_s": time.perf_counter() - decoded,
         }
-        return tuple(sorted(motions, key=lambda motion: float(motion.joints[-1, 0, 2])))
+        return nearest_first(motions)
 
-    def encode(self, frame: Frame, skipped: int = 0) -> list[int]:
-        """Encode every person's observation and push it to their window; return their ids.
-
-        skipped: how many frames of the motion model's rate lie between the last image and this one
-        without an image: known people get blind frames there, so that time runs evenly.
-        """
-        ids: list[int] = []
-        pending: list[tuple[int, Tensor, PersonBoxes, Sight]] = []
+    def encode(self, frame: Frame, tick: Tick) -> None:
+        """Encode what the image makes new of everybody and keep its features."""
+        pending: list[Pending] = []
         image: np.ndarray | None = None
         for person in frame.people:
-            fresh = TrackWindow(self.motion.window, self.motion.gain)
-            track = self.tracks.setdefault(person.track_id, fresh)
-            track.stride = 1
-            if track.box is not None and skipped:
-                blind = self.blind(track.box), track.box, Sight.nothing(frame.stamp_ns)
-                pending += [(person.track_id, *blind)] * skipped
-                track.stride += skipped
-            points, visibility, presence = normalised_keypoints(person, frame.camera)
-            track.box = next_box(track.box, points, visibility > self.motion.visibility)
-            if track.box is None:
-                continue
-            if self.sees_pixels:
-                image = rectified_image(frame) if image is None else image
-                observation = person_crop(image, track.box, frame.camera)
-            else:
-                observation = observe(points, visibility, presence, track.box)
-            ids.append(person.track_id)
-            sight = Sight(frame.stamp_ns, visibility.numpy(), points.numpy())
-            pending.append((person.track_id, observation, track.box, sight))
-        if ids:
-            self.push_features(pending)
-        return ids
-
-    def blind(self, box: PersonBoxes) -> Tensor:
-        """Return the observation of a frame in which nothing is seen: no keypoint, a black crop."""
-        if self.sees_pixels:
-            height, width = self.model.config.moro.vit.image
-            return torch.zeros(3, height, width, dtype=torch.uint8)
-        nothing = torch.zeros(NUM_KEYPOINTS)
-        return observe(torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing, box)
-
-    def push_features(self, pending: list[tuple[int, Tensor, PersonBoxes, Sight]]) -> None:
-        """Encode observations of any people together and push each to its person's window."""
-        observations = torch.stack([entry[1] for entry in pending])[:, None]
-        conditions = torch.stack([entry[2].condition() for entry in pending])[:, None]
+            sight = sight_of(person, frame, tick)
+            track = self.tracks.get(person.track_id)
+            if track is None:
+                if next_box(None, *self._seen(sight)) is None:
+                    continue
+                lags = max(self.motion.look_ahead, self.motion.refined_lag)
+                track = TrackWindow(self.steps.extent.ring, self.motion.gain, lags)
+                self.tracks[person.track_id] = track
+                self.steps.memory.admit(person.track_id)
+            if self.sees_pixels and image is None:
+                image = rectified_image(frame)
+            pending += self.observe(person.track_id, track, sight, tick, frame, image)
+        if not pending:
+            return
+        observations = torch.stack([entry.observation for entry in pending])[None]
+        conditions = torch.stack([entry.condition for entry in pending])[None]
         features = self.model.moro.encode_frames(
             observations.to(self.device), conditions.to(self.device)
         )
-        for index, (track_id, _, box, sight) in enumerate(pending):
-            one = FrameFeatures(
-                **{
-                    name: getattr(features, name)[index : index + 1]
-                    for name in FrameFeatures.__dataclass_fields__
-                }
-            )
-            self.tracks[track_id].push(WindowFrame(one, sight, float(box.size)))
+        memory = self.steps.memory
+        rows = np.array([memory.row(entry.track_id) for entry in pending])
+        memory.put_features(rows, np.array([entry.place for entry in pending]), features)
 
-    def decode(self, ids: list[int]) -> dict[int, MaskedDecoding]:
-        """Decode the windows of some people; windows of one length go through in one batch."""
-        result: dict[int, MaskedDecoding] = {}
-        for length in sorted({len(self.tracks[i]) for i in ids}):
-            group = [i for i in ids if len(self.tracks[i]) == length]
-            features = concatenate([self.tracks[i].stacked() for i in group], dim=0)
-            decoding = decode_masked(
-                self.model.moro,
-                features,
-                passes=self.motion.passes,
-                soft=self.model.config.moro.soft_tokens,
-            )
-            for row, track_id in enumerate(group):
-                result[track_id] = one_person(decoding, row)
-        return result
+    def observe(
+        self,
+        track_id: int,
+        track: TrackWindow,
+        sight: Sight,
+        tick: Tick,
+        frame: Frame,
+        image: np.ndarray | None,
+    ) -> list[Pending]:
+        """Move a person on to an image; returns the new frames to encode, the image's own last."""
+        pending = []
+        box: PersonBoxes | None = None
+        for seen in track.observed(tick, sight, self.motion.window):
+            points, visible = self._seen(seen)
+            box = next_box(track.box, points, visible)
+            assert box is not None  # a track begins with a box
+            place = track.place(seen.time)
+            if place < track.size or track.box is None:
+                track.box = box
+            if place == track.size:
+                box = part_of_step(track.box, box, seen.time - tick.slots.stop + 1)
+            condition = box.condition()
+            track.boxes[place] = condition.numpy()
+            if image is None:
+                shown = torch.from_numpy(seen.visibility), torch.from_numpy(seen.presence)
+                observation = observe(points, *shown, box)
+            elif seen is sight:
+                observation = person_crop(image, box, frame.camera)
+            else:
+                height, width = self.model.config.moro.vit.image
+                observation = torch.zeros(3, height, width, dtype=torch.uint8)
+            pending.append(Pending(track_id, place, observation, condition))
+        assert box is not None
+        track.see(sight, float(box.size))
+        return pending
 
-    def recover(self, track_id: int, decoding: MaskedDecoding, mesh: bool) -> BodyMotion:
-        """Return the newest frame of one decoded window."""
-        frames = self.tracks[track_id].frames
-        evidence = Evidence(
-            np.stack([frame.sight.visibility for frame in frames]),
-            np.stack([frame.sight.points for frame in frames]),
-            np.array([frame.box_size for frame in frames], dtype=np.float32),
-            np.array([frame.sight.stamp_ns for frame in frames], dtype=np.int64),
-        )
+    def _seen(self, sight: Sight) -> tuple[Tensor, Tensor]:
+        points = torch.from_numpy(sight.points)
+        return points, torch.from_numpy(sight.visibility > self.motion.visibility)
+
+    def describe(
+        self, track_id: int, lag: int, steady: SteadyPose, mesh: bool = False
+    ) -> BodyMotion | None:
+        """Return the motion of one person at the image `lag` frames ago.
+
+        None if nobody was followed yet, or if that image was described already.
+        """
         track = self.tracks[track_id]
+        seen = track.seen_at(lag)
+        if seen is None or track.described.get(lag, (0.0, -1))[1] == seen[0].stamp_ns:
+            return None
+        sight, box_size = seen
+        before = track.described.get(lag)
+        decoded = track.decoded_at(sight.time, None if before is None else before[0])
+        if decoded is None:
+            return None
+        track.described[lag] = sight.time, sight.stamp_ns
+        evidence = Evidence(
+            sight.visibility[None],
+            sight.points[None],
+            np.array([box_size], dtype=np.float32),
+            np.array([sight.stamp_ns], dtype=np.int64),
+        )
         return self.recovery.recover(
-            track_id, decoding, evidence, self.motion.visibility, track.steady, track.stride, mesh,
+            track_id,
+            decoded,
+            evidence,
+            self.motion.visibility,
+            steady,
+            1.0 if before is None else sight.time - before[0],
+            mesh,
             self.motion.refine_steps,
-        )  # fmt: skip
+        )
 
 
-def one_person(decoding: MaskedDecoding, row: int) -> MaskedDecoding:
-    """Cut one row out of a batched decoding and bring it to the CPU."""
+def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
+    """Return what an image shows of a person."""
+    points, visibility, presence = normalised_keypoints(person, frame.camera)
+    return Sight(tick.now, frame.stamp_ns, points.numpy(), visibility.numpy(), presence.numpy())
 
-    def cut(value: Tensor) -> Tensor:
-        return value[row : row + 1].float().cpu()
 
-    given = {name: getattr(decoding.output, name) for name in DecoderOutput.__dataclass_fields__}
-    output = DecoderOutput(**{name: cut(v) for name, v in given.items() if v is not None})
-    return MaskedDecoding(
-        ids=decoding.ids[row : row + 1].cpu(),
-        confidence=decoding.confidence[row : row + 1].float().cpu(),
-        codes=decoding.codes[row : row + 1].float().cpu(),
-        output=output,
-    )
+def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
+    """Return the motions that there are, in the order of their distance from the camera."""
+    found = [motion for motion in motions if motion is not None]
+    return tuple(sorted(found, key=lambda motion: float(motion.joints[-1, 0, 2])))
 
 
 def model_folder(model: str) -> Path:

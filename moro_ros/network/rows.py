@@ -1,8 +1,8 @@
 """Live decoding: the newest frames ("rows") of some people, with what is kept of their past.
 
-The attention of a clip knows frames by their place in it. A live stream never ends, its newest image
-may lie between two frames, people come at different times, and what attention made of the frozen
-past need not be made again: rows have times, a mask says who sees whom, and keys and values of
+The attention of a clip knows frames by their place in it. A live stream never ends, its newest
+image may lie between two frames, people come at different times, and what attention made of the
+frozen past need not be made again: rows have times, a mask says who sees whom, and keys and values of
 earlier frames are handed in and out. Nothing here remembers anything.
 """
 
@@ -129,8 +129,8 @@ def decode_rows(
 ) -> tuple[DecoderOutput, Past]:
     """One pass over the rows; returns the output and their keys and values (image left out).
 
-    codes: (B, K, T, code width), zeros where masked; rotation (B, K, 3, 3), translation (B, K, 3) m:
-    the best trajectory so far, as in MoRo.decode_window; context: of look_at_rows.
+    codes: (B, K, T, code width), zeros where masked; rotation (B, K, 3, 3) and translation
+    (B, K, 3) m: the best trajectory so far, as in MoRo.decode_window; context: of look_at_rows.
     """
     steps = canonical_trajectory(
         torch.cat((rows.before_rotation, rotation), dim=1),

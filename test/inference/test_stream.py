@@ -8,6 +8,7 @@ import torch
 
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError, ImageError
+from moro_ros.inference.engine import decoded_tensors
 from moro_ros.inference.sampling import decode_masked
 from moro_ros.inference.stream import MoRoStream, load_stream
 from moro_ros.model_config import (
@@ -18,6 +19,7 @@ from moro_ros.model_config import (
     VitConfig,
 )
 from moro_ros.network.build import LoadedModel, build_moro
+from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.resources import share_path
 from moro_ros.types import Camera, Frame, Keypoints, PersonObservation
@@ -77,17 +79,32 @@ def same(first, second):
     np.testing.assert_allclose(first.confidence, second.confidence, atol=1e-4)
 
 
-def test_the_newest_motion_is_the_offline_decoding_of_the_window(model):
-    stream = MoRoStream(model, MotionConfig(window=8, passes=3, gain=1.0))
-    for frame in frames(12, (1, 0.0)):
+def kept(stream, track_id):
+    """The features and the decoded arrays of a person's window."""
+    track = stream.tracks[track_id]
+    places = track.places(track.frames(0.0))
+    row = stream.steps.memory.row(track_id)
+    every = np.tile(places, (len(stream.steps.memory), 1))
+    features = stream.steps.memory.features(every)
+    features = FrameFeatures(
+        *(getattr(features, name)[row : row + 1] for name in FrameFeatures.__dataclass_fields__)
+    )
+    return features, {name: values[places] for name, values in track.decoded.items()}
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_window_mode_is_the_offline_decoding_of_the_window(model, passes):
+    stream = MoRoStream(model, MotionConfig(window=8, passes=passes, gain=1.0))
+    for frame in frames(12, (1, 0.0), (2, 200.0)):
         motions = stream.push(frame)
     assert len(stream.tracks[1]) == 8
-    features = stream.tracks[1].stacked()
-    with torch.no_grad():
-        decoding = decode_masked(model.moro, features, passes=3, soft=False)
-    offline = stream.recover(1, decoding, mesh=False)
-    same(motions[0], offline)
-    assert motions[0].stamps_ns.tolist() == [12 * STEP_NS]
+    for track_id in (1, 2):
+        features, live = kept(stream, track_id)
+        with torch.no_grad():
+            offline = decode_masked(model.moro, features, passes=passes, soft=False)
+        for name, values in decoded_tensors(offline).items():
+            np.testing.assert_allclose(live[name], values[0].numpy(), atol=1e-5, err_msg=name)
+    assert [motion.stamps_ns.tolist() for motion in motions] == [[12 * STEP_NS]] * 2
 
 
 def test_a_person_s_motion_does_not_depend_on_the_company(model):
@@ -158,13 +175,21 @@ def test_nobody_is_published_before_a_box_is_known_and_after_leaving(model):
     assert not stream.tracks
 
 
+def shown(stream, track_id):
+    """Whether anything was seen in each frame of the window."""
+    features, _ = kept(stream, track_id)
+    blind = stream.model.moro.encode_frames(
+        torch.zeros(1, len(features.rotation[0]), 19, 4), features.box_condition
+    )
+    return [not torch.allclose(a, b) for a, b in zip(blind.rotation[0], features.rotation[0])]
+
+
 def test_dropped_images_leave_blind_frames_so_that_time_runs_evenly(model):
     stream = MoRoStream(model, MotionConfig(window=12))
     for i, frame in enumerate(frames(9, (1, 0.0))):
         if i not in (4, 5):
             stream.push(frame)
-    seen = [bool(f.sight.visibility.any()) for f in stream.tracks[1].frames]
-    assert seen == [True] * 4 + [False] * 2 + [True] * 3
+    assert shown(stream, 1) == [True] * 4 + [False] * 2 + [True] * 3
     late = Frame(10 * STEP_NS, CAMERA, (person(1, 9), person(2, 9, 200.0)))
     stream.push(late)
     assert len(stream.tracks[2]) == 1  # a newcomer has no past
