@@ -13,7 +13,7 @@ import numpy as np
 from moro_ros.errors import CalibrationError
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.geometry.camera import undistort_points
-from moro_ros.types import KEYPOINTS, Camera, Frame
+from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints
 
 MIN_VISIBILITY = 0.5
 MIN_VIEWS = 2
@@ -116,8 +116,8 @@ def triangulate(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Tru
         for subset in combinations(range(len(views)), size):
             rows = list(subset)
             chosen = [views[row] for row in rows]
-            found = _intersect(chosen, point[rows], weight[rows])
-            errors = _reprojection_px(chosen, found, point[rows])
+            found = intersect(chosen, point[rows], weight[rows])
+            errors = reprojection_px(chosen, found, point[rows])
             better = (weight[rows] > 0).all(0) & (errors.max(0) <= best_px)
             best_px[better], best_world[better] = errors.max(0)[better], found[better]
         new = np.isnan(error_px) & np.isfinite(best_world[..., 0])
@@ -133,19 +133,24 @@ def _observations(
     weight = np.zeros((len(views), count, len(KEYPOINTS)))
     point = np.zeros((*weight.shape, 2))
     for row, (view, of_view) in enumerate(zip(views, frames, strict=True)):
-        matrix = view.camera.matrix
         for number, frame in enumerate(of_view[:count]):
             keypoints = frame.people[0].keypoints if frame.people else None
             if keypoints is None:
                 continue
-            straight = undistort_points(keypoints.points_px.astype(np.float64), view.camera)
-            point[row, number] = (straight - matrix[:2, 2]) / matrix[[0, 1], [0, 1]]
+            point[row, number] = normalised(keypoints, view)
             seen = keypoints.visibility >= MIN_VISIBILITY
             weight[row, number] = np.where(seen, keypoints.visibility, 0)
     return point, weight
 
 
-def _intersect(views: Sequence[View], point: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def normalised(keypoints: Keypoints, view: View) -> np.ndarray:
+    """Return keypoints (K, 2) on the normalised image plane, without lens distortion."""
+    matrix = view.camera.matrix
+    straight = undistort_points(keypoints.points_px.astype(np.float64), view.camera)
+    return np.asarray((straight - matrix[:2, 2]) / matrix[[0, 1], [0, 1]])
+
+
+def intersect(views: Sequence[View], point: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The points (F, K, 3) m nearest to the weighted rays of all views, world frame.
 
     Two equations for each view: u P3 - P1 = 0 and v P3 - P2 = 0 (Hartley & Zisserman, 12.2).
@@ -159,7 +164,7 @@ def _intersect(views: Sequence[View], point: np.ndarray, weight: np.ndarray) -> 
         return np.asarray(solution[..., :3] / solution[..., 3:])
 
 
-def _reprojection_px(views: Sequence[View], world: np.ndarray, point: np.ndarray) -> np.ndarray:
+def reprojection_px(views: Sequence[View], world: np.ndarray, point: np.ndarray) -> np.ndarray:
     """Distance in each view between a point and its observation, (C, F, K) px; inf behind it."""
     errors = []
     for view, observed in zip(views, point, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 import torch
@@ -15,23 +14,9 @@ from moro_ros.evaluation.open_benchmark import (
     OpenProtocol,
     run_open_benchmark,
 )
-from moro_ros.evaluation.pose2sim import load_benchmark, mean_scores
-from moro_ros.frontend.frontend import load_frontend
 from moro_ros.inference.stream import load_stream
-
-
-def rounded(value: float, digits: int = 2) -> float | None:
-    """Return a number for JSON; what could not be measured is null."""
-    return round(value, digits) if math.isfinite(value) else None
-
-
-def print_table(rows: list[dict[str, object]]) -> None:
-    """Print rows of equal keys as a Markdown table."""
-    names = list(rows[0])
-    print("| " + " | ".join(names) + " |")
-    print("|" + " --- |" * len(names))
-    for row in rows:
-        print("| " + " | ".join("" if row[n] is None else str(row[n]) for n in names) + " |")
+from moro_ros.tools import evaluate_video
+from moro_ros.tools.tables import print_table, rounded
 
 
 def open_command(args: argparse.Namespace) -> int:
@@ -52,35 +37,6 @@ def open_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def pose2sim_command(args: argparse.Namespace) -> int:
-    """Real video: one camera against the triangulation of four."""
-    config = PipelineConfig(model=args.model, motion=MotionConfig(passes=args.passes))
-    stream = load_stream(config)
-    benchmark = load_benchmark(load_frontend(config.detector, config.tracker, config.max_people))
-    scores = mean_scores(benchmark.evaluate(stream))
-    frames = len(benchmark.frames[0])
-    rows: list[dict[str, object]] = [
-        {
-            "condition": score.condition,
-            "mpjpe_mm": rounded(score.mpjpe_mm),
-            "pa_mpjpe_mm": rounded(score.pa_mpjpe_mm),
-            "hidden_mpjpe_mm": rounded(score.hidden_mpjpe_mm),
-            "root_m": rounded(score.root_mm / 1e3, 4),
-            "frames": frames,
-        }
-        for score in scores
-    ]
-    if args.json:
-        single = {
-            str(row["condition"]): {k: v for k, v in row.items() if k != "condition"}
-            for row in rows
-        }
-        print(json.dumps({"single": single}))
-    else:
-        print_table(rows)
-    return 0
-
-
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the `moro` parser."""
     parser = subparsers.add_parser("evaluate", help="measure a model on motion with ground truth")
@@ -98,8 +54,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     motion.add_argument("--windows", type=int, default=256, help="windows of 48 frames")
     motion.add_argument("--seed", type=int, default=5, help="seed of cameras and noise")
     motion.set_defaults(evaluate=open_command)
-    video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
-    video.set_defaults(evaluate=pose2sim_command)
+    evaluate_video.register(sets, shared)
     parser.set_defaults(handler=command)
 
 

@@ -1,33 +1,26 @@
-"""The real-video benchmark: what is hidden, what a score measures, and the plug for a model."""
+"""The real-video benchmark: what is hidden, whose joints are whose, and the plug for a source."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import pose2sim
 from moro_ros.evaluation.multiview import Truth, View
-from moro_ros.evaluation.pose2sim import CONDITIONS, LIMB_JOINTS, PERSON_ID, Benchmark
-from moro_ros.types import (
-    KEYPOINTS,
-    NUM_KEYPOINTS,
-    BodyMotion,
-    Camera,
-    Frame,
-    Keypoints,
-    PersonObservation,
-    SmplxParams,
-)
+from moro_ros.evaluation.pose2sim import CONDITIONS, Trial, TruePerson
+from moro_ros.evaluation.video_score import LIMB_JOINTS, mean_scores
+from moro_ros.evaluation.video_sources import Tracks
+from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 FRAMES = 40
 NAMES = list(KEYPOINTS)
 CAMERA = Camera(np.array([[1000.0, 0, 500], [0, 1000, 500], [0, 0, 1]]), 1000, 1000)
-ROTATION = Rotation.from_rotvec([0.2, 1.1, -0.3]).as_matrix()
-VIEW = View("cam01", CAMERA, ROTATION, np.array([0.1, -0.2, 4.0]))
+VIEW = View("cam01", CAMERA, np.eye(3), np.array([0.1, -0.2, 4.0]))
+OTHER = View("cam02", CAMERA, np.diag([-1.0, 1, -1]), np.array([0.0, 0.3, 3.5]))
 
 
 @pytest.fixture(scope="module")
@@ -36,75 +29,30 @@ def truth() -> Truth:
     return Truth(points, np.ones(points.shape[:2]))
 
 
+def seen(track_id: int) -> PersonObservation:
+    full = np.ones(NUM_KEYPOINTS, np.float32)
+    points = np.full((NUM_KEYPOINTS, 2), 250, np.float32)
+    box = np.array([0, 0, 100, 400], np.float32)
+    return PersonObservation(track_id, box, 0.9, Keypoints(points, full, full))
+
+
+def frames_of(*track_ids: int) -> tuple[Frame, ...]:
+    people = tuple(seen(i) for i in track_ids)
+    return tuple(Frame(number * 33_333_333, CAMERA, people) for number in range(FRAMES))
+
+
 @pytest.fixture(scope="module")
 def frames() -> tuple[Frame, ...]:
-    person = PersonObservation(
-        PERSON_ID,
-        np.array([0, 0, 100, 400], np.float32),
-        0.9,
-        Keypoints(
-            np.full((NUM_KEYPOINTS, 2), 250, np.float32),
-            np.ones(NUM_KEYPOINTS, np.float32),
-            np.ones(NUM_KEYPOINTS, np.float32),
-        ),
-    )
-    return tuple(Frame(number * 33_333_333, CAMERA, (person,)) for number in range(FRAMES))
+    return frames_of(1)
 
 
-def joints_of(truth: Truth) -> np.ndarray:
-    """The joints, (F, 22, 3) in VIEW's camera, of somebody exactly like the truth."""
+def joints_in(view: View, truth: Truth) -> np.ndarray:
+    """The joints, (F, 22, 3) in a view's camera, of somebody exactly like the truth."""
     joints = np.zeros((FRAMES, len(JOINT_NAMES), 3))
     for name in LIMB_JOINTS:
-        inside = truth.points[:, NAMES.index(name)] @ VIEW.rotation.T + VIEW.translation
+        inside = truth.points[:, NAMES.index(name)] @ view.rotation.T + view.translation
         joints[:, JOINT_NAMES.index(name)] = inside
     return joints
-
-
-NOTHING_HIDDEN = np.zeros((FRAMES, NUM_KEYPOINTS), bool)
-
-
-def test_the_truth_itself_scores_zero(truth) -> None:
-    result = pose2sim.score(joints_of(truth), VIEW, truth, NOTHING_HIDDEN)
-    assert result.mpjpe_mm == pytest.approx(0, abs=1e-6)
-    assert result.pa_mpjpe_mm == pytest.approx(0, abs=1e-6)
-    assert result.root_mm == pytest.approx(0, abs=1e-6)
-    assert result.coverage == 1
-    assert np.isnan(result.hidden_mpjpe_mm)
-
-
-def test_a_wrong_place_is_a_root_error_and_a_wrong_pose_is_not(truth) -> None:
-    away = pose2sim.score(joints_of(truth) + np.array([0, 0, 0.3]), VIEW, truth, NOTHING_HIDDEN)
-    assert away.root_mm == pytest.approx(300)
-    assert away.mpjpe_mm == pytest.approx(0, abs=1e-6)
-
-    bent = joints_of(truth)
-    bent[:, JOINT_NAMES.index("left_wrist"), 1] += 0.12
-    hidden = NOTHING_HIDDEN.copy()
-    hidden[:, NAMES.index("left_wrist")] = True
-    result = pose2sim.score(bent, VIEW, truth, hidden)
-    assert result.root_mm == pytest.approx(0, abs=1e-6)
-    assert result.mpjpe_mm == pytest.approx(10)  # one of twelve
-    assert result.hidden_mpjpe_mm == pytest.approx(120)
-    assert 0 < result.pa_mpjpe_mm < 20
-
-
-def test_a_larger_turned_body_is_right_after_alignment(truth) -> None:
-    turned = 1.1 * joints_of(truth) @ Rotation.from_rotvec([0, 0.5, 0]).as_matrix()
-    result = pose2sim.score(turned, VIEW, truth, NOTHING_HIDDEN)
-    assert result.pa_mpjpe_mm == pytest.approx(0, abs=1e-6)
-    assert result.mpjpe_mm > 100
-
-
-def test_unknown_truth_and_missing_motion_are_left_out(truth) -> None:
-    points = truth.points.copy()
-    points[:5] = np.nan
-    points[5:9, NAMES.index("right_knee")] = np.nan
-    joints = joints_of(truth)
-    joints[30:] = np.nan
-    result = pose2sim.score(joints, VIEW, replace(truth, points=points), NOTHING_HIDDEN)
-    assert result.mpjpe_mm == pytest.approx(0, abs=1e-6)
-    assert result.pa_mpjpe_mm == pytest.approx(0, abs=1e-6)
-    assert result.coverage == pytest.approx(0.75)
 
 
 def test_conditions_hide_what_they_say(frames) -> None:
@@ -127,59 +75,76 @@ def test_conditions_hide_what_they_say(frames) -> None:
 
 
 class PerfectSource:
-    """A motion source that knows the truth but says nothing while it is blind."""
+    """A source that knows everybody's joints but says nothing of somebody it does not see."""
 
-    def __init__(self, joints: np.ndarray, stamps_ns: list[int]) -> None:
-        self.joints = dict(zip(stamps_ns, joints, strict=True))
-        self.resets = 0
+    def __init__(self, joints: Tracks) -> None:
+        self.joints = joints
+        self.seen_px: list[np.ndarray] = []
 
-    def reset(self) -> None:
-        self.resets += 1
-
-    def push(self, frame: Frame) -> tuple[BodyMotion, ...]:
-        if frame.people[0].keypoints is None:
-            return ()
-        one = self.joints[frame.stamp_ns][None]
-        empty = np.zeros((1, 0))
-        smplx = SmplxParams(np.zeros(10), np.zeros((1, 3)), np.zeros((1, 63)), np.zeros((1, 3)))
-        stamps = np.array([frame.stamp_ns])
-        return (
-            BodyMotion(
-                PERSON_ID,
-                stamps,
-                one,
-                empty,
-                empty,
-                empty,
-                empty,
-                empty,
-                empty,
-                smplx,
-                None,
-                empty,
-                empty,
-            ),
-        )
+    def recover(self, frames: tuple[Frame, ...]) -> Tracks:
+        found = {}
+        for track_id, joints in self.joints.items():
+            found[track_id] = joints.copy()
+            for number, frame in enumerate(frames):
+                mine = [p.keypoints for p in frame.people if p.track_id == track_id]
+                if not mine or mine[0] is None:
+                    found[track_id][number] = np.nan
+                else:
+                    self.seen_px.append(mine[0].points_px)
+        return found
 
 
-def test_a_model_is_plugged_in_as_a_motion_source(truth, frames) -> None:
-    source = PerfectSource(joints_of(truth), [frame.stamp_ns for frame in frames])
-    benchmark = Benchmark((VIEW, VIEW), (frames, frames), truth)
-    scores = benchmark.evaluate(source)
-    assert source.resets == len(scores) == 2 * len(CONDITIONS)
-    means = {item.condition: item for item in pose2sim.mean_scores(scores)}
-    assert list(means) == list(CONDITIONS)
+def test_a_source_is_scored_on_every_person_in_every_view_that_shows_him(truth) -> None:
+    other = replace(truth, points=truth.points + 0.5)
+    people = (
+        TruePerson(truth, frozenset({(0, 1), (1, 5)})),
+        TruePerson(other, frozenset({(0, 2)})),
+    )
+    trial = Trial("two", (VIEW, VIEW), (frames_of(1, 2), frames_of(5)), people)
+    joints = joints_in(VIEW, truth)
+    source = PerfectSource({1: joints, 2: joints_in(VIEW, other), 5: joints + 0.2})
+    scores = trial.evaluate(source)
+    assert len(scores) == 3 * len(CONDITIONS)
     assert all(item.mpjpe_mm == pytest.approx(0, abs=1e-6) for item in scores)
+    plain = [item for item in scores if item.condition == "plain"]
+    assert [item.root_m for item in plain] == pytest.approx([0, 0, 0.2 * 3**0.5])
+    means = {item.condition: item for item in mean_scores(scores)}
     assert means["plain"].coverage == 1
     assert means["30 % of frames blank"].coverage == pytest.approx(1 - 9 / FRAMES)
     assert means["legs hidden"].hidden_mpjpe_mm == pytest.approx(0, abs=1e-6)
 
 
-class OneLook:
-    """A front-end that sees two people in the first image and nobody afterwards."""
+def test_a_person_whose_track_broke_is_joined(truth) -> None:
+    person = TruePerson(truth, frozenset({(0, 1), (0, 7), (2, 8)}))
+    first, second = (np.full((FRAMES, 22, 3), np.nan) for _ in range(2))
+    first[:10], second[15:] = 1.0, 2.0
+    joined = person.joints({1: first, 7: second, 8: first + 5}, 0, FRAMES)
+    assert (joined[:10] == 1).all() and np.isnan(joined[10:15]).all() and (joined[15:] == 2).all()
 
-    def __init__(self, frames: tuple[Frame, ...]) -> None:
-        self.person = frames[0].people[0]
+
+def test_true_keypoints_are_the_projected_truth(truth) -> None:
+    points = truth.points.copy()
+    points[4, 6] = np.nan
+    known = replace(truth, points=points)
+    bent = replace(CAMERA, distortion=(-0.1, 0.0, 0.0, 0.0))
+    frames = tuple(replace(frame, camera=bent) for frame in frames_of(1, 9))
+    trial = Trial("t", (OTHER,), (frames,), (TruePerson(known, frozenset({(0, 1)})),))
+    (redrawn,) = trial.with_true_keypoints().frames
+    assert all(len(frame.people) == 1 and not frame.camera.distortion for frame in redrawn)
+    inside = points @ OTHER.rotation.T + OTHER.translation
+    expected = 1000 * inside[..., :2] / inside[..., 2:] + 500
+    for number, frame in enumerate(redrawn):
+        keypoints = frame.people[0].keypoints
+        assert keypoints is not None
+        shown = keypoints.visibility > 0
+        np.testing.assert_array_equal(shown, np.isfinite(points[number, :, 0]))
+        np.testing.assert_allclose(keypoints.points_px[shown], expected[number][shown], rtol=1e-4)
+
+
+class OneLook:
+    """A front-end that sees two people in the second image and nobody afterwards."""
+
+    def __init__(self) -> None:
         self.looks = 0
         self.stamps_ns: list[int] = []
 
@@ -189,25 +154,18 @@ class OneLook:
     def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
         self.stamps_ns.append(stamp_ns)
         self.looks += 1
-        small = replace(self.person, track_id=7, box_xyxy=np.array([0, 0, 50, 90], np.float32))
-        large = replace(self.person, track_id=9)
-        return (small, large) if self.looks == 2 else ()
+        return (seen(7), seen(9)) if self.looks == 2 else ()
 
 
-def test_follows_the_largest_person_at_30_images_a_second(tmp_path, frames) -> None:
+def test_everybody_is_observed_at_30_images_a_second(tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
     path = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 60, (64, 48))
     for _ in range(12):
         writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.release()
-    frontend = OneLook(frames)
+    frontend = OneLook()
     observed = pose2sim.observe_video(frontend, path, CAMERA)
     np.testing.assert_allclose(np.diff(frontend.stamps_ns), 1e9 / 30, rtol=1e-6)
-    assert [len(frame.people) for frame in observed] == [0, 1, 1, 1, 1, 1]
+    assert [[p.track_id for p in frame.people] for frame in observed] == [[], [7, 9], *[[]] * 4]
     assert (observed[0].camera.width, observed[0].camera.height) == (64, 48)
-    person = observed[1].people[0]
-    assert person.track_id == PERSON_ID
-    np.testing.assert_array_equal(person.box_xyxy, frames[0].people[0].box_xyxy)
-    assert observed[1].people[0].keypoints is not None
-    assert all(frame.people[0].keypoints is None for frame in observed[2:])

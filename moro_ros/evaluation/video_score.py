@@ -1,0 +1,102 @@
+"""How far single-camera joints are from a triangulated truth: one score per view and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.evaluation.metrics import MM_PER_M, aligned, jitter
+from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.types import KEYPOINTS
+
+RATE_HZ = 30.0
+# Fewer true joints than this cannot hold a similarity transform in place.
+MIN_JOINTS = 6
+# The third derivative takes four frames.
+MIN_RUN = 4
+
+# The joints that BlazePose and the body model both have: the twelve of the limbs.
+LIMB_JOINTS: tuple[str, ...] = tuple(
+    f"{side}_{name}"
+    for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+)
+BODY_ROWS = [JOINT_NAMES.index(name) for name in LIMB_JOINTS]
+KEYPOINT_ROWS = [list(KEYPOINTS).index(name) for name in LIMB_JOINTS]
+HIPS = [LIMB_JOINTS.index("left_hip"), LIMB_JOINTS.index("right_hip")]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How one view did under one condition; NaN where nothing could be measured.
+
+    mpjpe_mm, pa_mpjpe_mm: 12 limb joints, relative to mid-hip and after a similarity transform.
+    hidden_mpjpe_mm: as mpjpe_mm, only the joints whose keypoint was hidden from the model.
+    root_m: distance of mid-hip in the camera frame. jitter: 10 m/s3, in the camera frame.
+    coverage: share of the frames with a truth that also have a motion. frames: those with both.
+    """
+
+    view: str
+    condition: str
+    mpjpe_mm: float
+    pa_mpjpe_mm: float
+    hidden_mpjpe_mm: float
+    root_m: float
+    jitter: float
+    coverage: float
+    frames: int
+
+
+def score(
+    joints: np.ndarray, view: View, truth: Truth, hidden: np.ndarray, condition: str = "plain"
+) -> Score:
+    """Compare recovered joints with the triangulation in one camera.
+
+    joints: (F, 22, 3) m, camera frame, NaN where there is no motion.
+    hidden: (F, K) bool, which keypoints the model did not see.
+    """
+    expected = truth.points[:, KEYPOINT_ROWS] @ view.rotation.T + view.translation
+    found = joints[:, BODY_ROWS]
+    found_root, expected_root = found[:, HIPS].mean(1), expected[:, HIPS].mean(1)
+    error = (found - found_root[:, None]) - (expected - expected_root[:, None])
+    distance = MM_PER_M * np.linalg.norm(error, axis=-1)  # (F, 12)
+    similar = np.full(distance.shape, np.nan)
+    known = np.isfinite(expected[..., 0]) & np.isfinite(found[..., 0])
+    for number in np.flatnonzero(known.sum(1) >= MIN_JOINTS):
+        row = known[number]
+        moved = aligned(found[number, row], expected[number, row], scale=True)
+        similar[number, row] = MM_PER_M * np.linalg.norm(moved - expected[number, row], axis=-1)
+    with_truth = np.isfinite(expected_root[:, 0])
+    both = with_truth & np.isfinite(found[:, 0, 0])
+    return Score(
+        view=view.name,
+        condition=condition,
+        mpjpe_mm=mean(distance),
+        pa_mpjpe_mm=mean(similar),
+        hidden_mpjpe_mm=mean(distance[hidden[:, KEYPOINT_ROWS]]),
+        root_m=mean(np.linalg.norm(found_root - expected_root, axis=-1)),
+        jitter=mean(jitter(found, RATE_HZ)) if len(found) >= MIN_RUN else float("nan"),
+        coverage=float(both.sum() / with_truth.sum()) if with_truth.any() else float("nan"),
+        frames=int(both.sum()),
+    )
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean of what is finite; NaN if nothing is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
+
+
+def mean_scores(scores: Sequence[Score]) -> list[Score]:
+    """Return the mean over the views of each condition, in the conditions' order; frames add up."""
+    result = []
+    names = [f.name for f in fields(Score) if f.name not in ("view", "condition", "frames")]
+    for condition in dict.fromkeys(item.condition for item in scores):
+        group = [item for item in scores if item.condition == condition]
+        means = {name: mean(np.array([getattr(i, name) for i in group])) for name in names}
+        frames = sum(item.frames for item in group)
+        result.append(Score(view="mean", condition=condition, frames=frames, **means))
+    return result

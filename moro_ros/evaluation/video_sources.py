@@ -1,0 +1,136 @@
+"""What makes joints of observed images: the live stream, each frame alone, BlazePose itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.data.occlusion import MIRRORED_KEYPOINTS
+from moro_ros.evaluation.video_score import LIMB_JOINTS
+from moro_ros.types import KEYPOINTS, BodyMotion, Frame
+
+# Joints (F, 22, 3) m in the camera frame by track id; NaN where there is none.
+Tracks = dict[int, np.ndarray]
+
+
+class JointSource(Protocol):
+    """Joints of everybody in a sequence of observed images."""
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks: ...
+
+
+class MotionStream(Protocol):
+    """What makes motion of observations, image by image (inference.MoRoStream)."""
+
+    def push(self, frame: Frame) -> tuple[BodyMotion, ...]: ...
+
+    def reset(self) -> None: ...
+
+
+class StreamJoints:
+    """The live stream, image by image; a later word on an image replaces an earlier one."""
+
+    def __init__(self, stream: MotionStream) -> None:
+        self.stream = stream
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks:
+        """Return what the stream said of each image by the end of the sequence."""
+        self.stream.reset()
+        tracks: Tracks = {}
+        index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
+        for frame in frames:
+            for motion in self.stream.push(frame):
+                for stamp_ns, joints in zip(motion.stamps_ns, motion.joints, strict=True):
+                    _place(tracks, motion.track_id, index[int(stamp_ns)], joints, len(frames))
+        return tracks
+
+
+class FrameJoints:
+    """The same network without time: each image is a window of its own."""
+
+    def __init__(self, stream: MotionStream) -> None:
+        self.stream = stream
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks:
+        """Return what the stream says of each image when it knows no other."""
+        tracks: Tracks = {}
+        for number, frame in enumerate(frames):
+            self.stream.reset()
+            for motion in self.stream.push(frame):
+                _place(tracks, motion.track_id, number, motion.joints[-1], len(frames))
+        return tracks
+
+
+class Region(Protocol):
+    """Where a landmark network looked: its turn in the image (frontend.Region)."""
+
+    @property
+    def angle(self) -> float: ...
+
+
+class Landmarks(Protocol):
+    """What a landmark network saw (frontend.Landmarks)."""
+
+    @property
+    def points_px(self) -> np.ndarray: ...
+
+    @property
+    def world(self) -> np.ndarray: ...
+
+
+class WorldMemory:
+    """Stands before a landmark network and remembers its own metric guess of each answer."""
+
+    def __init__(self, landmarker: object) -> None:
+        self._landmarker = landmarker
+        self._worlds: dict[bytes, np.ndarray] = {}
+
+    def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks:
+        """Answer as the network does (frontend.BlazePoseLandmarker.locate)."""
+        landmarks: Landmarks = self._landmarker.locate(image_rgb, region)  # type: ignore[attr-defined]
+        rows = list(KEYPOINTS.values())
+        points = landmarks.points_px[rows]
+        # The network speaks in the axes of its turned crop.
+        cos, sin = np.cos(region.angle), np.sin(region.angle)
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        world = landmarks.world[rows] @ turn.T
+        mirrored = list(MIRRORED_KEYPOINTS)
+        # The tracker may have exchanged left and right, and then meant that.
+        self._worlds[points[mirrored].tobytes()] = world[mirrored]
+        self._worlds[points.tobytes()] = world
+        return landmarks
+
+    def of(self, points_px: np.ndarray) -> np.ndarray | None:
+        """Return the guess (K, 3) m, from mid-hip, camera axes, behind some keypoints (K, 2)."""
+        return self._worlds.get(points_px.tobytes())
+
+
+class WorldJoints:
+    """BlazePose's own world landmarks: from mid-hip, so that they have no place in space."""
+
+    def __init__(self, memory: WorldMemory) -> None:
+        self.memory = memory
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks:
+        """Return the 12 limb joints of everybody seen, NaN for the others."""
+        rows = [JOINT_NAMES.index(name) for name in LIMB_JOINTS]
+        points = [list(KEYPOINTS).index(name) for name in LIMB_JOINTS]
+        tracks: Tracks = {}
+        for number, frame in enumerate(frames):
+            for person in frame.people:
+                if person.keypoints is None:
+                    continue
+                world = self.memory.of(person.keypoints.points_px)
+                if world is not None:
+                    joints = np.full((NUM_JOINTS, 3), np.nan)
+                    joints[rows] = world[points]
+                    _place(tracks, person.track_id, number, joints, len(frames))
+        return tracks
+
+
+def _place(tracks: Tracks, track_id: int, number: int, joints: np.ndarray, count: int) -> None:
+    empty = np.full((count, NUM_JOINTS, 3), np.nan)
+    tracks.setdefault(track_id, empty)[number] = joints

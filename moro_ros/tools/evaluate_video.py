@@ -1,0 +1,118 @@
+"""`moro evaluate pose2sim`: real video, one camera against the triangulation of four."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from moro_ros.assets import fetch
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, TRIALS, Condition, Trial, load_trial
+from moro_ros.evaluation.video_score import Score, mean_scores
+from moro_ros.evaluation.video_sources import (
+    FrameJoints,
+    JointSource,
+    StreamJoints,
+    WorldJoints,
+    WorldMemory,
+)
+from moro_ros.frontend.blazepose import BlazePoseDetector, BlazePoseLandmarker
+from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.inference.stream import load_stream
+from moro_ros.tools.tables import print_table, rounded
+
+DIGITS = {"mpjpe_mm": 1, "pa_mpjpe_mm": 1, "hidden_mpjpe_mm": 1, "root_m": 3, "jitter": 1}
+Row = dict[str, object]
+
+
+def command(args: argparse.Namespace) -> int:
+    """Score the model, its variants and BlazePose itself on the chosen trials."""
+    frontend, memory = remembering_frontend()
+    trials = [load_trial(name, frontend) for name in args.trials.split(",")]
+    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    stream = load_stream(PipelineConfig(model=args.model, motion=motion))
+    live = StreamJoints(stream)
+    result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
+    others: dict[str, dict[str, dict[str, Row]]] = {}
+    if not args.only:
+        steps = args.refine_steps or 2
+        stream.configure(replace(motion, refine_steps=steps))
+        others[f"refined, {steps} steps"] = {
+            trial.name: rows_of(trial, live, CONDITIONS) for trial in trials
+        }
+        stream.configure(motion)
+        single_frame = FrameJoints(stream)
+        others["each frame alone"] = {t.name: rows_of(t, single_frame, CONDITIONS) for t in trials}
+        others["with true keypoints"] = {
+            t.name: rows_of(t.with_true_keypoints(), live, PLAIN) for t in trials
+        }
+        # BlazePose is asked for images, from which nothing can be hidden afterwards.
+        world = WorldJoints(memory)
+        others["BlazePose world landmarks"] = {t.name: unplaced(rows_of(t, world)) for t in trials}
+    if args.json:
+        print(json.dumps({**result, "sources": others}))
+    else:
+        print_table(
+            list(flat(args.model, result)) + [r for n, o in others.items() for r in flat(n, o)]
+        )
+    return 0
+
+
+def remembering_frontend() -> tuple[KeypointFrontend, WorldMemory]:
+    """Build the default front-end so that BlazePose's world landmarks can be asked for later."""
+    config = PipelineConfig()
+    threads = config.detector.threads
+    memory = WorldMemory(BlazePoseLandmarker(fetch("pose_landmark_full.tflite"), threads))
+    detector = BlazePoseDetector(fetch("pose_detection.tflite"), threads)
+    frontend = KeypointFrontend(
+        detector,
+        memory,  # type: ignore[arg-type]
+        config.detector,
+        config.tracker,
+        config.max_people,
+    )
+    return frontend, memory
+
+
+def rows_of(
+    trial: Trial, source: JointSource, conditions: Mapping[str, Condition] = PLAIN
+) -> dict[str, Row]:
+    """Return condition -> metrics, the mean over views and people."""
+    scores = mean_scores(trial.evaluate(source, conditions))
+    return {score.condition: row_of(score) for score in scores}
+
+
+def row_of(score: Score) -> Row:
+    """Return a score's numbers without its names."""
+    numbers = {k: v for k, v in asdict(score).items() if k not in ("view", "condition")}
+    return {
+        key: value if isinstance(value, int) else rounded(value, DIGITS.get(key, 3))
+        for key, value in numbers.items()
+    }
+
+
+def unplaced(rows: dict[str, Row]) -> dict[str, Row]:
+    """Return rows of a source that knows no place in space."""
+    return {name: {**row, "root_m": None, "jitter": None} for name, row in rows.items()}
+
+
+def flat(source: str, by_trial: Mapping[str, Mapping[str, Row]]) -> list[Row]:
+    """Return table rows of one source."""
+    return [
+        {"source": source, "trial": trial, "condition": condition, **row}
+        for trial, conditions in by_trial.items()
+        for condition, row in conditions.items()
+    ]
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
+    video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
+    video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
+    video.add_argument("--only", action="store_true", help="the model alone, no other sources")
+    video.set_defaults(evaluate=command)

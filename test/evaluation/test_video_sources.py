@@ -1,0 +1,114 @@
+"""Sources of joints: words are put at their own stamps, frames are alone, crops are turned back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.evaluation.video_sources import (
+    FrameJoints,
+    StreamJoints,
+    WorldJoints,
+    WorldMemory,
+)
+from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+
+CAMERA = Camera(np.eye(3), 10, 10)
+NAMES = list(KEYPOINTS)
+
+
+@dataclass
+class Word:
+    track_id: int
+    stamps_ns: np.ndarray
+    joints: np.ndarray
+
+
+class LateStream:
+    """Speaks of the image before the newest, and counts the images since its reset."""
+
+    def __init__(self) -> None:
+        self.stamps: list[int] = []
+
+    def reset(self) -> None:
+        self.stamps = []
+
+    def push(self, frame: Frame) -> tuple[Word, ...]:
+        self.stamps.append(frame.stamp_ns)
+        if len(self.stamps) < 2:
+            return (Word(3, np.array([frame.stamp_ns]), np.full((1, 22, 3), -1.0)),)
+        stamps = np.array(self.stamps[-2:])
+        return (Word(3, stamps, np.full((2, 22, 3), float(len(self.stamps)))),)
+
+
+def frames(count: int, points: np.ndarray | None = None) -> list[Frame]:
+    full = np.ones(NUM_KEYPOINTS, np.float32)
+    shown = None if points is None else Keypoints(points, full, full)
+    person = PersonObservation(3, np.zeros(4, np.float32), 1.0, shown)
+    return [Frame(100 * n, CAMERA, (person,)) for n in range(count)]
+
+
+def test_the_last_word_on_an_image_counts() -> None:
+    tracks = StreamJoints(LateStream()).recover(frames(4))
+    assert tracks[3][:, 0, 0].tolist() == [2, 3, 4, 4]
+    again = StreamJoints(LateStream())
+    again.recover(frames(4))
+    assert again.recover(frames(2))[3][:, 0, 0].tolist() == [2, 2]  # starts anew
+
+
+def test_each_frame_alone_knows_no_other() -> None:
+    assert FrameJoints(LateStream()).recover(frames(3))[3][:, 0, 0].tolist() == [-1, -1, -1]
+
+
+@dataclass
+class Region:
+    angle: float
+
+
+@dataclass
+class Answer:
+    points_px: np.ndarray
+    world: np.ndarray
+
+
+class Network:
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def locate(self, image: np.ndarray, region: Region) -> Answer:
+        return self.answer
+
+
+def test_blazepose_speaks_in_the_axes_of_its_crop() -> None:
+    rng = np.random.default_rng(0)
+    answer = Answer(rng.uniform(0, 9, (35, 2)).astype(np.float32), rng.normal(size=(33, 3)))
+    memory = WorldMemory(Network(answer))
+    assert memory.locate(np.zeros((1, 1, 3)), Region(np.pi / 2)) is answer
+    points = answer.points_px[list(KEYPOINTS.values())]
+    tracks = WorldJoints(memory).recover(frames(1, points))
+    wrist = tracks[3][0, JOINT_NAMES.index("left_wrist")]
+    x, y, z = answer.world[KEYPOINTS["left_wrist"]]
+    assert wrist == pytest.approx([-y, x, z])  # clockwise by a quarter, y down
+    assert np.isnan(tracks[3][0, JOINT_NAMES.index("spine1")]).all()
+
+
+def test_an_answer_that_the_tracker_mirrored_is_mirrored_too() -> None:
+    rng = np.random.default_rng(0)
+    answer = Answer(rng.uniform(0, 9, (35, 2)).astype(np.float32), rng.normal(size=(33, 3)))
+    memory = WorldMemory(Network(answer))
+    memory.locate(np.zeros((1, 1, 3)), Region(0.0))
+    swapped = [n.replace("left", "*").replace("right", "left").replace("*", "right") for n in NAMES]
+    points = answer.points_px[[KEYPOINTS[name] for name in swapped]]
+    tracks = WorldJoints(memory).recover(frames(1, points))
+    found = tracks[3][0, JOINT_NAMES.index("left_knee")]
+    assert found == pytest.approx(answer.world[KEYPOINTS["right_knee"]])
+
+
+def test_keypoints_that_nobody_located_have_no_joints() -> None:
+    answer = Answer(np.zeros((35, 2), np.float32), np.zeros((33, 3)))
+    world = WorldJoints(WorldMemory(Network(answer)))
+    assert world.recover(frames(2, np.ones((NUM_KEYPOINTS, 2), np.float32))) == {}
+    assert world.recover(frames(2)) == {}
