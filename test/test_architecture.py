@@ -67,10 +67,11 @@ def violations(name: str, tree: ast.Module) -> list[str]:
     part, found = part_of(name), []
     for imported in imports_of(tree):
         top, *rest = imported.split(".")
-        messages = top.endswith(("_msgs", "_interfaces")) or imported.startswith("moro_ros.msg")
+        own = imported.startswith(("moro_ros.msg", "moro_ros.srv"))
+        messages = top.endswith(("_msgs", "_srvs", "_interfaces")) or own
         if (top in ROS_ONLY or messages) and part != "ros":
             found.append(f"{imported}: rclpy and messages belong to ros/")
-        if top != "moro_ros" or not rest or part == "__init__" or rest[0] == "msg":
+        if top != "moro_ros" or not rest or part == "__init__" or rest[0] in ("msg", "srv"):
             continue
         target = rest[0]
         if target not in ALLOWED:

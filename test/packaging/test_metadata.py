@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 import moro_ros
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERFACES = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")]
 # Distribution that an imported module comes from, where the names differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
 ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"} | {
@@ -100,7 +101,9 @@ def test_imports_are_declared_for_pip():
     declared = {canonicalize_name(item.name) for item in run_requirements() + extra_requirements()}
     for module in imported_modules(""):
         wanted = canonicalize_name(DISTRIBUTIONS.get(module, module))
-        by_rclpy = module in {"builtin_interfaces", "rcl_interfaces", "rosgraph_msgs"}
+        by_rclpy = module in {
+            "builtin_interfaces", "rcl_interfaces", "rosgraph_msgs", "lifecycle_msgs",
+        }  # fmt: skip
         embedded = (ROOT / "embedded" / module).is_dir()
         assert by_rclpy or embedded or {wanted, f"ros-{wanted}"} & declared, module
 
@@ -120,7 +123,7 @@ def test_imports_are_declared_for_ros():
 
 def test_interfaces_depend_on_what_they_name():
     used = set(
-        re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in ROOT.glob("msg/*.msg")), re.M)
+        re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in INTERFACES), re.M)
     )
     depends = {node.text for node in package_xml().iter("depend")}
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")

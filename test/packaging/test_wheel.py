@@ -34,7 +34,7 @@ def names(tmp_path_factory):
 
 def test_python_files_are_those_of_the_checkout(names):
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "moro_ros").rglob("*.py")}
-    generated = {name for name in names if name.startswith("moro_ros/msg/")}
+    generated = {n for n in names if n.startswith(("moro_ros/msg/", "moro_ros/srv/"))}
     packed = {n for n in names if n.startswith("moro_ros/") and n.endswith(".py")} - generated
     assert packed == sources
 
@@ -43,6 +43,7 @@ def test_python_files_are_those_of_the_checkout(names):
     "module",
     [
         *(f"moro_ros/msg/_{name}.py" for name in ("human", "human_array", "human_joint")),
+        *(f"moro_ros/srv/_{name}.py" for name in ("set_roi", "lock_shape", "get_body_model")),
         "tf2_msgs/msg/_tf_message.py",
         "tf2_msgs/srv/_frame_graph.py",
         "tf2_msgs/action/_lookup_transform.py",
