@@ -48,6 +48,12 @@ class Region:
         side = 2.0 * REGION_SCALE * float(np.hypot(*up))
         return Region(np.asarray(centre_px, float), side, float(np.arctan2(up[0], -up[1])))
 
+    @staticmethod
+    def of_box(box_xyxy: np.ndarray) -> Region:
+        """The region of an upright person whose box (4,) pixels is all that is known."""
+        low, high = np.asarray(box_xyxy, float).reshape(2, 2)
+        return Region((low + high) / 2, REGION_SCALE * float((high - low).max()), 0.0)
+
     def shifted(self, right_px: float, down_px: float) -> Region:
         """The same region seen from an origin that lies further left and up."""
         moved = self.centre_px + np.array([right_px, down_px])

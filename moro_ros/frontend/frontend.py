@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -64,6 +65,7 @@ class KeypointFrontend:
         self._tracker = PersonTracker(tracker_config, max_people)
         self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
         self._stamp_ns: int | None = None
+        self._offered: np.ndarray | None = None
         self.ignored_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
@@ -88,10 +90,22 @@ class KeypointFrontend:
             else:
                 sightings.append(sighting)
         known = [sighting.region for sighting in sightings]
-        sightings += self._search(image_rgb, known, lost)
+        offered, self._offered = self._offered, None
+        if offered is None:
+            found = self._search(image_rgb, lost)
+        else:
+            found = iter([Region.of_box(box) for box in offered])
+        sightings += self._newcomers(image_rgb, known, found)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
         return self._tracker.observations()
+
+    def offer(self, boxes_xyxy: np.ndarray) -> None:
+        """Give the boxes (N, 4), pixels, of the people in the next image.
+
+        They come from another detector and replace the search of that image.
+        """
+        self._offered = boxes_xyxy
 
     def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
         """Tell where an unseen person is now; box_xyxy: (4,) pixels (see PersonTracker.correct)."""
@@ -119,23 +133,27 @@ class KeypointFrontend:
         self.timings["landmark_s"] += time.perf_counter() - start
         return None if landmarks.flag < self._config.min_flag else Sighting.of(landmarks)
 
-    def _search(
-        self, image_rgb: np.ndarray, known: list[Region], lost: list[Region]
-    ) -> list[Sighting]:
-        """Look for people outside the known regions: round those just lost and along the sweep."""
+    def _search(self, image_rgb: np.ndarray, lost: list[Region]) -> Iterator[Region]:
+        """Where the detector finds people: round those just lost and along the sweep."""
         height, width = image_rgb.shape[:2]
         near = (tile_round(r.centre_px, LOST_TILE * r.side_px, width, height) for r in lost)
         tiles = [tile for tile in near if tile is not None]
-        known, found = list(known), []
         for tile in tiles + self._sweep.next_tiles(width, height):
-            for region in self._detect(image_rgb, tile):
-                if any(_same(region, other) for other in known):
-                    continue
-                sighting = self._confirm(image_rgb, region)
-                if sighting is not None:
-                    known.append(sighting.region)
-                    found.append(sighting)
-        return found
+            yield from self._detect(image_rgb, tile)
+
+    def _newcomers(
+        self, image_rgb: np.ndarray, known: list[Region], found: Iterable[Region]
+    ) -> list[Sighting]:
+        """The people in found regions that are none of the known ones."""
+        known, sightings = list(known), []
+        for region in found:
+            if any(_same(region, other) for other in known):
+                continue
+            sighting = self._confirm(image_rgb, region)
+            if sighting is not None:
+                known.append(sighting.region)
+                sightings.append(sighting)
+        return sightings
 
     def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
         """Regions of the people that the detector finds in a tile, in the full image."""

@@ -96,6 +96,11 @@ class MeshOutput(Output):
             if motion.vertices is not None
         ]
 
+    def destroy(self, node: Node) -> None:
+        """Take both topics down."""
+        super().destroy(node)
+        node.destroy_publisher(self._faces)
+
     def _told_topology(self, scene: Scene) -> int:
         if self._topology is None:
             message = faces_message(scene.body.faces, len(scene.body.vertex_parts))

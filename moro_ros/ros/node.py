@@ -18,14 +18,16 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import faults, parameters
+from moro_ros.ros.boxes import boxes_input
+from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
+from moro_ros.ros.image_input import ImageInput
 from moro_ros.ros.logs import forward_library_logs
 from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
@@ -64,10 +66,10 @@ class MoroNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._model = {"model": "", "model_sha256": ""}
         self._perception: Perception | None = None
-        self._slot: NewestSlot[Image] = NewestSlot()
+        self._slot: NewestSlot[AnyImage] = NewestSlot()
         self._worker = threading.Thread(target=self._work, name="moro_worker", daemon=True)
         self._camera_info: CameraInfo | None = None
-        self._image_topic = self.resolve_topic_name("image")
+        self._input: ImageInput | None = None
         self._last_image_s = time.monotonic()
         self._quiet = False
         self._reported = 0
@@ -80,20 +82,16 @@ class MoroNode(Node):
         self._model = {"model": pipeline.model_name, "model_sha256": pipeline.model_sha256}
         self._perception = Perception(
             pipeline,
-            Outputs(self, self._options),
+            Outputs(self, self._options, pipeline),
             self._statistics,
             self.get_logger(),
             self._config,
+            boxes_input(self, self._options),
         )
 
     def start(self) -> None:
         """Subscribe and begin to process."""
-        best_effort = self._options.image_reliability == "best_effort"
-        policy = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-        image_qos = QoSProfile(depth=qos_profile_sensor_data.depth, reliability=policy)
-        info_qos = qos_profile_sensor_data
-        self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, info_qos)
-        self.create_subscription(Image, "image", self._on_image, image_qos)
+        self._input = ImageInput(self, self._options, self._on_image, self._on_camera_info)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # A simulated clock may stand still or jump; the watch over the node must not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -103,7 +101,7 @@ class MoroNode(Node):
         self._worker.start()
         self.get_logger().info(
             f"Model {self._model['model']} ({self._model['model_sha256'][:12]}) is ready; waiting "
-            f"for images on {self._image_topic}."
+            f"for images on {self._input.topic}."
         )
 
     def stop(self) -> None:
@@ -121,7 +119,7 @@ class MoroNode(Node):
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: AnyImage) -> None:
         self._statistics.count("received")
         now = time.monotonic()
         if self._quiet:
@@ -135,6 +133,8 @@ class MoroNode(Node):
         try:
             config = parameters.updated(self._config, values)
             options = parameters.updated(self._options, values)
+            if self._perception is not None:
+                self._perception.check(options)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         # The worker takes them up with its next image.
@@ -146,7 +146,8 @@ class MoroNode(Node):
         too_long = pause_s > self._options.image_timeout_s
         if too_long and not self._quiet:
             self._quiet = True
-            self.get_logger().warning(f"No image for {pause_s:.1f} s: {self._why_quiet()}")
+            why = self._input.why_quiet() if self._input is not None else "not subscribed."
+            self.get_logger().warning(f"No image for {pause_s:.1f} s: {why}")
         statistics = self.statistics()
         level, message = self._health.judge(
             statistics, pause_s if too_long else None, self._last_fault
@@ -154,22 +155,6 @@ class MoroNode(Node):
         name = f"{self.get_fully_qualified_name()}: human motion"
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(name, statistics, level, message, stamp))
-
-    def _why_quiet(self) -> str:
-        publishers = self.get_publishers_info_by_topic(self._image_topic)
-        if not publishers:
-            return (
-                f"nobody publishes {self._image_topic}. Remap 'image' and 'camera_info' to the "
-                "camera's topics."
-            )
-        if self._options.image_reliability == "reliable" and any(
-            info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for info in publishers
-        ):
-            return (
-                f"the publisher of {self._image_topic} is best effort and this node asks for a "
-                "reliable one. Set image_reliability to best_effort."
-            )
-        return f"the publisher of {self._image_topic} is silent."
 
     def _on_report(self) -> None:
         processed = self._statistics.snapshot()["processed"]

@@ -105,6 +105,10 @@ class Output(ABC):
     def messages(self, scene: Scene, options: NodeConfig) -> list[Any]:
         """The messages of one image, of the publisher's type or serialised."""
 
+    def destroy(self, node: Node) -> None:
+        """Take the topic down."""
+        node.destroy_publisher(self.publisher)
+
     def publish(self, scene: Scene, options: NodeConfig) -> None:
         """Make and publish the messages of one image."""
         for message in self.messages(scene, options):

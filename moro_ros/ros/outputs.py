@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 from moro_ros.inference.world import GroundEstimator, GroundPlane
 from moro_ros.ros.annotated import AnnotatedOutput
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.frames import TransformsOutput
+from moro_ros.ros.frames import TransformsOutput, check_level
 from moro_ros.ros.humans import HumansOutput, WorldHumansOutput
 from moro_ros.ros.markers import MarkersOutput
 from moro_ros.ros.meshes import CloudOutput, MeshOutput
@@ -39,11 +39,15 @@ class Wanted:
 
 
 class Outputs:
-    """Publishes what one image gave; the ground is learned here, for it belongs to the camera."""
+    """Publishes what one image gave; the ground is learned here, for it belongs to the camera.
 
-    def __init__(self, node: Node, options: NodeConfig) -> None:
-        self._node = node
+    body: of the model in use. Raises: ConfigError if it cannot serve the options.
+    """
+
+    def __init__(self, node: Node, options: NodeConfig, body: Body) -> None:
         self._clock = node.get_clock()
+        self._body = body
+        self.check(options)
         self.placement = Placement(node, options.world_frame, options.ground_frame)
         self.ground = GroundEstimator()
         self.outputs: tuple[Output, ...] = (
@@ -55,6 +59,16 @@ class Outputs:
             CloudOutput(node),
             AnnotatedOutput(node),
         )
+
+    def check(self, options: NodeConfig) -> None:
+        """Check that the body model can serve the options; raises ConfigError."""
+        check_level(options.tf_level, len(self._body.joint_parents))
+
+    def destroy(self, node: Node) -> None:
+        """Take every topic down."""
+        for output in self.outputs:
+            output.destroy(node)
+        self.placement.destroy(node)
 
     def made(self) -> dict[str, int]:
         """How many messages were made so far, by topic."""
@@ -73,15 +87,14 @@ class Outputs:
         header: Header,
         wanted: Wanted,
         options: NodeConfig,
-        body: Body,
     ) -> float:
         """Publish one image's result; returns the latency: publication minus header.stamp, s.
 
-        image: (H, W, 3) uint8 RGB; header: stamp and camera frame; body: of the model in use.
+        image: (H, W, 3) uint8 RGB; header: stamp and camera frame.
         """
         for motion in result.motions:
             self.ground.add(motion)
-        scene = Scene(result, header, image, body, self.current_ground(header.frame_id))
+        scene = Scene(result, header, image, self._body, self.current_ground(header.frame_id))
         for output in wanted.outputs:
             if output.prompt:
                 output.publish(scene, options)

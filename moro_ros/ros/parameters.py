@@ -52,6 +52,11 @@ class NodeConfig:
         "for none",
         read_only=True,
     )
+    boxes_class: str = option(
+        "person",
+        "Class of boxes_topic's detections that are people; empty takes all",
+        read_only=True,
+    )
     tf_level: str = option(
         "smplx22",
         "TF frames of a person: none, body_<id> alone, the links of REP-155, or the 22 or 55 "

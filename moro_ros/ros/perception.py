@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.ros import faults
+from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, stamp_to_ns
 from moro_ros.ros.faults import BadCamera, BadImage
@@ -38,7 +39,9 @@ class Perception:
         statistics: NodeStatistics,
         logger: RcutilsLogger,
         config: PipelineConfig,
+        boxes: BoxesInput | None = None,
     ) -> None:
+        self._boxes = boxes
         self._pipeline = pipeline
         self._outputs = outputs
         self._statistics = statistics
@@ -47,6 +50,10 @@ class Perception:
         self._ignored_people = 0
         self._camera: tuple[object, Camera] | None = None
         self._last_stamp_ns: int | None = None
+
+    def check(self, options: NodeConfig) -> None:
+        """Check that the model in use can serve the options; raises ConfigError."""
+        self._outputs.check(options)
 
     def process(
         self, image: AnyImage, info: CameraInfo | None, config: PipelineConfig, options: NodeConfig
@@ -73,10 +80,12 @@ class Perception:
         if config is not self._config:
             self._config = config
             self._pipeline.configure(config)
+        if self._boxes is not None:
+            self._pipeline.offer_boxes(self._boxes.take())
         result = self._pipeline.push(pixels, stamp_ns, camera, wanted.mesh and config.mesh)
         pushed = time.perf_counter()
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
-        latency_s = self._outputs.publish(result, pixels, header, wanted, options, self._pipeline)
+        latency_s = self._outputs.publish(result, pixels, header, wanted, options)
         stages = {
             "convert_s": converted - start,
             **result.stage_s,

@@ -85,9 +85,17 @@ class Placement:
         self.world_frame, self.ground_frame = world_frame, ground_frame
         self.tree = TransformTree()
         self._logger: RcutilsLogger = node.get_logger()
+        self._subscriptions = []
         if world_frame or ground_frame:
-            node.create_subscription(TFMessage, "/tf", self.tree.take, TF_DEPTH)
-            node.create_subscription(TFMessage, "/tf_static", self.tree.take, LATCHED)
+            self._subscriptions = [
+                node.create_subscription(TFMessage, topic, self.tree.take, qos)
+                for topic, qos in (("/tf", TF_DEPTH), ("/tf_static", LATCHED))
+            ]
+
+    def destroy(self, node: Node) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            node.destroy_subscription(subscription)
 
     def pose(self, camera_frame: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Rotation (3, 3) and translation (3,) m, camera to world; None if unknown."""

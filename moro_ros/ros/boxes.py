@@ -1,0 +1,83 @@
+"""People's boxes from a detector of the user's own: vision_msgs/Detection2DArray to arrays."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+
+from moro_ros.errors import ConfigError
+from moro_ros.ros.parameters import NodeConfig
+
+try:
+    from vision_msgs.msg import Detection2DArray
+except ModuleNotFoundError:
+    Detection2DArray = None
+
+
+def boxes_of(message: Any, class_id: str) -> np.ndarray:
+    """The boxes of a Detection2DArray, (N, 4) float32 x, y, x, y pixels.
+
+    class_id: what the best hypothesis must name; empty takes every detection. A detection without
+    a hypothesis counts; one without extent, or not finite, does not.
+    """
+    boxes = []
+    for detection in message.detections:
+        if class_id and detection.results:
+            best = max(detection.results, key=lambda result: result.hypothesis.score)
+            if best.hypothesis.class_id != class_id:
+                continue
+        box = detection.bbox
+        x, y = box.center.position.x, box.center.position.y
+        half = box.size_x / 2, box.size_y / 2
+        boxes.append((x - half[0], y - half[1], x + half[0], y + half[1]))
+    array = np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    extent = array[:, 2:] - array[:, :2]
+    return array[np.isfinite(array).all(axis=1) & (extent > 1.0).all(axis=1)]
+
+
+class BoxesInput:
+    """Keeps the newest boxes until an image takes them.
+
+    A detector answers later than the image comes; people once found are followed without it, so
+    that boxes a few images old still serve.
+    Raises: ConfigError if vision_msgs is not installed.
+    """
+
+    def __init__(self, node: Node, topic: str, class_id: str) -> None:
+        if Detection2DArray is None:
+            raise ConfigError(
+                f"boxes_topic: got '{topic}', but vision_msgs is not installed. Install it (apt "
+                "install ros-$ROS_DISTRO-vision-msgs) or leave boxes_topic empty."
+            )
+        self._class_id = class_id
+        self._lock = threading.Lock()
+        self._boxes = np.zeros((0, 4), np.float32)
+        self._subscription = node.create_subscription(
+            Detection2DArray, topic, self._on_message, qos_profile_sensor_data
+        )
+
+    def take(self) -> np.ndarray:
+        """The boxes that came since the last call, (N, 4) pixels; usually none."""
+        with self._lock:
+            boxes, self._boxes = self._boxes, np.zeros((0, 4), np.float32)
+            return boxes
+
+    def destroy(self, node: Node) -> None:
+        """End the subscription."""
+        node.destroy_subscription(self._subscription)
+
+    def _on_message(self, message: Any) -> None:
+        boxes = boxes_of(message, self._class_id)
+        with self._lock:
+            self._boxes = boxes
+
+
+def boxes_input(node: Node, options: NodeConfig) -> BoxesInput | None:
+    """The input that the options ask for; raises ConfigError if it cannot be had."""
+    if not options.boxes_topic:
+        return None
+    return BoxesInput(node, options.boxes_topic, options.boxes_class)
