@@ -1,0 +1,122 @@
+"""CameraGuard: notices that a camera that is taken for static has been moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# The view is compared at this width [px]: a shift of a hundredth is 3 px.
+WIDTH = 320
+# How often it is compared [s]; a camera that has been moved stays moved.
+PERIOD_S = 0.2
+# So many comparisons in a row must agree.
+CONFIRMATIONS = 3
+FEATURES = 120
+# With fewer points of the background nothing is said.
+LEAST_POINTS = 12
+# If less than this share of them is found again, the view is another one.
+FOUND_AGAIN = 0.35
+# A point found again must look like it did: mean difference of the grey levels.
+SAME_LOOK = 20.0
+# Boxes of people are widened by this share: limbs and shadows reach beyond.
+MARGIN = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """The camera moved. shift: of the background, as a share of the image's width; None: unknown,
+    for little of the earlier view is left."""
+
+    shift: float | None
+
+
+class CameraGuard:
+    """Compares the background of the newest image with that of a reference image.
+
+    Points of the background are followed from the reference into the newest image (Lucas-Kanade);
+    half of them having moved means that the camera has, for what moves by itself is less. A slow
+    drift adds up, because the reference stays. shift: that counts, as a share of the image's width.
+    """
+
+    def __init__(self, shift: float = 0.01) -> None:
+        self.shift = shift
+        self.reset()
+
+    def reset(self) -> None:
+        """Take the next image as the reference."""
+        self._reference: np.ndarray | None = None
+        self._points = np.zeros((0, 1, 2), np.float32)
+        self._checked_ns: int | None = None
+        self._suspicions = 0
+
+    def look(
+        self, image_rgb: np.ndarray, stamp_ns: int, boxes_xyxy: Iterable[np.ndarray]
+    ) -> ViewChange | None:
+        """Look at an image; returns the change of the view once it is sure, else None.
+
+        image_rgb: (H, W, 3) uint8; boxes_xyxy: of the people in it, (4,) pixels each.
+        """
+        if self._checked_ns is not None and 0 <= stamp_ns - self._checked_ns < PERIOD_S * 1e9:
+            return None
+        self._checked_ns = stamp_ns
+        scale = min(1.0, WIDTH / image_rgb.shape[1])
+        size = max(1, round(image_rgb.shape[1] * scale)), max(1, round(image_rgb.shape[0] * scale))
+        small = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
+        # Equalised, so that a lamp that is switched on is no motion.
+        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        free = background(grey.shape, [np.asarray(box) * scale for box in boxes_xyxy])
+        if self._reference is None or self._reference.shape != grey.shape:
+            self._adopt(grey, free)
+            return None
+        change = self._compare(grey, free)
+        if change is None:
+            self._suspicions = 0
+            if len(self._points) < LEAST_POINTS:
+                self._adopt(grey, free)
+            return None
+        self._suspicions += 1
+        if self._suspicions < CONFIRMATIONS:
+            return None
+        self._adopt(grey, free)
+        return change
+
+    def _adopt(self, grey: np.ndarray, free: np.ndarray) -> None:
+        found = cv2.goodFeaturesToTrack(grey, FEATURES, 0.02, 8.0, mask=free)
+        self._reference = grey
+        self._points = np.zeros((0, 1, 2), np.float32) if found is None else found
+        self._suspicions = 0
+
+    def _compare(self, grey: np.ndarray, free: np.ndarray) -> ViewChange | None:
+        if len(self._points) < LEAST_POINTS or self._reference is None:
+            return None
+        there, status, difference = cv2.calcOpticalFlowPyrLK(
+            self._reference, grey, self._points, None, winSize=(15, 15), maxLevel=3
+        )
+        start, end = self._points[:, 0], there[:, 0]
+        height, width = grey.shape
+        # Where somebody stands now, the background cannot be found.
+        rows = np.clip(np.round(start[:, 1]), 0, height - 1).astype(int)
+        columns = np.clip(np.round(start[:, 0]), 0, width - 1).astype(int)
+        open_view = free[rows, columns] > 0
+        if open_view.sum() < LEAST_POINTS:
+            return None
+        found = open_view & (status[:, 0] > 0) & (difference[:, 0] < SAME_LOOK)
+        if found.sum() < FOUND_AGAIN * open_view.sum():
+            return ViewChange(None)
+        moved = float(np.median(np.linalg.norm(end[found] - start[found], axis=1))) / width
+        return ViewChange(moved) if moved > self.shift else None
+
+
+def background(shape: tuple[int, ...], boxes_xyxy: Iterable[np.ndarray]) -> np.ndarray:
+    """Mask (H, W) uint8: 255 outside the widened boxes, 0 inside."""
+    mask = np.full(shape, 255, np.uint8)
+    for box in boxes_xyxy:
+        x0, y0, x1, y1 = np.nan_to_num(box)
+        margin = MARGIN * max(x1 - x0, y1 - y0)
+        left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
+        right, bottom = max(0, int(x1 + margin) + 1), max(0, int(y1 + margin) + 1)
+        mask[top:bottom, left:right] = 0
+    return mask
