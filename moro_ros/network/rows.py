@@ -2,8 +2,8 @@
 
 The attention of a clip knows frames by their place in it. A live stream never ends, its newest
 image may lie between two frames, people come at different times, and what attention made of the
-frozen past need not be made again: rows have times, a mask says who sees whom, and keys and values of
-earlier frames are handed in and out. Nothing here remembers anything.
+frozen past need not be made again: rows have times, a mask says who sees whom, and keys and values
+of earlier frames are handed in and out. Nothing here remembers anything.
 """
 
 from __future__ import annotations
