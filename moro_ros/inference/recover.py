@@ -195,7 +195,7 @@ class MotionRecovery:
             joints=placed,
             joint_rotations=chain.numpy(),
             velocity=steady.velocity.update(placed[0], int(stamps_ns[0]))[None],
-            covariance=joint_covariance(self.uncertainty, placed, observed, token_confidence),
+            covariance=joint_covariance(self.uncertainty, placed, observed, confidence),
             confidence=confidence.astype(np.float32),
             observed=observed,
             contact=1.0 / (1.0 + np.exp(-nearest.contact[None])),

@@ -88,6 +88,7 @@ def decode_masked(
     ids: torch.Tensor | None = None,
     keep: torch.Tensor | None = None,
     known: KnownTokens | None = None,
+    order: torch.Generator | None = None,
 ) -> MaskedDecoding:
     """Recover the tokens and the trajectory of B clips from their images' features.
 
@@ -96,7 +97,8 @@ def decode_masked(
     likely id, a number samples from softmax(logits / temperature) with generator. ids, keep:
     (B, F, T) tokens known beforehand and where they are (bool); the clips of a batch are decoded
     in step, the most masked one sets the number of passes. known: the same with codes of one's own
-    and always with as many passes as asked for.
+    and always with as many passes as asked for. order: draws the order in which tokens are fixed,
+    instead of the surest first; for comparison only.
     """
     state = _start(model, features, ids, keep) if known is None else _resume(known)
     unknown = state.unknown
@@ -118,6 +120,8 @@ def decode_masked(
         )
         rotation, translation = output.rotation, output.translation
         state.fix(model, masked, output.logits, soft, temperature, generator)
+        if order is not None:
+            state.shuffle(masked, order)
     return MaskedDecoding(
         ids=state.ids.unflatten(1, state.shape),
         confidence=state.confidence.unflatten(1, state.shape),
@@ -163,6 +167,11 @@ class _State:
         self.codes = torch.where(masked[..., None], codes, self.codes)
         self.confidence = torch.where(masked, sure, self.confidence)
         self.scores = torch.where(masked, sure, torch.full_like(sure, FIXED_SCORE))
+
+    def shuffle(self, masked: torch.Tensor, order: torch.Generator) -> None:
+        """Replace the scores of the tokens that were just given by random ones."""
+        draw = torch.rand(masked.shape, generator=order).to(masked.device)
+        self.scores = torch.where(masked, draw, self.scores)
 
 
 def _resume(known: KnownTokens) -> _State:

@@ -24,7 +24,7 @@ class UncertaintyTable:
     """Coefficients of the variance of one axis, measured on held-out motion.
 
     coefficients: (2, 2, J, 3): joint inferred or observed; axis across or along the line of
-    sight; variance [m^2] = floor_m2 + doubt_m2 (1 - token confidence)^2 + range depth^2.
+    sight; variance [m^2] = floor_m2 + doubt_m2 (1 - confidence)^2 + range distance^2.
     """
 
     coefficients: np.ndarray
@@ -34,24 +34,34 @@ def joint_covariance(
     table: UncertaintyTable | None,
     joints: np.ndarray,
     observed: np.ndarray,
-    token_confidence: np.ndarray,
+    confidence: np.ndarray,
 ) -> np.ndarray:
     """Return the covariance of joint positions, (F, J, 3, 3) float32 m^2, camera frame.
 
     table: None gives zeros, which stand for "unknown"; joints: (F, J, 3) m, camera frame;
-    observed: (F, J) bool; token_confidence: (F, J) in [0, 1], of the mesh tokens around each joint.
+    observed: (F, J) bool; confidence: (F, J) in [0, 1], as in BodyMotion: the visibility of what is
+    observed, the mesh tokens' certainty around what is inferred.
     """
     if table is None:
         return np.zeros((*joints.shape, 3), dtype=np.float32)
     range_m = np.linalg.norm(joints, axis=-1)
     sight = joints / np.maximum(range_m, 1e-6)[..., None]
-    terms = np.stack([np.ones_like(range_m), (1.0 - token_confidence) ** 2, range_m**2], -1)
+    terms = variance_terms(joints, confidence)
     index = np.arange(joints.shape[1])
     coefficients = table.coefficients[observed.astype(int), :, index]  # (F, J, 2, 3)
     across, along = np.moveaxis((coefficients * terms[..., None, :]).sum(-1), -1, 0)
     line = sight[..., :, None] * sight[..., None, :]
     covariance = across[..., None, None] * np.eye(3) + (along - across)[..., None, None] * line
     return covariance.astype(np.float32)
+
+
+def variance_terms(joints: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Return what the coefficients of a table multiply, (..., 3): one, doubt and range squared.
+
+    joints: (..., 3) m, camera frame; confidence: (...,) in [0, 1].
+    """
+    distance_m = np.linalg.norm(joints, axis=-1)
+    return np.stack([np.ones_like(distance_m), (1.0 - confidence) ** 2, distance_m**2], -1)
 
 
 def load_uncertainty(path: Path) -> UncertaintyTable | None:
