@@ -107,6 +107,10 @@ class KeypointFrontend:
         """
         self._offered = boxes_xyxy
 
+    def number_from(self, ids: Iterator[int]) -> None:
+        """Take new ids from an iterator that the front-ends of several cameras share."""
+        self._tracker.ids = ids
+
     def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
         """Tell where an unseen person is now; box_xyxy: (4,) pixels (see PersonTracker.correct)."""
         self._tracker.correct(track_id, box_xyxy)

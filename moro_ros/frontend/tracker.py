@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -167,13 +169,14 @@ class PersonTracker:
     is the answer. A person is published after `min_hits` images in which he was seen, and held
     with a predicted box for `hold_time_s` after the last. That time must be earned: being seen
     surely fills it up, being out of sight uses it up, so flickering false people go soon.
+    ids: where new ids come from; trackers of several cameras may share it.
     """
 
     def __init__(self, config: TrackerConfig, max_people: int) -> None:
         self._config = config
         self._max_people = max_people
         self._tracks: list[_Track] = []
-        self._next_id = 1
+        self.ids: Iterator[int] = itertools.count(1)
         self._now_ns = 0
         self._interval_s = 0.0
 
@@ -224,8 +227,7 @@ class PersonTracker:
             self._tracks.append(_Track(sighting, self._now_ns, self._now_ns))
         for track in self._tracks:
             if track.track_id == 0 and track.hits >= self._config.min_hits:
-                track.track_id = self._next_id
-                self._next_id += 1
+                track.track_id = next(self.ids)
         return ignored
 
     def observations(self) -> tuple[PersonObservation, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,8 @@ class HumanMotionPipeline:
         self.config = config
         self.frontend = frontend
         self.stream = stream
+        # Held while the network works: cameras that share one take turns.
+        self.turn: AbstractContextManager[Any] = nullcontext()
 
     @property
     def faces(self) -> np.ndarray:
@@ -58,6 +62,15 @@ class HumanMotionPipeline:
     def model_sha256(self) -> str:
         """sha256 of the network's weights file."""
         return self.stream.model_sha256
+
+    @property
+    def window_fill(self) -> float:
+        """How full the windows of those in view are on average, 0 to 1."""
+        return self.stream.window_fill
+
+    def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
+        """Keep a person's shape, or let it go (MoRoStream.lock_shape)."""
+        return self.stream.lock_shape(track_id, lock)
 
     @property
     def ignored_people(self) -> int:
@@ -90,9 +103,10 @@ class HumanMotionPipeline:
         start = time.perf_counter()
         people = self.frontend.observe(image, stamp_ns)
         seen = time.perf_counter()
-        motions = self.stream.push(
-            Frame(stamp_ns, camera, people, image), mesh and self.config.mesh
-        )
+        with self.turn:
+            motions = self.stream.push(
+                Frame(stamp_ns, camera, people, image), mesh and self.config.mesh
+            )
         stages = {**self.frontend.timings, **self.stream.timings}
         stages["frontend_s"] = seen - start
         stages["motion_s"] = time.perf_counter() - seen

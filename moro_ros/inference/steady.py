@@ -7,7 +7,7 @@ window's own step from the frame before, which brings no lag, and drawn towards 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,10 +62,14 @@ class JointVelocity:
 
 
 class SteadyPose:
-    """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged."""
+    """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged.
+
+    shape: betas (10,) that are kept from now on, None to let the shape follow the estimates.
+    """
 
     def __init__(self, gain: float) -> None:
         self.gain = gain
+        self.shape: Tensor | None = None
         self.last: BodyPose | None = None
         self.velocity = JointVelocity()
 
@@ -102,11 +106,13 @@ class SteadyPose:
         return BodyPose(
             self.last.rotation @ (before.rotation.mT @ newest.rotation),
             self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations),
-            torch.lerp(self.last.betas, newest.betas, SHAPE_GAIN),
+            torch.lerp(self.last.betas, newest.betas, SHAPE_GAIN)
+            if self.shape is None
+            else self.shape,
             self.last.translation + newest.translation - before.translation,
         )
 
     def take(self, pose: BodyPose) -> BodyPose:
-        """Make a pose (F = 1) the last one, as it is, and return it."""
-        self.last = pose
-        return pose
+        """Make a pose (F = 1) the last one, of the locked shape if there is one, and return it."""
+        self.last = pose if self.shape is None else replace(pose, betas=self.shape)
+        return self.last

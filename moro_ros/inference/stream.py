@@ -102,6 +102,30 @@ class MoRoStream:
         else:
             self.end([track_id])
 
+    def sibling(self, motion: MotionConfig) -> MoRoStream:
+        """Return a stream with nobody in it, for another camera, of the same loaded network."""
+        table = self.recovery.uncertainty
+        return MoRoStream(self.model, motion, str(self.device), table, self.runner)
+
+    def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
+        """Keep a person's shape as it is now (lock), or let it follow the images again.
+
+        Returns the running mean of the person's betas (10,), or None for somebody unknown or not
+        yet described.
+        """
+        track = self.tracks.get(track_id)
+        if track is None or track.steady.last is None:
+            return None
+        betas = track.steady.last.betas
+        track.steady.shape = track.refined.shape = betas if lock else None
+        return betas.numpy()
+
+    @property
+    def window_fill(self) -> float:
+        """How full the pasts kept of the people are on average, 0 to 1; 0 without anybody."""
+        tracks = self.tracks.values()
+        return sum(len(track) / track.size for track in tracks) / max(1, len(tracks))
+
     def end(self, ids: list[int]) -> None:
         """Forget some people; they are named lost with the next frame."""
         for track_id in ids:

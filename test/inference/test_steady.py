@@ -70,3 +70,23 @@ def test_gain_one_takes_the_estimate():
         pose = window(i)
         found = steady.update(pose, pose.translation[-1:])
         assert torch.equal(found.rotation, pose.rotation[-1:])
+
+
+def test_a_locked_shape_stays_and_a_released_one_follows():
+    steady = SteadyPose(0.4)
+    eye = torch.eye(3)[None]
+
+    def pose(size, frames):
+        rotations = eye.expand(frames, 3, 3), eye[:, None].expand(frames, 21, 3, 3)
+        return BodyPose(*rotations, torch.full((10,), size), torch.zeros(frames, 3))
+
+    def update(size, frames=2):
+        return steady.update(pose(size, frames), torch.zeros(1, 3)).betas[0].item()
+
+    update(0.0, 1)
+    steady.shape = steady.last.betas
+    assert [update(1.0) for _ in range(5)] == [0.0] * 5
+    assert update(1.0, 1) == 0.0  # a window without a step has no say either
+    steady.shape = None
+    followed = [update(1.0) for _ in range(5)]
+    assert followed == sorted(followed) and 0.2 < followed[-1] < 1.0

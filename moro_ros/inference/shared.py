@@ -1,0 +1,89 @@
+"""SharedEngine: the pipelines of several cameras around one loaded network, ready to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import weakref
+
+import numpy as np
+import torch
+
+from moro_ros.config import PipelineConfig
+from moro_ros.frontend.frontend import load_frontend
+from moro_ros.inference.pipeline import HumanMotionPipeline
+from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+
+# Size of the made-up images that a pipeline is warmed up with, pixels.
+WARM_WIDTH, WARM_HEIGHT = 640, 480
+WARM_IMAGES = 3
+
+
+class SharedEngine:
+    """Makes pipelines; those of equal read-only options share the network, and all share the ids.
+
+    The network lives as long as one of its pipelines. Pipelines may be used from a thread each:
+    they take turns at the network.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[object, weakref.WeakSet[MoRoStream]] = {}
+        self._ids = itertools.count(1)
+        self._turn = threading.Lock()
+
+    def pipeline(self, config: PipelineConfig) -> HumanMotionPipeline:
+        """Return a pipeline that has run once; loads what is not loaded yet.
+
+        Raises: see load_stream and load_frontend.
+        """
+        if config.device == "cpu":
+            torch.set_num_threads(config.threads)
+        key = tuple(
+            getattr(config, item.name)
+            for item in dataclasses.fields(config)
+            if item.metadata.get("read_only")
+        )
+        streams = self._streams.setdefault(key, weakref.WeakSet())
+        known = next(iter(streams), None)
+        stream = load_stream(config) if known is None else known.sibling(config.motion)
+        streams.add(stream)
+        frontend = load_frontend(config.detector, config.tracker, config.max_people)
+        frontend.number_from(self._ids)
+        pipeline = HumanMotionPipeline(config, frontend, stream)
+        pipeline.turn = self._turn
+        with self._turn:
+            warm_up(pipeline)
+        return pipeline
+
+
+def warm_up(pipeline: HumanMotionPipeline) -> None:
+    """Run everything once on made-up input, so that the first image is not a slow one.
+
+    Nobody is known afterwards.
+    """
+    camera = Camera(
+        np.array([[600.0, 0.0, 320.0], [0.0, 600.0, 240.0], [0.0, 0.0, 1.0]]),
+        WARM_WIDTH,
+        WARM_HEIGHT,
+    )
+    image = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
+    pipeline.frontend.observe(image, 1)
+    pipeline.frontend.reset()
+    interval_ns = round(1e9 / pipeline.config.motion.fps)
+    for index in range(WARM_IMAGES):
+        people = (made_up_person(),)
+        pipeline.stream.push(Frame((index + 1) * interval_ns, camera, people, image), True)
+    # Whoever is gone is named lost once: here, to nobody.
+    pipeline.stream.push(Frame((WARM_IMAGES + 1) * interval_ns, camera, (), image))
+    pipeline.stream.reset()
+
+
+def made_up_person() -> PersonObservation:
+    """Somebody whose keypoints lie scattered over a box in the middle of the image."""
+    box = np.array([240.0, 100.0, 400.0, 400.0], np.float32)
+    spread = np.random.default_rng(0).uniform(size=(NUM_KEYPOINTS, 2))
+    points = (box[:2] + spread * (box[2:] - box[:2])).astype(np.float32)
+    sure = np.ones(NUM_KEYPOINTS, np.float32)
+    return PersonObservation(1, box, 1.0, Keypoints(points, sure, sure))

@@ -1,0 +1,104 @@
+"""Pipelines of several cameras: one network, ids of their own, turns at the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import AssetError
+from moro_ros.inference.shared import SharedEngine, made_up_person
+from moro_ros.types import Camera, Frame
+
+CAMERA = Camera(np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), 640, 480)
+
+
+@pytest.fixture
+def engine() -> SharedEngine:
+    return SharedEngine()
+
+
+@pytest.fixture
+def make(engine: SharedEngine):
+    def make(**changes: object):
+        try:
+            return engine.pipeline(dataclasses.replace(PipelineConfig(), **changes))
+        except AssetError as error:
+            pytest.skip(f"the front-end's models are not to be had: {error}")
+
+    return make
+
+
+def frame(index: int, track_id: int) -> Frame:
+    person = dataclasses.replace(made_up_person(), track_id=track_id)
+    return Frame(10**9 + index * 33_000_000, CAMERA, (person,), None)
+
+
+def test_one_network_serves_equal_options(make) -> None:
+    first, second = make(), make(max_people=2)
+    assert first.stream.model.moro is second.stream.model.moro
+    assert first.stream.tracks is not second.stream.tracks
+    assert make(threads=2).stream.model.moro is not first.stream.model.moro
+
+
+def test_the_network_goes_with_its_last_pipeline(make) -> None:
+    first, second = make(), make()
+    network = weakref.ref(first.stream.model.moro)
+    del first
+    gc.collect()
+    assert network() is second.stream.model.moro
+    assert make().stream.model.moro is network()
+    del second
+    gc.collect()
+    assert network() is None
+
+
+def test_warming_up_leaves_nobody_behind(make) -> None:
+    stream = make().stream
+    assert not stream.tracks and stream.last_stamp_ns is None
+    stream.push(Frame(1, CAMERA, (), None))
+    assert stream.lost == ()
+
+
+def test_ids_are_of_one_camera_alone(make) -> None:
+    first, second = make(), make()
+    ids = [next(p.frontend._tracker.ids) for p in (first, second, first)]
+    assert len(set(ids)) == 3
+
+
+def test_cameras_side_by_side_give_what_each_gives_alone(make) -> None:
+    def motion(pipeline, track_id: int) -> np.ndarray:
+        joints = []
+        for index in range(6):
+            with pipeline.turn:
+                joints += [m.joints for m in pipeline.stream.push(frame(index, track_id))]
+        return np.concatenate(joints)
+
+    alone = motion(make(), 1)
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(motion, (make(), make()), (1, 2)))
+    for found in together:
+        np.testing.assert_allclose(found, alone, atol=1e-5)
+
+
+def test_a_shape_can_be_locked_and_released(make) -> None:
+    pipeline = make()
+    stream = pipeline.stream
+    assert pipeline.lock_shape(1, True) is None
+    for index in range(3):
+        stream.push(frame(index, 1))
+    assert 0.0 < pipeline.window_fill < 1.0
+    locked = pipeline.lock_shape(1, True)
+    for index in range(3, 6):
+        (motion,) = stream.push(frame(index, 1))
+        np.testing.assert_allclose(motion.smplx.betas, locked, atol=1e-5)
+    pipeline.lock_shape(1, False)
+    (motion,) = stream.push(frame(6, 1))
+    assert not np.array_equal(motion.smplx.betas, locked)
+    pipeline.reset()
+    assert pipeline.window_fill == 0.0
