@@ -86,8 +86,9 @@ class BuildInterfaces(Command):
         stage = work / "stage"
         shutil.rmtree(stage, ignore_errors=True)
         prefix = ros_prefix()
-        for source in (ROOT / "embedded" / "tf2_msgs", ROOT):
-            build = work / ("tf2_msgs" if source != ROOT else "moro_ros")
+        embedded = sorted(path.parent for path in ROOT.glob("embedded/*/package.xml"))
+        for source in (*embedded, ROOT):
+            build = work / (source.name if source != ROOT else "moro_ros")
             run_cmake(source, build, stage, prefix, self.editable_mode)
         site = next(stage.glob("**/*-packages"))
         if self.editable_mode:

@@ -1,0 +1,68 @@
+"""The options of the REP-155 topics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from moro_ros.config import option
+from moro_ros.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class HumansConfig:
+    """What is published after REP-155, and under which names.
+
+    Raises: ConfigError if the namespace or the prefix cannot be part of a topic name.
+    """
+
+    enable: bool = option(
+        True, "Offer the topics of REP-155; they cost nothing until somebody subscribes",
+        read_only=True,
+    )  # fmt: skip
+    namespace: str = option(
+        "/humans", "Namespace of the REP-155 topics; another one than /humans is not found by "
+        "libhri, but keeps two cameras apart",
+        read_only=True,
+    )  # fmt: skip
+    id_prefix: str = option(
+        "b", "What the ids of bodies begin with, before the number of the track; it keeps the TF "
+        "frames of two cameras apart",
+        read_only=True,
+    )  # fmt: skip
+    persons: str = option(
+        "anonymous", "Who makes persons of bodies: this node (an anonymous person for each body), "
+        "a person manager that is told of the bodies (candidates), or nobody (none)",
+        choices=("anonymous", "candidates", "none"), read_only=True,
+    )  # fmt: skip
+    reference_frame: str = option(
+        "", "TF frame in which person_<id> is placed; empty for the camera's own frame",
+        read_only=True,
+    )  # fmt: skip
+    person_memory_s: float = option(
+        5.0, "Time in which the location confidence of an unseen person falls to 0; then it is "
+        "forgotten",
+        unit="s", low=0.1, high=3600.0, read_only=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"(/[A-Za-z]\w*)+", self.namespace):
+            raise ConfigError(
+                f"humans.namespace: got '{self.namespace}', expected an absolute name such as "
+                "/humans or /left/humans."
+            )
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,15}", self.id_prefix):
+            raise ConfigError(
+                f"humans.id_prefix: got '{self.id_prefix}', expected up to 16 letters, digits and "
+                "underscores that begin with a letter."
+            )
+
+
+def body_id(track_id: int, prefix: str = "b") -> str:
+    """Id of a track's body: short, begins with a letter, valid only while the track lives."""
+    return f"{prefix}{track_id}"
+
+
+def person_id(track_id: int, prefix: str = "b") -> str:
+    """Id of the anonymous person of a track's body."""
+    return f"anonymous_{body_id(track_id, prefix)}"
