@@ -38,3 +38,14 @@ def walking() -> MotionSet:
         np.array(["a_1", "b_1"]),
         30.0,
     )
+
+
+@pytest.fixture()
+def motion_file(tmp_path, walking):
+    """The walking person as a file of open motion."""
+    path = tmp_path / "motion.npz"
+    np.savez(
+        path, rot=walking.rotations, trans=walking.translation, lengths=walking.lengths,
+        subjects=walking.subjects, category=walking.categories, names=walking.names, fps=30,
+    )  # fmt: skip
+    return path

@@ -16,7 +16,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel
 from moro_ros.data.mocap import MotionSet, MotionWindows, mirror, recombine
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.network.patch_tokenizer import PatchTokenizer
+from moro_ros.network.tokenizer import MeshTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def augment(windows: MotionWindows, rng: np.random.Generator) -> MotionWindows:
 
 
 def tokenise(
-    windows: MotionWindows, betas: Tensor, body: BodyModel, tokenizer: PatchTokenizer
+    windows: MotionWindows, betas: Tensor, body: BodyModel, tokenizer: MeshTokenizer
 ) -> Tensor:
     """Return the token ids (B, F, T) of windows; body's vertices must be the tokenizer's."""
     frames = windows.rotations.shape[1]
@@ -68,7 +68,7 @@ def build_pool(
     count: int,
     frames: int,
     body: BodyModel,
-    tokenizer: PatchTokenizer,
+    tokenizer: MeshTokenizer,
     rng: np.random.Generator,
 ) -> WindowPool:
     """Draw, augment and tokenise `count` windows of `frames` frames."""

@@ -18,6 +18,7 @@ from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.layers import DSTFormer, DualLayer
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.vit_encoder import VitImageEncoder
+from moro_ros.tools import golden_losses
 from moro_ros.tools.golden_set import Group, Subject
 from moro_ros.tools.golden_tokenizer import (
     NO_TABLES,
@@ -25,7 +26,6 @@ from moro_ros.tools.golden_tokenizer import (
     compare_tokenizer,
     load_tokenizer,
 )
-from moro_ros.training.losses import token_loss
 
 METRICS = {
     "M_pa_mpjpe": "PA-MPJPE [mm]", "M_mpjpe": "MPJPE [mm]", "M_pve": "PVE [mm]",
@@ -292,29 +292,12 @@ def compare_smoother(subject: Subject, group: Group) -> None:
 
 
 def compare_losses(subject: Subject, group: Group) -> None:
-    """f: what the losses are made of as far as the networks here compute it without a mesh."""
-    model, device = subject.model, subject.device
+    """f: the losses of the last stage, of one pass over the set's clip."""
+    model = subject.model
     features, _ = encode_images(subject)
-    ids = subject.needed("c_video_forward").tensor("ids", device)
-    output = model.decode_window(
-        model.embed(ids), features, features.rotation, features.translation
-    )
-    rotation = group.tensor("gt_rotation", device)
-    translation = group.tensor("gt_translation", device).squeeze(2)
-    rel_rotation, rel_translation = integrate_trajectory(
-        output.clean_trajectory,
-        model.trajectory_mean,
-        model.trajectory_std,
-        rotation[:, 0],
-        translation[:, 0],
-    )
-    group.compare("cano_rel_rotation", rel_rotation)
-    group.compare("cano_rel_translation", rel_translation[:, :, None])
-    labels = group.tensor("labels", device)
-    masked = labels != model.mask_id
-    group.compare("L_loss_ce", token_loss(output.logits, labels.where(masked, 0), masked))
-    group.compare("pred_ids", output.logits.argmax(-1))
-    group.skip("loss or training figure of the paper's stages, which are not part of this package")
+    codes = model.embed(subject.needed("c_video_forward").tensor("ids", subject.device))
+    output = model.decode_window(codes, features, features.rotation, features.translation)
+    golden_losses.compare_losses(subject, group, features, output)
 
 
 def compare_metrics(subject: Subject, group: Group) -> None:

@@ -1,181 +1,143 @@
-"""`moro train`: train the open model's tokenizer and motion network on open motion."""
+"""`moro train`: the stages of a recipe, from the mesh tokenizer to the model that is shipped."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import logging
-import subprocess
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
-from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.body.hierarchy import build_hierarchy
-from moro_ros.config import read_yaml
-from moro_ros.data.mocap import MotionSet, load_motion
-from moro_ros.data.pool import WindowPool, build_pool, load_pool, save_pool
+from moro_ros.body.body_model import load_body_model
 from moro_ros.data.poses import PoseSampler
-from moro_ros.errors import CheckpointError
-from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.geometry.trajectory import canonical_trajectory
-from moro_ros.model_config import ModelConfig, MoroConfig, TokenizerConfig
-from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, read_checkpoint, save_model
+from moro_ros.errors import ConfigError
+from moro_ros.model_config import ModelConfig
+from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model
 from moro_ros.network.moro import MoRo
-from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.resources import share_path
-from moro_ros.training.motion_stage import MotionStage, MotionTrainer
-from moro_ros.training.tokenizer_stage import TokenizerStage, train_tokenizer
+from moro_ros.training.clips import moved
+from moro_ros.training.distributed import World, autocast_dtype, joined_world
+from moro_ros.training.drop_path import add_drop_path
+from moro_ros.training.handover import freeze, save_weights, start_weights
+from moro_ros.training.loop import Job, run_job
+from moro_ros.training.manifest import write_manifest
+from moro_ros.training.objective import Objective
+from moro_ros.training.setup import (
+    STAGES,
+    AnyTokenizer,
+    Training,
+    body_path,
+    load_training,
+    make_bodies,
+    new_tokenizer,
+    open_motion,
+    tokenizer_body,
+    trained_tokenizer,
+)
+from moro_ros.training.sources import make_source, needed_statistics
+from moro_ros.training.tokenizer_stage import PoseSource, TokenizerObjective, vertex_error
 
 log = logging.getLogger(__name__)
-HIERARCHY_POSES = 200  # posed bodies from which the upsampling weights are fitted
+PROBES = 512  # bodies on which the tokenizer is checked
 
 
-@dataclass(frozen=True, slots=True)
-class MeshNumbers:
-    """How the mesh is cut into tokens; see config/open_training.yaml."""
-
-    vertices: int = 1024
-    tokens: int = 24
-    seen: int = 128
-    rebuilt: int = 72
-    width: int = 96
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTraining:
-    """All numbers of a training run of the open model."""
-
-    mesh: MeshNumbers = field(default_factory=MeshNumbers)
-    moro: MoroConfig = field(default_factory=MoroConfig)
-    tokenizer: TokenizerStage = field(default_factory=TokenizerStage)
-    motion: MotionStage = field(default_factory=MotionStage)
-
-
-def load_training(path: Path) -> OpenTraining:
-    """Read the numbers of a run.
-
-    Raises: ConfigError if the file is missing or holds an unknown key or bad value.
-    """
-    return read_yaml(OpenTraining, path, "training configuration")
-
-
-def write_manifest(folder: Path, training: OpenTraining, data: list[Path]) -> None:
-    """Record what a run was made of: command, numbers, data and commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    manifest = {
-        "command": " ".join(["moro", *sys.argv[1:]]),
-        "numbers": dataclasses.asdict(training),
-        "data": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data},
-        "commit": commit.stdout.strip() or "unknown",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-
-
-def new_tokenizer(body: BodyModel, motion: MotionSet, numbers: MeshNumbers) -> PatchTokenizer:
-    """Build an untrained tokenizer on the body's own mesh hierarchy."""
-    rng = np.random.default_rng(0)
-    rotations, betas = PoseSampler(motion).draw(HIERARCHY_POSES, rng)
-    posed = body.local_mesh(rotations, betas).numpy()
-    hierarchy = build_hierarchy(
-        body.template.numpy(), body.faces.numpy(), posed, numbers.vertices, numbers.tokens
+def train_tokenizer(args: argparse.Namespace, training: Training, world: World) -> None:
+    """Train the mesh tokenizer; its folder receives tokenizer.safetensors."""
+    stage, folder = training.tokenizer, args.out / "tokenizer"
+    body = load_body_model(body_path(training.data))
+    motion = open_motion(training.data.motion, "motion")
+    validation = open_motion(training.data.validation, "validation")
+    torch.manual_seed(stage.loop.seed)
+    tokenizer = new_tokenizer(training, body, motion)
+    coarse = tokenizer_body(tokenizer, body, folder)
+    probe = coarse.local_mesh(*PoseSampler(validation).draw(PROBES, np.random.default_rng(1)))
+    probe = probe.to(world.device)
+    files = [Path(training.data.motion), Path(training.data.validation)]
+    record(folder, training, files, stage.loop.seed, world)
+    job = Job(
+        name="tokenizer",
+        objective=TokenizerObjective(tokenizer, autocast_dtype(stage.loop.precision, world.device)),
+        source=PoseSource(PoseSampler(motion).draw, coarse),
+        total=stage.total,
+        phase=stage.phase,
+        move=moved,
+        watch=lambda: vertex_error(tokenizer, probe),
     )
-    rest = (body.template - body.joint_template[0]).numpy()[hierarchy.coarse_index]
-    seen, rebuilt = build_patches(rest, np.arange(numbers.tokens), numbers.seen, numbers.rebuilt)
-    return PatchTokenizer(
-        seen,
-        rebuilt,
-        numbers.vertices,
-        width=numbers.width,
-        rest=rest,
-        coarse_index=hierarchy.coarse_index,
-        up_index=hierarchy.up_index,
-        up_weight=hierarchy.up_weight,
-    )
+    run_job(job, stage.loop, folder, world, args.resume)
+    if world.first:
+        state = {name: value.cpu().contiguous() for name, value in tokenizer.state_dict().items()}
+        save_file(state, folder / TOKENIZER_WEIGHTS)
+        log.info("tokenizer written to %s", folder / TOKENIZER_WEIGHTS)
 
 
-def tokenizer_command(args: argparse.Namespace) -> int:
-    """Stage 1: the mesh tokenizer."""
-    training = load_training(args.config)
-    body, motion = load_body_model(args.body), load_motion(args.motion)
-    torch.manual_seed(training.tokenizer.seed)
-    tokenizer = new_tokenizer(body, motion, training.mesh)
-    write_manifest(args.out, training, [args.motion, args.validation])
-    coarse = body.subset(tokenizer.coarse_index.long())
-    validation = PoseSampler(load_motion(args.validation))
-    poses = PoseSampler(motion)
-    train_tokenizer(tokenizer, coarse, poses, validation, training.tokenizer, args.out, args.resume)
-    save_tokenizer(tokenizer, args.out)
-    return 0
-
-
-def save_tokenizer(tokenizer: PatchTokenizer, folder: Path) -> None:
-    """Write tokenizer.safetensors."""
-    from safetensors.torch import save_file
-
-    state = {name: value.detach().contiguous() for name, value in tokenizer.state_dict().items()}
-    save_file(state, folder / TOKENIZER_WEIGHTS)
-
-
-def set_statistics(moro: MoRo, pool: WindowPool) -> None:
-    """Give the network the mean and deviation of the pool's canonical trajectories (spec 1.7)."""
-    rotation = rotvec_to_matrix(pool.windows.rotations[:, :, 0])
-    zero, one = torch.zeros(9), torch.ones(9)
-    raw = canonical_trajectory(rotation, pool.windows.translation, zero, one)
-    steps = raw[:, :-1].flatten(0, 1)
-    # A channel that never changes (a toy data set) must not be divided by zero.
-    moro.set_trajectory_statistics(steps.mean(0), steps.std(0).clamp_min(1e-4))
-
-
-def motion_command(args: argparse.Namespace) -> int:
-    """Stage 2: the motion network on synthetic observations; writes a model folder."""
-    training = load_training(args.config)
-    body, motion = load_body_model(args.body), load_motion(args.motion)
-    tokenizer = PatchTokenizer.from_state(read_checkpoint(args.tokenizer)).eval()
-    if tokenizer.num_vertices and int(tokenizer.coarse_index.max()) >= body.num_vertices:
-        raise CheckpointError(f"{args.tokenizer} was trained on another body than {args.body}.")
-    coarse = body.subset(tokenizer.coarse_index.long())
-    stage = training.motion
-    torch.manual_seed(stage.seed)
-    moro = build_moro(training.moro)
-    moro.set_codebook(tokenizer.codebook)
-    write_manifest(args.out, training, [args.motion, args.tokenizer])
-    pool_file = args.out / "pool.pt"
-    if args.resume and pool_file.exists():
-        pool = load_pool(pool_file)
-    else:
-        log.info("drawing and tokenising %d windows", stage.windows)
-        rng = np.random.default_rng(stage.seed)
-        longest = max(int(frames) for _, _, frames in stage.phases)
-        pool = build_pool(motion, stage.windows, longest, coarse, tokenizer, rng)
-        save_pool(pool, pool_file)
-    set_statistics(moro, pool)
+def train_moro(args: argparse.Namespace, training: Training, world: World) -> None:
+    """Train one stage of MoRo; its folder receives weights.safetensors, after "video" a model."""
+    name, folder = args.stage, args.out / args.stage
+    stage = training.stage(name)
     if args.start is not None:
-        moro.load_state_dict(read_checkpoint(args.start))
-    MotionTrainer(moro, tokenizer, body, coarse, pool, stage).run(args.out, args.resume)
-    export(moro.eval(), tokenizer, training.moro, args.out / "model", args.body)
-    return 0
+        stage = dataclasses.replace(stage, start={"": str(args.start)})
+    file = args.tokenizer or args.out / "tokenizer" / TOKENIZER_WEIGHTS
+    tokenizer = trained_tokenizer(training.codec.kind, file)
+    bodies = make_bodies(training, tokenizer, file)
+    torch.manual_seed(stage.loop.seed)
+    moro = build_moro(training.moro)
+    started = start_weights(moro, stage.start, args.out, name, training.moro)
+    moro.set_codebook(tokenizer.codebook)
+    freeze(moro, stage.frozen)
+    if stage.drop_path > 0:
+        add_drop_path(vit_blocks(moro), stage.drop_path)
+    made = make_source(training, stage, bodies, tokenizer, world, args.out)
+    if needed_statistics(stage):
+        moro.set_trajectory_statistics(*made.statistics())
+    record(folder, training, [file, *made.files, *started], stage.loop.seed, world)
+    tokenizer.to(world.device)
+    precision = autocast_dtype(stage.loop.precision, world.device)
+    job = Job(
+        name=name,
+        objective=Objective(moro, tokenizer, bodies.to(world.device), stage, dtype=precision),
+        source=made,
+        total=stage.weights.total,
+        phase=stage.phase,
+        move=moved,
+    )
+    run_job(job, stage.loop, folder, world, args.resume)
+    if world.first:
+        log.info("weights written to %s", save_weights(moro, folder))
+        if name == "video":
+            export(moro.cpu().eval(), tokenizer.cpu(), training, folder / "model")
 
 
-def export(
-    moro: MoRo, tokenizer: PatchTokenizer, numbers: MoroConfig, folder: Path, body: Path
+def vit_blocks(moro: MoRo) -> Iterable[torch.nn.Module]:
+    """Return the blocks of the image backbone; raises ConfigError if it has none."""
+    vit = getattr(moro.image_encoder, "vit", None)
+    if vit is None:
+        raise ConfigError("drop_path: this network sees keypoints and has no ViT; expected 0.")
+    blocks: Iterable[torch.nn.Module] = vit.blocks
+    return blocks
+
+
+def record(
+    folder: Path, training: Training, files: Iterable[Path], seed: int, world: World
 ) -> None:
+    """Write the run's manifest, once for all processes."""
+    if world.first:
+        data = [*files, body_path(training.data)]
+        write_manifest(folder, training, data, seed, world.size, str(world.device))
+
+
+def export(moro: MoRo, tokenizer: AnyTokenizer, training: Training, folder: Path) -> None:
     """Write the model folder that moro_node loads."""
-    description = "MoRo at small size on 2D keypoints, trained on open motion capture (CMU)."
+    body = body_path(training.data)
     config = ModelConfig(
-        description=description,
-        licence="Apache-2.0; motion data: CMU (mocap.cs.cmu.edu), see README.md",
+        description=training.card.description,
+        licence=training.card.licence,
         body_model=f"{body.parent.name}/{body.name}",
-        moro=numbers,
-        tokenizer=TokenizerConfig(kind="patch"),
+        moro=training.moro,
+        tokenizer=training.codec,
     )
     save_model(folder, config, moro, tokenizer)
     log.info("model written to %s", folder)
@@ -183,32 +145,52 @@ def export(
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the `moro` parser."""
-    parser = subparsers.add_parser("train", help="train the open model on open motion capture")
+    parser = subparsers.add_parser("train", help="train the networks, stage by stage")
     stages = parser.add_subparsers(dest="stage", required=True)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--motion", type=Path, required=True, help="motion npz to train on")
-    shared.add_argument("--out", type=Path, required=True, help="folder of the run")
     shared.add_argument(
-        "--config", type=Path, default=share_path("config", "open_training.yaml"), help="numbers"
-    )
-    shared.add_argument(
-        "--body", type=Path, default=share_path("models", "open_body", "OPEN_NEUTRAL.npz"),
-        help="body model npz",
+        "--config", type=Path, default=share_path("config", "open_training.yaml"),
+        help="the recipe (config/open_training.yaml, config/paper_training.yaml)",
     )  # fmt: skip
-    shared.add_argument("--threads", type=int, default=2, help="CPU threads")
-    shared.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
-    tokenizer = stages.add_parser("tokenizer", parents=[shared], help="the mesh tokenizer")
-    tokenizer.add_argument("--validation", type=Path, required=True, help="motion npz to check on")
-    tokenizer.set_defaults(run=tokenizer_command)
-    motion = stages.add_parser("motion", parents=[shared], help="MoRo on synthetic observations")
-    motion.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.safetensors")
-    motion.add_argument("--start", type=Path, help="moro.safetensors whose weights to start from")
-    motion.set_defaults(run=motion_command)
+    shared.add_argument(
+        "--out", type=Path, default=Path("run"), help="folder of all stages' runs (default: run)"
+    )
+    shared.add_argument("--motion", help="open motion npz, instead of data.motion of the recipe")
+    shared.add_argument("--validation", help="instead of data.validation of the recipe")
+    shared.add_argument("--body", help="body model npz, instead of data.body of the recipe")
+    shared.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    shared.add_argument("--threads", type=int, help="CPU threads of this process")
+    shared.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    shared.set_defaults(tokenizer=None, start=None)
+    stages.add_parser("tokenizer", parents=[shared], help="the mesh tokenizer")
+    words = {
+        "pose": "the motion encoder on single poses",
+        "motion": "the motion encoder on motion",
+        "image": "image encoder and decoder on images",
+        "frames": "the same on single frames of videos (the paper's second image stage)",
+        "video": "everything on clips; writes the model",
+    }
+    for name in STAGES:
+        stage = stages.add_parser(name, parents=[shared], help=words[name])
+        stage.add_argument(
+            "--tokenizer", type=Path, help="default: OUT/tokenizer/tokenizer.safetensors"
+        )
+        stage.add_argument(
+            "--start", type=Path, help="weights of a whole network, instead of the recipe's start"
+        )
     parser.set_defaults(handler=command)
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run the chosen stage with progress on the log."""
-    torch.set_num_threads(args.threads)
-    code: int = args.run(args)
-    return code
+    """Run the chosen stage, alone or as one of the processes that torchrun started."""
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    training = load_training(args.config)
+    given = {key: getattr(args, key) for key in ("motion", "validation", "body")}
+    paths = dataclasses.replace(training.data, **{k: v for k, v in given.items() if v is not None})
+    training = dataclasses.replace(training, data=paths)
+    with joined_world(args.device) as world:
+        if not world.first:
+            logging.disable(logging.INFO)
+        (train_tokenizer if args.stage == "tokenizer" else train_moro)(args, training, world)
+    return 0

@@ -1,16 +1,21 @@
-"""Training checkpoints: everything needed to go on after a kill as if nothing had happened."""
+"""Training checkpoints: everything needed to go on after a kill as if nothing had happened.
+
+What is drawn at random follows from the step alone (draw.py), so no generator is kept.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import nn
 
 from moro_ros.errors import CheckpointError
+
+CHECKPOINT = "checkpoint.pt"
 
 
 class Stateful(Protocol):
@@ -23,41 +28,43 @@ class Stateful(Protocol):
         """Restore the state."""
 
 
-def save_checkpoint_state(
-    path: Path, step: int, module: nn.Module, optimizer: Stateful, rng: np.random.Generator
-) -> None:
-    """Write step, weights, optimiser and random states atomically."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come: steps made and seconds spent."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(path: Path, progress: Progress, module: nn.Module, optimizer: Stateful) -> None:
+    """Write a run's state so that at every moment a whole checkpoint is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    torch.save(
-        {
-            "step": step,
-            "module": module.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-            "numpy_rng": rng.bit_generator.state,
-        },
-        temporary,
-    )
+    state = {
+        "step": progress.step,
+        "seconds": progress.seconds,
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
-def load_checkpoint_state(
-    path: Path, module: nn.Module, optimizer: Stateful, rng: np.random.Generator
-) -> int:
-    """Restore what save_checkpoint_state wrote; return the step to go on from.
+def load_checkpoint_state(path: Path, module: nn.Module, optimizer: Stateful) -> Progress:
+    """Restore what save_checkpoint wrote, and return where to go on.
 
-    Raises: CheckpointError if the file is damaged or belongs to another network.
+    Raises: CheckpointError if the file is damaged or belongs to another network or optimiser.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
+        return Progress(int(state["step"]), float(state["seconds"]))
     except (RuntimeError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}: cannot resume from this checkpoint ({error}). Start without --resume, or "
             "give the configuration that it was trained with."
         ) from error
-    torch.set_rng_state(state["torch_rng"])
-    rng.bit_generator.state = state["numpy_rng"]
-    return int(state["step"])

@@ -1,7 +1,7 @@
-"""Optimiser and learning-rate schedule of the open model.
+"""Optimisers and the learning-rate schedule of every stage.
 
 The paper trains with AdamW (spec 7.1). For short trainings on a CPU, Muon on the hidden matrices
-reached the same error in about half the steps (docs/training.md), so it is used for them.
+reached the same error in about half the steps (docs/training.md), so the open model uses both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from moro_ros.training.stage import LoopNumbers
 
 # Matrices that map from or to something other than hidden features keep AdamW.
 EDGE_MODULES = ("embed", "head", "regressor", "codebook")
@@ -28,39 +30,43 @@ def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
     return hidden, rest
 
 
-class TwoOptimizers:
-    """Muon for hidden matrices and AdamW for the rest, stepped together.
+class Optimizer:
+    """AdamW, or Muon for hidden matrices beside it, stepped together.
 
-    peak: learning rate at scale 1, shared (Muon's is matched to AdamW's update size).
+    numbers.learning_rate is shared: Muon's update is matched to AdamW's in size.
     """
 
-    def __init__(self, module: nn.Module, peak: float, weight_decay: float = 0.01) -> None:
+    def __init__(self, module: nn.Module, numbers: LoopNumbers) -> None:
         hidden, rest = split_parameters(module)
-        self.peak = peak
+        if numbers.optimizer == "adamw":
+            hidden, rest = [], hidden + rest
+        self.numbers = numbers
         self.parameters = hidden + rest
+        rate, decay = numbers.learning_rate, numbers.weight_decay
         self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=peak, betas=(0.9, 0.98), weight_decay=weight_decay)
+            torch.optim.AdamW(rest, lr=rate, betas=(0.9, numbers.beta2), weight_decay=decay)
         ]
         if hidden:
             self.parts.append(
                 torch.optim.Muon(
                     hidden,
-                    lr=peak,
-                    weight_decay=weight_decay,
+                    lr=rate,
+                    weight_decay=decay,
                     adjust_lr_fn="match_rms_adamw",
                     ns_steps=4,
                 )
             )
 
-    def step(self, scale: float, clip: float = 1.0) -> float:
-        """Clip the gradients to a norm, step at peak * scale, clear; return the gradient norm."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, clip)
+    def step(self, progress: float) -> torch.Tensor:
+        """Clip the gradients, step at the rate of a progress in [0, 1]; return their norm."""
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.numbers.clip)
+        rate = self.numbers.learning_rate * rate_scale(progress, self.numbers)
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = self.peak * scale
+                group["lr"] = rate
             part.step()
             part.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def state_dict(self) -> list[dict[str, object]]:
         """Return the state of both optimisers."""
@@ -72,25 +78,9 @@ class TwoOptimizers:
             part.load_state_dict(saved)
 
 
-def warm_cosine(progress: float, warm: float = 0.02, floor: float = 0.02) -> float:
-    """Return the learning-rate scale at a progress in [0, 1]: linear warm-up, cosine decay."""
-    if progress < warm:
-        return max(progress / warm, 1e-3)
-    phase = min(1.0, (progress - warm) / (1.0 - warm))
-    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * phase))
-
-
-class RunningMean:
-    """An exponential running mean of named scalars, for the progress line."""
-
-    def __init__(self, keep: float = 0.98) -> None:
-        self.keep = keep
-        self.values: dict[str, float] = {}
-
-    def update(self, values: dict[str, Tensor | float]) -> dict[str, float]:
-        """Mix in new values and return all means."""
-        for name, value in values.items():
-            number = float(value)
-            old = self.values.get(name, number)
-            self.values[name] = self.keep * old + (1 - self.keep) * number
-        return self.values
+def rate_scale(progress: float, numbers: LoopNumbers) -> float:
+    """Return the learning rate over its peak: linear warm-up, then a cosine (spec 7.1)."""
+    if progress < numbers.warm_up:
+        return numbers.first + (1.0 - numbers.first) * progress / numbers.warm_up
+    phase = min(1.0, (progress - numbers.warm_up) / max(1e-9, 1.0 - numbers.warm_up))
+    return numbers.last + (1.0 - numbers.last) * 0.5 * (1.0 + math.cos(math.pi * phase))

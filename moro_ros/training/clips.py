@@ -1,0 +1,80 @@
+"""What one training pass is given, whichever source it comes from: clips and their truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a camera saw of B clips of F frames, and where the person is in its image.
+
+    observation: (B, F, ...), see the network's image encoder; box: (B, F, 3) box condition;
+    matrix: K (B, 3, 3), box_center: (B, F, 2) and box_side: (B, F), padding included, all in px of
+    the full image, or on the normalised image plane with K the identity.
+    keypoints: (B, F, K, 3) m camera frame, the true places of types.KEYPOINTS, or None.
+    points_2d: (B, F, 17, 3) labelled points of Human3.6M's regressor: x and y in the box, whose
+    corners are -1 and 1, and their confidence, or None.
+    placed: (B,) bool, whether the true translation is known.
+    """
+
+    observation: Tensor
+    box: Tensor
+    matrix: Tensor
+    box_center: Tensor
+    box_side: Tensor
+    placed: Tensor
+    keypoints: Tensor | None = None
+    points_2d: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingClips:
+    """B clips of F frames: the truth, and what a camera saw, or None for motion alone.
+
+    rotation: (B, F, 3, 3) global orientation and translation: (B, F, 3) m pelvis, in the camera
+    frame, or in any frame at rest for motion alone; body_rotations: (B, F, 21, 3, 3) of joints 1 to
+    21; betas: (B, 10); joints: (B, F, 22, 3) m, frame of the translation; contact: (B, F - 1, 4) 0
+    or 1, left ankle, left toe, right ankle, right toe; mesh: (B, F, M, 3) m local mesh of the
+    tokenizer's vertices, or None to pose the training's own body model; ids: (B, F, T) tokens of
+    that mesh, or None to encode it.
+    """
+
+    rotation: Tensor
+    translation: Tensor
+    body_rotations: Tensor
+    betas: Tensor
+    joints: Tensor
+    contact: Tensor
+    mesh: Tensor | None = None
+    ids: Tensor | None = None
+    view: View | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Clips and frames, (B, F)."""
+        return self.translation.shape[0], self.translation.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.translation.device
+
+
+def moved(value: T, device: torch.device) -> T:
+    """Return a dataclass of tensors, or of such dataclasses, on another device."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)  # type: ignore[return-value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    parts = {
+        item.name: moved(getattr(value, item.name), device) for item in dataclasses.fields(value)
+    }
+    return type(value)(**parts)

@@ -1,0 +1,104 @@
+"""Several processes, started by torchrun, that train together (torch.distributed).
+
+torchrun sets the environment variables RANK, WORLD_SIZE, LOCAL_RANK; without them there is one
+process. Gradients are averaged by DistributedDataParallel.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from moro_ros.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """This process among all: its number, how many there are, and the device it computes on."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the files and speaks."""
+        return self.rank == 0
+
+    def mine(self, parts: int) -> range:
+        """Return which of a step's passes this process makes; 0 parts are one per process.
+
+        Raises: ConfigError if the processes cannot share them evenly.
+        """
+        parts = parts or self.size
+        if parts % self.size:
+            raise ConfigError(
+                f"loop.parts: got {parts} passes per step for {self.size} processes; expected a "
+                f"multiple of {self.size}, or 0 for one each."
+            )
+        each = parts // self.size
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def agree(self, value: float) -> float:
+        """Return the first process's value."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_world(device: str) -> Iterator[World]:
+    """Join the processes that torchrun started, if it did, and leave them at the end.
+
+    device: "auto", "cpu" or "cuda"; each process takes the GPU of its local rank.
+    Raises: ConfigError if the device is not there.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: expected auto, cpu or cuda.")
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ConfigError("--device cuda: PyTorch sees no CUDA device here; use --device cpu.")
+    place = CPU
+    if device == "cuda" or (device == "auto" and found):
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(place)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World(device=place)
+        return
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), size, place)
+    finally:
+        dist.destroy_process_group()
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the type of autocast, None for plain float32.
+
+    precision: "float32", "bfloat16", or "auto", bfloat16 where the hardware multiplies it itself.
+    """
+    if precision == "float32":
+        return None
+    if precision == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return torch.bfloat16 if native else None

@@ -1,0 +1,144 @@
+"""The loop that every stage runs: passes, steps, log, checkpoints, one process or many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from moro_ros.training.checkpoint import (
+    CHECKPOINT,
+    Progress,
+    load_checkpoint_state,
+    save_checkpoint,
+)
+from moro_ros.training.distributed import World
+from moro_ros.training.draw import Draw
+from moro_ros.training.optim import Optimizer, rate_scale
+from moro_ros.training.run_log import RunLog
+from moro_ros.training.stage import LoopNumbers, Phase
+
+
+class Source(Protocol):
+    """Where clips come from."""
+
+    def batches(self, draws: Iterator[Draw]) -> Iterator[Any]:
+        """Yield what the objective takes, one batch for each draw, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage to run.
+
+    name: for the log; objective: a module whose forward takes (batch, draw, progress) and returns
+    named loss terms; source: of the batches; total: the weighted sum of terms; phase: the phase at
+    a progress; move: brings a batch to a device; watch: further figures for a line of the log.
+    """
+
+    name: str
+    objective: nn.Module
+    source: Source
+    total: Callable[[dict[str, Tensor]], Tensor]
+    phase: Callable[[float], Phase]
+    move: Callable[[Any, torch.device], Any]
+    watch: Callable[[], dict[str, float]] = dict
+
+
+class Clock:
+    """How far a run is, by its steps or by the minutes it was given."""
+
+    def __init__(self, numbers: LoopNumbers, world: World, spent: float) -> None:
+        self.numbers, self.world = numbers, world
+        self.start = time.monotonic() - spent
+        self.agreed = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent, those before a resumption included."""
+        return time.monotonic() - self.start
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the run, None where the clock ends it."""
+        return None if self.numbers.minutes else self.numbers.steps
+
+    def progress(self, step: int) -> float:
+        """Return how far the run is before a step, in [0, 1]; the same in every process."""
+        if self.steps is not None:
+            return step / self.steps
+        self.agreed = min(1.0, self.world.agree(self.seconds / (60 * self.numbers.minutes)))
+        return self.agreed
+
+    def expected(self, step: int) -> float:
+        """Return the progress before a step to come, without asking the other processes."""
+        return self.agreed if self.steps is None else step / self.steps
+
+
+def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: bool) -> int:
+    """Train until the stage's steps or minutes are over; return the steps made.
+
+    folder: receives checkpoint.pt and log.jsonl. resume: go on from its checkpoint if there is one.
+    Raises: CheckpointError if that checkpoint is damaged or of another configuration.
+    """
+    objective = job.objective.to(world.device).train()
+    optimizer = Optimizer(objective, numbers)
+    checkpoint, done = folder / CHECKPOINT, Progress()
+    if resume and checkpoint.exists():
+        done = load_checkpoint_state(checkpoint, objective, optimizer)
+    model: Any = objective
+    if wrapped := world.size > 1:
+        ids = [world.device] if world.device.type == "cuda" else None
+        model = DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=True)
+    clock = Clock(numbers, world, done.seconds)
+    log = RunLog(folder, job.name, done.step, clock.steps) if world.first else None
+    parts = world.mine(numbers.parts)
+    batches = job.source.batches(_draws(job, numbers, clock, parts, done.step))
+    step = saved = done.step
+    while (progress := clock.progress(step)) < 1.0:
+        phase = job.phase(progress)
+        terms = {}
+        for part in parts:
+            draw = Draw(numbers.seed, step, part, phase.clips, phase.frames)
+            batch = job.move(next(batches), world.device)
+            last = part == parts[-1]
+            wait = model.no_sync() if wrapped and not last else nullcontext()
+            with wait:
+                terms = model(batch, draw, progress)
+                loss = job.total(terms)
+                (loss / len(parts)).backward()
+        norm = optimizer.step(progress)
+        step += 1
+        if log is not None:
+            log.add(step, {**terms, "loss": loss, "gradient": norm})
+            if step % numbers.report_every == 0:
+                rate = numbers.learning_rate * rate_scale(progress, numbers)
+                log.report({"seconds": clock.seconds, "rate": rate, **job.watch()})
+            if step % numbers.save_every == 0:
+                save_checkpoint(checkpoint, Progress(step, clock.seconds), objective, optimizer)
+                saved = step
+    if log is not None:
+        if step != saved or not checkpoint.exists():
+            save_checkpoint(checkpoint, Progress(step, clock.seconds), objective, optimizer)
+        log.close()
+    world.wait()
+    return step
+
+
+def _draws(
+    job: Job, numbers: LoopNumbers, clock: Clock, parts: range, first: int
+) -> Iterator[Draw]:
+    """Every pass of this process from a step on, without end."""
+    step = first
+    while True:
+        phase = job.phase(clock.expected(step))
+        for part in parts:
+            yield Draw(numbers.seed, step, part, phase.clips, phase.frames)
+        step += 1

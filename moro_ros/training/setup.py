@@ -1,0 +1,259 @@
+"""From a training configuration to the parts of a run: bodies, tokenizer, network, data."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.body.connections import load_connection_tables
+from moro_ros.body.hierarchy import build_connection_tables, build_hierarchy, first_component
+from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.config import option, read_yaml, validate
+from moro_ros.data.mocap import MotionSet, load_motion
+from moro_ros.data.pool import WindowPool, build_pool, load_pool, save_pool
+from moro_ros.data.poses import PoseSampler
+from moro_ros.errors import CheckpointError, ConfigError, DataError
+from moro_ros.model_config import ModelConfig, MoroConfig, TokenizerConfig
+from moro_ros.network.build import TOKENIZERS, read_checkpoint
+from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
+from moro_ros.network.tokenizer import MeshConvTokenizer
+from moro_ros.resources import share_path
+from moro_ros.training.distributed import World
+from moro_ros.training.objective import Bodies
+from moro_ros.training.stage import Stage
+from moro_ros.training.tokenizer_stage import TokenizerStage
+
+log = logging.getLogger(__name__)
+HIERARCHY_POSES = 200  # posed bodies from which the upsampling weights are fitted
+# Vertices of the paper's mesh levels below the whole mesh, the last one its tokens (spec 2.1).
+GRAPH_LEVELS = (2618, 546, 87)
+STAGES = ("pose", "motion", "image", "frames", "video")
+AnyTokenizer = MeshConvTokenizer | PatchTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class MeshNumbers:
+    """How a patch tokenizer cuts the mesh into tokens; see config/open_training.yaml."""
+
+    vertices: int = option(1024, "Coarse vertices that are coded", low=8)
+    tokens: int = option(24, "Mesh tokens per body", low=1)
+    seen: int = option(128, "Coarse vertices that a token sees", low=1)
+    rebuilt: int = option(72, "Coarse vertices that a token rebuilds, at least", low=1)
+    width: int = option(96, "Width of the tokenizer's transformer", low=24)
+    connections: str = option("", "graph: folder of the published connection tables; else own ones")
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """Where the data lies; relative to the folder in which the command runs.
+
+    sets: name of a data set (docs/training.md) -> its folder.
+    """
+
+    body: str = option("", "Body model npz; the open body if empty")
+    motion: str = option("", "Open motion npz to train on")
+    validation: str = option("", "Open motion npz to check the tokenizer on")
+    points_regressor: str = option("", "J_regressor_h36m.npy, (17, 6890) or (17, V)")
+    sets: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the exported model says of itself."""
+
+    description: str = option("MoRo", "What the model is")
+    licence: str = option("", "Licence of the weights and origin of the data")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A whole recipe: the network, the data, and the numbers of every stage."""
+
+    moro: MoroConfig = field(default_factory=MoroConfig)
+    mesh: MeshNumbers = field(default_factory=MeshNumbers)
+    data: DataPaths = field(default_factory=DataPaths)
+    codec: TokenizerConfig = field(default_factory=TokenizerConfig)
+    card: Card = field(default_factory=Card)
+    tokenizer: TokenizerStage = field(default_factory=TokenizerStage)
+    pose: Stage = field(default_factory=Stage)
+    motion: Stage = field(default_factory=Stage)
+    image: Stage = field(default_factory=Stage)
+    frames: Stage = field(default_factory=Stage)
+    video: Stage = field(default_factory=Stage)
+
+    def __post_init__(self) -> None:
+        for part in (self.mesh, self.codec, self.card):
+            validate(part)
+        ModelConfig(moro=self.moro)  # checks the numbers of the network
+
+    def stage(self, name: str) -> Stage:
+        """Return a stage's numbers, checked; raises ConfigError."""
+        stage: Stage = getattr(self, name)
+        stage.check(name)
+        return stage
+
+
+def load_training(path: Path) -> Training:
+    """Read a recipe.
+
+    Raises: ConfigError if the file is missing or holds an unknown key or bad value.
+    """
+    return read_yaml(Training, path, "training configuration")
+
+
+def body_path(paths: DataPaths) -> Path:
+    """Return the file of the body model in use."""
+    return Path(paths.body or share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+
+
+def open_motion(path: str, key: str) -> MotionSet:
+    """Read open motion.
+
+    Raises: DataError if the configuration names none, or the file is missing or damaged.
+    """
+    if not path:
+        raise DataError(
+            f"This stage trains on open motion, but data.{key} names no file. Set it in the "
+            f"configuration or give --{key} FILE; docs/training.md tells where the data comes from."
+        )
+    return load_motion(path)
+
+
+def new_tokenizer(training: Training, body: BodyModel, motion: MotionSet | None) -> AnyTokenizer:
+    """Build the untrained tokenizer of a recipe; motion: for the hierarchy of the patch kind."""
+    numbers = training.mesh
+    if training.codec.kind == "graph":
+        return graph_tokenizer(numbers, body)
+    if motion is None:
+        raise DataError("codec.kind: patch needs open motion (data.motion) to build its hierarchy.")
+    rng = np.random.default_rng(0)
+    rotations, betas = PoseSampler(motion).draw(HIERARCHY_POSES, rng)
+    posed = body.local_mesh(rotations, betas).numpy()
+    hierarchy = build_hierarchy(
+        body.template.numpy(), body.faces.numpy(), posed, numbers.vertices, numbers.tokens
+    )
+    rest = (body.template - body.joint_template[0]).numpy()[hierarchy.coarse_index]
+    seen, rebuilt = build_patches(rest, np.arange(numbers.tokens), numbers.seen, numbers.rebuilt)
+    return PatchTokenizer(
+        seen,
+        rebuilt,
+        numbers.vertices,
+        width=numbers.width,
+        rest=rest,
+        coarse_index=hierarchy.coarse_index,
+        up_index=hierarchy.up_index,
+        up_weight=hierarchy.up_weight,
+    )
+
+
+def graph_tokenizer(numbers: MeshNumbers, body: BodyModel) -> MeshConvTokenizer:
+    """Build the paper's untrained tokenizer, on the published tables or on tables of the body."""
+    if numbers.connections:
+        return MeshConvTokenizer.from_tables(load_connection_tables(Path(numbers.connections)))
+    vertices, faces = body.template.numpy(), body.faces.numpy()
+    component = first_component(vertices, faces)
+    if not np.array_equal(component, np.arange(len(component))):
+        raise ConfigError(
+            "codec.kind: graph needs a body whose first connected part has the first vertex "
+            "numbers, as SMPL-X has; use kind: patch with this one."
+        )
+    inside = (faces < len(component)).all(1)
+    tables = build_connection_tables(vertices[component], faces[inside], GRAPH_LEVELS)
+    return MeshConvTokenizer.from_tables(tables)
+
+
+def tokenizer_body(tokenizer: AnyTokenizer, body: BodyModel, origin: Path) -> BodyModel:
+    """Return the body with the tokenizer's vertices alone.
+
+    Raises: CheckpointError if the tokenizer is of another body.
+    """
+    if isinstance(tokenizer, PatchTokenizer):
+        ids = tokenizer.coarse_index.long()
+    else:
+        ids = torch.arange(tokenizer.num_vertices)
+    if len(ids) and int(ids.max()) >= body.num_vertices:
+        raise CheckpointError(
+            f"{origin} was trained on another body: it has vertex {int(ids.max())}, this body "
+            f"{body.num_vertices} vertices. Give the body of the tokenizer (data.body)."
+        )
+    return body.subset(ids)
+
+
+def trained_tokenizer(kind: str, path: Path) -> AnyTokenizer:
+    """Read the frozen tokenizer that MoRo's stages use.
+
+    Raises: CheckpointError if it is missing, damaged or of another kind.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist: run `moro train tokenizer` with the same --out first, or give "
+            "--tokenizer FILE."
+        )
+    state = read_checkpoint(path)
+    try:
+        tokenizer = TOKENIZERS[kind].from_state(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} does not hold a tokenizer of kind '{kind}' ({error}); set codec.kind, or give "
+            "the right file."
+        ) from error
+    return tokenizer.eval().requires_grad_(False)
+
+
+def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bodies:
+    """Load the body model and what the losses regress from its mesh."""
+    path = body_path(training.data)
+    whole = load_body_model(path)
+    coarse = tokenizer_body(tokenizer, whole, origin)
+    vertices = tokenizer.num_vertices
+    if isinstance(tokenizer, PatchTokenizer) and len(tokenizer.up_index):
+        vertices = tokenizer.up_index.shape[0]
+    points = None
+    if training.data.points_regressor:
+        points = read_points(Path(training.data.points_regressor), vertices)
+    return Bodies(whole, coarse, whole.joint_regressor[:NUM_JOINTS, :vertices], points)
+
+
+def read_points(path: Path, vertices: int) -> torch.Tensor:
+    """Read the regressor of Human3.6M's 17 points, (17, V) for a mesh of V vertices.
+
+    Raises: DataError if the file is missing or has another shape.
+    """
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a regressor of 17 points ({error}).") from error
+    if matrix.shape[0] != 17 or matrix.shape[1] < vertices:
+        raise DataError(
+            f"{path}: got shape {matrix.shape}, expected (17, at least {vertices}); a regressor "
+            "for SMPL must be multiplied with the SMPL-X to SMPL matrix first (docs/training.md)."
+        )
+    return torch.from_numpy(matrix[:, :vertices]).float()
+
+
+def motion_pool(
+    training: Training, stage: Stage, bodies: Bodies, tokenizer: AnyTokenizer, world: World,
+    folder: Path,
+) -> WindowPool:  # fmt: skip
+    """Return the pool of open motion, made once per numbers and kept in the folder of the runs."""
+    motion = open_motion(training.data.motion, "motion")
+    frames, seed = stage.longest, stage.loop.seed
+    codes = tokenizer.codebook.cpu().numpy().tobytes()
+    key = hashlib.sha256(motion.rotations.tobytes() + codes).hexdigest()[:12]
+    path = folder / f"pool_{stage.windows}x{frames}_{seed}_{key}.pt"
+    if world.first and not path.exists():
+        log.info("drawing and tokenising %d windows of %d frames", stage.windows, frames)
+        rng = np.random.default_rng(seed)
+        pool = build_pool(motion, stage.windows, frames, bodies.tokens, tokenizer, rng)
+        temporary = path.with_suffix(".tmp")
+        save_pool(pool, temporary)
+        os.replace(temporary, path)
+    world.wait()
+    return load_pool(path)

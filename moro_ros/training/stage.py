@@ -1,0 +1,164 @@
+"""The numbers of a stage: what `moro train` reads from its configuration (docs/training.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from moro_ros.config import check_value, option, validate
+from moro_ros.data.occlusion import ObservationNoise
+from moro_ros.errors import ConfigError
+from moro_ros.training.trajectory_noise import NoiseSchedule
+from moro_ros.training.weights import TermWeights
+
+SCHEMES = ("random", "joint", "frame", "full", "guided")
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Part of a stage: its share of the run, clips per pass and frames per clip."""
+
+    share: float
+    clips: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoopNumbers:
+    """How long and how a stage is optimised; shared by all stages.
+
+    The learning rate rises over the share `warm_up` of the run from `first` to 1 times its peak and
+    falls along a cosine to `last`.
+    """
+
+    steps: int = option(60_000, "Optimiser steps; not used when minutes are given", low=1)
+    minutes: float = option(
+        0.0, "Length of the run by the clock instead: cannot be repeated to the bit", unit="min",
+        low=0.0,
+    )  # fmt: skip
+    parts: int = option(
+        0, "Passes per step over all processes, their gradients averaged; 0: one per process", low=0
+    )
+    optimizer: str = option(
+        "adamw", "AdamW (paper), or Muon on the hidden matrices with AdamW for the rest",
+        choices=("adamw", "muon"),
+    )  # fmt: skip
+    learning_rate: float = option(1e-4, "Peak of the learning rate", low=0.0)
+    weight_decay: float = option(1e-4, "Weight decay", low=0.0)
+    beta2: float = option(0.999, "AdamW's memory of squared gradients", low=0.0, high=1.0)
+    clip: float = option(1.0, "Largest norm of the gradient", low=0.0)
+    warm_up: float = option(0.05, "Share of the run in which the rate rises", low=0.0, high=1.0)
+    first: float = option(0.01, "Learning rate at the start over its peak", low=0.0, high=1.0)
+    last: float = option(0.1, "Learning rate at the end over its peak", low=0.0, high=1.0)
+    precision: str = option(
+        "auto", "float32, bfloat16 where autocast allows, or by the hardware",
+        choices=("auto", "float32", "bfloat16"),
+    )  # fmt: skip
+    report_every: int = option(50, "Steps between two lines of the log", low=1)
+    save_every: int = option(1000, "Steps between two checkpoints", low=1)
+    workers: int = option(2, "Processes that read images", low=0)
+    seed: int = option(0, "Seed of everything that is drawn", low=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of MoRo.
+
+    task: "motion" sees motion alone, "image" images alone, "video" both. data: names of the data
+    sets, drawn equally often; "open" is open motion, filmed by random cameras where the task needs
+    images. phases: see Phase, as lists. start: part of the network -> the stage (or file) whose
+    weights it starts from. frozen: parts that are not trained. masks: how often each of SCHEMES is
+    drawn, in any unit, one for a whole pass (spec 7.2); guided: the tokens of which a first pass is
+    least sure. noise: of the true trajectory, by progress, as lists (from, m, deg). temperature: of
+    the Gumbel-softmax at the start and end of the run; empty for probability-weighted codes.
+    true_translation: compare joints at the true place, for sets without a camera. live: share of
+    passes in which frames see little of the future, as at the live edge: none in `causal` of them,
+    else 1 to 10 frames. near_codes: how far the token loss spreads over neighbouring codes, in mean
+    distances of a code to its nearest. mesh_share: share of the frames whose mesh is decoded.
+    windows: size of the pool of open motion.
+    """
+
+    task: str = option("video", "What the network sees", choices=("motion", "image", "video"))
+    data: tuple[str, ...] = ("open",)
+    phases: tuple[tuple[float, int, int], ...] = ((1.0, 2, 60),)
+    loop: LoopNumbers = field(default_factory=LoopNumbers)
+    start: dict[str, str] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    masks: dict[str, float] = field(default_factory=lambda: {"full": 1.0})
+    noise: NoiseSchedule = ()
+    smooth: bool = True
+    temperature: tuple[float, ...] = (1.0, 0.01)
+    true_translation: bool = False
+    live: float = option(0.0, "Share of passes that see little of the future", low=0.0, high=1.0)
+    causal: float = option(0.6, "Share of those that see none of it", low=0.0, high=1.0)
+    near_codes: float = option(0.0, "Spread of the token loss; 0: the very code", low=0.0)
+    mesh_share: float = option(1.0, "Share of frames with a mesh", low=0.0, high=1.0)
+    drop_path: float = option(0.0, "Largest drop path of the ViT", low=0.0, high=0.99)
+    windows: int = option(4000, "Windows in the pool of open motion", low=1)
+    observation: ObservationNoise = field(default_factory=ObservationNoise)
+    weights: TermWeights = field(default_factory=TermWeights)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            if item.default is not dataclasses.MISSING:
+                check_value(item.name, getattr(self, item.name), item)
+        for part in ("loop", "observation", "weights"):
+            validate(getattr(self, part), f"{part}.")
+        if not self.phases or any(
+            not isinstance(phase, list | tuple) or len(phase) != 3 for phase in self.phases
+        ):
+            raise ConfigError(
+                f"phases: got {self.phases!r}, expected lists [share, clips, frames] like "
+                "[[1.0, 2, 60]]."
+            )
+        if unknown := set(self.masks) - set(SCHEMES):
+            raise ConfigError(
+                f"masks: got {', '.join(sorted(unknown))}; known are {', '.join(SCHEMES)}."
+            )
+        if not sum(self.masks.values()) > 0 or min(self.masks.values()) < 0:
+            raise ConfigError(
+                f"masks: got {self.masks}, expected shares of which none is negative and one is "
+                "positive."
+            )
+
+    def check(self, name: str) -> None:
+        """Refuse numbers that contradict each other; name: of the stage.
+
+        Raises: ConfigError.
+        """
+        used = self.weights.used()
+        if not used:
+            raise ConfigError(
+                f"{name}.weights: no loss term has a weight, there is nothing to learn. Describe "
+                f"the stage '{name}' in the configuration as config/paper_training.yaml does."
+            )
+        if self.task == "motion" and self.masks.get("guided"):
+            raise ConfigError(
+                f"{name}.masks.guided: a stage that sees motion alone has no image to be sure "
+                "from; expected 0. Use random, joint, frame or full."
+            )
+        along_time = sorted(name for name in used if name.startswith("mesh_"))
+        if self.mesh_share < 1 and along_time:
+            raise ConfigError(
+                f"{name}.mesh_share: got {self.mesh_share}, but {', '.join(along_time)} need the "
+                "mesh of every frame; expected 1, or weights 0."
+            )
+
+    def mask_probabilities(self) -> list[float]:
+        """Return the probabilities of SCHEMES."""
+        values = [float(self.masks.get(scheme, 0.0)) for scheme in SCHEMES]
+        return [value / sum(values) for value in values]
+
+    def phase(self, progress: float) -> Phase:
+        """Return the phase at a progress in [0, 1]."""
+        done = 0.0
+        for phase in self.phases:
+            done += phase[0]
+            if progress < done:
+                return Phase(*phase)
+        return Phase(*self.phases[-1])
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest clips."""
+        return max(int(phase[2]) for phase in self.phases)
