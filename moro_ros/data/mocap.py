@@ -105,14 +105,9 @@ class MotionSet:
         start, length = int(self.starts[clip]), int(self.lengths[clip])
         span = speed * (frames - 1)
         first = rng.uniform(0.0, max(0.0, length - 1 - span))
-        position = first + speed * np.arange(frames)
-        period = max(1, 2 * (length - 1))
-        position = np.abs((position + (length - 1)) % period - (length - 1))
-        low = np.minimum(position.astype(np.int64), max(0, length - 2))
-        high = np.minimum(low + 1, length - 1)
-        mix = (position - low)[:, None].astype(np.float32)
-        place = (1 - mix) * self.translation[start + low] + mix * self.translation[start + high]
-        return between(self.rotations[start + low], self.rotations[start + high], mix), place
+        position = folded(first + speed * np.arange(frames), length)
+        rows = slice(start, start + length)
+        return at_positions(self.rotations[rows], self.translation[rows], position)
 
 
 def between(first: np.ndarray, second: np.ndarray, mix: np.ndarray) -> np.ndarray:
@@ -121,6 +116,75 @@ def between(first: np.ndarray, second: np.ndarray, mix: np.ndarray) -> np.ndarra
     matrix_b = rotvec_to_matrix(torch.from_numpy(second))
     step = matrix_to_rotvec(matrix_a.mT @ matrix_b) * torch.from_numpy(mix)[:, None]
     return matrix_to_rotvec(matrix_a @ rotvec_to_matrix(step)).numpy()
+
+
+def resample_motion(
+    rotations: np.ndarray, translation: np.ndarray, source_hz: float, target_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a motion to another rate: every n-th frame where the rates allow, else interpolated.
+
+    rotations: (N, 22, 3) rad; translation: (N, 3) m; both float32. The first frame stays.
+    """
+    step = frame_step(source_hz, target_hz)
+    if step == round(step):
+        return rotations[:: round(step)], translation[:: round(step)]
+    position = np.arange(resampled_length(len(translation), source_hz, target_hz)) * step
+    return at_positions(rotations, translation, position)
+
+
+def resampled_length(count: int, source_hz: float, target_hz: float) -> int:
+    """Return how many frames resample_motion makes of `count`."""
+    return int((count - 1) / frame_step(source_hz, target_hz) + 1e-6) + 1
+
+
+def frame_step(source_hz: float, target_hz: float) -> float:
+    """Return how many source frames one target frame takes; whole where it nearly is.
+
+    A rate that is read off a file is rounded: 1 / 0.0083333 is 120.0005.
+    """
+    step = source_hz / target_hz
+    return float(round(step)) if abs(step - round(step)) < 1e-3 and step > 0.5 else step
+
+
+def at_positions(
+    rotations: np.ndarray, translation: np.ndarray, position: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a motion at fractional frames: rotations on the shorter arc, places on the line.
+
+    rotations: (N, 22, 3) rad; translation: (N, 3) m; position: (F,) in 0 .. N - 1.
+    """
+    last = len(translation) - 1
+    low = np.minimum(position.astype(np.int64), max(0, last - 1))
+    high = np.minimum(low + 1, last)
+    mix = (position - low)[:, None].astype(np.float32)
+    place = (1 - mix) * translation[low] + mix * translation[high]
+    return between(rotations[low], rotations[high], mix), place
+
+
+def time_warp(windows: MotionWindows, speed: Tensor, frames: int | None = None) -> MotionWindows:
+    """Play windows faster or slower; where a window is too short it is played back again.
+
+    speed: (B,) factor, such as uniform in 0.7 to 1.3; frames: of the result, as many as before if
+    None. The frame in the middle stays the one in the middle.
+    """
+    count = windows.translation.shape[1]
+    frames = count if frames is None else frames
+    rotations, places = [], []
+    for index, factor in enumerate(speed.tolist()):
+        offset = factor * (np.arange(frames) - (frames - 1) / 2)
+        position = folded(offset + (count - 1) / 2, count)
+        rotation, place = at_positions(
+            windows.rotations[index].numpy(), windows.translation[index].numpy(), position
+        )
+        rotations.append(torch.from_numpy(rotation))
+        places.append(torch.from_numpy(place))
+    return MotionWindows(torch.stack(rotations), torch.stack(places))
+
+
+def folded(position: np.ndarray, count: int) -> np.ndarray:
+    """Reflect fractional frames at the first and the last of `count` frames."""
+    period = max(1, 2 * (count - 1))
+    return np.abs((position + (count - 1)) % period - (count - 1))
 
 
 def mirror(windows: MotionWindows, chosen: Tensor) -> MotionWindows:

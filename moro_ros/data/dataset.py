@@ -1,0 +1,208 @@
+"""What every data set gives, whatever lies on the disk: clips of one person, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from moro_ros.types import Camera, SmplxParams
+
+Model = Literal["smplx", "smpl"]
+Gender = Literal["neutral", "male", "female"]
+UpAxis = Literal["z", "y"]
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFit:
+    """Parametric bodies of one person over F frames, in the frame that they were fitted in.
+
+    params: of the given model and gender, in the frame of the fit (not always the camera's); of
+    SMPL, whose joints 22 and 23 have no place in them, the first 21 body joints.
+    about_pelvis: transl is the pelvis itself; otherwise, as in SMPL-X, the pelvis lies at transl +
+    pelvis_rest(betas).
+    camera_from_fit: (4, 4) rigid, m, or None where there is no camera.
+    placed: whether transl is true; single images often know the pose but not the distance.
+    measured: True for motion capture and renderings, False for what was fitted to images.
+    """
+
+    params: SmplxParams
+    model: Model = "smplx"
+    gender: Gender = "neutral"
+    about_pelvis: bool = False
+    camera_from_fit: np.ndarray | None = None
+    placed: bool = True
+    measured: bool = True
+
+    def part(self, frames: slice) -> BodyFit:
+        """Return some of the frames."""
+        params = replace(
+            self.params,
+            global_orient=self.params.global_orient[frames],
+            body_pose=self.params.body_pose[frames],
+            transl=self.params.transl[frames],
+        )
+        return replace(self, params=params)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One person over F frames at an even rate; None stands for what a set does not have.
+
+    name: unique in its set; subject: who it is; sequence: the recording, shared by all people and
+    cameras of it. stamps_ns: (F,) int64, of the recording. fps: Hz, 0 for a single image.
+    fit: the person's bodies. camera: intrinsics; the camera is static within a clip, unless
+    world_from_camera is None and the set says so.
+    images: F files; image_turns: quarter turns clockwise that bring a file upright as labelled;
+    mirrored: whether a file must be flipped left to right to be as labelled.
+    boxes_px: (F, 3) square box: centre x, y and side with padding, of the upright image.
+    points_px: (F, N, 3) x, y and confidence of point_names, pixels of the upright image.
+    joints: (F, N, 3) m of joint_names, camera frame if there is a camera, else the fit's frame;
+    joints_placed: whether they are where the person is or only relative to the pelvis.
+    visible: (F, 22) bool, which SMPL-X joints are not hidden by something.
+    world_from_camera: (4, 4) rigid, m; up: the vertical axis of that world (or of the fit's frame
+    where there is no camera).
+    """
+
+    name: str
+    subject: str
+    sequence: str
+    stamps_ns: np.ndarray
+    fps: float
+    fit: BodyFit | None = None
+    camera: Camera | None = None
+    images: tuple[Path, ...] | None = None
+    image_turns: int = 0
+    mirrored: bool = False
+    boxes_px: np.ndarray | None = None
+    points_px: np.ndarray | None = None
+    point_names: tuple[str, ...] = ()
+    joints: np.ndarray | None = None
+    joint_names: tuple[str, ...] = ()
+    joints_placed: bool = True
+    visible: np.ndarray | None = None
+    world_from_camera: np.ndarray | None = None
+    up: UpAxis | None = None
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.stamps_ns)
+
+    @property
+    def has_pose(self) -> bool:
+        """Whether the person's pose is known as joint rotations."""
+        return self.fit is not None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is known where the person is, in metres."""
+        return self.fit is not None and self.fit.placed
+
+    @property
+    def has_measured_truth(self) -> bool:
+        """Whether errors against this clip's bodies may be called errors."""
+        return self.fit is not None and self.fit.measured
+
+    def part(self, frames: slice) -> Clip:
+        """Return some of the frames; slices without a step."""
+        rows = range(len(self))[frames]
+        if rows.step != 1:
+            raise ValueError(f"a clip's frames are consecutive, got step {rows.step}")
+
+        def cut(value: np.ndarray | None) -> np.ndarray | None:
+            return None if value is None else value[frames]
+
+        return replace(
+            self,
+            stamps_ns=self.stamps_ns[frames],
+            fit=None if self.fit is None else self.fit.part(frames),
+            images=None if self.images is None else self.images[frames],
+            boxes_px=cut(self.boxes_px),
+            points_px=cut(self.points_px),
+            joints=cut(self.joints),
+            visible=cut(self.visible),
+        )
+
+
+ALL = slice(None)
+
+
+class ClipSet(Protocol):
+    """A data set: so many clips, each read when it is asked for."""
+
+    @property
+    def name(self) -> str:
+        """Name of the set, a key of sets.SETS."""
+        ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of each clip, (C,) int64."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        ...
+
+    def clip(self, index: int, frames: slice = ALL) -> Clip:
+        """Read a clip, or only some of its frames.
+
+        Raises: DataError if a file of it is missing or damaged.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows of equal length out of a set's clips; a set itself.
+
+    places: (W, 2) int64, clip and first frame.
+    """
+
+    source: ClipSet
+    places: np.ndarray
+    frames: int
+
+    @property
+    def name(self) -> str:
+        """Name of the set."""
+        return self.source.name
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of each window, (W,)."""
+        return np.full(len(self.places), self.frames, np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.places)
+
+    def clip(self, index: int, frames: slice = ALL) -> Clip:
+        """Read a window."""
+        clip, first = (int(value) for value in self.places[index])
+        rows = range(first, first + self.frames)[frames]
+        return self.source.clip(clip, slice(rows.start, rows.stop))
+
+
+def cut_windows(source: ClipSet, frames: int, step: int | None = None) -> Windows:
+    """Cut every clip into windows; what is left at its end is not used.
+
+    step: frames from a window's start to the next one's; as long as a window if None.
+    """
+    step = frames if step is None else step
+    if frames < 1 or step < 1:
+        raise ValueError(f"frames and step must be at least 1, got {frames} and {step}")
+    places = [
+        (clip, first)
+        for clip, length in enumerate(source.lengths)
+        for first in range(0, int(length) - frames + 1, step)
+    ]
+    return Windows(source, np.array(places, np.int64).reshape(-1, 2), frames)
+
+
+def even_stamps(numbers: Sequence[int] | np.ndarray, fps: float) -> np.ndarray:
+    """Return the stamps (F,) int64 ns of numbered frames of an even rate."""
+    return np.rint(np.asarray(numbers, np.float64) * (1e9 / fps)).astype(np.int64)

@@ -1,0 +1,57 @@
+"""All data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from moro_ros.data import (
+    amass,
+    bedlam,
+    coco,
+    egobody,
+    human36m,
+    mpi_inf_3dhp,
+    mpii,
+    open_motion,
+    prox,
+    rich,
+)
+from moro_ros.data.dataset import ClipSet
+from moro_ros.data.layout import SetCard
+from moro_ros.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class SetEntry:
+    """What is known of a set before its files are touched, and how it is opened."""
+
+    card: SetCard
+    opened: Callable[[Path, str], ClipSet]
+
+
+SETS: dict[str, SetEntry] = {
+    "open": SetEntry(open_motion.CARD, open_motion.open_motion),
+    "amass": SetEntry(amass.CARD, amass.open_amass),
+    "bedlam": SetEntry(bedlam.CARD, bedlam.open_bedlam),
+    "egobody": SetEntry(egobody.CARD, egobody.open_egobody),
+    "human36m": SetEntry(human36m.CARD, human36m.open_human36m),
+    "mpi_inf_3dhp": SetEntry(mpi_inf_3dhp.CARD, mpi_inf_3dhp.open_mpi_inf_3dhp),
+    "coco": SetEntry(coco.CARD, coco.open_coco),
+    "mpii": SetEntry(mpii.CARD, mpii.open_mpii),
+    "rich": SetEntry(rich.CARD, rich.open_rich),
+    "prox": SetEntry(prox.CARD, prox.open_prox),
+}
+
+
+def open_set(name: str, root: str | Path, split: str = "") -> ClipSet:
+    """Open a data set.
+
+    name: a key of SETS; root: its folder; split: one of its parts, its first if empty.
+    Raises: DataError if the name or split is unknown, or files are missing or damaged; the message
+    says which file was expected where and how to obtain it.
+    """
+    if name not in SETS:
+        raise DataError(f"There is no data set '{name}'; expected one of {', '.join(SETS)}.")
+    return SETS[name].opened(Path(root).expanduser(), split)
