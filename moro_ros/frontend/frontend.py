@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from moro_ros.assets import fetch
 from moro_ros.config import DetectorConfig, TrackerConfig
+from moro_ros.frontend.appearance import torso_colours
 from moro_ros.frontend.blazepose import (
     BlazePoseDetector,
     BlazePoseLandmarker,
@@ -31,25 +33,43 @@ SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
 LOST_TILE = 1.4
+# Looks per image at people who are not followed yet: one, or two to find somebody lost again.
+# Without anybody to follow there is time for all.
+NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
+# Found regions that wait for such a look.
+WAITING = 4
+# With max_people followed, only somebody nearer counts: the search takes one image of so many.
+FULL_EVERY = 3
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Detector(Protocol):
-    """Searches a whole image for people."""
+    """Searches a whole image for people; called from several threads at once."""
 
     def detect(self, image_rgb: np.ndarray, min_score: float) -> list[Detection]: ...
 
 
 class Landmarker(Protocol):
-    """Locates the landmarks of the person in a region of an image."""
+    """Locates the landmarks of the person in a region; called from several threads at once."""
 
     def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A region in which somebody new may be; looked_at: whether a first look found a person."""
+
+    region: Region
+    looked_at: bool = False
 
 
 class KeypointFrontend:
     """Finds people, follows them and locates their keypoints, one image after the other.
 
     ignored_people: how often somebody was found and not followed because of max_people, ever.
-    timings: seconds spent on the latest image: detect_s, landmark_s.
+    timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
+    Networks run on detector_config.threads threads, people side by side.
     """
 
     def __init__(
@@ -66,6 +86,11 @@ class KeypointFrontend:
         self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
         self._stamp_ns: int | None = None
         self._offered: np.ndarray | None = None
+        self._waiting: list[Candidate] = []
+        self._images = self._blind_images = 0
+        self._spent: list[tuple[str, float]] = []
+        threads = detector_config.threads
+        self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
         self.ignored_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
@@ -80,24 +105,30 @@ class KeypointFrontend:
             LOGGER.info("Time went back: the people followed are forgotten.")
             self.reset()
         self._stamp_ns = stamp_ns
-        self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
+        self._images += 1
+        self._spent.clear()
         regions = self._tracker.predict(stamp_ns)
-        sightings, lost = [], []
-        for region in regions:
-            sighting = self._look(image_rgb, region)
-            if sighting is None:
-                lost.append(region)
-            else:
-                sightings.append(sighting)
-        known = [sighting.region for sighting in sightings]
+        in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
-        if offered is None:
-            found = self._search(image_rgb, lost)
-        else:
-            found = iter([Region.of_box(box) for box in offered])
-        sightings += self._newcomers(image_rgb, known, found)
+        looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:])
+        if offered is not None:
+            tiles = []
+        found = self._each(lambda tile: self._detect(image_rgb, tile), tiles)
+        looks = list(self._each(lambda region: self._look(image_rgb, region), looked_for))
+        sightings = [sighting for sighting in looks if sighting is not None]
+        places = [region for regions_found in found for region in regions_found]
+        if offered is not None:
+            places = [Region.of_box(box) for box in offered]
+        just_lost = [r for r, s in zip(looked_for[:in_sight], looks, strict=False) if s is None]
+        if just_lost and offered is None:
+            for tile in self._tiles_round(image_rgb, just_lost[:1]):
+                places += self._detect(image_rgb, tile)
+        budget = NEW_LOOKS if len(sightings) == len(regions) else LOST_LOOKS
+        sightings += self._newcomers(image_rgb, sightings, places, budget if regions else ALL_LOOKS)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
+        for stage in self.timings:
+            self.timings[stage] = sum(seconds for name, seconds in self._spent if name == stage)
         return self._tracker.observations()
 
     def offer(self, boxes_xyxy: np.ndarray) -> None:
@@ -128,57 +159,90 @@ class KeypointFrontend:
         """Forget everybody, as after a jump in time; ids are still not used twice."""
         self._tracker.reset()
         self._sweep.restart()
+        self._waiting.clear()
         self._stamp_ns = None
+
+    def _plan(
+        self, image_rgb: np.ndarray, in_sight: list[Region], blind: list[Region]
+    ) -> tuple[list[Region], list[Tile]]:
+        """Where to look for known people in the next image, and which tiles to search.
+
+        Who is out of sight is looked for where he should be and searched round there in turns.
+        """
+        height, width = image_rgb.shape[:2]
+        self._blind_images = self._blind_images + 1 if blind else 0
+        if not blind:
+            full = self._tracker.full and self._images % FULL_EVERY
+            return in_sight, [] if full else self._sweep.next_tiles(width, height)
+        turn, search = divmod(self._blind_images, 2)
+        if search:
+            return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
+        return in_sight + blind, []
+
+    @staticmethod
+    def _tiles_round(image_rgb: np.ndarray, regions: list[Region]) -> list[Tile]:
+        height, width = image_rgb.shape[:2]
+        near = (tile_round(r.centre_px, LOST_TILE * r.side_px, width, height) for r in regions)
+        return [tile for tile in near if tile is not None]
+
+    def _each(self, work: Callable[[T], R], items: list[T]) -> Iterable[R]:
+        """Do some work for each item, side by side with what else is under way."""
+        return map(work, items) if self._pool is None else self._pool.map(work, items)
 
     def _look(self, image_rgb: np.ndarray, region: Region) -> Sighting | None:
         """What the landmark network sees in a region, or None if that is no person."""
         start = time.perf_counter()
         landmarks = self._landmarker.locate(image_rgb, region)
-        self.timings["landmark_s"] += time.perf_counter() - start
-        return None if landmarks.flag < self._config.min_flag else Sighting.of(landmarks)
-
-    def _search(self, image_rgb: np.ndarray, lost: list[Region]) -> Iterator[Region]:
-        """Where the detector finds people: round those just lost and along the sweep."""
-        height, width = image_rgb.shape[:2]
-        near = (tile_round(r.centre_px, LOST_TILE * r.side_px, width, height) for r in lost)
-        tiles = [tile for tile in near if tile is not None]
-        for tile in tiles + self._sweep.next_tiles(width, height):
-            yield from self._detect(image_rgb, tile)
+        self._spent.append(("landmark_s", time.perf_counter() - start))
+        if landmarks.flag < self._config.min_flag:
+            return None
+        sighting = Sighting.of(landmarks)
+        return replace(sighting, colours=torso_colours(image_rgb, landmarks.keypoints))
 
     def _newcomers(
-        self, image_rgb: np.ndarray, known: list[Region], found: Iterable[Region]
+        self, image_rgb: np.ndarray, seen: list[Sighting], places: list[Region], looks: int
     ) -> list[Sighting]:
-        """The people in found regions that are none of the known ones."""
-        known, sightings = list(known), []
-        for region in found:
-            if any(_same(region, other) for other in known):
+        """The people in found places who are none of those seen.
+
+        It takes two looks to make sure of one. looks: how many there is time for; who is left
+        waits for the next image.
+        """
+        known, sure = [sighting.region for sighting in seen], []
+        queue = [*self._waiting, *(Candidate(region) for region in places)]
+        self._waiting = []
+        while queue:
+            candidate = queue.pop(0)
+            if any(_same(candidate.region, other) for other in known):
                 continue
-            sighting = self._confirm(image_rgb, region)
-            if sighting is not None:
+            if looks == 0:
+                self._waiting.append(candidate)
+                continue
+            looks -= 1
+            sighting = self._look(image_rgb, candidate.region)
+            if sighting is None:
+                continue
+            if not candidate.looked_at:
+                queue.insert(0, Candidate(sighting.region, looked_at=True))
+            elif self._is_sure(sighting, image_rgb):
                 known.append(sighting.region)
-                sightings.append(sighting)
-        return sightings
+                sure.append(replace(sighting, searched=True))
+        del self._waiting[WAITING:]
+        return sure
+
+    def _is_sure(self, sighting: Sighting, image_rgb: np.ndarray) -> bool:
+        """Whether somebody new may be followed: surely a person, and not too small."""
+        box = sighting.box_xyxy
+        extent = float((box[2:] - box[:2]).max())
+        return sighting.score >= max(
+            SURE_FLAG, self._config.min_flag
+        ) and extent >= self._config.smallest_person * min(image_rgb.shape[:2])
 
     def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
         """Regions of the people that the detector finds in a tile, in the full image."""
         start = time.perf_counter()
         detections = self._detector.detect(tile.crop(image_rgb), self._config.min_score)
-        self.timings["detect_s"] += time.perf_counter() - start
+        self._spent.append(("detect_s", time.perf_counter() - start))
         return [d.region.shifted(tile.left, tile.top) for d in detections]
-
-    def _confirm(self, image_rgb: np.ndarray, region: Region) -> Sighting | None:
-        """The person in a detected region, or None if two looks do not make sure of one."""
-        rough = self._look(image_rgb, region)
-        if rough is None:
-            return None
-        sighting = self._look(image_rgb, rough.region)
-        if sighting is None or sighting.score < max(SURE_FLAG, self._config.min_flag):
-            return None
-        box = sighting.box_xyxy
-        extent = float((box[2:] - box[:2]).max())
-        if extent < self._config.smallest_person * min(image_rgb.shape[:2]):
-            return None
-        return replace(sighting, searched=True)
 
 
 def load_frontend(

@@ -58,6 +58,7 @@ class Sighting:
     points_px: (K, 2) keypoints; visibility, presence: (K,); all in the order of KEYPOINTS.
     region: the body circle's region; score: probability that it is a person.
     searched: True if the search of the whole image led to it, so that it may be somebody new.
+    colours: of the torso (appearance.torso_colours), None where it is not in the image.
     """
 
     points_px: np.ndarray
@@ -66,6 +67,7 @@ class Sighting:
     region: Region
     score: float
     searched: bool = False
+    colours: np.ndarray | None = None
 
     @staticmethod
     def of(landmarks: Landmarks) -> Sighting:
@@ -177,7 +179,7 @@ class PersonTracker:
         self._max_people = max_people
         self._tracks: list[_Track] = []
         self.ids: Iterator[int] = itertools.count(1)
-        self._now_ns = 0
+        self._now_ns = self._previous_ns = 0
         self._interval_s = 0.0
 
     def configure(self, config: TrackerConfig, max_people: int) -> None:
@@ -188,12 +190,23 @@ class PersonTracker:
         """Forget everybody; ids go on where they were, so that none is ever used twice."""
         self._tracks.clear()
 
+    @property
+    def full(self) -> bool:
+        """Whether max_people are followed."""
+        return len(self._tracks) >= self._max_people
+
+    @property
+    def out_of_sight(self) -> int:
+        """How many of the people last predicted were not seen in the image before; the last."""
+        return sum(track.seen_ns < self._previous_ns for track in self._tracks)
+
     def predict(self, stamp_ns: int) -> list[Region]:
         """Move to the time of the next image and tell where the people should be in it.
 
         Those seen last and followed longest come first. Drops whoever was out of sight too long.
         """
         previous, self._now_ns = self._now_ns, stamp_ns
+        self._previous_ns = previous
         self._interval_s = (stamp_ns - previous) * 1e-9 if self._tracks else 0.0
         # In view until the last image: one late image is no reason to lose anybody.
         late_s = max(self._config.hold_time_s, LATE_IMAGE_S)
