@@ -83,9 +83,7 @@ def fit_joints(motion: BodyMotion, before: JointFit | None = None) -> JointFit:
         names = [f"{s}_{name}" for name in ("y_hip", "p_hip", "r_hip")]
         chosen = _nearest(_hip_angles(limb, sign), names, last)
         _set(angles, names, chosen)
-        _bend(
-            angles, f"{s}_knee", _hip(chosen, sign), start, leg[1], model.origins[f"{s}_knee"]
-        )
+        _bend(angles, f"{s}_knee", _hip(chosen, sign), start, leg[1], model.origins[f"{s}_knee"])
     errors = model.landmarks(angles) - joints[LANDMARK_JOINTS]
     residual_m = math.sqrt(float((errors**2).sum(axis=1).mean()))
     return JointFit(model, angles, residual_m)

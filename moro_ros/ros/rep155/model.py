@@ -38,9 +38,7 @@ def _arm(side: str, sign: float) -> tuple[Joint, ...]:
     s, z = side, -sign
     return (
         Joint(f"{s}_y_shoulder", "torso", f"{s}_y_shoulder", (0.0, 0.0, z), -2.0, 2.6),
-        Joint(
-            f"{s}_p_shoulder", f"{s}_y_shoulder", f"{s}_p_shoulder", (sign, 0.0, 0.0), -0.7, 3.3
-        ),
+        Joint(f"{s}_p_shoulder", f"{s}_y_shoulder", f"{s}_p_shoulder", (sign, 0.0, 0.0), -0.7, 3.3),
         Joint(f"{s}_r_shoulder", f"{s}_p_shoulder", f"{s}_shoulder", (0.0, 0.0, sign), -3.2, 3.2),
         Joint(f"{s}_elbow", f"{s}_shoulder", f"{s}_elbow", (0.0, -1.0, 0.0), 0.0, 2.8),
         Joint(f"{s}_wrist", f"{s}_elbow", f"{s}_wrist"),
@@ -158,13 +156,23 @@ class PersonModel:
         angles: (20,) rad in the order of JOINT_ORDER.
         """
         poses = {"body": (np.identity(3), np.zeros(3))}
-        for joint in JOINTS:
-            rotation, origin = poses[joint.parent]
-            place = origin + rotation @ self.origins[joint.child]
-            if joint.axis is not None:
-                rotation = rotation @ about(joint.axis, float(angles[INDEX[joint.name]]))
-            poses[joint.child] = rotation, place
+        for parent, child, place, turn in self.transforms(angles):
+            rotation, origin = poses[parent]
+            poses[child] = rotation @ turn, origin + rotation @ place
         return poses
+
+    def transforms(self, angles: np.ndarray) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
+        """Parent link, child link, place (3,) m and rotation (3, 3) of every joint.
+
+        angles: (20,) rad in the order of JOINT_ORDER.
+        """
+        result = []
+        for joint in JOINTS:
+            rotation = np.identity(3)
+            if joint.axis is not None:
+                rotation = about(joint.axis, float(angles[INDEX[joint.name]]))
+            result.append((joint.parent, joint.child, self.origins[joint.child], rotation))
+        return result
 
     def landmarks(self, angles: np.ndarray) -> np.ndarray:
         """Places of LANDMARKS (14, 3) m in the body's frame; angles: (20,) rad."""

@@ -38,7 +38,9 @@ def urdf_text(model: PersonModel, body_id: str) -> str:
         element = ElementTree.SubElement(robot, "joint", name=f"{joint.name}_{body_id}", type=kind)
         ElementTree.SubElement(element, "parent", link=f"{joint.parent}_{body_id}")
         ElementTree.SubElement(element, "child", link=f"{joint.child}_{body_id}")
-        ElementTree.SubElement(element, "origin", xyz=_text(model.origins[joint.child]), rpy="0 0 0")
+        ElementTree.SubElement(
+            element, "origin", xyz=_text(model.origins[joint.child]), rpy="0 0 0"
+        )
         if joint.axis is not None:
             ElementTree.SubElement(element, "axis", xyz=_text(np.array(joint.axis)))
             ElementTree.SubElement(
@@ -64,9 +66,7 @@ def _link(robot: ElementTree.Element, name: str) -> ElementTree.Element:
     return ElementTree.SubElement(robot, "link", name=name)
 
 
-def _capsule(
-    link: ElementTree.Element, start: np.ndarray, end: np.ndarray, radius: float
-) -> None:
+def _capsule(link: ElementTree.Element, start: np.ndarray, end: np.ndarray, radius: float) -> None:
     """Add a cylinder from start to end (3,) m of the link, and a sphere about both."""
     x, y, z = (end - start).tolist()
     length = math.sqrt(x * x + y * y + z * z)

@@ -1,0 +1,207 @@
+"""Posture and gesture of a person, read off the joints.
+
+Numbered as in hri_msgs (BodyPosture, Gesture). Lengths are measured in the person's own: the leg
+(hip to ankle) for postures, the trunk (pelvis to neck) for gestures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from enum import IntEnum
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.types import BodyMotion
+
+# Upwards in the camera optical frame of a level camera; who knows the ground knows better.
+CAMERA_UP = np.array([0.0, -1.0, 0.0])
+# A new posture must last so long before it is told.
+POSTURE_HOLD_NS = 300_000_000
+# Waving: so many turns of the raised forearm, of at least this swing, within this time.
+WAVE_NS, WAVE_TURNS, WAVE_SWING = 2_000_000_000, 3, math.radians(12.0)
+_AT = {name: index for index, name in enumerate(JOINT_NAMES)}
+
+
+class Posture(IntEnum):
+    """hri_msgs/BodyPosture."""
+
+    OTHER = 0
+    STANDING = 1
+    SITTING = 2
+    CROUCHING = 3
+    LAYING = 4
+
+
+class Gesture(IntEnum):
+    """hri_msgs/Gesture. HANDS_ON_FACE: one hand or both."""
+
+    OTHER = 0
+    HANDS_ON_FACE = 1
+    ARMS_CROSSED = 2
+    LEFT_HAND_RAISED = 3
+    RIGHT_HAND_RAISED = 4
+    BOTH_HANDS_RAISED = 5
+    WAVING = 6
+
+
+def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
+    """The posture of one frame.
+
+    joints: (22, 3) m; up: (3,) unit vector against gravity, in the frame of the joints.
+    """
+    hips, knees, ankles = (
+        (joints[_AT[f"left_{name}"]] + joints[_AT[f"right_{name}"]]) / 2
+        for name in ("hip", "knee", "ankle")
+    )
+    thigh, shank = _bone(joints, "hip", "knee"), _bone(joints, "knee", "ankle")
+    leg = thigh + shank
+    trunk = joints[_AT["neck"]] - joints[_AT["pelvis"]]
+    upright = float(trunk @ up) / max(float(np.linalg.norm(trunk)), 1e-9)
+    height = float((hips - ankles) @ up) / leg  # of the hips above the ankles
+    if upright < 0.5:
+        # Somebody who bends down has a level trunk, too, but high hips.
+        return Posture.LAYING if abs(upright) < 0.5 and height < 0.5 else Posture.OTHER
+    if height > 0.82:
+        return Posture.STANDING
+    # Thighs of those who sit point forward: the knees lie before the hips, not below them.
+    drop = float((hips - knees) @ up) / thigh
+    center = hips + 0.5 * trunk
+    away = center - ankles
+    away = away - (away @ up) * up
+    balanced = float(np.linalg.norm(away)) < 0.28 * leg
+    bent = _bend(joints) > math.radians(75.0)
+    if bent and balanced and drop < 0.8 and height > 0.05:
+        return Posture.CROUCHING
+    if drop < 0.6 and not balanced:
+        return Posture.SITTING
+    return Posture.OTHER
+
+
+def gesture_of(joints: np.ndarray, head_rotation: np.ndarray) -> Gesture:
+    """The gesture of one frame; waving is seen over time alone (Behaviour).
+
+    joints: (22, 3) m; head_rotation: (3, 3) of the head's part frame (x left, y up, z front).
+    """
+    trunk = float(np.linalg.norm(joints[_AT["neck"]] - joints[_AT["pelvis"]]))
+    axes = _chest_axes(joints)
+    head = joints[_AT["head"]]
+    wrists = {side: joints[_AT[f"{side}_wrist"]] for side in ("left", "right")}
+    raised = {side: bool((wrist - head) @ axes[2] > 0.2 * trunk) for side, wrist in wrists.items()}
+    if raised["left"] and raised["right"]:
+        return Gesture.BOTH_HANDS_RAISED
+    if raised["left"]:
+        return Gesture.LEFT_HAND_RAISED
+    if raised["right"]:
+        return Gesture.RIGHT_HAND_RAISED
+    # The wrist of a hand on the face lies a hand's length from it.
+    face = head + head_rotation @ np.array([0.0, 0.08, 0.16]) * trunk
+    if any(np.linalg.norm(wrist - face) < 0.36 * trunk for wrist in wrists.values()):
+        return Gesture.HANDS_ON_FACE
+    middle = (joints[_AT["left_shoulder"]] + joints[_AT["right_shoulder"]]) / 2
+    front, left, high = (
+        {side: float((wrist - middle) @ axis) / trunk for side, wrist in wrists.items()}
+        for axis in axes
+    )
+    crossed = left["left"] < -0.02 and left["right"] > 0.02
+    before = all(front[side] > 0.1 and -0.9 < high[side] < 0.1 for side in wrists)
+    return Gesture.ARMS_CROSSED if crossed and before else Gesture.OTHER
+
+
+class Behaviour:
+    """Posture and gesture of one person over time: a posture is told once it lasts, waving is seen.
+
+    posture, gesture: the newest.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self.posture = Posture.OTHER
+        self.gesture = Gesture.OTHER
+        self._stamp_ns: int | None = None
+        self._candidate: tuple[Posture, int] | None = None
+        self._swings: dict[str, deque[tuple[int, float]]] = {
+            side: deque() for side in ("left", "right")
+        }
+
+    def update(self, motion: BodyMotion, up: np.ndarray = CAMERA_UP) -> tuple[Posture, Gesture]:
+        """Take up the newest frame of the person; a frame of the past (bag loop) begins anew.
+
+        up: (3,) unit vector against gravity, in the frame of the motion.
+        """
+        stamp_ns = int(motion.stamps_ns[-1])
+        if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
+            self._forget()
+        joints = motion.joints[-1].astype(np.float64)
+        self._settle(posture_of(joints, up), stamp_ns)
+        rotation = motion.joint_rotations[-1, _AT["head"]].astype(np.float64)
+        waving = [self._waves(joints, side, stamp_ns) for side in self._swings]
+        self.gesture = Gesture.WAVING if any(waving) else gesture_of(joints, rotation)
+        self._stamp_ns = stamp_ns
+        return self.posture, self.gesture
+
+    def _settle(self, posture: Posture, stamp_ns: int) -> None:
+        if self._stamp_ns is None or posture == self.posture:
+            self.posture, self._candidate = posture, None
+        elif self._candidate is None or self._candidate[0] != posture:
+            self._candidate = posture, stamp_ns
+        elif stamp_ns - self._candidate[1] >= POSTURE_HOLD_NS:
+            self.posture, self._candidate = posture, None
+
+    def _waves(self, joints: np.ndarray, side: str, stamp_ns: int) -> bool:
+        """Whether a raised forearm swings from side to side."""
+        front, left, high = _chest_axes(joints)
+        forearm = joints[_AT[f"{side}_wrist"]] - joints[_AT[f"{side}_elbow"]]
+        sideways, upwards = float(forearm @ left), float(forearm @ high)
+        swings = self._swings[side]
+        above = joints[_AT[f"{side}_wrist"]] - joints[_AT[f"{side}_shoulder"]]
+        if upwards < 0.3 * float(np.linalg.norm(forearm)) or float(above @ high) < 0.0:
+            swings.clear()
+            return False
+        swings.append((stamp_ns, math.atan2(sideways, math.hypot(upwards, float(forearm @ front)))))
+        while stamp_ns - swings[0][0] > WAVE_NS:
+            swings.popleft()
+        return _turns([angle for _, angle in swings]) >= WAVE_TURNS
+
+
+def _turns(angles: list[float]) -> int:
+    """How often a series turns back by more than WAVE_SWING."""
+    turns, direction = 0, 0
+    low = high = angles[0]
+    for angle in angles:
+        low, high = min(low, angle), max(high, angle)
+        if direction <= 0 and angle - low > WAVE_SWING:
+            turns, direction, high = turns + (direction < 0), 1, angle
+        elif direction >= 0 and high - angle > WAVE_SWING:
+            turns, direction, low = turns + (direction > 0), -1, angle
+    return turns
+
+
+def _chest_axes(joints: np.ndarray) -> np.ndarray:
+    """Front, left and upwards along the trunk, (3, 3), one a row."""
+    high = joints[_AT["neck"]] - joints[_AT["pelvis"]]
+    high = high / max(float(np.linalg.norm(high)), 1e-9)
+    left = joints[_AT["left_shoulder"]] - joints[_AT["right_shoulder"]]
+    left = left - (left @ high) * high
+    left = left / max(float(np.linalg.norm(left)), 1e-9)
+    return np.stack([np.cross(left, high), left, high])
+
+
+def _bone(joints: np.ndarray, near: str, far: str) -> float:
+    """Mean length of a bone of both sides, m."""
+    bones = [joints[_AT[f"{s}_{far}"]] - joints[_AT[f"{s}_{near}"]] for s in ("left", "right")]
+    return max(float(np.linalg.norm(bones, axis=1).mean()), 1e-9)
+
+
+def _bend(joints: np.ndarray) -> float:
+    """Mean bend of the knees, rad."""
+    bends = []
+    for side in ("left", "right"):
+        hip, knee, ankle = (joints[_AT[f"{side}_{name}"]] for name in ("hip", "knee", "ankle"))
+        thigh, shank = knee - hip, ankle - knee
+        lengths = max(float(np.linalg.norm(thigh) * np.linalg.norm(shank)), 1e-9)
+        bends.append(math.acos(min(1.0, max(-1.0, float(thigh @ shank) / lengths))))
+    return sum(bends) / 2

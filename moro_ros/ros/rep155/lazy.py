@@ -1,0 +1,50 @@
+"""A topic that can be dropped again and counts what is made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+# What libhri asks for (SystemDefaultsQoS, reliable) and what RViz, too, can read.
+STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class Topic:
+    """One publisher; made: how many messages were made so far."""
+
+    def __init__(self, node: Node, msg_type: Any, name: str, qos: QoSProfile = STREAM) -> None:
+        self._node = node
+        # Without rclpy's own callbacks nothing of it waits in the executor, so that it can be
+        # made and dropped from the thread that works on images.
+        events = PublisherEventCallbacks(use_default_callbacks=False)
+        self._publisher = node.create_publisher(msg_type, name, qos, event_callbacks=events)
+        self.name = name
+        self.made = 0
+
+    def watched(self) -> bool:
+        """Whether somebody subscribes."""
+        return self._publisher.get_subscription_count() > 0
+
+    def send(self, make: Callable[[], Any]) -> None:
+        """Make and publish a message if somebody subscribes; None is not published."""
+        if self.watched():
+            self.put(make())
+
+    def put(self, message: Any) -> None:
+        """Publish a message, for later subscribers too if the topic is latched."""
+        if message is not None:
+            self._publisher.publish(message)
+            self.made += 1
+
+    def close(self) -> None:
+        """Take the topic out of the ROS graph."""
+        self._node.destroy_publisher(self._publisher)

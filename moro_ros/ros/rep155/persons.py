@@ -1,0 +1,155 @@
+"""Anonymous persons: one for each body, kept for a while where it was last seen (REP-155)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+from hri_msgs.msg import IdsList
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool, Float32, Header, String
+from tf2_msgs.msg import TFMessage
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.ros.frames import quaternions, transform_message
+from moro_ros.ros.rep155.lazy import LATCHED, Topic
+from moro_ros.ros.rep155.model import SMPLX_FROM_REP
+from moro_ros.ros.rep155.options import HumansConfig, body_id, person_id
+from moro_ros.ros.transforms import Placement
+from moro_ros.types import BodyMotion
+
+TF = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+_HEAD = JOINT_NAMES.index("head")
+
+
+@dataclass(slots=True)
+class Person:
+    """One person: its topics by their last name, and when and where it was seen last.
+
+    seen_ns: stamp of the last image that shows the person. place: (3,) m and rotation (3, 3) of
+    the head in the reference frame, x front and z to the top; None while unknown.
+    """
+
+    person_id: str
+    topics: dict[str, Topic]
+    seen_ns: int
+    tracked: bool = True
+    frame_id: str = ""
+    place: np.ndarray | None = None
+    rotation: np.ndarray | None = None
+
+    def confidence(self, stamp_ns: int, memory_s: float) -> float:
+        """Location confidence in [0, 1]: 1 while seen, 0 after memory_s."""
+        return max(0.0, 1.0 - (stamp_ns - self.seen_ns) * 1e-9 / memory_s)
+
+
+class Persons:
+    """Publishes <namespace>/persons/... and the frames person_<id>."""
+
+    def __init__(self, node: Node, config: HumansConfig) -> None:
+        self._node, self._config = node, config
+        base = f"{config.namespace}/persons"
+        self.lists = {name: Topic(node, IdsList, f"{base}/{name}") for name in ("tracked", "known")}
+        self._frames = Topic(node, TFMessage, "/tf", TF)
+        self._placement = Placement(node, config.reference_frame, "")
+        self.people: dict[int, Person] = {}
+
+    def topics(self) -> list[Topic]:
+        """Every topic of now."""
+        own = [topic for person in self.people.values() for topic in person.topics.values()]
+        return [*self.lists.values(), self._frames, *own]
+
+    def watched(self) -> bool:
+        """Whether somebody subscribes to more than the frames, which everybody's TF does."""
+        return any(topic.watched() for topic in self.topics() if topic is not self._frames)
+
+    def publish(self, motions: tuple[BodyMotion, ...], header: Header, stamp_ns: int) -> None:
+        """Take up the people of one image; header: stamp and frame of the camera."""
+        self._forget(stamp_ns, {motion.track_id for motion in motions})
+        for motion in motions:
+            self._see(motion, header)
+        lists = {
+            "known": [person.person_id for person in self.people.values()],
+            "tracked": [person.person_id for person in self.people.values() if person.tracked],
+        }
+        for name, ids in lists.items():
+            if self.lists[name].watched():
+                self.lists[name].put(IdsList(header=header, ids=ids))
+        for person in self.people.values():
+            topic = person.topics["location_confidence"]
+            if topic.watched():
+                value = person.confidence(stamp_ns, self._config.person_memory_s)
+                topic.put(Float32(data=value))
+        if self._frames.watched():
+            transforms = [self._transform(person, header) for person in self.people.values()]
+            found = [transform for transform in transforms if transform is not None]
+            self._frames.put(TFMessage(transforms=found) if found else None)
+
+    def clear(self) -> None:
+        """Forget everybody."""
+        for person in self.people.values():
+            _close(person)
+        self.people = {}
+
+    def close(self) -> None:
+        """Take every topic down."""
+        self.clear()
+        for topic in (*self.lists.values(), self._frames):
+            topic.close()
+        self._placement.destroy(self._node)
+
+    def _see(self, motion: BodyMotion, header: Header) -> None:
+        stamp_ns = int(motion.stamps_ns[-1])
+        person = self.people.get(motion.track_id)
+        if person is None:
+            person = self._meet(motion.track_id, stamp_ns)
+        if motion.keypoints_seen[-1]:
+            person.seen_ns = stamp_ns
+        rotation = motion.joint_rotations[-1, _HEAD].astype(np.float64) @ SMPLX_FROM_REP
+        place = motion.joints[-1, _HEAD].astype(np.float64)
+        if not self._config.reference_frame:
+            person.frame_id, person.place, person.rotation = header.frame_id, place, rotation
+        elif self._frames.watched() and (pose := self._placement.pose(header.frame_id)):
+            person.frame_id = self._config.reference_frame
+            person.place, person.rotation = pose[0] @ place + pose[1], pose[0] @ rotation
+
+    def _meet(self, track_id: int, stamp_ns: int) -> Person:
+        name = person_id(track_id, self._config.id_prefix)
+        base = f"{self._config.namespace}/persons/{name}"
+        topics = {
+            "anonymous": Topic(self._node, Bool, f"{base}/anonymous", LATCHED),
+            "body_id": Topic(self._node, String, f"{base}/body_id", LATCHED),
+            "location_confidence": Topic(self._node, Float32, f"{base}/location_confidence"),
+        }
+        topics["anonymous"].put(Bool(data=True))
+        topics["body_id"].put(String(data=body_id(track_id, self._config.id_prefix)))
+        self.people[track_id] = Person(name, topics, stamp_ns)
+        return self.people[track_id]
+
+    def _forget(self, stamp_ns: int, here: set[int]) -> None:
+        """Take note of who is gone, and let go of those not seen for too long."""
+        for track_id in self.people.keys() - here:
+            person = self.people[track_id]
+            if person.tracked:
+                person.tracked = False
+                person.topics["body_id"].put(String(data=""))
+            # A stamp of the past: another play of a bag.
+            past = stamp_ns < person.seen_ns
+            if past or person.confidence(stamp_ns, self._config.person_memory_s) <= 0.0:
+                person.topics["location_confidence"].send(lambda: Float32(data=0.0))
+                _close(person)
+                del self.people[track_id]
+
+    def _transform(self, person: Person, header: Header) -> TransformStamped | None:
+        if person.place is None or person.rotation is None:
+            return None
+        parent = Header(stamp=header.stamp, frame_id=person.frame_id)
+        frame = f"person_{person.person_id}"
+        return transform_message(parent, frame, person.place, quaternions(person.rotation))
+
+
+def _close(person: Person) -> None:
+    for topic in person.topics.values():
+        topic.close()

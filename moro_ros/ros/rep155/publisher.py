@@ -1,0 +1,141 @@
+"""HumansPublisher: everybody in view as the bodies and persons of REP-155."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.type_support import check_for_type_support
+from std_msgs.msg import Header
+
+from moro_ros.body.posture import CAMERA_UP
+from moro_ros.ros.conversions import ns_to_stamp
+from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.rep155.lazy import Topic
+from moro_ros.ros.rep155.options import HumansConfig, body_id
+from moro_ros.types import PipelineResult
+
+if TYPE_CHECKING:
+    from moro_ros.ros.rep155.body import BodyTopics
+    from moro_ros.ros.rep155.persons import Persons
+
+
+def available() -> bool:
+    """Whether hri_msgs is installed; a robot without ROS4HRI need not have it."""
+    return importlib.util.find_spec("hri_msgs") is not None
+
+
+class HumansPublisher:
+    """Publishes <namespace>/bodies and <namespace>/persons; nothing is made without a subscriber.
+
+    A body's publishers come and go with it. For one thread, which need not be the executor's.
+    bodies: the topics of those in view, by track id. describer: shared with other outputs, so that
+    nothing is computed twice; its fits tell the residual in m (JointFit.residual_m).
+    Needs hri_msgs (see available).
+    """
+
+    def __init__(
+        self, node: Node, config: HumansConfig, describer: Describer | None = None
+    ) -> None:
+        # Here, so that the rest of the node runs where hri_msgs is not installed.
+        from hri_msgs.msg import IdsList, IdsMatch
+
+        from moro_ros.ros.rep155.body import KINDS, BodyTopics
+        from moro_ros.ros.rep155.persons import Persons
+
+        # Loaded now rather than while somebody walks in.
+        for kind in KINDS.values():
+            check_for_type_support(kind)
+        self._make_body = BodyTopics
+        self.config = config
+        self.describer = describer or Describer()
+        self.bodies: dict[int, BodyTopics] = {}
+        self._node = node
+        self._ids_list, self._ids_match = IdsList, IdsMatch
+        self._tracked = Topic(node, IdsList, f"{config.namespace}/bodies/tracked")
+        self._matches: Topic | None = None
+        self._persons: Persons | None = None
+        if config.persons == "anonymous":
+            self._persons = Persons(node, config)
+        elif config.persons == "candidates":
+            self._matches = Topic(node, IdsMatch, f"{config.namespace}/candidate_matches")
+
+    def watched(self) -> bool:
+        """Whether somebody subscribes to any of the topics (TF does not count)."""
+        own = [self._tracked, *([self._matches] if self._matches else [])]
+        return (
+            any(topic.watched() for topic in own)
+            or any(body.watched() for body in self.bodies.values())
+            or (self._persons is not None and self._persons.watched())
+        )
+
+    def made(self) -> dict[str, int]:
+        """How many messages were made so far, by topic, of the topics of now."""
+        topics = [self._tracked, *([self._matches] if self._matches else [])]
+        topics += [topic for body in self.bodies.values() for topic in body.topics.values()]
+        topics += self._persons.topics() if self._persons else []
+        return {topic.name: topic.made for topic in topics}
+
+    def publish(
+        self,
+        result: PipelineResult,
+        header: Header,
+        image_rgb: np.ndarray | None,
+        up: np.ndarray = CAMERA_UP,
+    ) -> None:
+        """Publish what one image gave.
+
+        header: stamp and camera optical frame of the image; image_rgb: (H, W, 3) uint8, None if no
+        image of people may go out; up: (3,) unit vector against gravity in the camera optical
+        frame (of a level camera unless the ground is known).
+        """
+        here = {motion.track_id for motion in result.motions}
+        for track_id in self.bodies.keys() - here:
+            self.bodies.pop(track_id).close()
+        self.describer.keep(here)
+        seen = {person.track_id: person for person in result.people}
+        for motion in result.motions:
+            # With look-ahead the motion is that of an older image.
+            stamp = ns_to_stamp(int(motion.stamps_ns[-1]))
+            self._body(motion.track_id).publish(
+                motion, seen.get(motion.track_id), result.camera, up, image_rgb, header,
+                Header(stamp=stamp, frame_id=header.frame_id),
+            )  # fmt: skip
+        if self._persons is not None:
+            self._persons.publish(result.motions, header, result.stamp_ns)
+        ids = [self.bodies[motion.track_id].body_id for motion in result.motions]
+        # Last, so that whoever hears of a body finds its topics.
+        self._tracked.send(lambda: self._ids_list(header=header, ids=ids))
+        if self._matches is not None and self._matches.watched():
+            for name in ids:
+                # One id alone: there is a person, and nobody knows yet who (REP-155).
+                body = self._ids_match.BODY
+                self._matches.put(self._ids_match(id1=name, id1_type=body))
+
+    def clear(self) -> None:
+        """Take down the topics of everybody, as when no image is looked at any more."""
+        for body in self.bodies.values():
+            body.close()
+        self.bodies = {}
+        self.describer.keep(())
+        if self._persons is not None:
+            self._persons.clear()
+
+    def close(self) -> None:
+        """Take every topic down."""
+        self.clear()
+        self._tracked.close()
+        if self._matches is not None:
+            self._matches.close()
+        if self._persons is not None:
+            self._persons.close()
+
+    def _body(self, track_id: int) -> BodyTopics:
+        if track_id not in self.bodies:
+            name = body_id(track_id, self.config.id_prefix)
+            self.bodies[track_id] = self._make_body(
+                self._node, self.config.namespace, name, self.describer
+            )
+        return self.bodies[track_id]
