@@ -1,209 +1,70 @@
-"""MoroNode: images and camera_info in, humans, TF, markers and diagnostics out."""
+"""The process moro_node: one MoroNode, or one per camera around one loaded network."""
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CameraInfo
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.ros import faults, parameters
-from moro_ros.ros.boxes import boxes_input
-from moro_ros.ros.bridge import AnyImage
-from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
-from moro_ros.ros.image_input import ImageInput
-from moro_ros.ros.logs import forward_library_logs
-from moro_ros.ros.outputs import Outputs
-from moro_ros.ros.parameters import NodeConfig
-from moro_ros.ros.perception import Perception
+from moro_ros.ros.lifecycle import MoroNode, PipelineFactory
 from moro_ros.ros.profile import use_image_profile
-from moro_ros.ros.slot import NewestSlot
-from moro_ros.ros.statistics import NodeStatistics
 
 if TYPE_CHECKING:
     from moro_ros.inference.pipeline import HumanMotionPipeline
 
-DIAGNOSTICS_PERIOD_S = 1.0
-# A fault is logged when it first occurs, and then at most this often.
-FAULT_LOG_PERIOD_S = 5.0
-PipelineFactory = Callable[[PipelineConfig], "HumanMotionPipeline"]
+
+def camera_names(text: str) -> list[str]:
+    """The cameras named in the parameter `cameras`; raises ConfigError for one that is no name."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not (name.isidentifier() and name.isascii()):
+            raise ConfigError(
+                f"cameras: got '{name}', expected names of letters, digits and _ with commas "
+                "between them, such as 'front,side'."
+            )
+    if len(set(names)) != len(names):
+        raise ConfigError(f"cameras: got '{text}', expected each name once.")
+    return names
 
 
-class MoroNode(Node):
-    """The perception node: configure() loads the model, start() subscribes, stop() ends the work.
+def make_nodes(pipeline_factory: PipelineFactory, on_failure: Callable[[], None]) -> list[MoroNode]:
+    """The node of this process or, where `cameras` names several, one in the namespace of each.
 
-    The executor's thread only receives; a worker thread does the rest on the newest image.
-    on_failure: called from the worker thread after an error that no input should cause.
     Raises: ConfigError if a parameter is wrong.
     """
+    node = MoroNode(pipeline_factory, on_failure)
+    names = camera_names(node.options.cameras)
+    if not names:
+        return [node]
+    namespace = node.get_namespace().rstrip("/")
+    node.destroy_node()
+    # A node's own arguments outrank those of the process, such as a namespace given to it.
+    return [
+        MoroNode(pipeline_factory, on_failure, ["--ros-args", "-r", f"__ns:={namespace}/{name}"])
+        for name in names
+    ]
 
-    def __init__(self, on_failure: Callable[[], None]) -> None:
-        super().__init__("moro", automatically_declare_parameters_from_overrides=True)
-        self._on_failure = on_failure
-        forward_library_logs(self.get_logger())
-        self._config = parameters.declare(self, PipelineConfig)
-        self._options = parameters.declare(self, NodeConfig)
-        for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
-            self.get_logger().warning(warning)
-        self._statistics = NodeStatistics()
-        self._health = HealthMonitor()
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._model = {"model": "", "model_sha256": ""}
-        self._perception: Perception | None = None
-        self._slot: NewestSlot[AnyImage] = NewestSlot()
-        self._worker = threading.Thread(target=self._work, name="moro_worker", daemon=True)
-        self._camera_info: CameraInfo | None = None
-        self._input: ImageInput | None = None
-        self._last_image_s = time.monotonic()
-        self._quiet = False
-        self._reported = 0
-        self._last_fault = ""
-        self._fault_logged_s: dict[str, float] = {}
 
-    def configure(self, pipeline_factory: PipelineFactory) -> None:
-        """Load the model and offer the outputs; raises MoroError if the model is not usable."""
-        pipeline = pipeline_factory(self._config)
-        self._model = {"model": pipeline.model_name, "model_sha256": pipeline.model_sha256}
-        self._perception = Perception(
-            pipeline,
-            Outputs(self, self._options, pipeline),
-            self._statistics,
-            self.get_logger(),
-            self._config,
-            boxes_input(self, self._options),
-        )
-
-    def start(self) -> None:
-        """Subscribe and begin to process."""
-        self._input = ImageInput(self, self._options, self._on_image, self._on_camera_info)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        # A simulated clock may stand still or jump; the watch over the node must not.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._on_diagnostics, clock=steady)
-        self.create_timer(self._options.log_period_s, self._on_report, clock=steady)
-        self._last_image_s = time.monotonic()
-        self._worker.start()
-        self.get_logger().info(
-            f"Model {self._model['model']} ({self._model['model_sha256'][:12]}) is ready; waiting "
-            f"for images on {self._input.topic}."
-        )
-
-    def stop(self) -> None:
-        """Finish the image in work, then say what has been done."""
-        self._slot.close()
-        self._worker.join()
-        self.get_logger().info(f"Done: {self._summary()}")
-
-    def statistics(self) -> dict[str, Any]:
-        """Counters and times (NodeStatistics.snapshot), the model's name and its checksum."""
-        return self._statistics.snapshot() | self._model
-
-    # What follows runs in the executor's thread and never waits for the worker.
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
-
-    def _on_image(self, message: AnyImage) -> None:
-        self._statistics.count("received")
-        now = time.monotonic()
-        if self._quiet:
-            self.get_logger().info(f"Images are back after {now - self._last_image_s:.1f} s.")
-        self._quiet, self._last_image_s = False, now
-        if self._slot.put(message):
-            self._statistics.count("dropped")
-
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        values = {parameter.name: parameter.value for parameter in changes}
-        try:
-            config = parameters.updated(self._config, values)
-            options = parameters.updated(self._options, values)
-            if self._perception is not None:
-                self._perception.check(options)
-        except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        # The worker takes them up with its next image.
-        self._config, self._options = config, options
-        return SetParametersResult(successful=True)
-
-    def _on_diagnostics(self) -> None:
-        pause_s = time.monotonic() - self._last_image_s
-        too_long = pause_s > self._options.image_timeout_s
-        if too_long and not self._quiet:
-            self._quiet = True
-            why = self._input.why_quiet() if self._input is not None else "not subscribed."
-            self.get_logger().warning(f"No image for {pause_s:.1f} s: {why}")
-        statistics = self.statistics()
-        level, message = self._health.judge(
-            statistics, pause_s if too_long else None, self._last_fault
-        )
-        name = f"{self.get_fully_qualified_name()}: human motion"
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostic_array(name, statistics, level, message, stamp))
-
-    def _on_report(self) -> None:
-        processed = self._statistics.snapshot()["processed"]
-        if processed != self._reported:
-            rate_hz = (processed - self._reported) / self._options.log_period_s
-            self.get_logger().info(f"{rate_hz:.1f} Hz; {self._summary()}")
-        self._reported = processed
-
-    def _summary(self) -> str:
-        now = self._statistics.snapshot()
-        text = (
-            f"{now['received']} images received, {now['processed']} processed, "
-            f"{now['dropped']} dropped, {sum(now['bad'].values())} bad; {now['people']} people in "
-            f"view, {now['people_seen']} so far"
-        )
-        latency = now["latency_s"]
-        if latency["p50"] is not None:
-            p50, p95 = latency["p50"] * 1e3, latency["p95"] * 1e3
-            text += f"; latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
-        return text + "."
-
-    # What follows runs in the worker's thread.
-
-    def _work(self) -> None:
-        perception = self._perception
-        if perception is None:
-            raise RuntimeError("start() before configure()")
-        while (image := self._slot.take()) is not None:
-            try:
-                perception.process(image, self._camera_info, self._config, self._options)
-            except MoroError as error:
-                self._report_fault(error)
-            except Exception:
-                self.get_logger().fatal(f"Unexpected error, stopping:\n{traceback.format_exc()}")
-                self._on_failure()
-                return
-
-    def _report_fault(self, error: MoroError) -> None:
-        reason = faults.reason_of(error)
-        times = self._statistics.bad_frame(reason)
-        self._last_fault = str(error)
-        now = time.monotonic()
-        if now - self._fault_logged_s.get(reason, -math.inf) >= FAULT_LOG_PERIOD_S:
-            self._fault_logged_s[reason] = now
-            self.get_logger().warning(f"Image skipped ({reason}, {times} so far): {error}")
+def start(node: MoroNode) -> bool:
+    """Configure and activate a node if it is to start by itself; returns whether all is well."""
+    if not node.options.autostart:
+        node.get_logger().info("Unconfigured, as autostart is off: waiting for transitions.")
+        return True
+    steps = (node.trigger_configure, node.trigger_activate)
+    return all(step() == TransitionCallbackReturn.SUCCESS for step in steps)
 
 
 def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
-    """Run the node until SIGINT or SIGTERM; returns the exit status."""
+    """Run the nodes until SIGINT or SIGTERM; returns the exit status."""
     stop, failed = threading.Event(), threading.Event()
 
     def fail() -> None:
@@ -217,35 +78,50 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     spinner = threading.Thread(target=executor.spin, name="moro_executor", daemon=True)
+    nodes: list[MoroNode] = []
     try:
-        node = MoroNode(on_failure=fail)
-        node.configure(pipeline_factory)
-        executor.add_node(node)
-        node.start()
+        nodes = make_nodes(pipeline_factory, fail)
+        if not all(start(node) for node in nodes):
+            return 1
+        for node in nodes:
+            executor.add_node(node)
         spinner.start()
         stop.wait()
-        node.stop()
     except MoroError as error:
         rclpy.logging.get_logger("moro").fatal(str(error))
         return 1
     finally:
+        # Transitions and callbacks come from one thread at a time: first the executor ends.
         executor.shutdown()
         if spinner.is_alive():
             spinner.join()
+        for node in nodes:
+            if node.state in ("unconfigured", "inactive", "active"):
+                node.trigger_shutdown()
         rclpy.try_shutdown()
     return int(failed.is_set())
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_node."""
+    sys.exit(run(args, lazy_engine()))
 
-    def pipeline_factory(config: PipelineConfig) -> HumanMotionPipeline:
-        # Imported late: it takes seconds, and a wrong parameter is to be told at once.
-        from moro_ros.inference.pipeline import load_pipeline
 
-        return load_pipeline(config)
+def lazy_engine() -> PipelineFactory:
+    """The pipelines of one SharedEngine, which is imported when the first one is asked for.
 
-    sys.exit(run(args, pipeline_factory))
+    That takes seconds, and a wrong parameter is to be told at once.
+    """
+    pipelines: list[PipelineFactory] = []
+
+    def pipeline(config: PipelineConfig) -> HumanMotionPipeline:
+        if not pipelines:
+            from moro_ros.inference.shared import SharedEngine
+
+            pipelines.append(SharedEngine().pipeline)
+        return pipelines[0](config)
+
+    return pipeline
 
 
 if __name__ == "__main__":

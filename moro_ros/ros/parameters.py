@@ -26,6 +26,24 @@ STANDARD_PREFIXES = ("qos_overrides.",)
 class NodeConfig:
     """What of moro_node concerns ROS alone."""
 
+    autostart: bool = option(
+        True,
+        "Configure and activate without being asked; false: wait for lifecycle transitions",
+        read_only=True,
+    )
+    cameras: str = option(
+        "",
+        "Names of several cameras, with commas: each gets a node in a namespace of its name, and "
+        "all share one loaded network; empty for one camera",
+        read_only=True,
+    )
+    camera_guard: bool = option(
+        True, "Watch whether the camera, which must be static, is moved; if so, start anew"
+    )
+    camera_guard_shift: float = option(
+        0.01, "Shift of the background over the image's width that counts as a moved camera",
+        low=0.002, high=0.5,
+    )  # fmt: skip
     image_reliability: str = option(
         "best_effort",
         "QoS of the image subscription; best_effort hears every publisher, reliable only reliable "

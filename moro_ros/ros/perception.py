@@ -6,31 +6,55 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
+from moro_ros.errors import ConfigError
+from moro_ros.inference.camera_guard import CameraGuard
 from moro_ros.ros import faults
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, stamp_to_ns
 from moro_ros.ros.faults import BadCamera, BadImage
-from moro_ros.ros.outputs import Outputs
+from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.relay import Relay
 from moro_ros.ros.statistics import NodeStatistics
-from moro_ros.types import Camera
+from moro_ros.types import Camera, Frame
 
 if TYPE_CHECKING:
-    from moro_ros.inference.pipeline import HumanMotionPipeline
+    from moro_ros.inference.pipeline import HumanMotionPipeline, Observed
 
 # Where neither the image nor camera_info names its frame; TF cannot do without.
 DEFAULT_FRAME = "camera_optical_frame"
 IGNORED_LOG_PERIOD_S = 5.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Roi:
+    """The part of the images in which people are looked for, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def shown(self, pixels: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3) that is black outside."""
+        black = np.zeros_like(pixels)
+        part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
+        black[part] = pixels[part]
+        return black
+
+
 class Perception:
-    """Runs the pipeline on images in the order of their arrival; for one thread."""
+    """Runs the pipeline on images in the order of their arrival; for one thread.
+
+    That thread looks at an image while another recovers and publishes the motion of the one before.
+    """
 
     def __init__(
         self,
@@ -41,6 +65,7 @@ class Perception:
         config: PipelineConfig,
         boxes: BoxesInput | None = None,
     ) -> None:
+        self._relay = Relay("moro_motion")
         self._boxes = boxes
         self._pipeline = pipeline
         self._outputs = outputs
@@ -50,17 +75,56 @@ class Perception:
         self._ignored_people = 0
         self._camera: tuple[object, Camera] | None = None
         self._last_stamp_ns: int | None = None
+        self._guard = CameraGuard()
+        self._roi: Roi | None = None
+        self._ids: list[int] = []
+
+    @property
+    def calibration(self) -> str:
+        """The camera's calibration in words; none before its first usable camera_info."""
+        if self._camera is None:
+            return "none"
+        camera = self._camera[1]
+        fx, fy = camera.matrix[0, 0], camera.matrix[1, 1]
+        distortion = camera.distortion_model if any(camera.distortion) else "no distortion"
+        return f"{camera.width}x{camera.height}, fx {fx:.1f}, fy {fy:.1f} px, {distortion}"
 
     def check(self, options: NodeConfig) -> None:
         """Check that the model in use can serve the options; raises ConfigError."""
         self._outputs.check(options)
+
+    def set_roi(self, roi: Roi | None) -> None:
+        """Look for people in a part of the images only; None: in all of them.
+
+        Raises: ConfigError if the part lies outside the images.
+        """
+        if roi is not None and self._camera is not None:
+            camera = self._camera[1]
+            if roi.left >= camera.width or roi.top >= camera.height:
+                raise ConfigError(
+                    f"The region begins at ({roi.left}, {roi.top}), outside the images of "
+                    f"{camera.width}x{camera.height} pixels."
+                )
+        self._roi = roi
+
+    def lock_shape(self, track_id: int, lock: bool) -> dict[int, np.ndarray]:
+        """Keep the shape of a person (0: of everybody in view), or let it follow the images.
+
+        Returns the betas (10,) of those concerned by id.
+        """
+        self._relay.rest()
+        wanted = [track_id] if track_id else self._ids
+        found = {i: self._pipeline.lock_shape(i, lock) for i in wanted}
+        return {i: betas for i, betas in found.items() if betas is not None}
 
     def process(
         self, image: AnyImage, info: CameraInfo | None, config: PipelineConfig, options: NodeConfig
     ) -> None:
         """Recover and publish the motion of the people in an image.
 
-        info: the newest camera_info. Raises: MoroError if the image cannot be used.
+        The image has been looked at when this returns; the rest is done while the next one is.
+        info: the newest camera_info. Raises: MoroError if the image cannot be used; what went wrong
+        with the rest is raised with the next image.
         """
         stamp_ns = stamp_to_ns(image.header.stamp)
         self._check_stamp(stamp_ns)
@@ -79,21 +143,37 @@ class Perception:
         converted = time.perf_counter()
         if config is not self._config:
             self._config = config
+            self._relay.rest()
             self._pipeline.configure(config)
         if self._boxes is not None:
             self._pipeline.offer_boxes(self._boxes.take())
-        result = self._pipeline.push(pixels, stamp_ns, camera, wanted.mesh and config.mesh)
-        pushed = time.perf_counter()
+        shown = pixels if self._roi is None else self._roi.shown(pixels)
+        observed = self._pipeline.observe(shown, stamp_ns, camera)
+        observed.stage_s["convert_s"] = converted - start
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
-        latency_s = self._outputs.publish(result, pixels, header, wanted, options)
-        stages = {
-            "convert_s": converted - start,
-            **result.stage_s,
-            "publish_s": time.perf_counter() - pushed,
-        }
-        ids = [motion.track_id for motion in result.motions]
-        self._statistics.processed(ids, latency_s, stages)
+        mesh = wanted.mesh and config.mesh
+        self._relay.hand_over(
+            lambda: self._recover(observed, mesh, pixels, header, wanted, options)
+        )
+        if options.camera_guard:
+            self._watch_camera(pixels, observed.frame, options)
         self._report_ignored(config.max_people)
+
+    def _recover(
+        self,
+        observed: Observed,
+        mesh: bool,
+        pixels: np.ndarray,
+        header: Header,
+        wanted: Wanted,
+        options: NodeConfig,
+    ) -> None:
+        result = self._pipeline.recover(observed, mesh)
+        start = time.perf_counter()
+        latency_s = self._outputs.publish(result, pixels, header, wanted, options)
+        stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
+        self._ids = [motion.track_id for motion in result.motions]
+        self._statistics.processed(self._ids, latency_s, stages, self._pipeline.window_fill)
 
     def _report_ignored(self, max_people: int) -> None:
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
@@ -119,7 +199,7 @@ class Perception:
             f"Stamps went back by {(before - stamp_ns) * 1e-9:.3f} s (a bag that loops?): "
             "everybody is forgotten and the windows start anew."
         )
-        self._restart()
+        self.restart()
 
     def _current_camera(self, image: AnyImage, info: CameraInfo | None, rectified: bool) -> Camera:
         if info is None:
@@ -133,11 +213,30 @@ class Perception:
             camera = camera_from_info(info, rectified)
             if self._camera is not None:
                 self._logger.warning("The camera's calibration changed: the windows start anew.")
-                self._restart()
+                self.restart()
             frame_id = image.header.frame_id or camera.frame_id or DEFAULT_FRAME
             self._camera = key, dataclasses.replace(camera, frame_id=frame_id)
         return self._camera[1]
 
-    def _restart(self) -> None:
+    def _watch_camera(self, pixels: np.ndarray, frame: Frame, options: NodeConfig) -> None:
+        self._guard.shift = options.camera_guard_shift
+        boxes = [person.box_xyxy for person in frame.people]
+        change = self._guard.look(pixels, frame.stamp_ns, boxes)
+        if change is None:
+            return
+        by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image's width"
+        self._logger.warning(
+            f"The camera was moved{by}: everybody is forgotten, the windows start anew and the "
+            "ground is learned again. This node needs a camera that stands still."
+        )
+        self._statistics.count("camera_moved")
+        self._relay.rest()
+        self._outputs.ground.reset()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everybody and every window."""
+        self._relay.rest()
         self._pipeline.reset()
+        self._guard.reset()
         self._statistics.count("resets")

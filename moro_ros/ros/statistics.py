@@ -12,6 +12,10 @@ import numpy as np
 
 # Latencies and stage times are kept for so many of the newest images.
 WINDOW = 3000
+EVENTS = (
+    "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
+    "ignored_people",
+)  # fmt: skip
 
 
 class NodeStatistics:
@@ -24,11 +28,12 @@ class NodeStatistics:
         self._latencies: deque[float] = deque(maxlen=WINDOW)
         self._stages: dict[str, deque[float]] = {}
         self._people_now = 0
+        self._window_fill = 0.0
         self._ids_seen: set[int] = set()
         self._start = time.monotonic()
 
     def count(self, event: str, times: int = 1) -> None:
-        """Count received, dropped, idle, resets or ignored_people."""
+        """Count one of the EVENTS."""
         with self._lock:
             self._counts[event] += times
 
@@ -38,10 +43,20 @@ class NodeStatistics:
             self._bad[reason] += 1
             return self._bad[reason]
 
-    def processed(self, ids: list[int], latency_s: float, stage_s: Mapping[str, float]) -> None:
-        """Count a processed image with the people in it, its latency and its time per stage."""
+    def processed(
+        self,
+        ids: list[int],
+        latency_s: float,
+        stage_s: Mapping[str, float],
+        window_fill: float = 0.0,
+    ) -> None:
+        """Count a processed image with the people in it, its latency and its time per stage.
+
+        window_fill: how full the windows are on average, 0 to 1.
+        """
         with self._lock:
             self._counts["processed"] += 1
+            self._window_fill = window_fill
             self._people_now = len(ids)
             self._ids_seen.update(ids)
             self._latencies.append(latency_s)
@@ -52,17 +67,18 @@ class NodeStatistics:
         """Everything as nested dicts of numbers, ready for JSON.
 
         received, processed, dropped (overwritten by a newer image), idle (nobody subscribed),
-        resets (of the windows), ignored_people (found beyond max_people), bad: frames by reason;
-        people: in view now, people_seen: ids so far; latency_s: image stamp -> publication, p50
+        disabled (by ~/enable), resets (of the windows), camera_moved, ignored_people (found beyond
+        max_people), bad: frames by reason; people: in view now, people_seen: ids so far;
+        window_fill: how full the windows are, 0 to 1; latency_s: image stamp -> publication, p50
         and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image.
         """
         with self._lock:
-            names = ("received", "processed", "dropped", "idle", "resets", "ignored_people")
             return {
-                **{name: self._counts[name] for name in names},
+                **{name: self._counts[name] for name in EVENTS},
                 "bad": dict(self._bad),
                 "people": self._people_now,
                 "people_seen": len(self._ids_seen),
+                "window_fill": self._window_fill,
                 "latency_s": _percentiles(self._latencies),
                 "stages_s": {name: _percentiles(v) for name, v in self._stages.items()},
                 "uptime_s": time.monotonic() - self._start,

@@ -12,8 +12,9 @@ import numpy as np
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import CheckpointError
+from moro_ros.inference.pipeline import Observed
 from moro_ros.ros.node import run
-from moro_ros.types import BodyMotion, Camera, PipelineResult, SmplxParams
+from moro_ros.types import BodyMotion, Camera, Frame, PipelineResult, SmplxParams
 
 # Facing the camera, upright: x (the person's left) to the image's right, y up, z to the camera.
 FACING_CAMERA = np.diag([1.0, -1.0, -1.0])
@@ -71,25 +72,35 @@ class FakePipeline:
         self._log = log
         self._delay_s = delay_s
         self.ignored_people = 0
+        self.window_fill = 0.5
         self.before = 0
 
-    def push(
-        self, image: np.ndarray, stamp_ns: int, camera: Camera, mesh: bool = False
-    ) -> PipelineResult:
-        red, green, blue = (int(value) for value in image[0, 0])
-        self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=camera.matrix[0, 0])
+    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
+        red, green, _ = (int(value) for value in image[0, 0])
         if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")
+        return Observed(Frame(stamp_ns, camera, (), image), {})
+
+    def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
+        frame = observed.frame
+        blue, stamp_ns = int(frame.image[0, 0, 2]), frame.stamp_ns
+        self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=frame.camera.matrix[0, 0])
         time.sleep(self._delay_s)
         self.ignored_people += max(0, blue - 3)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
         lost = tuple(range(len(motions) + 1, self.before + 1))
         self.before = len(motions)
-        stages = {"motion_s": self._delay_s}
-        return PipelineResult(stamp_ns, camera, (), motions, stages, lost)
+        stages = {**observed.stage_s, "motion_s": self._delay_s}
+        return PipelineResult(stamp_ns, frame.camera, (), motions, stages, lost)
 
     def rest_joints(self, betas: np.ndarray) -> np.ndarray:
         return np.random.default_rng(4).normal(0.0, 0.3, (55, 3))
+
+    def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
+        if track_id > self.before:
+            return None
+        self._write(call="lock_shape", id=track_id, lock=lock)
+        return np.full(10, track_id, np.float32)
 
     def configure(self, config: PipelineConfig) -> None:
         self._write(call="configure", passes=config.motion.passes)

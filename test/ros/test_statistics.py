@@ -10,7 +10,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from moro_ros.ros.diagnostics import HealthMonitor, diagnostic_array
+from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
 from moro_ros.ros.slot import NewestSlot
 from moro_ros.ros.statistics import NodeStatistics, flatten
 
@@ -79,7 +79,7 @@ def test_health_is_judged_by_what_changed() -> None:
     statistics, monitor = NodeStatistics(), HealthMonitor()
 
     def judge(quiet_s: float | None = None) -> tuple[bytes, str]:
-        return monitor.judge(statistics.snapshot(), quiet_s, "the fault")
+        return monitor.judge(statistics.snapshot(), Condition(quiet_s=quiet_s, fault="the fault"))
 
     assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
     statistics.processed([1], 0.1, {})
@@ -95,3 +95,30 @@ def test_health_is_judged_by_what_changed() -> None:
     assert judge(3.0) == (DiagnosticStatus.WARN, "No image for 3.0 s.")
     assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
     assert np.isfinite(statistics.snapshot()["uptime_s"])
+
+
+def test_conditions_that_are_no_counters_are_judged() -> None:
+    statistics, monitor = NodeStatistics(), HealthMonitor()
+
+    def judge(**condition: object) -> tuple[bytes, str]:
+        return monitor.judge(statistics.snapshot(), Condition(**condition))  # type: ignore[arg-type]
+
+    assert judge(state="inactive", quiet_s=9.0) == (DiagnosticStatus.OK, "Inactive.")
+    assert judge(qos_problems=("deaf",), quiet_s=9.0) == (DiagnosticStatus.ERROR, "deaf")
+    assert judge(enabled=False) == (DiagnosticStatus.OK, "Switched off by ~/enable.")
+    statistics.count("camera_moved")
+    assert judge()[0] == DiagnosticStatus.WARN
+    assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
+
+
+def test_rates_are_of_the_time_between_two_looks() -> None:
+    rates = Rates(("received",))
+    assert rates.since({"received": 7}, 10.0) == {"received_hz": 0.0}
+    assert rates.since({"received": 67}, 12.0) == {"received_hz": 30.0}
+    assert rates.since({"received": 67}, 12.0) == {"received_hz": 0.0}
+
+
+def test_memory_is_that_of_this_process() -> None:
+    before = memory()["memory_bytes"]
+    block = np.ones(64_000_000, np.uint8)
+    assert memory()["memory_bytes"] - before > 0.9 * block.nbytes

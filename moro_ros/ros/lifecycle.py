@@ -1,0 +1,215 @@
+"""MoroNode: images and camera_info of one camera in; humans, TF, markers and diagnostics out."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
+
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import ConfigError, MoroError
+from moro_ros.ros import parameters
+from moro_ros.ros.boxes import BoxesInput, boxes_input
+from moro_ros.ros.bridge import AnyImage
+from moro_ros.ros.image_input import ImageInput
+from moro_ros.ros.logs import forward_library_logs
+from moro_ros.ros.outputs import Outputs
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.perception import Perception
+from moro_ros.ros.services import Services
+from moro_ros.ros.statistics import NodeStatistics
+from moro_ros.ros.watch import Watch
+from moro_ros.ros.worker import Worker
+
+if TYPE_CHECKING:
+    from moro_ros.inference.pipeline import HumanMotionPipeline
+
+PipelineFactory = Callable[[PipelineConfig], "HumanMotionPipeline"]
+
+
+class MoroNode(LifecycleNode):
+    """The perception node of one camera, with the life cycle of ROS 2's managed nodes.
+
+    configure loads the model, warms it up and offers the outputs; activate subscribes; deactivate
+    ends the subscriptions and forgets everybody; cleanup gives the model's memory back. The
+    executor's thread only receives; a worker thread does the rest on the newest image.
+
+    pipeline_factory: makes the pipeline, ready to run; on_failure: called from the worker thread
+    after an error that no input should cause; arguments: of the node's own, as on a command line.
+    Raises: ConfigError if a parameter is wrong.
+    """
+
+    def __init__(
+        self,
+        pipeline_factory: PipelineFactory,
+        on_failure: Callable[[], None],
+        arguments: list[str] | None = None,
+    ) -> None:
+        super().__init__(
+            "moro", automatically_declare_parameters_from_overrides=True, cli_args=arguments
+        )
+        self._pipeline_factory = pipeline_factory
+        self._on_failure = on_failure
+        forward_library_logs(self.get_logger())
+        self.config = parameters.declare(self, PipelineConfig)
+        self.options = parameters.declare(self, NodeConfig)
+        for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
+            self.get_logger().warning(warning)
+        self.counters = NodeStatistics()
+        self.pipeline: HumanMotionPipeline | None = None
+        self.outputs: Outputs | None = None
+        self.perception: Perception | None = None
+        self.input: ImageInput | None = None
+        self.worker: Worker | None = None
+        self.enabled = True
+        self._boxes: BoxesInput | None = None
+        self._camera_info: CameraInfo | None = None
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.watch = Watch(self)
+        self._offered = Services(self)
+
+    @property
+    def state(self) -> str:
+        """unconfigured, inactive, active, finalized, or the transition that goes on."""
+        return self._state_machine.current_state[1]
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters and times (NodeStatistics.snapshot), the model's name and its checksum."""
+        model = {"model": "", "model_sha256": ""}
+        if self.pipeline is not None:
+            model = {
+                "model": self.pipeline.model_name,
+                "model_sha256": self.pipeline.model_sha256,
+            }
+        return self.counters.snapshot() | model
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model, warm it up and offer the outputs."""
+        return self._attempt(self._configure, self._cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and begin to process."""
+        return self._attempt(self._activate, self._deactivate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Finish the image in work, end the subscriptions and forget everybody."""
+        return self._attempt(self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take the outputs down and give the model's memory back."""
+        return self._attempt(self._cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End whatever goes on, from any state."""
+        return self._attempt(self._shut_down)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Leave nothing half done: the node is unconfigured again."""
+        return self._attempt(self._shut_down)
+
+    def _attempt(
+        self, work: Callable[[], None], undo: Callable[[], None] | None = None
+    ) -> TransitionCallbackReturn:
+        """Do the work of a transition: what the user can remedy fails, the rest is an error."""
+        try:
+            work()
+        except MoroError as error:
+            self.get_logger().fatal(str(error))
+            if undo is not None:
+                undo()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().fatal(f"Unexpected error:\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        self.pipeline = self._pipeline_factory(self.config)
+        self.outputs = Outputs(self, self.options, self.pipeline)
+
+    def _activate(self) -> None:
+        if self.pipeline is None or self.outputs is None:
+            raise RuntimeError("activated before it was configured")
+        self._boxes = boxes_input(self, self.options)
+        self.perception = Perception(
+            self.pipeline,
+            self.outputs,
+            self.counters,
+            self.get_logger(),
+            self.config,
+            self._boxes,
+        )
+        self._camera_info = None
+        self.worker = Worker(self._process, self.counters, self.get_logger(), self._on_failure)
+        self.input = ImageInput(self, self.options, self._on_image, self._on_camera_info)
+        self.watch.start()
+        sha256 = self.pipeline.model_sha256[:12]
+        self.get_logger().info(
+            f"Model {self.pipeline.model_name} ({sha256}) is ready; waiting for images on "
+            f"{self.input.topic}."
+        )
+
+    def _deactivate(self) -> None:
+        if self.input is not None:
+            self.input.destroy()
+        if self._boxes is not None:
+            self._boxes.destroy(self)
+        if self.worker is not None:
+            self.worker.stop()
+            self.get_logger().info(f"Done: {self.watch.summary()}")
+        if self.perception is not None:
+            self.perception.restart()
+        self.input = self._boxes = self.worker = self.perception = None
+
+    def _cleanup(self) -> None:
+        if self.outputs is not None:
+            self.outputs.destroy(self)
+        self.outputs = self.pipeline = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def _shut_down(self) -> None:
+        self._deactivate()
+        self._cleanup()
+
+    # What follows runs in the executor's thread and never waits for the worker.
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera_info = message
+
+    def _on_image(self, message: AnyImage) -> None:
+        self.counters.count("received")
+        self.watch.image_came(time.monotonic())
+        if not self.enabled:
+            self.counters.count("disabled")
+        elif self.worker is not None:
+            self.worker.put(message)
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        values = {parameter.name: parameter.value for parameter in changes}
+        try:
+            config = parameters.updated(self.config, values)
+            options = parameters.updated(self.options, values)
+            if self.outputs is not None:
+                self.outputs.check(options)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        # The worker takes them up with its next image.
+        self.config, self.options = config, options
+        return SetParametersResult(successful=True)
+
+    # What follows runs in the worker's thread.
+
+    def _process(self, image: AnyImage) -> None:
+        if self.perception is not None:
+            self.perception.process(image, self._camera_info, self.config, self.options)

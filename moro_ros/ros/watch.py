@@ -1,0 +1,117 @@
+"""Watch: says at regular times how a node does, on /diagnostics and in its log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+
+from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
+
+if TYPE_CHECKING:
+    from moro_ros.ros.lifecycle import MoroNode
+    from moro_ros.ros.outputs import Outputs
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class Watch:
+    """Publishes /diagnostics at 1 Hz in every state, and logs a line now and then while it works.
+
+    Its clock is steady, for a simulated one may stand still or jump.
+    """
+
+    def __init__(self, node: MoroNode) -> None:
+        self._node = node
+        self._health = HealthMonitor()
+        self._rates = Rates(("received", "processed"))
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
+        node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=steady)
+        self._last_image_s = self._reported_s = time.monotonic()
+        self._quiet = False
+        self._reported = 0
+
+    def start(self) -> None:
+        """Begin to wait for images."""
+        self._last_image_s, self._quiet = time.monotonic(), False
+
+    def image_came(self, now_s: float) -> None:
+        """Note the arrival of an image; now_s: of time.monotonic()."""
+        if self._quiet:
+            self._node.get_logger().info(
+                f"Images are back after {now_s - self._last_image_s:.1f} s."
+            )
+        self._quiet, self._last_image_s = False, now_s
+
+    def summary(self) -> str:
+        """What happened so far, in a sentence."""
+        now = self._node.counters.snapshot()
+        text = (
+            f"{now['received']} images received, {now['processed']} processed, "
+            f"{now['dropped']} dropped, {sum(now['bad'].values())} bad; {now['people']} people in "
+            f"view, {now['people_seen']} so far"
+        )
+        latency = now["latency_s"]
+        if latency["p50"] is not None:
+            p50, p95 = latency["p50"] * 1e3, latency["p95"] * 1e3
+            text += f"; latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
+        return text + "."
+
+    def _diagnose(self) -> None:
+        node = self._node
+        now_s = time.monotonic()
+        pause_s = now_s - self._last_image_s
+        quiet = node.input is not None and pause_s > node.options.image_timeout_s
+        if quiet and not self._quiet and node.input is not None:
+            self._quiet = True
+            node.get_logger().warning(f"No image for {pause_s:.1f} s: {node.input.why_quiet()}")
+        statistics = node.statistics()
+        statistics |= self._rates.since(statistics, now_s) | self._state() | memory()
+        condition = Condition(
+            state=node.state,
+            enabled=node.enabled,
+            quiet_s=pause_s if quiet else None,
+            fault="" if node.worker is None else node.worker.last_fault,
+            qos_problems=() if node.input is None else node.input.problems,
+        )
+        level, message = self._health.judge(statistics, condition)
+        name = f"{node.get_fully_qualified_name()}: human motion"
+        stamp = node.get_clock().now().to_msg()
+        self._publisher.publish(diagnostic_array(name, statistics, level, message, stamp))
+
+    def _state(self) -> dict[str, Any]:
+        """What is no counter: state, calibration, QoS, topics."""
+        node = self._node
+        perception = node.perception
+        return {
+            "state": node.state,
+            "enabled": node.enabled,
+            "calibration": "none" if perception is None else perception.calibration,
+            "ground": "" if node.outputs is None else ground_state(node.outputs),
+            "qos": " ".join(node.input.problems) if node.input is not None else "",
+            "lost_in_transport": 0 if node.input is None else node.input.lost,
+        }
+
+    def _report(self) -> None:
+        now_s, period_s = time.monotonic(), self._node.options.log_period_s
+        # A timer that comes a little early must not wait for its next turn.
+        if now_s - self._reported_s < period_s - 0.5 * DIAGNOSTICS_PERIOD_S:
+            return
+        processed = self._node.counters.snapshot()["processed"]
+        if processed != self._reported:
+            rate_hz = (processed - self._reported) / (now_s - self._reported_s)
+            self._node.get_logger().info(f"{rate_hz:.1f} Hz; {self.summary()}")
+        self._reported, self._reported_s = processed, now_s
+
+
+def ground_state(outputs: Outputs) -> str:
+    """Where the ground is known from, in words."""
+    if outputs.placement.ground_frame:
+        return f"TF frame {outputs.placement.ground_frame}"
+    if outputs.ground.plane is None:
+        return "unknown"
+    return "kept" if outputs.ground.kept else "learned"
