@@ -6,21 +6,26 @@ keypoint noise (data/occlusion.py), fixed seed; joints relative to the pelvis, m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
-from moro_ros.data.mocap import MotionSet, load_motion
+from moro_ros.body.body_model import BodyModel
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
 from moro_ros.evaluation.metrics import accelerations, jitter, procrustes_errors
+from moro_ros.evaluation.open_decoding import (
+    Decoding,
+    OpenModel,
+    Recovered,
+    mesh_of,
+    recover,
+)
 from moro_ros.inference.recover import joint_visibility
-from moro_ros.inference.sampling import decode_masked
-from moro_ros.network.moro import MoRo
 
 LIMB_JOINTS = tuple(
     JOINT_NAMES.index(f"{side}_{part}")
@@ -28,79 +33,94 @@ LIMB_JOINTS = tuple(
     for side in ("left", "right")
 )
 STANDARD_SUBJECTS = ("02", "03")
+RATE_HZ = 30.0
+# Every so manieth vertex is measured; they lie all over the body.
+VERTEX_STRIDE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class OpenProtocol:
-    """windows of `frames` frames, in batches of `batch`; seed of cameras, noise and occluders."""
+    """windows of `frames` frames, in batches of `batch`; seed of cameras, noise and occluders.
+
+    passes: of the masked decoding; meshes: of the first so many windows the mesh is measured too.
+    """
 
     windows: int = 256
     frames: int = 48
     batch: int = 32
     seed: int = 5
     passes: int = 1
+    meshes: int = 0
 
 
-def evaluate_open(
-    model: MoRo,
-    body: BodyModel,
-    motion: MotionSet,
-    occlusion: float,
-    protocol: OpenProtocol,
-) -> dict[str, float]:
-    """Return the benchmark's metrics of one condition.
+# Samples of every metric, any shape, collected batch by batch.
+Rows = dict[str, list[np.ndarray]]
 
-    Keys: mpjpe_mm, pa_mpjpe_mm, visible_mm and hidden_mm (14 limb joints), live_mm (last frame of
-    the window), root_mm (metric pelvis position), acceleration_error (m/s2, camera frame), jitter
-    and jitter_truth (10 m/s3), hidden_share.
+
+def means(rows: Rows) -> dict[str, float]:
+    """Return the mean of each metric over all its samples; NaN where there are none."""
+    joined = {name: np.concatenate([v.ravel() for v in values]) for name, values in rows.items()}
+    return {name: float(v.mean()) if v.size else float("nan") for name, v in joined.items()}
+
+
+def observed_windows(
+    motion: MotionSet, body: BodyModel, occlusion: float, protocol: OpenProtocol
+) -> Iterator[ObservedMotion]:
+    """Yield the benchmark's windows in batches; the same for every model.
+
+    occlusion: share of windows with an occluder.
     """
     rng = np.random.default_rng(protocol.seed)
     noise = replace(ObservationNoise(), occlusion=occlusion)
-    rows: dict[str, list[np.ndarray]] = {}
-    model.eval()
     done = 0
     while done < protocol.windows:
         count = min(protocol.batch, protocol.windows - done)
         windows = motion.draw(count, protocol.frames, rng, warp=False)
         betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
-        observed = look(place_cameras(windows, betas, body, rng), body, noise, rng)
-        joints, translation = run_model(model, body, observed, protocol.passes)
-        score(rows, joints, translation, observed)
+        yield look(place_cameras(windows, betas, body, rng), body, noise, rng)
         done += count
-    return {
-        name: float(np.concatenate([v.ravel() for v in vs]).mean()) for name, vs in rows.items()
-    }
 
 
-@torch.no_grad()
-def run_model(
-    model: MoRo, body: BodyModel, observed: ObservedMotion, passes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rotation head's joints (B, F, 22, 3), pelvis at 0, and pelvis (B, F, 3), m."""
-    features = model.encode_frames(observed.observation, observed.boxes.condition())
-    output = decode_masked(model, features, passes=passes, soft=True).output
-    if output.body_rotations is None or output.betas is None:
-        raise ValueError("this decoder has no rotation head")
-    skeleton = body.skeleton(output.betas.mean(1))
-    local = torch.cat([output.rotation[:, :, None], output.body_rotations], 2)
-    _, joints = body.forward_kinematics(local, skeleton.joints[:, None, :NUM_JOINTS])
-    return joints.numpy(), output.translation.numpy()
+def evaluate_open(
+    model: OpenModel,
+    motion: MotionSet,
+    occlusion: float,
+    protocol: OpenProtocol,
+    decoding: Decoding | None = None,
+) -> dict[str, float]:
+    """Return the benchmark's metrics of one condition.
+
+    decoding: the default one with the protocol's passes if left out.
+
+    Keys: mpjpe_mm, pa_mpjpe_mm, visible_mm and hidden_mm (14 limb joints), live_mm (last frame of
+    the window), root_mm (metric pelvis position), acceleration_error (m/s2, camera frame), jitter
+    and jitter_truth (10 m/s3), hidden_share; with meshes pve_mm and mesh_jitter.
+    """
+    rows: Rows = {}
+    done = 0
+    decoding = decoding or Decoding(passes=protocol.passes)
+    for observed in observed_windows(motion, model.body, occlusion, protocol):
+        found = recover(model, observed, decoding)
+        score(rows, found.joints.numpy(), found.translation.numpy(), observed)
+        if done < protocol.meshes:
+            score_mesh(rows, model, found, observed, decoding)
+        done += len(observed.joints)
+    return means(rows)
 
 
 def score(
-    rows: dict[str, list[np.ndarray]],
-    joints: np.ndarray,
-    translation: np.ndarray,
-    observed: ObservedMotion,
+    rows: Rows, joints: np.ndarray, translation: np.ndarray, observed: ObservedMotion
 ) -> None:
-    """Append every metric's samples of one batch to rows."""
+    """Append every metric's samples of one batch to rows.
+
+    joints: (B, F, 22, 3) m, camera axes, the pelvis at 0; translation: (B, F, 3) m, the pelvis.
+    """
     pelvis = observed.truth.translation.numpy()
     truth = observed.joints.numpy()
     local_truth = truth - pelvis[:, :, None]
     error = 1e3 * np.linalg.norm(joints - local_truth, axis=-1)  # (B, F, 22)
     placed = joints + translation[:, :, None]
-    seen = observed.seen.numpy().astype(np.float32)
-    shown = np.stack([joint_visibility(window) for window in seen]) > 0.5
+    shown = shown_joints(observed)
     limbs = list(LIMB_JOINTS)
 
     def add(name: str, values: np.ndarray) -> None:
@@ -114,20 +134,34 @@ def score(
     add("live_mm", error[:, -1])
     add("root_mm", 1e3 * np.linalg.norm(translation - pelvis, axis=-1))
     for window in range(len(joints)):
-        add("acceleration_error", accelerations(placed[window] - truth[window], 30.0))
-        add("jitter", jitter(placed[window], 30.0))
-        add("jitter_truth", jitter(truth[window], 30.0))
+        add("acceleration_error", accelerations(placed[window] - truth[window], RATE_HZ))
+        add("jitter", jitter(placed[window], RATE_HZ))
+        add("jitter_truth", jitter(truth[window], RATE_HZ))
 
 
-def run_open_benchmark(
-    model: MoRo, body_path: Path, data: Path, protocol: OpenProtocol, subjects: tuple[str, ...] = ()
-) -> dict[str, dict[str, float]]:
-    """Return the metrics without ("noise") and with ("occluded") the standard occlusion."""
-    body = load_body_model(body_path)
-    motion = load_motion(data)
-    if subjects:
-        motion = motion.only_subjects(subjects)
-    return {
-        "noise": evaluate_open(model, body, motion, 0.0, protocol),
-        "occluded": evaluate_open(model, body, motion, 1.0, protocol),
-    }
+def shown_joints(observed: ObservedMotion) -> np.ndarray:
+    """Return which joints the keypoints show, (B, F, 22) bool."""
+    seen = observed.seen.numpy().astype(np.float32)
+    return np.stack([joint_visibility(window) for window in seen]) > 0.5
+
+
+def score_mesh(
+    rows: Rows,
+    model: OpenModel,
+    found: Recovered,
+    observed: ObservedMotion,
+    decoding: Decoding,
+) -> None:
+    """Append the vertex error [mm], relative to the pelvis, and the jitter of the decoded mesh."""
+    ids = torch.arange(0, model.body.num_vertices, VERTEX_STRIDE)
+    mesh = mesh_of(model, found, decoding, ids)  # (B, F, V, 3) pelvis at the origin
+    truth = observed.truth
+    rotations = torch.cat([truth.rotation[:, :, None], truth.body_rotations], 2)
+    frames = mesh.shape[1]
+    expected = model.body.subset(ids).skin(
+        rotations.flatten(0, 1), truth.betas.repeat_interleave(frames, 0)
+    )
+    error = 1e3 * (mesh - expected.vertices.unflatten(0, (-1, frames))).norm(dim=-1)
+    rows.setdefault("pve_mm", []).append(error.numpy())
+    for window in (mesh + found.translation[:, :, None]).numpy():
+        rows.setdefault("mesh_jitter", []).append(jitter(window, RATE_HZ))

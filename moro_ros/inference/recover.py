@@ -164,10 +164,10 @@ class MotionRecovery:
         seen keypoints (refine.py) in place of the steady pose's own gain.
         """
         window = at_marks(self.pose(decoded), decoded.marks)
-        aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
         if refine_steps:
-            pose = self.refine(window, aligned, evidence, threshold, steady, stride, refine_steps)
+            pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
         else:
+            aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
             pose = steady.update(window, aligned, stride)
         rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
         frames, translation = rotation.shape[0], pose.translation
@@ -256,7 +256,6 @@ class MotionRecovery:
     def refine(
         self,
         window: BodyPose,
-        aligned: Tensor,
         evidence: Evidence,
         threshold: float,
         steady: SteadyPose,
@@ -270,7 +269,7 @@ class MotionRecovery:
         visibility = evidence.visibility[-1:]
         weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
         body = self.refiner.refine(
-            PlacedBody(rotations_of(newest), aligned),
+            PlacedBody(rotations_of(newest), newest.translation),
             self.body.skeleton(betas[None]),
             Seen(
                 torch.from_numpy(evidence.points[-1:]),

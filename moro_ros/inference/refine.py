@@ -35,7 +35,7 @@ KEYPOINT_SPREAD = 0.03
 ROBUST_SPREADS = 5.0
 # How far a frame may be from where the motion was going, relative to the network's spread; more
 # by as many times as frames passed since.
-TIME_SPREAD = 0.3
+TIME_SPREAD = 0.15
 # The longest step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2

@@ -13,6 +13,7 @@ from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.data.mocap import load_motion
 from moro_ros.errors import AssetError, CheckpointError, ImageError
 from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_open
+from moro_ros.evaluation.open_decoding import OpenModel
 from moro_ros.inference.camera_file import load_camera
 from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.inference.stream import load_stream
@@ -102,10 +103,10 @@ def test_an_unknown_model_is_refused():
 
 
 @pytest.mark.skipif(not MOTION.is_file(), reason="the open motion test set is not here")
-def test_the_shipped_model_is_as_good_as_its_card_says(open_body):
-    moro = load_stream(PipelineConfig()).model.moro
+def test_the_shipped_model_is_as_good_as_its_card_says():
+    model = OpenModel.of(load_stream(PipelineConfig()).model)
     motion = load_motion(MOTION).only_subjects(("02", "03"))
-    result = evaluate_open(moro, open_body, motion, 1.0, OpenProtocol(windows=32))
+    result = evaluate_open(model, motion, 1.0, OpenProtocol(windows=32))
     assert result["mpjpe_mm"] < 100
     assert result["hidden_mm"] < 150
     assert result["jitter"] < 2 * result["jitter_truth"]

@@ -1,0 +1,175 @@
+"""How the open benchmark recovers bodies from windows: the default way, and with parts left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel, Skeleton, load_body_model
+from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.data.synthesis import ObservedMotion
+from moro_ros.inference.refine import PlacedBody, Refiner, Seen
+from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.network.build import LoadedModel
+from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.moro import FrameFeatures, MoRo
+
+VISIBLE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How windows are decoded; all but the default leaves something out or adds something.
+
+    passes: of the masked decoding; motion: with the motion encoder; guided: the surest tokens are
+    fixed first; smoother: the mesh's codes are smoothed over time; refine_steps: Gauss-Newton
+    steps onto the seen keypoints, frame after frame as in a live stream.
+    """
+
+    passes: int = 1
+    motion: bool = True
+    guided: bool = True
+    smoother: bool = True
+    refine_steps: int = 0
+
+
+DECODING = Decoding()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A loaded model and its body."""
+
+    loaded: LoadedModel
+    body: BodyModel
+
+    @staticmethod
+    def of(loaded: LoadedModel) -> OpenModel:
+        """Load the body that a model names."""
+        return OpenModel(loaded, load_body_model(loaded.body_model_path))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Recovered windows: joints (B, F, 22, 3) m, the pelvis at 0, translation (B, F, 3) m, tokens.
+
+    rotation: (B, F, 3, 3), global; confidence: (B, F, T) of the mesh tokens.
+    """
+
+    joints: Tensor
+    translation: Tensor
+    rotation: Tensor
+    tokens: MaskedDecoding
+
+
+class WithoutMotion:
+    """A MoRo whose decoder sees the image features alone."""
+
+    def __init__(self, model: MoRo) -> None:
+        self.model = model
+        self.num_tokens = model.num_tokens
+        self.token_embedding = model.token_embedding
+        self.mask_id = model.mask_id
+        self.codebook = model.codebook
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the codes of token ids."""
+        return self.model.embed(ids)
+
+    def context(self, features: FrameFeatures) -> Any:
+        """Return what does not change from pass to pass."""
+        return self.model.context(features)
+
+    def decode_window(
+        self,
+        codes: Tensor,
+        features: FrameFeatures,
+        rotation: Tensor,
+        translation: Tensor,
+        *,
+        context: Any,
+    ) -> DecoderOutput:
+        """Return one pass without motion features."""
+        return self.model.decode_window(
+            codes, features, rotation, translation, context=context, drop_motion=True
+        )
+
+
+@torch.inference_mode()
+def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
+    """Recover a batch of windows with the rotation head; without one a ValueError says so."""
+    moro = model.loaded.moro
+    features = moro.encode_frames(observed.observation, observed.boxes.condition())
+    tokens = decode_masked(
+        moro if decoding.motion else WithoutMotion(moro),
+        features,
+        passes=decoding.passes,
+        soft=model.loaded.config.moro.soft_tokens,
+        order=None if decoding.guided else torch.Generator().manual_seed(0),
+    )
+    output = tokens.output
+    if output.body_rotations is None or output.betas is None:
+        raise ValueError("this decoder has no rotation head")
+    skeleton = model.body.skeleton(output.betas.mean(1))
+    rotations = torch.cat([output.rotation[:, :, None], output.body_rotations], 2)
+    translation = output.translation
+    if decoding.refine_steps:
+        rotations, translation = refined(
+            model.body, skeleton, rotations, translation, observed, decoding.refine_steps
+        )
+    rest = skeleton.joints[:, None, :NUM_JOINTS]
+    _, joints = model.body.forward_kinematics(rotations, rest)
+    return Recovered(joints, translation, rotations[:, :, 0], tokens)
+
+
+def refined(
+    body: BodyModel,
+    skeleton: Skeleton,
+    rotations: Tensor,
+    translation: Tensor,
+    observed: ObservedMotion,
+    steps: int,
+) -> tuple[Tensor, Tensor]:
+    """Refine windows frame after frame, each expected where the network's own step leads.
+
+    rotations: (B, F, 22, 3, 3); translation: (B, F, 3) m. Returns the same.
+    """
+    refiner = Refiner(body)
+    half = observed.boxes.size[..., None, None] / 2
+    points = observed.observation[..., :2] * half + observed.boxes.center[..., None, :]
+    visibility = observed.observation[..., 2]
+    weight = torch.where(visibility > VISIBLE, visibility, torch.zeros(()))
+    found: list[PlacedBody] = []
+    before: PlacedBody | None = None
+    for frame in range(rotations.shape[1]):
+        seen = Seen(points[:, frame], weight[:, frame], observed.boxes.size[:, frame])
+        network = PlacedBody(rotations[:, frame], translation[:, frame])
+        expected = None
+        if before is not None:
+            expected = PlacedBody(
+                found[-1].rotations @ (before.rotations.mT @ network.rotations),
+                found[-1].translation + network.translation - before.translation,
+            )
+        found.append(refiner.refine(network, skeleton, seen, steps, expected))
+        before = network
+    return (
+        torch.stack([body.rotations for body in found], 1),
+        torch.stack([body.translation for body in found], 1),
+    )
+
+
+@torch.inference_mode()
+def mesh_of(model: OpenModel, found: Recovered, decoding: Decoding, vertex_ids: Tensor) -> Tensor:
+    """Return some vertices of the decoded mesh, (B, F, V, 3) m, camera axes, pelvis at 0."""
+    codes = found.tokens.codes
+    if decoding.smoother:
+        codes = model.loaded.moro.smoother(codes)
+    tokenizer = model.loaded.tokenizer
+    windows = []
+    for window, rotation in zip(codes, found.rotation):  # one by one: a full mesh is large
+        local = tokenizer.full_mesh(tokenizer.decode_codes(window))[:, vertex_ids]
+        windows.append(local @ rotation.mT)
+    return torch.stack(windows)

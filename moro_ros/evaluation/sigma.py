@@ -1,0 +1,148 @@
+"""Uncertainty of joints, fitted on one set of motion and checked on another.
+
+Both sets are run as live streams (live_benchmark.py), so that what is measured is what the stream
+says with its gain, its look-ahead and its refinement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.data.synthesis import ObservedMotion
+from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
+from moro_ros.inference.stream import MoRoStream
+from moro_ros.inference.uncertainty import (
+    DIRECTIONS,
+    STATES,
+    TERMS,
+    UncertaintyTable,
+    variance_terms,
+)
+
+# Errors beyond this many metres count as that much: one lost body must not widen every sigma.
+LARGEST_ERROR_M = 1.0
+# What lies within one and two sigma of a normal distribution.
+NORMAL_SHARE = {1: 0.6827, 2: 0.9545}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Errors of joints that a stream described, N samples of each of the 22 joints.
+
+    error_m: (N, 22, 3), in the axes across, across and along the line of sight; joints: (N, 22, 3)
+    m, as described, camera frame; observed: (N, 22) bool; confidence: (N, 22).
+    sigma_m: (N, 22, 3), what the stream said of the same axes, zero where it said nothing.
+    """
+
+    error_m: np.ndarray
+    joints: np.ndarray
+    observed: np.ndarray
+    confidence: np.ndarray
+    sigma_m: np.ndarray
+
+
+def collect(stream: MoRoStream, batches: Sequence[ObservedMotion]) -> Samples:
+    """Run a stream over observed sequences and compare what it says with the truth."""
+    rows: list[tuple[np.ndarray, ...]] = []
+    for observed in batches:
+        truth = observed.joints.numpy()
+        images = list(images_of(observed))
+        index = {image.stamp_ns: number for number, image in enumerate(images)}
+        stream.reset()
+        for image in images:
+            for motion in stream.push(image):
+                at = index[int(motion.stamps_ns[-1])]
+                if at < WARM_UP:
+                    continue
+                found = motion.joints[-1]
+                axes = sight_axes(found)
+                error = np.einsum("jab,jb->ja", axes, found - truth[motion.track_id - 1, at])
+                covariance = motion.covariance[-1]
+                spread = np.einsum("jab,jbc,jac->ja", axes, covariance, axes)
+                rows.append(
+                    (
+                        error,
+                        found,
+                        motion.observed[-1],
+                        motion.confidence[-1],
+                        np.sqrt(np.maximum(spread, 0)),
+                    )
+                )
+    columns = [np.stack(column) for column in zip(*rows)]
+    return Samples(*columns)
+
+
+def sight_axes(joints: np.ndarray) -> np.ndarray:
+    """Return the axes (J, 3, 3), as rows: across, across and along the line of sight of (J, 3)."""
+    along = joints / np.maximum(np.linalg.norm(joints, axis=-1, keepdims=True), 1e-6)
+    side = np.cross(along, [0.0, 1.0, 0.0])
+    side = side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-6)
+    return np.stack([side, np.cross(along, side), along], -2)
+
+
+def fit(samples: Samples) -> UncertaintyTable:
+    """Fit the variance of each joint, state and direction by non-negative least squares.
+
+    Weighted by the inverse of the variance that a first fit expects, since a squared error scatters
+    in proportion to its own expectation.
+    """
+    coefficients = np.zeros((len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS)))
+    squared = np.minimum(np.abs(samples.error_m), LARGEST_ERROR_M) ** 2
+    for joint in range(NUM_JOINTS):
+        terms = variance_terms(samples.joints[:, joint], samples.confidence[:, joint])
+        for state in range(len(STATES)):
+            row = samples.observed[:, joint] == bool(state)
+            if not row.any():
+                row = np.ones(len(row), bool)
+            for direction, axes in enumerate(((0, 1), (2,))):
+                target = squared[row][:, joint][:, list(axes)].mean(-1)
+                coefficients[state, direction, joint] = _non_negative(terms[row], target)
+    return UncertaintyTable(coefficients)
+
+
+def _non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
+    scale = np.maximum(np.abs(terms).mean(0), 1e-9)
+    weight = np.ones(len(target))
+    solution = np.zeros(terms.shape[1])
+    for _ in range(3):
+        solution = nnls(terms / scale * weight[:, None], target * weight)[0] / scale
+        weight = 1.0 / np.maximum(terms @ solution, 0.05 * target.mean() + 1e-12)
+    expected = float((terms @ solution).mean())
+    return np.asarray(solution * (float(target.mean()) / max(expected, 1e-12)))
+
+
+def coverage(samples: Samples) -> dict[str, dict[str, float]]:
+    """Return how well sigma fits: for all joints, those seen, those inferred, and each joint.
+
+    Keys: within_1_sigma and within_2_sigma, shares of axis errors (a normal distribution has 0.683
+    and 0.954); sigma_m, the root mean square of one axis' sigma; error_m, that of the errors;
+    ratio, their quotient; samples.
+    """
+    every = np.ones(samples.observed.shape, bool)
+    parts = {"all": every, "observed": samples.observed, "inferred": ~samples.observed}
+    result = {name: _cover(samples, part) for name, part in parts.items() if part.any()}
+    for joint, name in enumerate(JOINT_NAMES):
+        part = np.zeros_like(every)
+        part[:, joint] = True
+        result[name] = _cover(samples, part)
+    return result
+
+
+def _cover(samples: Samples, part: np.ndarray) -> dict[str, float]:
+    error, sigma = samples.error_m[part], samples.sigma_m[part]
+    spread = float(np.sqrt(np.square(sigma).mean()))
+    actual = float(np.sqrt(np.square(error).mean()))
+    within = np.abs(error) / np.maximum(sigma, 1e-9)
+    return {
+        "within_1_sigma": float((within <= 1).mean()),
+        "within_2_sigma": float((within <= 2).mean()),
+        "sigma_m": spread,
+        "error_m": actual,
+        "ratio": actual / max(spread, 1e-9),
+        "samples": float(part.sum()),
+    }

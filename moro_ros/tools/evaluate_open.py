@@ -1,0 +1,225 @@
+"""`moro evaluate open`, `ablations`, `live`, `sigma`: observations made from held-out motion."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.data.mocap import MotionSet, load_motion
+from moro_ros.errors import DataError
+from moro_ros.evaluation import sigma
+from moro_ros.evaluation.ablations import compare, look_ahead, variants
+from moro_ros.evaluation.live_benchmark import LiveProtocol, evaluate_live, live_sequences
+from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
+from moro_ros.evaluation.open_decoding import Decoding, OpenModel
+from moro_ros.inference.stream import MoRoStream, load_stream, model_folder
+from moro_ros.inference.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
+from moro_ros.tools.tables import print_table, rounded
+
+MODES = ("window", "warm", "incremental")
+Metrics = Mapping[str, float]
+
+
+def find_motion(given: Path | None, name: str) -> Path:
+    """Return the file of held-out motion: the given one, or `name` where it usually lies.
+
+    That is $MORO_MOTION, data/mocap, or shared/data/mocap beside this folder or one above it.
+    Raises: DataError if it is nowhere.
+    """
+    if given is not None:
+        return given
+    folders = [Path("data/mocap")]
+    if os.environ.get("MORO_MOTION"):
+        folders.insert(0, Path(os.environ["MORO_MOTION"]))
+    here = Path.cwd()
+    folders += [folder / "shared/data/mocap" for folder in (here, *here.parents)]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"No {name} in {folders[0]}: give --motion FILE, or set MORO_MOTION to the folder of the "
+        "open motion set (docs/training.md says how it is made)."
+    )
+
+
+def chosen(path: Path, subjects: str) -> MotionSet:
+    """Read a motion file and keep the subjects, by comma; all if the text is empty."""
+    motion = load_motion(path)
+    return motion.only_subjects(tuple(subjects.split(","))) if subjects else motion
+
+
+def shown(metrics: Metrics) -> dict[str, object]:
+    """Return metrics fit for JSON and tables."""
+    return {name: rounded(value, 3) for name, value in metrics.items()}
+
+
+def conditions(
+    model: OpenModel, motion: MotionSet, protocol: OpenProtocol, decoding: Decoding
+) -> dict[str, object]:
+    """Return the noise metrics with those under occlusion within."""
+    noise, occluded = (
+        shown(evaluate_open(model, motion, share, protocol, decoding)) for share in (0.0, 1.0)
+    )
+    return {**noise, "occluded": occluded}
+
+
+def flat(name: str, result: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return two table rows of what `conditions` gave."""
+    occluded = result["occluded"]
+    assert isinstance(occluded, dict)
+    noise = {key: value for key, value in result.items() if key != "occluded"}
+    return [
+        {"what": name, "condition": "noise", **noise},
+        {"what": name, "condition": "occluded", **occluded},
+    ]
+
+
+def open_command(args: argparse.Namespace) -> int:
+    """Held-out open motion through synthetic cameras, without and with occlusion."""
+    path = find_motion(args.motion, "test.npz")
+    model = OpenModel.of(stream_of(args).model)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(32, args.windows))
+    decoding = Decoding(passes=args.passes, refine_steps=args.refine_steps)
+    motion = chosen(path, args.subjects)
+    result = conditions(model, motion, protocol, decoding)
+    others: dict[str, dict[str, object]] = {}
+    if not args.only:
+        steps = args.refine_steps or 2
+        others["refined"] = conditions(
+            model, motion, replace(protocol, meshes=0), replace(decoding, refine_steps=steps)
+        )
+        if args.subjects:
+            others["all subjects"] = conditions(
+                model, load_motion(path), replace(protocol, meshes=0), decoding
+            )
+    if args.json:
+        print(json.dumps({**result, **others, "windows": args.windows}))
+        return 0
+    for name, table in {args.subjects or "all": result, **others}.items():
+        print_table(flat(name, table))
+    return 0
+
+
+def ablations_command(args: argparse.Namespace) -> int:
+    """Decoding steps, look-ahead, and the parts of the decoding left out one by one."""
+    model = OpenModel.of(stream_of(args).model)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(16, args.windows))
+    parts = compare(model, motion, protocol, variants())
+    ahead = look_ahead(model, motion, protocol)
+    if args.json:
+        tables = {"decoding": parts, "look_ahead": ahead}
+        print(json.dumps({k: nested(table) for k, table in tables.items()}))
+        return 0
+    for table in (parts, ahead):
+        print_table(
+            [
+                {"what": name, "condition": condition, **shown(metrics)}
+                for name, of_condition in table.items()
+                for condition, metrics in of_condition.items()
+            ]
+        )
+    return 0
+
+
+def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, dict[str, object]]]:
+    """Return a table of two levels fit for JSON."""
+    return {name: {c: shown(m) for c, m in rows.items()} for name, rows in table.items()}
+
+
+def live_command(args: argparse.Namespace) -> int:
+    """The modes of the live stream, with look-aheads and passes, on occluded sequences."""
+    stream = stream_of(args)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+    observed = live_sequences(stream, motion, 1.0, protocol)
+    rows: list[dict[str, object]] = []
+    for mode in args.modes.split(","):
+        for ahead in (int(text) for text in args.look_ahead.split(",")):
+            for passes in (int(text) for text in args.decoding_passes.split(",")):
+                numbers = MotionConfig(
+                    mode=mode, look_ahead=ahead, passes=passes, refine_steps=args.refine_steps
+                )
+                stream.configure(numbers)
+                metrics = shown(evaluate_live(stream, observed))
+                rows.append({"mode": mode, "look_ahead": ahead, "passes": passes, **metrics})
+    if args.json:
+        print(json.dumps({"people": args.people, "frames": args.frames, "rows": rows}))
+    else:
+        print_table(rows)
+    return 0
+
+
+def sigma_command(args: argparse.Namespace) -> int:
+    """Fit the joints' uncertainty on validation motion if asked to, and check it on the test's."""
+    stream = stream_of(args)
+    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+
+    def samples(name: str, given: Path | None) -> sigma.Samples:
+        motion = load_motion(find_motion(given, name))
+        batches = [live_sequences(stream, motion, share, protocol) for share in (0.0, 1.0)]
+        return sigma.collect(stream, batches)
+
+    if args.fit:
+        use_table(stream, sigma.fit(samples("val.npz", args.validation)))
+        table = stream.recovery.uncertainty
+        assert table is not None
+        write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
+    elif stream.recovery.uncertainty is None:
+        raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to measure it.")
+    result = sigma.coverage(samples("test.npz", args.motion))
+    if args.json:
+        print(json.dumps({name: shown(row) for name, row in result.items()}))
+    else:
+        print_table([{"joints": name, **shown(row)} for name, row in result.items()])
+    return 0
+
+
+def use_table(stream: MoRoStream, table: UncertaintyTable) -> None:
+    """Let a stream speak with another table of uncertainty."""
+    stream.recovery.uncertainty = table
+
+
+def stream_of(args: argparse.Namespace) -> MoRoStream:
+    """Load the model that the options name."""
+    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    return load_stream(PipelineConfig(model=args.model, motion=motion))
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the commands and their options."""
+    motion = argparse.ArgumentParser(add_help=False, parents=[shared])
+    motion.add_argument("--motion", type=Path, help="motion npz instead of the set's test.npz")
+    motion.add_argument("--seed", type=int, default=5, help="seed of cameras, noise and occluders")
+    motion.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
+    subjects = argparse.ArgumentParser(add_help=False, parents=[motion])
+    subjects.add_argument(
+        "--subjects", default=",".join(STANDARD_SUBJECTS), help="subjects, by comma; empty: all"
+    )
+    windows = argparse.ArgumentParser(add_help=False, parents=[subjects])
+    windows.add_argument("--windows", type=int, default=256, help="windows of 48 frames")
+    streams = argparse.ArgumentParser(add_help=False)
+    streams.add_argument("--people", type=int, default=16, help="sequences run side by side")
+    streams.add_argument("--frames", type=int, default=96, help="images of each sequence")
+
+    one = sets.add_parser("open", parents=[windows], help="held-out open motion")
+    one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
+    one.set_defaults(evaluate=open_command)
+    parts = sets.add_parser("ablations", parents=[windows], help="open motion, parts left out")
+    parts.set_defaults(evaluate=ablations_command, windows=64)
+    live = sets.add_parser("live", parents=[subjects, streams], help="open motion as live streams")
+    live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma")
+    live.add_argument("--look-ahead", default="0,5,15", help="frames, by comma")
+    live.add_argument("--decoding-passes", default="1,2", help="passes, by comma")
+    live.set_defaults(evaluate=live_command)
+    spread = sets.add_parser("sigma", parents=[motion, streams], help="uncertainty of the joints")
+    spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
+    spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
+    spread.set_defaults(evaluate=sigma_command, people=48)
