@@ -8,12 +8,10 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.data.poses import PoseSampler
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model
@@ -21,6 +19,7 @@ from moro_ros.network.moro import MoRo
 from moro_ros.resources import share_path
 from moro_ros.training.clips import moved
 from moro_ros.training.distributed import World, autocast_dtype, joined_world
+from moro_ros.training.draw import Draw
 from moro_ros.training.drop_path import add_drop_path
 from moro_ros.training.handover import freeze, save_weights, start_weights
 from moro_ros.training.loop import Job, run_job
@@ -34,12 +33,10 @@ from moro_ros.training.setup import (
     load_training,
     make_bodies,
     new_tokenizer,
-    open_motion,
-    tokenizer_body,
     trained_tokenizer,
 )
-from moro_ros.training.sources import make_source, needed_statistics
-from moro_ros.training.tokenizer_stage import PoseSource, TokenizerObjective, vertex_error
+from moro_ros.training.sources import make_meshes, make_source, needed_statistics
+from moro_ros.training.tokenizer_stage import TokenizerObjective, vertex_error
 
 log = logging.getLogger(__name__)
 PROBES = 512  # bodies on which the tokenizer is checked
@@ -49,23 +46,22 @@ def train_tokenizer(args: argparse.Namespace, training: Training, world: World) 
     """Train the mesh tokenizer; its folder receives tokenizer.safetensors."""
     stage, folder = training.tokenizer, args.out / "tokenizer"
     body = load_body_model(body_path(training.data))
-    motion = open_motion(training.data.motion, "motion")
-    validation = open_motion(training.data.validation, "validation")
     torch.manual_seed(stage.loop.seed)
-    tokenizer = new_tokenizer(training, body, motion)
-    coarse = tokenizer_body(tokenizer, body, folder)
-    probe = coarse.local_mesh(*PoseSampler(validation).draw(PROBES, np.random.default_rng(1)))
-    probe = probe.to(world.device)
-    files = [Path(training.data.motion), Path(training.data.validation)]
-    record(folder, training, files, stage.loop.seed, world)
+    tokenizer = new_tokenizer(training, body)
+    bodies = make_bodies(training, tokenizer, folder)
+    made = make_meshes(training, stage.data, "motion", bodies, tokenizer)
+    probe = make_meshes(training, stage.validation, "validation", bodies, tokenizer)
+    probe_draw = Draw(stage.loop.seed + 1, 0, 0, PROBES, 1)
+    bodies_seen = next(probe.source.batches(iter([probe_draw]))).to(world.device)
+    record(folder, training, [*made.files, *probe.files], stage.loop.seed, world)
     job = Job(
         name="tokenizer",
         objective=TokenizerObjective(tokenizer, autocast_dtype(stage.loop.precision, world.device)),
-        source=PoseSource(PoseSampler(motion).draw, coarse),
+        source=made.source,
         total=stage.total,
         phase=stage.phase,
         move=moved,
-        watch=lambda: vertex_error(tokenizer, probe),
+        watch=lambda: vertex_error(tokenizer, bodies_seen),
     )
     run_job(job, stage.loop, folder, world, args.resume)
     if world.first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 HIERARCHY_POSES = 200  # posed bodies from which the upsampling weights are fitted
 # Vertices of the paper's mesh levels below the whole mesh, the last one its tokens (spec 2.1).
 GRAPH_LEVELS = (2618, 546, 87)
+# Rows of Human3.6M's regressor in the order of the labelled points (spec 7.3).
+REGRESSOR_ORDER = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 STAGES = ("pose", "motion", "image", "frames", "video")
 AnyTokenizer = MeshConvTokenizer | PatchTokenizer
 
@@ -58,9 +61,12 @@ class DataPaths:
     """
 
     body: str = option("", "Body model npz; the open body if empty")
+    male: str = option("", "Male body model npz, for sets with people of known gender")
+    female: str = option("", "Female body model npz")
     motion: str = option("", "Open motion npz to train on")
     validation: str = option("", "Open motion npz to check the tokenizer on")
     points_regressor: str = option("", "J_regressor_h36m.npy, (17, 6890) or (17, V)")
+    smplx_to_smpl: str = option("", "smplx2smpl_sparse.pt, (6890, V), for a regressor of SMPL")
     sets: dict[str, str] = field(default_factory=dict)
 
 
@@ -126,13 +132,12 @@ def open_motion(path: str, key: str) -> MotionSet:
     return load_motion(path)
 
 
-def new_tokenizer(training: Training, body: BodyModel, motion: MotionSet | None) -> AnyTokenizer:
-    """Build the untrained tokenizer of a recipe; motion: for the hierarchy of the patch kind."""
+def new_tokenizer(training: Training, body: BodyModel) -> AnyTokenizer:
+    """Build the untrained tokenizer of a recipe; one of patches needs open motion to be built."""
     numbers = training.mesh
     if training.codec.kind == "graph":
         return graph_tokenizer(numbers, body)
-    if motion is None:
-        raise DataError("codec.kind: patch needs open motion (data.motion) to build its hierarchy.")
+    motion = open_motion(training.data.motion, "motion")
     rng = np.random.default_rng(0)
     rotations, betas = PoseSampler(motion).draw(HIERARCHY_POSES, rng)
     posed = body.local_mesh(rotations, betas).numpy()
@@ -217,25 +222,32 @@ def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bo
         vertices = tokenizer.up_index.shape[0]
     points = None
     if training.data.points_regressor:
-        points = read_points(Path(training.data.points_regressor), vertices)
+        points = read_points(training.data, vertices)
     return Bodies(whole, coarse, whole.joint_regressor[:NUM_JOINTS, :vertices], points)
 
 
-def read_points(path: Path, vertices: int) -> torch.Tensor:
+def read_points(paths: DataPaths, vertices: int) -> torch.Tensor:
     """Read the regressor of Human3.6M's 17 points, (17, V) for a mesh of V vertices.
 
-    Raises: DataError if the file is missing or has another shape.
+    Its rows come in the order of the labelled points (spec 7.3). One of SMPL's vertices is carried
+    over to SMPL-X by the matrix data.smplx_to_smpl.
+    Raises: DataError if a file is missing or has another shape.
     """
+    path = Path(paths.points_regressor)
     try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a regressor of 17 points ({error}).") from error
-    if matrix.shape[0] != 17 or matrix.shape[1] < vertices:
+        matrix = torch.from_numpy(np.load(path, allow_pickle=False)).float()
+        if paths.smplx_to_smpl:
+            path = Path(paths.smplx_to_smpl)
+            convert = torch.load(path, map_location="cpu", weights_only=True)
+            matrix = matrix @ (convert.to_dense() if convert.is_sparse else convert).float()
+    except (OSError, ValueError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path}: cannot be read as a matrix of numbers ({error}).") from error
+    if matrix.shape[0] != len(REGRESSOR_ORDER) or matrix.shape[1] < vertices:
         raise DataError(
-            f"{path}: got shape {matrix.shape}, expected (17, at least {vertices}); a regressor "
-            "for SMPL must be multiplied with the SMPL-X to SMPL matrix first (docs/training.md)."
+            f"{paths.points_regressor}: got shape {tuple(matrix.shape)}, expected (17, at least "
+            f"{vertices}); for one of SMPL's 6890 vertices also give data.smplx_to_smpl."
         )
-    return torch.from_numpy(matrix[:, :vertices]).float()
+    return matrix[list(REGRESSOR_ORDER), :vertices]
 
 
 def motion_pool(

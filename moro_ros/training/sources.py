@@ -9,8 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from moro_ros.body.body_model import load_body_model
 from moro_ros.data.pool import WindowPool
-from moro_ros.errors import ConfigError
+from moro_ros.data.poses import PoseSampler
+from moro_ros.data.sets import SETS, open_set
+from moro_ros.errors import ConfigError, DataError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.trajectory import trajectory_statistics
 from moro_ros.training.clips import TrainingClips
@@ -19,8 +22,16 @@ from moro_ros.training.draw import Draw
 from moro_ros.training.loop import Source
 from moro_ros.training.objective import Bodies
 from moro_ros.training.open_source import OpenSource
-from moro_ros.training.setup import AnyTokenizer, Training, motion_pool
+from moro_ros.training.set_source import Person, SetItems, SetMeshes, SetSource
+from moro_ros.training.setup import (
+    AnyTokenizer,
+    Training,
+    motion_pool,
+    open_motion,
+    tokenizer_body,
+)
 from moro_ros.training.stage import Stage
+from moro_ros.training.tokenizer_stage import PoseSource
 
 OPEN = "open"
 # A channel that never changes (a toy data set) must not be divided by zero.
@@ -40,6 +51,14 @@ class MadeSource:
         return self.source.batches(draws)
 
 
+@dataclass(frozen=True, slots=True)
+class MadeMeshes:
+    """A source of meshes, and the files behind it."""
+
+    source: PoseSource | SetMeshes
+    files: tuple[Path, ...]
+
+
 def make_source(
     training: Training, stage: Stage, bodies: Bodies, tokenizer: AnyTokenizer, world: World,
     folder: Path,
@@ -55,7 +74,64 @@ def make_source(
         source = OpenSource(pool, bodies.whole, stage.observation, filmed=stage.task != "motion")
         files = (Path(training.data.motion),)
         return MadeSource(source, files, lambda: pool_statistics(pool))
-    raise ConfigError(f"data: got {', '.join(stage.data)}; expected '{OPEN}' alone.")
+    filmed = stage.task != "motion"
+    if filmed and training.moro.image != "vit":
+        raise ConfigError(
+            f"data: {', '.join(stage.data)} have images, but moro.image is "
+            f"'{training.moro.image}'; expected 'vit', or data: [{OPEN}]."
+        )
+    sets, folders = set_source(training, stage.data, bodies, tokenizer, stage.loop.workers, filmed)
+    frames, seed = stage.longest, stage.loop.seed
+    return MadeSource(sets, folders, lambda: floored(*sets.statistics(frames, seed)))
+
+
+def set_source(
+    training: Training, names: tuple[str, ...], bodies: Bodies, tokenizer: AnyTokenizer,
+    workers: int, filmed: bool,
+) -> tuple[SetSource, tuple[Path, ...]]:  # fmt: skip
+    """Open published data sets; names: "set" or "set:split".
+
+    Raises: ConfigError for unknown sets; DataError if files are missing or damaged.
+    """
+    opened, files = [], []
+    for entry in names:
+        name, _, split = entry.partition(":")
+        if name == OPEN or name not in SETS:
+            known = ", ".join(some for some in SETS if some != OPEN)
+            raise ConfigError(
+                f"data: got '{entry}'; expected '{OPEN}' alone, or some of {known}, with a part as "
+                "in 'bedlam:frames'."
+            )
+        if name not in training.data.sets:
+            raise DataError(
+                f"The stage trains on '{name}', but data.sets.{name} names no folder. To obtain "
+                f"it: {SETS[name].card.obtain}"
+            )
+        files.append(Path(training.data.sets[name]).expanduser())
+        opened.append(open_set(name, files[-1], split))
+    people = {"neutral": Person(bodies.whole, bodies.tokens)}
+    for gender in ("male", "female"):
+        if path := getattr(training.data, gender):
+            whole = load_body_model(path)
+            people[gender] = Person(whole, tokenizer_body(tokenizer, whole, Path(path)))
+    return SetSource(SetItems(opened, people, filmed=filmed), workers), tuple(files)
+
+
+def make_meshes(
+    training: Training, names: tuple[str, ...], key: str, bodies: Bodies, tokenizer: AnyTokenizer
+) -> MadeMeshes:
+    """Build the source of meshes of the tokenizer's stage.
+
+    names: as in a stage's data; key: of the open motion's file in the section data.
+    Raises: ConfigError, DataError, see make_source.
+    """
+    if names == (OPEN,):
+        path = getattr(training.data, key)
+        poses = PoseSampler(open_motion(path, key))
+        return MadeMeshes(PoseSource(poses.draw, bodies.tokens), (Path(path),))
+    workers = training.tokenizer.loop.workers
+    sets, folders = set_source(training, names, bodies, tokenizer, workers, False)
+    return MadeMeshes(SetMeshes(sets), folders)
 
 
 def needed_statistics(stage: Stage) -> bool:
@@ -70,5 +146,9 @@ def needed_statistics(stage: Stage) -> bool:
 def pool_statistics(pool: WindowPool) -> tuple[Tensor, Tensor]:
     """Return mean and deviation (9,) of a pool's canonical trajectories (spec 1.7)."""
     rotation = rotvec_to_matrix(pool.windows.rotations[:, :, 0])
-    mean, std = trajectory_statistics(rotation, pool.windows.translation)
+    return floored(*trajectory_statistics(rotation, pool.windows.translation))
+
+
+def floored(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Return statistics whose deviations can be divided by."""
     return mean, torch.clamp(std, min=SMALLEST_DEVIATION)

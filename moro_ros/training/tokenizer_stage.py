@@ -22,9 +22,13 @@ Poses = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class TokenizerStage:
-    """Numbers of the stage: data sets, bodies per pass, weight of the commitment loss."""
+    """Numbers of the stage: data sets, bodies per pass, weight of the commitment loss.
+
+    validation: the sets on whose bodies the error is reported.
+    """
 
     data: tuple[str, ...] = ("open",)
+    validation: tuple[str, ...] = ("open",)
     batch: int = option(256, "Bodies per pass", low=1)
     commitment: float = option(0.25, "Weight of the commitment loss", low=0.0)
     loop: LoopNumbers = field(default_factory=LoopNumbers)

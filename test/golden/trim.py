@@ -26,9 +26,9 @@ DROPPED: dict[str, set[str] | None] = {
     "g_metrics": None,
     "h_tokenizer_small": set(),
 }
-# The losses' group is kept only where no mesh is needed.
+# The losses' group is kept where no mesh is needed, and all losses, whose sum is compared.
 LOSS_ARRAYS = {"gt_rotation", "gt_translation", "labels", "pred_ids", "cano_rel_rotation",
-               "cano_rel_translation", "L_loss_ce"}  # fmt: skip
+               "cano_rel_translation", "contact_label", "acc", "M_contact_acc"}  # fmt: skip
 # Array -> its leading part, by axis.
 CUT: dict[str, tuple[slice, ...]] = {
     "crops_uint8": np.s_[:2],
@@ -63,7 +63,9 @@ def main(full: Path, out: Path) -> None:
         with np.load(full / f"{group}.npz") as archive:
             arrays = {name: archive[name] for name in archive.files}
         dropped = DROPPED.get(group) or (
-            set(arrays) - LOSS_ARRAYS if group == "f_losses" else set()
+            {name for name in arrays if name not in LOSS_ARRAYS and not name.startswith("L_")}
+            if group == "f_losses"
+            else set()
         )
         trimmed = {
             name: array[CUT[name]] if name in CUT else array

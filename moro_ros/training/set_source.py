@@ -1,0 +1,247 @@
+"""Batches out of published data sets (data/sets.py): bodies, meshes and, where needed, crops."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.data.bedlam import well_seen
+from moro_ros.data.dataset import Clip, ClipSet
+from moro_ros.data.image_labels import POINT_NAMES
+from moro_ros.data.posed import PosedClip, pose_clip, smpl_as_smplx
+from moro_ros.errors import ConfigError, DataError
+from moro_ros.geometry.camera import box_condition, undistort_image
+from moro_ros.geometry.trajectory import trajectory_statistics
+from moro_ros.inference.crop import crop_person
+from moro_ros.inference.observation import BOX_UNIT_PX
+from moro_ros.training.clips import TrainingClips, View
+from moro_ros.training.draw import DATA, Draw
+from moro_ros.training.open_source import contact_labels
+
+log = logging.getLogger(__name__)
+T = TypeVar("T", TrainingClips, View)
+TRIES = 50  # clips drawn for one item before a set is called unusable
+SAMPLE = 500  # windows from which the statistics of trajectories are taken
+FPS, RATE_TOLERANCE = 30.0, 0.5  # Hz
+# The labelled points that stand for Human3.6M's 17, in the order of REGRESSOR_ORDER (spec 7.3).
+POINTS_17 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 14, 16, 17)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Bodies of one gender: whole, and with the tokenizer's vertices alone."""
+
+    whole: BodyModel
+    tokens: BodyModel
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One clip to be read: everything in it follows from its draw and its number in the pass."""
+
+    draw: Draw
+    number: int
+
+
+class SetItems(Dataset[TrainingClips]):
+    """Reads single clips (B = 1), each set as often as the others.
+
+    sets: what is drawn from; people: bodies by gender; filmed: whether crops are cut.
+    """
+
+    def __init__(
+        self, sets: Sequence[ClipSet], people: Mapping[str, Person], *, filmed: bool
+    ) -> None:
+        self.sets, self.people, self.filmed = sets, people, filmed
+        self.lengths = [np.asarray(some.lengths) for some in sets]
+
+    def __getitem__(self, item: Item) -> TrainingClips:
+        """Draw and read a clip; one that does not fit the stage is drawn anew."""
+        draw = item.draw
+        rng = np.random.default_rng([draw.seed, draw.step, draw.part, DATA, item.number])
+        return self.read(draw.frames, rng)
+
+    def read(self, frames: int, rng: np.random.Generator) -> TrainingClips:
+        """Draw a clip and turn it into training clips (B = 1)."""
+        clip = self.drawn(frames, rng)
+        person, posed = self.posed(clip)
+        with torch.no_grad():
+            mesh = person.tokens.local_mesh(posed.body_rotations, posed.betas.expand(frames, -1))
+        joints = posed.joints[None]
+        return TrainingClips(
+            rotation=posed.rotation[None],
+            translation=posed.pelvis[None],
+            body_rotations=posed.body_rotations[None],
+            betas=posed.betas[None],
+            joints=joints,
+            contact=contact_labels(joints, clip.fps),
+            mesh=mesh[None],
+            view=seen(clip) if self.filmed else None,
+        )
+
+    def drawn(self, frames: int, rng: np.random.Generator) -> Clip:
+        """Draw a window that has a body, the right rate and, in a video, the person in view.
+
+        Raises: DataError if a set hardly has any.
+        """
+        chosen = int(rng.integers(len(self.sets)))
+        source, places = self.sets[chosen], np.maximum(0, self.lengths[chosen] - frames + 1)
+        ends = np.cumsum(places)
+        if not len(ends) or ends[-1] == 0:
+            raise DataError(
+                f"Data set {source.name} has no clip of {frames} frames; take it out of the "
+                "stage's data, or train on shorter clips (phases)."
+            )
+        for _ in range(TRIES):
+            place = int(rng.integers(ends[-1]))
+            index = int(np.searchsorted(ends, place, side="right"))
+            first = place - int(ends[index] - places[index])
+            clip = source.clip(index, slice(first, first + frames))
+            if usable(clip, frames):
+                return clip
+        raise DataError(
+            f"Of {TRIES} clips of {source.name} none has a body, {FPS:g} frames per second and the "
+            "person in view; take the set, or this part of it, out of the stage's data."
+        )
+
+    def posed(self, clip: Clip) -> tuple[Person, PosedClip]:
+        """Pose a clip's bodies; SMPL's rotations are taken for SMPL-X's.
+
+        Raises: DataError if there is no body model of the person's gender.
+        """
+        assert clip.fit is not None  # usable
+        fit = smpl_as_smplx(clip.fit)
+        gender = fit.gender if clip.fit.model == "smplx" else "neutral"
+        if gender not in self.people:
+            raise DataError(
+                f"Clip {clip.name} is of a {gender} body; set data.{gender} to the SMPL-X file of "
+                f"that gender (SMPLX_{gender.upper()}.npz)."
+            )
+        person = self.people[gender]
+        return person, pose_clip(dataclasses.replace(clip, fit=fit), person.whole)
+
+
+class SetSource:
+    """Batches of published data sets, read by worker processes ahead of time.
+
+    workers: processes that read; 0 reads in this one.
+    """
+
+    def __init__(self, items: SetItems, workers: int) -> None:
+        self.items, self.workers = items, workers
+
+    def batches(self, draws: Iterator[Draw]) -> Iterator[TrainingClips]:
+        """Yield one batch for each draw, on the CPU."""
+        keys = ([Item(draw, number) for number in range(draw.clips)] for draw in draws)
+        yield from DataLoader(
+            self.items,
+            batch_sampler=keys,  # type: ignore[arg-type]
+            num_workers=self.workers,
+            collate_fn=joined,
+        )
+
+    def statistics(self, frames: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation (9,) of canonical trajectories over a sample of windows."""
+        rng = np.random.default_rng([seed, SAMPLE])
+        posed = [self.items.posed(self.items.drawn(frames, rng))[1] for _ in range(SAMPLE)]
+        return trajectory_statistics(
+            torch.stack([one.rotation for one in posed]), torch.stack([one.pelvis for one in posed])
+        )
+
+
+class SetMeshes:
+    """Batches of single meshes (B, M, 3) m, for the tokenizer."""
+
+    def __init__(self, source: SetSource) -> None:
+        self.source = source
+
+    def batches(self, draws: Iterator[Draw]) -> Iterator[Tensor]:
+        """Yield meshes for each draw, whose frames are 1."""
+        for clips in self.source.batches(draws):
+            assert clips.mesh is not None
+            yield clips.mesh[:, 0]
+
+
+def usable(clip: Clip, frames: int) -> bool:
+    """Return whether a clip can be trained on; only videos need a rate and a view (spec 7.3)."""
+    if clip.fit is None:
+        return False
+    return frames == 1 or (abs(clip.fps - FPS) <= RATE_TOLERANCE and well_seen(clip))
+
+
+def seen(clip: Clip) -> View:
+    """Cut a clip's crops, and describe its camera and boxes, B = 1.
+
+    Raises: ConfigError if the clip has no images.
+    """
+    if clip.camera is None or clip.images is None or clip.boxes_px is None:
+        raise ConfigError(
+            f"data: clip {clip.name} has no images; a stage of task 'image' or 'video' needs sets "
+            "that have."
+        )
+    boxes = clip.boxes_px.astype(np.float32)
+    crops = [
+        crop_person(upright_image(clip, frame), box[:2], float(box[2]) / BOX_UNIT_PX)
+        for frame, box in enumerate(boxes)
+    ]
+    center, side = torch.from_numpy(boxes[:, :2]), torch.from_numpy(boxes[:, 2])
+    matrix = torch.as_tensor(clip.camera.matrix, dtype=torch.float32)
+    placed = clip.fit is not None and smpl_as_smplx(clip.fit).placed
+    return View(
+        observation=torch.from_numpy(np.stack(crops))[None],
+        box=box_condition(center, side, matrix)[None],
+        matrix=matrix[None],
+        box_center=center[None],
+        box_side=side[None],
+        placed=torch.tensor([placed]),
+        points_2d=labelled_17(clip, boxes)[None],
+    )
+
+
+def upright_image(clip: Clip, frame: int) -> np.ndarray:
+    """Read an image as it is labelled, without lens distortion, (H, W, 3) uint8 RGB.
+
+    One that is missing or damaged is black: the network then infers the person from the others.
+    """
+    assert clip.images is not None and clip.camera is not None
+    read = cv2.imread(str(clip.images[frame]), cv2.IMREAD_COLOR)
+    if read is None:
+        log.warning("%s cannot be read; the frame is black", clip.images[frame])
+        return np.zeros((clip.camera.height, clip.camera.width, 3), np.uint8)
+    image = np.rot90(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), -clip.image_turns)
+    if clip.mirrored:
+        image = image[:, ::-1]
+    return undistort_image(np.ascontiguousarray(image), clip.camera)
+
+
+def labelled_17(clip: Clip, boxes: np.ndarray) -> Tensor:
+    """Return the labelled points (F, 17, 3): x, y in the box and confidence, 0 without labels."""
+    count = len(POINT_NAMES)
+    if clip.points_px is None or clip.point_names[:count] != POINT_NAMES:
+        return torch.zeros(len(clip), len(POINTS_17), 3)
+    points = clip.points_px[:, list(POINTS_17)].astype(np.float32)
+    points[..., :2] = (points[..., :2] - boxes[:, None, :2]) / (boxes[:, None, 2:] / 2)
+    return torch.from_numpy(points)
+
+
+def joined(parts: Sequence[T]) -> T:
+    """Put dataclasses of tensors (B = 1) one behind the other; all have the same parts."""
+    names = [item.name for item in dataclasses.fields(parts[0])]  # type: ignore[arg-type]
+    whole: dict[str, Any] = {}
+    for name in names:
+        values = [getattr(part, name) for part in parts]
+        if isinstance(values[0], Tensor):
+            whole[name] = torch.cat(values)
+        else:
+            whole[name] = None if values[0] is None else joined(values)
+    return type(parts[0])(**whole)
