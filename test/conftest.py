@@ -1,19 +1,68 @@
-"""Fixtures shared by all tests: the open body and a small synthetic motion."""
+"""Fixtures shared by all tests: the open body, in any pose, and a small synthetic motion."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.data.mocap import MotionSet
+from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.resources import share_path
+from moro_ros.types import BodyMotion, SmplxParams
 
 
 @pytest.fixture(scope="session")
 def open_body() -> BodyModel:
     """The open body model."""
     return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+
+
+@pytest.fixture(scope="session")
+def posed(open_body: BodyModel) -> Callable[..., BodyMotion]:
+    """posed(pose, pelvis=(0, 0, 3), betas=None, track_id=1, stamp_ns=0): one frame of a person.
+
+    pose: (22, 3) rotation vectors, the first in the camera frame; pelvis: m in the camera frame.
+    """
+
+    def pose_body(
+        pose: np.ndarray,
+        pelvis: tuple[float, float, float] = (0.0, 0.0, 3.0),
+        betas: np.ndarray | None = None,
+        track_id: int = 1,
+        stamp_ns: int = 0,
+        seen: bool = True,
+    ) -> BodyMotion:
+        shape = torch.zeros(1, 10) if betas is None else torch.tensor(betas).float()[None]
+        turns = rotvec_to_matrix(torch.tensor(pose).float())[None]
+        rest = open_body.skeleton(shape).joints[:, :22]
+        rotations, joints = open_body.forward_kinematics(turns, rest)
+        vectors = np.asarray(pose, np.float32)
+        return BodyMotion(
+            track_id=track_id,
+            stamps_ns=np.array([stamp_ns], np.int64),
+            joints=(joints + torch.tensor(pelvis)).numpy(),
+            joint_rotations=rotations.numpy(),
+            velocity=np.zeros((1, 22, 3), np.float32),
+            covariance=np.zeros((1, 22, 3, 3), np.float32),
+            confidence=np.full((1, 22), 0.9, np.float32),
+            observed=np.full((1, 22), seen),
+            contact=np.zeros((1, 4), np.float32),
+            smplx=SmplxParams(
+                betas=shape[0].numpy(),
+                global_orient=vectors[None, 0],
+                body_pose=vectors[1:].reshape(1, 63),
+                transl=np.array([pelvis], np.float32) - rest[0, :1].numpy(),
+            ),
+            vertices=None,
+            token_ids=np.zeros((1, 1), np.int64),
+            keypoints_seen=np.array([seen]),
+        )
+
+    return pose_body
 
 
 @pytest.fixture()

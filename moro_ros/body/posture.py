@@ -70,11 +70,12 @@ def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
     center = hips + 0.5 * trunk
     away = center - ankles
     away = away - (away @ up) * up
-    balanced = float(np.linalg.norm(away)) < 0.28 * leg
+    balanced = float(np.linalg.norm(away)) < 0.22 * leg
     bent = _bend(joints) > math.radians(75.0)
-    if bent and balanced and drop < 0.8 and height > 0.05:
+    if bent and balanced and drop < 0.8 and height > 0.15:
         return Posture.CROUCHING
-    if drop < 0.6 and not balanced:
+    # Nobody's hips come down to the ankles unless on the floor.
+    if drop < 0.6 and (not balanced or height <= 0.15):
         return Posture.SITTING
     return Posture.OTHER
 
@@ -88,16 +89,17 @@ def gesture_of(joints: np.ndarray, head_rotation: np.ndarray) -> Gesture:
     axes = _chest_axes(joints)
     head = joints[_AT["head"]]
     wrists = {side: joints[_AT[f"{side}_wrist"]] for side in ("left", "right")}
-    raised = {side: bool((wrist - head) @ axes[2] > 0.2 * trunk) for side, wrist in wrists.items()}
-    if raised["left"] and raised["right"]:
-        return Gesture.BOTH_HANDS_RAISED
-    if raised["left"]:
-        return Gesture.LEFT_HAND_RAISED
-    if raised["right"]:
-        return Gesture.RIGHT_HAND_RAISED
     # The wrist of a hand on the face lies a hand's length from it.
     face = head + head_rotation @ np.array([0.0, 0.08, 0.16]) * trunk
-    if any(np.linalg.norm(wrist - face) < 0.36 * trunk for wrist in wrists.values()):
+    touching = {s: bool(np.linalg.norm(wrist - face) < 0.36 * trunk) for s, wrist in wrists.items()}
+    left_raised, right_raised = (
+        bool((wrists[s] - head) @ axes[2] > 0.02 * trunk) and not touching[s] for s in wrists
+    )
+    if left_raised and right_raised:
+        return Gesture.BOTH_HANDS_RAISED
+    if left_raised or right_raised:
+        return Gesture.LEFT_HAND_RAISED if left_raised else Gesture.RIGHT_HAND_RAISED
+    if any(touching.values()):
         return Gesture.HANDS_ON_FACE
     middle = (joints[_AT["left_shoulder"]] + joints[_AT["right_shoulder"]]) / 2
     front, left, high = (
