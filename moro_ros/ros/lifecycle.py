@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
@@ -75,11 +76,30 @@ class MoroNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.watch = Watch(self)
         self._offered = Services(self)
+        self._refuse_wrong_transitions()
 
     @property
     def state(self) -> str:
         """unconfigured, inactive, active, finalized, or the transition that goes on."""
         return self._state_machine.current_state[1]
+
+    def _refuse_wrong_transitions(self) -> None:
+        """Answer a transition that is not possible in this state with success = false.
+
+        rclpy raises an error there, which would end the executor.
+        """
+        service = self._service_change_state
+        change = service.callback
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except RCLError as error:
+                self.get_logger().warning(f"No such transition from {self.state}: {error}")
+                response.success = False
+                return response
+
+        service.callback = callback
 
     def statistics(self) -> dict[str, Any]:
         """Counters and times (NodeStatistics.snapshot), the model's name and its checksum."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,16 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
     use_image_profile()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
-    spinner = threading.Thread(target=executor.spin, name="moro_executor", daemon=True)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except Exception:
+            words = traceback.format_exc()
+            rclpy.logging.get_logger("moro").fatal(f"Unexpected error, stopping:\n{words}")
+            fail()
+
+    spinner = threading.Thread(target=spin, name="moro_executor", daemon=True)
     nodes: list[MoroNode] = []
     try:
         nodes = make_nodes(pipeline_factory, fail)

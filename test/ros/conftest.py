@@ -67,6 +67,13 @@ class Client:
             self._executor.spin_once(timeout_sec=0.05)
         return value
 
+    def call(self, service: Any, request: Any) -> Any:
+        """Call a service and wait for its response."""
+        self.wait(service.service_is_ready, f"the service {service.srv_name}")
+        future = service.call_async(request)
+        self.wait(future.done, f"the answer of {service.srv_name}")
+        return future.result()
+
     def subscribe(self, msg_type: type, topic: str, qos: Any = 10) -> tuple[Any, list[Any]]:
         """A subscription that is matched with a publisher, and the list it fills."""
         received: list[Any] = []
@@ -211,9 +218,14 @@ class Bench:
         self.image_publisher = create(Image, "image", RELIABLE)
         self.info_publisher = create(CameraInfo, "camera_info", RELIABLE)
         self.subscriptions: dict[str, Any] = {}
+        self.humans: list[HumanArray] = []
+        self.transforms: list[TFMessage] = []
+        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
+
+    def listen_to_all(self) -> None:
+        """Subscribe to what an active node publishes, and wait until it hears the camera."""
         self.humans = self.listen(HumanArray, "/moro/humans")
         self.transforms = self.listen(TFMessage, "/tf")
-        self.diagnostics = self.listen(DiagnosticArray, "/diagnostics")
         self._wait_matched(self.image_publisher)
         self._wait_matched(self.info_publisher)
 
@@ -283,15 +295,27 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(client: Any, start_fake_node: Callable[..., Any]) -> Bench:
+def make_bench(client: Any, start_fake_node: Callable[..., Any]) -> Callable[..., Bench]:
+    """make_bench(**parameters): a bench around moro_node with a stand-in of 20 ms per image."""
+
+    def make(**parameters: Any) -> Bench:
+        bench = Bench(client, *start_fake_node(0.02, **parameters))
+        client.wait(lambda: bench.diagnostics, "diagnostics")
+        return bench
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bench(make_bench: Callable[..., Bench], client: Any) -> Bench:
     parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
-    bench = Bench(client, *start_fake_node(0.02, **parameters))
+    bench = make_bench(**parameters)
+    bench.listen_to_all()
 
     # Each side matches in its own time: what is sent before the other side has is not received.
     def answered() -> bool:
         bench.info_publisher.publish(bench.info())
         return bench.answered(bench.image_publisher)
 
-    client.wait(lambda: bench.diagnostics, "diagnostics")
     client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
     return bench
