@@ -96,6 +96,14 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """One image after the front-end: who is where in it, and the time that took by stage, s."""
+
+    frame: Frame
+    stage_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class SmplxParams:
     """SMPL-X parameters in the camera optical frame (of the body model in use, not always SMPL-X).
 

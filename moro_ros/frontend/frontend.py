@@ -22,7 +22,8 @@ from moro_ros.frontend.blazepose import (
     Region,
 )
 from moro_ros.frontend.search import Sweep, Tile, tile_round
-from moro_ros.frontend.tracker import PersonTracker, Sighting
+from moro_ros.frontend.sighting import Sighting
+from moro_ros.frontend.tracker import PersonTracker
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
@@ -142,9 +143,9 @@ class KeypointFrontend:
         """Take new ids from an iterator that the front-ends of several cameras share."""
         self._tracker.ids = ids
 
-    def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
-        """Tell where an unseen person is now; box_xyxy: (4,) pixels (see PersonTracker.correct)."""
-        self._tracker.correct(track_id, box_xyxy)
+    def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
+        """Tell where an unseen person was at a time (see PersonTracker.correct)."""
+        self._tracker.correct(track_id, points_px, stamp_ns)
 
     def configure(
         self, detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int

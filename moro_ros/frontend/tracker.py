@@ -10,22 +10,36 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from moro_ros.config import TrackerConfig
-from moro_ros.frontend.blazepose import REGION_SCALE, Landmarks, Region
-from moro_ros.types import KEYPOINTS, Keypoints, PersonObservation
+from moro_ros.frontend.appearance import likeness
+from moro_ros.frontend.blazepose import Region
+from moro_ros.frontend.sighting import (
+    MIRRORED,
+    SIDED,
+    Sighting,
+    mean_distance,
+    moved,
+    pose_distance,
+    posture,
+)
+from moro_ros.types import Keypoints, PersonObservation
 
-VISIBLE = 0.5
 # Distances below are in units of the body circle's diameter (about the person's height).
 DUPLICATE_DISTANCE = 0.12
 GATE = 0.35
 GATE_GROWTH_PER_S = 2.0
 GATE_LIMIT = 1.5
 SIZE_RATIO_LIMIT = 1.7
+# What quite another dress adds to the distance between a person and a sighting.
+COLOUR_WEIGHT = 0.3
+COLOUR_SMOOTHING_S = 0.5
 # How much larger a newcomer must be to take the place of a followed person.
 NEARER_RATIO = 1.25
 # Time after which a person's last known velocity has lost half of its say about where he is.
 VELOCITY_DECAY_S = 0.4
 VELOCITY_SMOOTHING_S = 0.1
 LATE_IMAGE_S = 1.0
+# So many keypoints must be known for a person's place and size to be corrected.
+CORRECTED_POINTS = 4
 # A newcomer with more than this part of his keypoints in the box of somebody seen is part of him.
 INSIDE_FRACTION = 0.6
 MIRROR_MIN_DISTANCE = 0.08
@@ -35,68 +49,12 @@ MIRROR_MEMORY_S = 0.3
 POSTURE_SMOOTHING_S = 0.1
 
 
-def _mirrored_order(names: list[str]) -> np.ndarray:
-    """Index of the keypoint of the other body side for each keypoint."""
-    swap = {"left": "right", "right": "left"}
-    other = [
-        "_".join([swap[name.split("_")[0]], *name.split("_")[1:]])
-        if name.split("_")[0] in swap
-        else name
-        for name in names
-    ]
-    return np.array([names.index(name) for name in other])
-
-
-MIRRORED = _mirrored_order(list(KEYPOINTS))
-SIDED = np.flatnonzero(np.arange(len(MIRRORED)) != MIRRORED)
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One person seen in the current image, not yet known to be anybody.
-
-    points_px: (K, 2) keypoints; visibility, presence: (K,); all in the order of KEYPOINTS.
-    region: the body circle's region; score: probability that it is a person.
-    searched: True if the search of the whole image led to it, so that it may be somebody new.
-    colours: of the torso (appearance.torso_colours), None where it is not in the image.
-    """
-
-    points_px: np.ndarray
-    visibility: np.ndarray
-    presence: np.ndarray
-    region: Region
-    score: float
-    searched: bool = False
-    colours: np.ndarray | None = None
-
-    @staticmethod
-    def of(landmarks: Landmarks) -> Sighting:
-        """The sighting that an answer of the landmark network stands for."""
-        keypoints = landmarks.keypoints
-        return Sighting(
-            keypoints.points_px,
-            keypoints.visibility,
-            keypoints.presence,
-            landmarks.region,
-            landmarks.flag,
-        )
-
-    @property
-    def diameter_px(self) -> float:
-        """Diameter of the body circle, the measure of a person's size in the image."""
-        return self.region.side_px / REGION_SCALE
-
-    @property
-    def box_xyxy(self) -> np.ndarray:
-        """(4,) float32 box round the visible keypoints, or round all if hardly any is visible."""
-        seen = self.visibility >= VISIBLE
-        points = self.points_px[seen] if seen.sum() >= 4 else self.points_px
-        return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
-
-
 @dataclass(slots=True, eq=False)  # tracks are told apart by identity, their arrays do not compare
 class _Track:
-    """One person followed: the last sighting, moved to position_ns by correct() where that came."""
+    """One person followed: the last sighting, moved to position_ns by correct() where that came.
+
+    corrected: whether position and velocity come from correct().
+    """
 
     sighting: Sighting
     seen_ns: int
@@ -105,17 +63,20 @@ class _Track:
     hits: int = 1
     credit_s: float = 0.0
     track_id: int = 0
+    corrected: bool = False
     mirrored_since_ns: int | None = None
     posture: np.ndarray = field(init=False)
+    colours: np.ndarray | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.posture = _posture(self.sighting)
+        self.colours = self.sighting.colours
+        self.posture = posture(self.sighting)
 
     def predicted(self, now_ns: int) -> Sighting:
         """The last sighting moved on with a velocity that dies away."""
         elapsed = max(0.0, (now_ns - self.position_ns) * 1e-9)
         shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
-        return _moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
+        return moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
 
     def take(self, sighting: Sighting, now_ns: int, interval_s: float, hold_time_s: float) -> None:
         """Make a matched sighting the track's newest.
@@ -127,12 +88,44 @@ class _Track:
         earned_s = interval_s * sighting.score**2
         self.credit_s = min(self.credit_s - unseen_s + earned_s, hold_time_s)
         sighting = self._facing_as_before(sighting, now_ns)
-        if elapsed > 0.0:
-            step = sighting.region.centre_px - self.sighting.region.centre_px
-            gain = -np.expm1(-elapsed / VELOCITY_SMOOTHING_S)
-            self.velocity_px_s = self.velocity_px_s + gain * (step / elapsed - self.velocity_px_s)
+        self._turn_to(sighting.region.centre_px, now_ns, corrected=False)
+        self._wear(sighting.colours, interval_s)
         self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
         self.hits += 1
+
+    def _wear(self, colours: np.ndarray | None, interval_s: float) -> None:
+        """Let the remembered colours follow those seen, slowly: others may stand in front."""
+        if colours is None:
+            return
+        gain = 1.0 if self.colours is None else -np.expm1(-interval_s / COLOUR_SMOOTHING_S)
+        before = colours if self.colours is None else self.colours
+        self.colours = before + np.float32(gain) * (colours - before)
+
+    def correct(self, points_px: np.ndarray, known: np.ndarray, stamp_ns: int) -> None:
+        """Move an unseen person so that his known keypoints (K, 2) lie where they are said to."""
+        now = self.predicted(stamp_ns)
+        old, new = now.points_px[known], points_px[known]
+        size = np.linalg.norm(new - new.mean(axis=0)) / np.linalg.norm(old - old.mean(axis=0))
+        scale = float(np.clip(size, 1 / SIZE_RATIO_LIMIT, SIZE_RATIO_LIMIT))
+        middle = old.mean(axis=0).astype(float)
+        there = moved(now, new.mean(axis=0) - middle, scale, middle)
+        self._turn_to(there.region.centre_px, stamp_ns, corrected=True)
+        points = there.points_px.copy()
+        points[known] = new
+        self.sighting, self.position_ns = replace(there, points_px=points), stamp_ns
+
+    def _turn_to(self, centre_px: np.ndarray, stamp_ns: int, corrected: bool) -> None:
+        """Let the velocity follow a step to a new centre.
+
+        What is seen and what is recovered differ a little; from one to the other nobody moves.
+        """
+        elapsed_s, like = (stamp_ns - self.position_ns) * 1e-9, self.corrected == corrected
+        self.corrected = corrected
+        if elapsed_s <= 0.0 or not like:
+            return
+        gain = -np.expm1(-elapsed_s / VELOCITY_SMOOTHING_S)
+        step = (centre_px - self.sighting.region.centre_px) / elapsed_s
+        self.velocity_px_s = self.velocity_px_s + gain * (step - self.velocity_px_s)
 
     def _facing_as_before(self, sighting: Sighting, now_ns: int) -> Sighting:
         """Undo the landmark network's sudden exchange of left and right.
@@ -142,9 +135,9 @@ class _Track:
         An exchange that lasts longer than MIRROR_PATIENCE_S is believed.
         """
         elapsed_s = (now_ns - self.seen_ns) * 1e-9
-        straight = _posture(sighting)
-        direct = _mean_distance(self.posture[SIDED], straight[SIDED])
-        swapped = _mean_distance(self.posture[SIDED], straight[MIRRORED][SIDED])
+        straight = posture(sighting)
+        direct = mean_distance(self.posture[SIDED], straight[SIDED])
+        swapped = mean_distance(self.posture[SIDED], straight[MIRRORED][SIDED])
         since = self.mirrored_since_ns
         sudden = direct > MIRROR_MIN_DISTANCE and swapped < MIRROR_RATIO * direct
         lasting = since is not None and (now_ns - since) * 1e-9 > MIRROR_PATIENCE_S
@@ -255,20 +248,18 @@ class PersonTracker:
             people.append(PersonObservation(track.track_id, now.box_xyxy, now.score, keypoints))
         return tuple(people)
 
-    def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
-        """Put an unseen person where somebody who knows better (the motion model) says he is now.
+    def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
+        """Put an unseen person where somebody who knows better (the motion model) says he was.
 
-        box_xyxy: (4,) pixels. Nothing happens to a person who is seen or not known any more.
+        points_px: (K, 2) keypoints at the time stamp_ns, NaN where unknown. Nothing happens to a
+        person who has been seen at that time or later, or is not known any more.
         """
+        known = np.isfinite(points_px).all(axis=1)
+        if known.sum() < CORRECTED_POINTS:
+            return
         for track in self._tracks:
-            if track.track_id != track_id or track.seen_ns == self._now_ns:
-                continue
-            now, box = track.predicted(self._now_ns), np.asarray(box_xyxy, float)
-            old = now.box_xyxy.astype(float)
-            scale = np.linalg.norm(box[2:] - box[:2]) / np.linalg.norm(old[2:] - old[:2])
-            middle, target = (old[:2] + old[2:]) / 2, (box[:2] + box[2:]) / 2
-            track.sighting = _moved(now, target - middle, float(scale), middle)
-            track.position_ns, track.velocity_px_s = self._now_ns, np.zeros(2)
+            if track.track_id == track_id and track.position_ns < stamp_ns:
+                track.correct(points_px, known, stamp_ns)
 
     def _match(self, sightings: list[Sighting]) -> set[int]:
         """Give each sighting to the person it fits best, if it fits; returns the ones given."""
@@ -291,9 +282,12 @@ class PersonTracker:
         ratio = predicted.diameter_px / sighting.diameter_px
         unseen_s = (self._now_ns - track.seen_ns) * 1e-9
         gate = min(GATE + GATE_GROWTH_PER_S * unseen_s, GATE_LIMIT)
+        alike = likeness(track.colours, sighting.colours)
+        if track.seen_ns < self._previous_ns:  # lost: his clothes widen or narrow the search
+            gate *= 0.5 + alike
         distance = pose_distance(predicted, sighting)
         possible = distance <= gate and 1 / SIZE_RATIO_LIMIT <= ratio <= SIZE_RATIO_LIMIT
-        return distance if possible else np.inf
+        return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
 
     def _worth_keeping(self, track: _Track, image_size: tuple[int, int]) -> bool:
         """Unseen people are held only once confirmed, and not beyond the image's edge."""
@@ -339,39 +333,3 @@ def merge_duplicates(sightings: list[Sighting]) -> list[Sighting]:
         else:
             kept.append(sighting)
     return kept
-
-
-def pose_distance(a: Sighting, b: Sighting) -> float:
-    """Mean distance of the keypoints of two sightings in units of the larger body circle.
-
-    Keypoints seen in both weigh most. Left and right may be exchanged: that is the network's most
-    frequent mistake and says nothing of who it is.
-    """
-    weights = np.maximum(np.minimum(a.visibility, b.visibility), 0.05)
-    direct = np.average(np.linalg.norm(a.points_px - b.points_px, axis=1), weights=weights)
-    swapped = np.average(
-        np.linalg.norm(a.points_px - b.points_px[MIRRORED], axis=1),
-        weights=np.maximum(np.minimum(a.visibility, b.visibility[MIRRORED]), 0.05),
-    )
-    return float(min(direct, swapped)) / max(a.diameter_px, b.diameter_px)
-
-
-def _moved(sighting: Sighting, shift_px: np.ndarray, scale: float, about: np.ndarray) -> Sighting:
-    """The sighting scaled about a point of the image and then shifted."""
-    region = sighting.region
-    centre = (region.centre_px - about) * scale + about + shift_px
-    points = (sighting.points_px - about) * scale + about + shift_px
-    return replace(
-        sighting,
-        points_px=points.astype(np.float32),
-        region=Region(centre, region.side_px * scale, region.angle),
-    )
-
-
-def _posture(sighting: Sighting) -> np.ndarray:
-    """Keypoints from mid-hip in units of the body circle's diameter, (K, 2)."""
-    return (sighting.points_px - sighting.region.centre_px) / sighting.diameter_px
-
-
-def _mean_distance(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.linalg.norm(a - b, axis=1).mean())

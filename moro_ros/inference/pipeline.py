@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ImageError
 from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
 from moro_ros.inference.stream import MoRoStream, load_stream
-from moro_ros.types import Camera, Frame, PipelineResult
+from moro_ros.inference.synthetic import project
+from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Frame, Observed, PipelineResult
 
 log = logging.getLogger(__name__)
+# Keypoints that are joints of the body, too, and which.
+_SHARED = [name for name in KEYPOINTS if name in JOINT_NAMES]
+_POINTS = np.array([list(KEYPOINTS).index(name) for name in _SHARED])
+_JOINTS = np.array([JOINT_NAMES.index(name) for name in _SHARED])
+# Nearer joints are beside or behind the camera, m.
+_NEAREST_M = 0.1
 
 
 class HumanMotionPipeline:
     """The front-end and the motion stream joined; one instance per camera.
 
-    Frames must come in the order of their stamps. Not safe for calls from several threads at once.
+    Frames must come in the order of their stamps. `observe` and `recover` may each have a thread,
+    so that an image is looked at while the motion of the one before is recovered; everything else
+    needs both to rest.
     """
 
     def __init__(
@@ -33,6 +44,8 @@ class HumanMotionPipeline:
         self.stream = stream
         # Held while the network works: cameras that share one take turns.
         self.turn: AbstractContextManager[Any] = nullcontext()
+        # From recover to observe: where people out of sight are by their recovered bodies.
+        self._corrections: deque[tuple[int, np.ndarray, int]] = deque()
 
     @property
     def faces(self) -> np.ndarray:
@@ -90,6 +103,10 @@ class HumanMotionPipeline:
         mesh: also recover the vertices. Returns the newest frame of everybody, nearest first.
         Raises: ImageError if the image is not of that form or not of the camera's size.
         """
+        return self.recover(self.observe(image, stamp_ns, camera), mesh)
+
+    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
+        """Look at one image: the first half of `push`, whose arguments and errors are the same."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(
                 f"Got an image of shape {image.shape} and type {image.dtype}; "
@@ -101,18 +118,27 @@ class HumanMotionPipeline:
                 f"{camera.width}x{camera.height}; publish the camera_info of this image size."
             )
         start = time.perf_counter()
+        while self._corrections:
+            self.frontend.correct(*self._corrections.popleft())
         people = self.frontend.observe(image, stamp_ns)
-        seen = time.perf_counter()
+        stages = {**self.frontend.timings, "frontend_s": time.perf_counter() - start}
+        return Observed(Frame(stamp_ns, camera, people, image), stages)
+
+    def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
+        """Recover the motion of the people in an image: the second half of `push`."""
+        frame, start = observed.frame, time.perf_counter()
         with self.turn:
-            motions = self.stream.push(
-                Frame(stamp_ns, camera, people, image), mesh and self.config.mesh
-            )
-        stages = {**self.frontend.timings, **self.stream.timings}
-        stages["frontend_s"] = seen - start
-        stages["motion_s"] = time.perf_counter() - seen
-        stream = self.stream
+            motions = self.stream.push(frame, mesh and self.config.mesh)
+        blind = {person.track_id for person in frame.people if person.keypoints is None}
+        for motion in motions:
+            if motion.track_id in blind and motion.stamps_ns[-1] == frame.stamp_ns:
+                points = body_points(motion, frame.camera)
+                self._corrections.append((motion.track_id, points, frame.stamp_ns))
+        stages = {**observed.stage_s, **self.stream.timings}
+        stages["motion_s"] = time.perf_counter() - start
+        lost, refined = self.stream.lost, self.stream.refined
         return PipelineResult(
-            stamp_ns, camera, people, motions, stages, stream.lost, stream.refined
+            frame.stamp_ns, frame.camera, frame.people, motions, stages, lost, refined
         )
 
     def configure(self, config: PipelineConfig) -> None:
@@ -123,8 +149,23 @@ class HumanMotionPipeline:
 
     def reset(self) -> None:
         """Forget every person and every window."""
+        self._corrections.clear()
         self.frontend.reset()
         self.stream.reset()
+
+
+def body_points(motion: BodyMotion, camera: Camera) -> np.ndarray:
+    """Where a camera sees the newest recovered body.
+
+    Returns (K, 2) pixels in the order of KEYPOINTS; NaN for keypoints that are no joints, and for
+    joints that are not in front of the camera.
+    """
+    points = np.full((len(KEYPOINTS), 2), np.nan, np.float32)
+    joints = motion.joints[-1, _JOINTS].astype(np.float64)
+    ahead = joints[:, 2] > _NEAREST_M
+    if ahead.any():
+        points[_POINTS[ahead]] = project(joints[ahead], camera)
+    return points
 
 
 def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:

@@ -23,10 +23,10 @@ from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.relay import Relay
 from moro_ros.ros.statistics import NodeStatistics
-from moro_ros.types import Camera, Frame
+from moro_ros.types import Camera, Frame, Observed
 
 if TYPE_CHECKING:
-    from moro_ros.inference.pipeline import HumanMotionPipeline, Observed
+    from moro_ros.inference.pipeline import HumanMotionPipeline
 
 # Where neither the image nor camera_info names its frame; TF cannot do without.
 DEFAULT_FRAME = "camera_optical_frame"

@@ -9,13 +9,8 @@ import pytest
 
 from moro_ros.config import TrackerConfig
 from moro_ros.frontend.blazepose import Region
-from moro_ros.frontend.tracker import (
-    MIRRORED,
-    PersonTracker,
-    Sighting,
-    merge_duplicates,
-    pose_distance,
-)
+from moro_ros.frontend.sighting import MIRRORED, Sighting, pose_distance
+from moro_ros.frontend.tracker import PersonTracker, merge_duplicates
 from moro_ros.types import KEYPOINTS, PersonObservation
 
 IMAGE = (1280, 720)
@@ -177,17 +172,48 @@ def test_more_people_than_allowed_are_counted_and_the_nearest_win():
     assert scene.ignored == 1
 
 
+def limbs(s: Sighting) -> np.ndarray:
+    """What a motion model tells of somebody: shoulders to ankles, nothing of head and feet."""
+    points = s.points_px.copy()
+    points[[0, 1, 2, 15, 16, 17, 18]] = np.nan
+    return points
+
+
 def test_the_motion_model_can_put_an_unseen_person_right():
-    scene = Scene()
+    scene, there = Scene(), person(750, y=350, height=330)
     scene(person(400), frames=30)
     scene()
-    scene.tracker.correct(1, np.array([700.0, 200.0, 800.0, 500.0]))
-    np.testing.assert_allclose(scene()[1].box_xyxy, [700, 200, 800, 500], rtol=0.2)
-    assert np.hypot(*(scene.regions[0].centre_px - (750, 350))) < 30
-    assert list(scene(person(750, y=350))) == [1]
-    before = scene(person(750, y=350))[1].box_xyxy
-    scene.tracker.correct(1, np.array([0.0, 0.0, 10.0, 10.0]))
+    scene.tracker.correct(1, limbs(there), scene.stamp)
+    np.testing.assert_allclose(scene()[1].box_xyxy, there.box_xyxy, atol=40)
+    assert np.hypot(*(scene.regions[0].centre_px - (750, 350))) < 40
+    assert scene.regions[0].side_px == pytest.approx(1.25 * 330, rel=0.02)
+    assert list(scene(there)) == [1]
+
+
+def test_who_is_seen_knows_better_than_the_motion_model():
+    scene = Scene()
+    before = scene(person(400), frames=5)[1].box_xyxy
+    scene.tracker.correct(1, limbs(person(800)), scene.stamp)
+    scene.tracker.correct(1, np.full((len(STANDING), 2), np.nan), scene.stamp + 1)
     np.testing.assert_array_equal(scene.tracker.observations()[0].box_xyxy, before)
+
+
+def test_a_hidden_walker_is_followed_by_his_recovered_body():
+    """Hidden for a second he walks on, faster than he was seen to; corrections come late."""
+    scene, x = Scene(hold_time_s=2.0), 200.0
+    for _ in range(60):
+        x += 2.0
+        scene(person(x))
+    late: list[tuple[float, int]] = []
+    for _ in range(30):
+        x += 8.0
+        people = scene()
+        assert list(people) == [1] and people[1].keypoints is None
+        late.append((x, scene.stamp))
+        if len(late) > 1:  # of the image before, as where two threads share the work
+            scene.tracker.correct(1, limbs(person(late[-2][0])), late[-2][1])
+    assert abs(middle(scene()[1]) - x) < 25
+    assert list(scene(person(x + 16))) == [1]
 
 
 def mirrored(s: Sighting) -> Sighting:

@@ -12,9 +12,8 @@ import numpy as np
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import CheckpointError
-from moro_ros.inference.pipeline import Observed
 from moro_ros.ros.node import run
-from moro_ros.types import BodyMotion, Camera, Frame, PipelineResult, SmplxParams
+from moro_ros.types import BodyMotion, Camera, Frame, Observed, PipelineResult, SmplxParams
 
 # Facing the camera, upright: x (the person's left) to the image's right, y up, z to the camera.
 FACING_CAMERA = np.diag([1.0, -1.0, -1.0])
