@@ -1,0 +1,142 @@
+"""The services of moro_node, called over DDS while images come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
+from std_srvs.srv import SetBool, Trigger
+
+from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.ros.image_io import cv2_to_imgmsg
+
+pytestmark = pytest.mark.ros
+LEVEL = [0.0, -1.0, 0.0, 1.5]  # the ground 1.5 m below a level camera
+
+
+@pytest.fixture(scope="module")
+def call(bench: Any) -> Any:
+    clients: dict[str, Any] = {}
+
+    def call(kind: Any, name: str, **fields: Any) -> Any:
+        if name not in clients:
+            clients[name] = bench.client.node.create_client(kind, f"/moro/{name}")
+        return bench.client.call(clients[name], kind.Request(**fields))
+
+    return call
+
+
+def test_enable_stops_the_work_and_not_the_node(bench: Any, call: Any) -> None:
+    bench.answer(bench.image(1))
+    resets = len(bench.calls("reset"))
+    assert call(SetBool, "enable", data=False).success
+    assert len(bench.calls("reset")) == resets + 1
+    pushed = len(bench.calls("push"))
+
+    def said() -> bool:
+        bench.send(bench.image(1))
+        status, values = bench.fresh_status()
+        return status.message == "Switched off by ~/enable." and values["disabled"] > 0
+
+    bench.client.wait(said, "the diagnostics to say so")
+    assert len(bench.calls("push")) == pushed
+    assert call(SetBool, "enable", data=True).success
+    assert len(bench.answer(bench.image(2)).humans) == 2
+
+
+def test_reset_forgets_everybody(bench: Any, call: Any) -> None:
+    resets = len(bench.calls("reset"))
+    response = call(Trigger, "reset")
+    assert response.success and "forgotten" in response.message
+    assert len(bench.calls("reset")) == resets + 1
+    assert len(bench.answer(bench.image(1)).humans) >= 1
+
+
+def test_outside_of_the_region_nothing_is_seen(bench: Any, call: Any) -> None:
+    # The stand-in sees as many people as the first pixel says.
+    bench.answer(bench.image(2))
+    assert call(SetRoi, "set_roi", x_offset=8, y_offset=0, width=16, height=48).success
+    answer = bench.answer(bench.image(2))
+    assert all(human.tracking_state == human.TRACKING_LOST for human in answer.humans)
+    assert call(SetRoi, "set_roi", width=16, height=16).success
+    assert len(bench.answer(bench.image(2)).humans) == 2
+    refused = call(SetRoi, "set_roi", x_offset=64, width=16, height=16)
+    assert not refused.success and "outside the images of 64x48" in refused.message
+    assert call(SetRoi, "set_roi").success
+    assert len(bench.answer(bench.image(1)).humans) >= 1
+
+
+def test_shapes_are_locked_by_id_or_all_together(bench: Any, call: Any) -> None:
+    bench.answer(bench.image(2))
+    one = call(LockShape, "lock_shape", id=2, lock=True)
+    assert one.success and list(one.ids) == [2] and list(one.betas) == [2.0] * 10
+    everybody = call(LockShape, "lock_shape", lock=False)
+    assert sorted(everybody.ids) == [1, 2] and len(everybody.betas) == 20
+    assert [(c["id"], c["lock"]) for c in bench.calls("lock_shape")] == [
+        (2, True), (1, False), (2, False),
+    ]  # fmt: skip
+    nobody = call(LockShape, "lock_shape", id=77, lock=True)
+    assert not nobody.success and "id: got 77" in nobody.message
+
+
+def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
+    kinds = CalibrateGround.Request
+    assert call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN).success
+    unknown = call(CalibrateGround, "calibrate_ground", mode=kinds.FIX)
+    assert not unknown.success and "not known yet" in unknown.message
+    for wrong in ([0.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 1.0], [0.0, -1.0, 0.0, float("nan")]):
+        request = {"mode": kinds.SET, "ground_plane": np.array(wrong, np.float32)}
+        assert "unit vector" in call(CalibrateGround, "calibrate_ground", **request).message
+    request = {"mode": kinds.SET, "ground_plane": np.array(LEVEL, np.float32)}
+    given = call(CalibrateGround, "calibrate_ground", **request)
+    assert given.success and list(given.ground_plane) == LEVEL
+    assert list(bench.answer(bench.image(1)).ground_plane) == LEVEL
+    assert bench.fresh_status()[1]["ground"] == "kept"
+    fixed = call(CalibrateGround, "calibrate_ground", mode=kinds.FIX)
+    assert fixed.success and list(fixed.ground_plane) == LEVEL
+    assert not call(CalibrateGround, "calibrate_ground", mode=9).success
+    learned = call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN)
+    assert learned.success and not any(learned.ground_plane)
+    assert not any(bench.answer(bench.image(1)).ground_plane)
+
+
+def test_the_body_model_is_described(bench: Any, call: Any) -> None:
+    body = call(GetBodyModel, "get_body_model")
+    assert body.success and body.model == "fake" and len(body.model_sha256) == 64
+    assert tuple(body.joint_names[:22]) == JOINT_NAMES
+    assert tuple(body.joint_parents[:22]) == tuple(PARENTS)
+    assert len(body.joint_names) == len(body.joint_parents) == len(body.rest_joints) == 55
+    assert len(body.faces) == 48 and max(body.faces) < len(body.vertex_parts) == 50
+    wrong = np.array([float("nan"), *[0.0] * 9], np.float32)
+    assert not call(GetBodyModel, "get_body_model", betas=wrong).success
+
+
+def test_a_moved_camera_is_said_and_starts_anew(bench: Any, call: Any) -> None:
+    """Images with a background, of 64x48 pixels, are shifted by a tenth of their width."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (24, 32), np.uint8)
+    room = np.kron(coarse, np.ones((4, 4), np.uint8))
+
+    def shown(shift: int) -> Any:
+        pixels = np.repeat(room[:48, shift : shift + 64, None], 3, axis=2).copy()
+        pixels[0, 0] = 1, 0, 0
+        return cv2_to_imgmsg(pixels, "bgr8", bench.header())
+
+    request = {"mode": CalibrateGround.Request.SET, "ground_plane": np.array(LEVEL, np.float32)}
+    assert call(CalibrateGround, "calibrate_ground", **request).success
+    call(Trigger, "reset")
+    for _ in range(4):
+        bench.answer(shown(0))
+        bench.client.spin(0.21)
+    before = bench.fresh_status()[1]
+    for _ in range(6):
+        bench.answer(shown(6))
+        bench.client.spin(0.21)
+    bench.client.wait(lambda: "The camera was moved" in bench.node.output(), "the warning")
+    after = bench.fresh_status()[1]
+    assert after["camera_moved"] == before["camera_moved"] + 1
+    assert after["resets"] == before["resets"] + 1
+    assert not any(bench.answer(shown(6)).ground_plane)
+    assert "WARN" in bench.node.output()
