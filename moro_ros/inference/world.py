@@ -75,7 +75,8 @@ class GroundEstimator:
     """Learns the ground from where feet stand; the camera must not move.
 
     The people's own axis says roughly which way is up, the contacts say at what height the ground
-    lies and, the wider they are spread, how it slopes.
+    lies and, the wider they are spread, how it slopes. plane: None while unknown; kept: it is not
+    learned any more.
     """
 
     def __init__(self) -> None:
@@ -84,12 +85,22 @@ class GroundEstimator:
     def reset(self) -> None:
         """Forget everything, as after the camera was moved."""
         self.plane: GroundPlane | None = None
+        self.kept = False
         self._points = np.zeros((0, 3))
         self._up = np.zeros(3)
         self._new = 0
 
+    def keep(self, plane: GroundPlane | None = None) -> GroundPlane | None:
+        """Hold on to a plane, or to the one known now, until reset(); returns it."""
+        if plane is not None:
+            self.plane = plane
+        self.kept = self.plane is not None
+        return self.plane
+
     def add(self, motion: BodyMotion) -> None:
         """Take up the newest frame of one person, camera optical frame."""
+        if self.kept:
+            return
         joints = motion.joints[-1].astype(np.float64)
         feet = list(CONTACT_JOINTS)
         speed = np.linalg.norm(motion.velocity[-1, feet], axis=-1)

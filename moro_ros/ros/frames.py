@@ -129,12 +129,14 @@ class TransformsOutput(Output):
 
     prompt = True
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, own_listeners: int = 0) -> None:
         super().__init__(node, TFMessage, "/tf", TF_DEPTH)
+        self._own_listeners = own_listeners
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether frames are wanted and somebody listens to TF."""
-        return options.tf_level != "none" and super().watched(options)
+        """Whether frames are wanted and somebody else than this node listens to TF."""
+        listeners = self.publisher.get_subscription_count() - self._own_listeners
+        return options.tf_level != "none" and listeners > 0
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[TFMessage]:
         """One message with everybody's frames; none where nobody is."""

@@ -12,7 +12,7 @@ from moro_ros.inference.world import GroundPlane, moved
 from moro_ros.msg import Human, HumanArray, HumanJoint
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import quaternions
-from moro_ros.ros.output import Output, Scene
+from moro_ros.ros.output import Output, Scene, by_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import BodyMotion
@@ -101,11 +101,32 @@ class HumansOutput(Output):
         """One array; it says how late it is."""
         motions = scene.result.motions
         gone = [self._known[i] for i in scene.result.lost if i in self._known]
-        self._known = {motion.track_id: motion for motion in motions}
+        self._known |= {motion.track_id: motion for motion in motions}
+        for track_id in scene.result.lost:
+            self._known.pop(track_id, None)
         message = human_array(scene, tuple(gone))
         late_ns = self._clock.now().nanoseconds - stamp_to_ns(scene.header.stamp)
         message.latency = late_ns * 1e-9
         return [message]
+
+
+class RefinedHumansOutput(HumansOutput):
+    """~/humans_refined: what motion.refined_lag describes a second time, at its own stamps."""
+
+    prompt = False
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, "~/humans_refined")
+
+    def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
+        """One array per stamp that is described anew; usually one."""
+        result = replace(scene.result, motions=scene.result.refined)
+        if not result.motions and not result.lost:
+            return []
+        messages = []
+        for part in by_stamp(replace(scene, result=result)):
+            messages += super().messages(part, options)
+        return messages
 
 
 class WorldHumansOutput(HumansOutput):

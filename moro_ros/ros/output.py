@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +13,9 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from moro_ros.inference.world import GroundPlane
+from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.parameters import NodeConfig
-from moro_ros.types import PipelineResult
+from moro_ros.types import BodyMotion, PipelineResult
 
 DEPTH = 10
 
@@ -53,6 +54,27 @@ class Scene:
     ground: GroundPlane | None = None
     postures: Mapping[int, int] = field(default_factory=dict)
     residuals_m: Mapping[int, float] = field(default_factory=dict)
+
+
+def by_stamp(scene: Scene) -> list[Scene]:
+    """The scene cut into one per stamp that its motions describe, oldest first, at that stamp.
+
+    It is one of the image's own stamp unless motion.look_ahead describes an earlier image. Whoever
+    was lost belongs to the newest.
+    """
+    groups: dict[int, list[BodyMotion]] = {}
+    for motion in scene.result.motions:
+        groups.setdefault(int(motion.stamps_ns[-1]), []).append(motion)
+    if not groups:
+        return [scene]
+    newest = max(groups)
+    scenes = []
+    for stamp_ns, motions in sorted(groups.items()):
+        lost = scene.result.lost if stamp_ns == newest else ()
+        header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=scene.header.frame_id)
+        result = replace(scene.result, motions=tuple(motions), lost=lost)
+        scenes.append(replace(scene, result=result, header=header))
+    return scenes
 
 
 class Rhythm:

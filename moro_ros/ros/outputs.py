@@ -12,10 +12,10 @@ from moro_ros.inference.world import GroundEstimator, GroundPlane
 from moro_ros.ros.annotated import AnnotatedOutput
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import TransformsOutput, check_level
-from moro_ros.ros.humans import HumansOutput, WorldHumansOutput
+from moro_ros.ros.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
 from moro_ros.ros.markers import MarkersOutput
 from moro_ros.ros.meshes import CloudOutput, MeshOutput
-from moro_ros.ros.output import Body, Output, Scene
+from moro_ros.ros.output import Body, Output, Scene, by_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import PipelineResult
@@ -52,7 +52,8 @@ class Outputs:
         self.ground = GroundEstimator()
         self.outputs: tuple[Output, ...] = (
             HumansOutput(node),
-            TransformsOutput(node),
+            RefinedHumansOutput(node),
+            TransformsOutput(node, own_listeners=int(self.placement.listens)),
             WorldHumansOutput(node, self.placement),
             MarkersOutput(node),
             MeshOutput(node),
@@ -94,14 +95,16 @@ class Outputs:
         """
         for motion in result.motions:
             self.ground.add(motion)
-        scene = Scene(result, header, image, self._body, self.current_ground(header.frame_id))
-        for output in wanted.outputs:
-            if output.prompt:
-                output.publish(scene, options)
+        ground = self.current_ground(header.frame_id)
+        whole = Scene(result, header, image, self._body, ground)
+        for scene in by_stamp(whole):
+            for output in wanted.outputs:
+                if output.prompt:
+                    output.publish(scene, options)
         latency_s = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) * 1e-9
         for output in wanted.outputs:
             if not output.prompt:
-                output.publish(scene, options)
+                output.publish(whole, options)
         return latency_s
 
     def current_ground(self, camera_frame: str) -> GroundPlane | None:

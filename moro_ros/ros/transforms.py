@@ -30,8 +30,6 @@ except ModuleNotFoundError:
 
 TF_DEPTH = 100
 LATCHED = QoSProfile(depth=TF_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Longer chains than this are loops.
-LONGEST_CHAIN = 100
 UNKNOWN_LOG_PERIOD_S = 10.0
 
 
@@ -67,10 +65,12 @@ class TransformTree:
         """Every ancestor of a frame, and the frame, with the transform from the frame into it."""
         matrix = np.identity(4)
         chain = {frame: matrix}
-        while frame in self._parents and len(chain) < LONGEST_CHAIN:
+        while frame in self._parents:
             frame, transform = self._parents[frame]
+            if frame in chain:
+                break  # a loop, which no tree has
             matrix = concatenate_matrices(matrix_of(transform), matrix)
-            chain.setdefault(frame, matrix)
+            chain[frame] = matrix
         return chain
 
 
@@ -91,6 +91,11 @@ class Placement:
                 node.create_subscription(TFMessage, topic, self.tree.take, qos)
                 for topic, qos in (("/tf", TF_DEPTH), ("/tf_static", LATCHED))
             ]
+
+    @property
+    def listens(self) -> bool:
+        """Whether this node itself subscribes to /tf."""
+        return bool(self._subscriptions)
 
     def destroy(self, node: Node) -> None:
         """End the subscriptions."""

@@ -1,0 +1,160 @@
+"""Outputs work for subscribers alone, in time with their rates, each motion at its own stamp."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from moro_ros.msg import Human, HumanArray
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+
+from moro_ros.errors import ConfigError
+from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
+from moro_ros.ros.output import Rhythm, by_stamp
+from moro_ros.ros.outputs import Outputs
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.types import PipelineResult
+
+pytestmark = pytest.mark.ros
+
+HEADER = Header(stamp=ns_to_stamp(5 * 10**9), frame_id="lens")
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+EVERYTHING = NodeConfig(world_frame="map", ground_frame="", tf_level="smplx55")
+
+
+@pytest.fixture
+def outputs(client: Any, fake_node: ModuleType) -> Any:
+    """The outputs of a node in the test's process; they are taken down afterwards."""
+    outputs = Outputs(client.node, EVERYTHING, fake_node.FakePipeline(None, 0.0))
+    yield outputs
+    outputs.destroy(client.node)
+
+
+def result_of(fake_node: ModuleType, *ids: int, lost: tuple[int, ...] = ()) -> PipelineResult:
+    motions = tuple(fake_node.body_motion(i, 5 * 10**9, mesh=True) for i in ids)
+    camera = camera_from_focal(100.0, 64, 48)
+    return PipelineResult(5 * 10**9, camera, (), motions, {}, lost, motions)
+
+
+def publish(outputs: Outputs, result: PipelineResult, options: NodeConfig = EVERYTHING) -> Any:
+    wanted = outputs.wanted(stamp_to_ns(HEADER.stamp), options)
+    outputs.publish(result, IMAGE, HEADER, wanted, options)
+    return wanted
+
+
+def test_nothing_is_made_without_a_subscriber(outputs: Outputs, fake_node: ModuleType) -> None:
+    wanted = publish(outputs, result_of(fake_node, 1, 2))
+    assert wanted.idle and not wanted.mesh and not wanted.outputs
+    assert len(outputs.made()) == len(outputs.outputs)
+    assert set(outputs.made().values()) == {0}
+
+
+def test_a_subscriber_has_its_own_topic_made_and_no_other(
+    outputs: Outputs, fake_node: ModuleType, client: Any
+) -> None:
+    for output in outputs.outputs:
+        before = outputs.made()
+        kind = output.publisher.msg_type
+        subscription = client.node.create_subscription(kind, output.topic, lambda _: None, 10)
+        client.wait(lambda output=output: output.watched(EVERYTHING), f"a match on {output.topic}")
+        wanted = publish(outputs, result_of(fake_node, 1, 2))
+        assert wanted.outputs == (output,) and not wanted.idle
+        assert wanted.mesh == output.needs_mesh
+        changed = {topic for topic, made in outputs.made().items() if made > before[topic]}
+        # The world's place is not known, so that nothing can be said there.
+        world = output.topic.endswith("humans_world")
+        assert changed == (set() if world else {output.topic})
+        client.node.destroy_subscription(subscription)
+        client.wait(lambda output=output: not output.watched(EVERYTHING), "the end of it")
+
+
+def test_options_switch_outputs_off(outputs: Outputs, client: Any) -> None:
+    names = {"/tf": {"tf_level": "none"}, "~/annotated": {"publish_images": False}}
+    for topic, change in names.items():
+        full = client.node.resolve_topic_name(topic)
+        output = next(output for output in outputs.outputs if output.topic == full)
+        kind = output.publisher.msg_type
+        subscription = client.node.create_subscription(kind, full, lambda _: None, 10)
+        client.wait(output.publisher.get_subscription_count, f"a match on {full}")
+        assert output.watched(EVERYTHING)
+        assert not output.watched(dataclasses.replace(EVERYTHING, **change))
+        client.node.destroy_subscription(subscription)
+
+
+def test_who_is_lost_is_said_once_with_the_last_pose(
+    outputs: Outputs, fake_node: ModuleType, client: Any
+) -> None:
+    subscription, received = client.subscribe(HumanArray, "/test_client/humans")
+    client.wait(outputs.outputs[0].publisher.get_subscription_count, "a match")
+    for result in (
+        result_of(fake_node, 1, 2),
+        result_of(fake_node, 1, lost=(2, 77)),
+        result_of(fake_node, 1),
+    ):
+        publish(outputs, result)
+    client.wait(lambda: len(received) == 3, "three arrays")
+    states = [[(human.id, human.tracking_state) for human in m.humans] for m in received]
+    assert states[1:] == [[(1, 0), (2, Human.TRACKING_LOST)], [(1, 0)]]
+    places = [m.humans[1].joints[3].pose for m in received[:2]]
+    assert places[0] == places[1]
+    client.node.destroy_subscription(subscription)
+
+
+def test_the_world_is_told_once_tf_knows_the_camera(
+    outputs: Outputs, fake_node: ModuleType, client: Any
+) -> None:
+    subscription, received = client.subscribe(HumanArray, "/test_client/humans_world")
+    output = next(o for o in outputs.outputs if o.topic.endswith("humans_world"))
+    client.wait(output.publisher.get_subscription_count, "a match")
+    message = TFMessage()
+    from moro_ros.ros.frames import transform_message
+
+    half = np.sqrt(0.5)
+    mounting = transform_message(
+        Header(frame_id="map"), "lens", (1.0, 2.0, 1.5), (-half, 0, 0, half)
+    )
+    message.transforms = [mounting]
+    outputs.placement.tree.take(message)
+    result = result_of(fake_node, 1)
+    publish(outputs, result)
+    client.wait(lambda: received, "humans in the world")
+    assert received[0].header.frame_id == "map" and received[0].header.stamp == HEADER.stamp
+    place = received[0].humans[0].joints[15].pose.position
+    x, y, z = result.motions[0].joints[-1, 15]
+    # Turned by -90 degrees about x, the optical axis points along the world's y, and down along -z.
+    np.testing.assert_allclose([place.x, place.y, place.z], [1 + x, 2 + z, 1.5 - y], atol=1e-5)
+    client.node.destroy_subscription(subscription)
+
+
+def test_a_level_that_the_body_cannot_serve_is_refused(client: Any, fake_node: ModuleType) -> None:
+    body = fake_node.FakePipeline(None, 0.0)
+    body.joint_parents = body.joint_parents[:22]
+    with pytest.raises(ConfigError, match="tf_level"):
+        Outputs(client.node, EVERYTHING, body)
+
+
+def test_motions_of_other_stamps_go_out_at_their_own(
+    fake_node: ModuleType, make_scene: Any
+) -> None:
+    motions = tuple(fake_node.body_motion(i, stamp) for i, stamp in ((1, 30), (2, 20), (3, 30)))
+    scenes = by_stamp(make_scene(motions, lost=(9,), stamp_ns=40))
+    told = [
+        (stamp_to_ns(s.header.stamp), [m.track_id for m in s.result.motions], s.result.lost)
+        for s in scenes
+    ]
+    assert told == [(20, [2], ()), (30, [1, 3], (9,))]
+    (empty,) = by_stamp(make_scene((), lost=(9,), stamp_ns=40))
+    assert stamp_to_ns(empty.header.stamp) == 40 and empty.result.lost == (9,)
+
+
+def test_a_rhythm_thins_stamps_out_and_restarts_after_a_jump() -> None:
+    rhythm = Rhythm()
+    beats = [k for k in range(30) if rhythm.beat(round(k * 1e9 / 30), 10.0)]
+    assert beats == list(range(0, 30, 3))
+    assert rhythm.beat(100 * 10**9, 10.0) and not rhythm.beat(100 * 10**9 + 1, 10.0)
+    assert rhythm.beat(10**9, 10.0)
