@@ -222,4 +222,4 @@ def register(
     spread = sets.add_parser("sigma", parents=[motion, streams], help="uncertainty of the joints")
     spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
     spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
-    spread.set_defaults(evaluate=sigma_command, people=48)
+    spread.set_defaults(evaluate=sigma_command, people=32)
