@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from moro_ros.errors import CheckpointError, ConfigError
 from moro_ros.training.checkpoint import (
     CHECKPOINT,
     Progress,
@@ -86,12 +87,18 @@ def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: 
     """Train until the stage's steps or minutes are over; return the steps made.
 
     folder: receives checkpoint.pt and log.jsonl. resume: go on from its checkpoint if there is one.
-    Raises: CheckpointError if that checkpoint is damaged or of another configuration.
+    Raises: CheckpointError if that checkpoint is damaged or of another configuration, or would be
+    overwritten; ConfigError if the loss stops being a number.
     """
     objective = job.objective.to(world.device).train()
     optimizer = Optimizer(objective, numbers)
     checkpoint, done = folder / CHECKPOINT, Progress()
-    if resume and checkpoint.exists():
+    if checkpoint.exists():
+        if not resume:
+            raise CheckpointError(
+                f"{checkpoint} is of an earlier run: give --resume to go on from it, or another "
+                "--out, or delete it to begin anew."
+            )
         done = load_checkpoint_state(checkpoint, objective, optimizer)
     model: Any = objective
     if wrapped := world.size > 1:
@@ -102,6 +109,7 @@ def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: 
     parts = world.mine(numbers.parts)
     batches = job.source.batches(_draws(job, numbers, clock, parts, done.step))
     step = saved = done.step
+    loss = torch.zeros(())
     while (progress := clock.progress(step)) < 1.0:
         phase = job.phase(progress)
         terms = {}
@@ -122,14 +130,25 @@ def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: 
                 rate = numbers.learning_rate * rate_scale(progress, numbers)
                 log.report({"seconds": clock.seconds, "rate": rate, **job.watch()})
             if step % numbers.save_every == 0:
+                check_finite(loss, step)
                 save_checkpoint(checkpoint, Progress(step, clock.seconds), objective, optimizer)
                 saved = step
     if log is not None:
+        check_finite(loss, step)
         if step != saved or not checkpoint.exists():
             save_checkpoint(checkpoint, Progress(step, clock.seconds), objective, optimizer)
         log.close()
     world.wait()
     return step
+
+
+def check_finite(loss: Tensor, step: int) -> None:
+    """Refuse to save what has become useless; raises ConfigError."""
+    if not bool(torch.isfinite(loss)):
+        raise ConfigError(
+            f"The loss is no number at step {step}. Lower loop.learning_rate, or lengthen "
+            "loop.warm_up, and go on with --resume from the last checkpoint, which is sound."
+        )
 
 
 def _draws(

@@ -98,6 +98,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path, command):
     assert main(command("tokenizer", TOY)) == 0
     file = tmp_path / "run" / "tokenizer" / "tokenizer.safetensors"
     before = file.read_bytes()
+    assert main(command("tokenizer", TOY)) == 1  # nothing is overwritten
+    assert file.read_bytes() == before
     assert main(command("tokenizer", TOY, "--resume")) == 0
     assert file.read_bytes() == before
     longer = {**TOY, "tokenizer": {**TOY["tokenizer"], "batch": 101, "loop": {**LOOP, "steps": 4}}}

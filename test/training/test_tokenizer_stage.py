@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from moro_ros.data.poses import PoseSampler
+from moro_ros.errors import ConfigError
 from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.training.clips import moved
 from moro_ros.training.distributed import World
@@ -47,6 +48,23 @@ def test_the_tokenizer_learns(tmp_path, parts, walking):
     assert after["validation_mm"] < 0.8 * before["validation_mm"]
     assert tokenizer.training and 5 < after["unquantised_mm"] < 500
     assert (tmp_path / "log.jsonl").read_text().count("validation_mm") == 3
+
+
+def test_a_loss_that_is_no_number_is_not_saved(tmp_path, parts, walking):
+    tokenizer, body = parts
+    loop = LoopNumbers(steps=3, learning_rate=1.0, save_every=2)
+    stage = TokenizerStage(batch=8, loop=loop)
+    source = PoseSource(PoseSampler(walking).draw, body)
+
+    def total(terms):
+        return stage.total(terms) * (float("nan") if (tmp_path / "checkpoint.pt").exists() else 1)
+
+    job = Job("tokenizer", TokenizerObjective(tokenizer), source, total, stage.phase, moved)
+    with pytest.raises(ConfigError, match=r"step 3.*learning_rate"):
+        run_job(job, loop, tmp_path, World(), resume=False)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(torch.isfinite(value).all() for value in state["module"].values())
 
 
 def test_the_commitment_has_its_weight():
