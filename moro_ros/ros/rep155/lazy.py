@@ -30,9 +30,13 @@ class Topic:
         self.name = name
         self.made = 0
 
+    def count(self) -> int:
+        """How many subscribe."""
+        return self._publisher.get_subscription_count()
+
     def watched(self) -> bool:
         """Whether somebody subscribes."""
-        return self._publisher.get_subscription_count() > 0
+        return self.count() > 0
 
     def send(self, make: Callable[[], Any]) -> None:
         """Make and publish a message if somebody subscribes; None is not published."""

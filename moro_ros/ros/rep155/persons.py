@@ -9,6 +9,7 @@ from geometry_msgs.msg import TransformStamped
 from hri_msgs.msg import IdsList
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.type_support import check_for_type_support
 from std_msgs.msg import Bool, Float32, Header, String
 from tf2_msgs.msg import TFMessage
 
@@ -35,7 +36,7 @@ class Person:
     person_id: str
     topics: dict[str, Topic]
     seen_ns: int
-    tracked: bool = True
+    tracked: bool = False
     frame_id: str = ""
     place: np.ndarray | None = None
     rotation: np.ndarray | None = None
@@ -46,20 +47,30 @@ class Person:
 
 
 class Persons:
-    """Publishes <namespace>/persons/... and the frames person_<id>."""
+    """Publishes <namespace>/persons/... and the frames person_<id>.
 
-    def __init__(self, node: Node, config: HumansConfig) -> None:
-        self._node, self._config = node, config
+    tf_listeners: how many subscriptions to /tf the node itself holds besides, which do not count.
+    """
+
+    def __init__(self, node: Node, config: HumansConfig, tf_listeners: int) -> None:
+        self._node, self._config, self._tf_listeners = node, config, tf_listeners
         base = f"{config.namespace}/persons"
         self.lists = {name: Topic(node, IdsList, f"{base}/{name}") for name in ("tracked", "known")}
         self._frames = Topic(node, TFMessage, "/tf", TF)
         self._placement = Placement(node, config.reference_frame, "")
+        check_for_type_support(Bool)
+        check_for_type_support(Float32)
         self.people: dict[int, Person] = {}
 
     def topics(self) -> list[Topic]:
         """Every topic of now."""
         own = [topic for person in self.people.values() for topic in person.topics.values()]
         return [*self.lists.values(), self._frames, *own]
+
+    @property
+    def listens(self) -> bool:
+        """Whether it subscribes to /tf itself."""
+        return self._placement.listens
 
     def watched(self) -> bool:
         """Whether somebody subscribes to more than the frames, which everybody's TF does."""
@@ -82,7 +93,7 @@ class Persons:
             if topic.watched():
                 value = person.confidence(stamp_ns, self._config.person_memory_s)
                 topic.put(Float32(data=value))
-        if self._frames.watched():
+        if self._frames.count() > self._tf_listeners + self.listens:
             transforms = [self._transform(person, header) for person in self.people.values()]
             found = [transform for transform in transforms if transform is not None]
             self._frames.put(TFMessage(transforms=found) if found else None)
@@ -105,13 +116,19 @@ class Persons:
         person = self.people.get(motion.track_id)
         if person is None:
             person = self._meet(motion.track_id, stamp_ns)
+        if not person.tracked:
+            person.tracked = True
+            name = body_id(motion.track_id, self._config.id_prefix)
+            person.topics["body_id"].put(String(data=name))
         if motion.keypoints_seen[-1]:
             person.seen_ns = stamp_ns
         rotation = motion.joint_rotations[-1, _HEAD].astype(np.float64) @ SMPLX_FROM_REP
         place = motion.joints[-1, _HEAD].astype(np.float64)
         if not self._config.reference_frame:
             person.frame_id, person.place, person.rotation = header.frame_id, place, rotation
-        elif self._frames.watched() and (pose := self._placement.pose(header.frame_id)):
+        elif self._frames.count() > self._tf_listeners + self.listens and (
+            pose := self._placement.pose(header.frame_id)
+        ):
             person.frame_id = self._config.reference_frame
             person.place, person.rotation = pose[0] @ place + pose[1], pose[0] @ rotation
 
@@ -124,7 +141,6 @@ class Persons:
             "location_confidence": Topic(self._node, Float32, f"{base}/location_confidence"),
         }
         topics["anonymous"].put(Bool(data=True))
-        topics["body_id"].put(String(data=body_id(track_id, self._config.id_prefix)))
         self.people[track_id] = Person(name, topics, stamp_ns)
         return self.people[track_id]
 

@@ -32,12 +32,17 @@ class HumansPublisher:
 
     A body's publishers come and go with it. For one thread, which need not be the executor's.
     bodies: the topics of those in view, by track id. describer: shared with other outputs, so that
-    nothing is computed twice; its fits tell the residual in m (JointFit.residual_m).
+    nothing is computed twice; its fits tell the residual in m (JointFit.residual_m). tf_listeners:
+    how many subscriptions to /tf the node itself holds besides, which do not count.
     Needs hri_msgs (see available).
     """
 
     def __init__(
-        self, node: Node, config: HumansConfig, describer: Describer | None = None
+        self,
+        node: Node,
+        config: HumansConfig,
+        describer: Describer | None = None,
+        tf_listeners: int = 0,
     ) -> None:
         # Here, so that the rest of the node runs where hri_msgs is not installed.
         from hri_msgs.msg import IdsList, IdsMatch
@@ -58,9 +63,14 @@ class HumansPublisher:
         self._matches: Topic | None = None
         self._persons: Persons | None = None
         if config.persons == "anonymous":
-            self._persons = Persons(node, config)
+            self._persons = Persons(node, config, tf_listeners)
         elif config.persons == "candidates":
             self._matches = Topic(node, IdsMatch, f"{config.namespace}/candidate_matches")
+
+    @property
+    def tf_listeners(self) -> int:
+        """How many subscriptions to /tf it holds itself: one with a reference frame, else none."""
+        return int(self._persons is not None and self._persons.listens)
 
     def watched(self) -> bool:
         """Whether somebody subscribes to any of the topics (TF does not count)."""
