@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from moro_ros.inference.sampling import KnownTokens, MaskedDecoding, decode_masked
@@ -56,12 +57,18 @@ class TorchRows:
 
     def __init__(self, moro: MoRo) -> None:
         self.moro = moro
+        self._look, self._decode = look_at_rows, decode_rows
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Let torch.compile fuse the passes; the first images then take long."""
+        self._look = torch.compile(look_at_rows, backend=backend)
+        self._decode = torch.compile(decode_rows, backend=backend)
 
     def look(
         self, features: FrameFeatures, rows: Rows, past: Past
     ) -> tuple[ImageContext, tuple[KeyValue, ...]]:
         """See RowNetwork."""
-        return look_at_rows(self.moro, features, rows, past)
+        return self._look(self.moro, features, rows, past)
 
     def decode(
         self,
@@ -74,7 +81,7 @@ class TorchRows:
         past: Past,
     ) -> tuple[DecoderOutput, Past]:
         """See RowNetwork."""
-        return decode_rows(self.moro, codes, rotation, translation, context, rows, past)
+        return self._decode(self.moro, codes, rotation, translation, context, rows, past)
 
 
 class RowModel:

@@ -19,6 +19,7 @@ from moro_ros.inference.preprocess import PersonBoxes, next_box, observe, part_o
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.resample import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.inference.runner import StepRunner
+from moro_ros.inference.startup import make_runner, prepare
 from moro_ros.inference.steady import SteadyPose
 from moro_ros.inference.uncertainty import (
     UNCERTAINTY_FILE,
@@ -133,6 +134,15 @@ class MoRoStream:
                 self.steps.memory.forget(track_id)
                 self._ended.append(track_id)
 
+    def forget_ended(self) -> None:
+        """Name nobody lost with the next frame."""
+        self._ended = []
+
+    def forget_arrays(self) -> None:
+        """Forget everybody and make all arrays anew, as after a change of precision."""
+        self.reset()
+        self._start(self.motion)
+
     @torch.inference_mode()
     def push(self, frame: Frame, mesh: bool = False) -> tuple[BodyMotion, ...]:
         """Process the observations of one image.
@@ -191,7 +201,7 @@ class MoRoStream:
             return
         observations = torch.stack([entry.observation for entry in pending])[None]
         conditions = torch.stack([entry.condition for entry in pending])[None]
-        features = self.model.moro.encode_frames(
+        features = self.runner.encode(
             observations.to(self.device), conditions.to(self.device)
         )
         memory = self.steps.memory
@@ -308,14 +318,17 @@ def body_model_file(folder: Path, name: str) -> Path:
 
 
 def load_stream(config: PipelineConfig) -> MoRoStream:
-    """Load a model folder and build the stream around it.
+    """Load a model folder and build the stream around it, warmed up and checked.
 
-    Raises: CheckpointError if there is no such model, or its files are damaged.
+    Raises: CheckpointError if there is no such model, or its files are damaged; ConfigError if
+    onnxruntime is asked for and missing.
     """
     folder = model_folder(config.model)
     model = load_model(folder, config.device)
     body = body_model_file(folder, model.config.body_model)
+    model = replace(model, body_model_path=body)
     uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
-    return MoRoStream(
-        replace(model, body_model_path=body), config.motion, config.device, uncertainty
-    )
+    runner = make_runner(model, folder, config)
+    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner)
+    prepare(stream, config)
+    return stream

@@ -1,0 +1,183 @@
+"""OnnxNetwork: a model's ONNX files in onnxruntime, in the place of its torch modules."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.assets import cache_dir
+from moro_ros.errors import ConfigError
+from moro_ros.inference.onnx_export import (
+    DESCRIPTION,
+    ENCODER,
+    FEATURES,
+    FORMAT,
+    INCREMENTAL,
+    ROWS,
+    WINDOW,
+    export_onnx,
+    output_names,
+    past_form,
+)
+from moro_ros.network.build import LoadedModel
+from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.moro import FrameFeatures
+from moro_ros.network.rows import KeyValue, Past, Rows
+
+log = logging.getLogger(__name__)
+
+NUMPY = {
+    torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_, torch.uint8: np.uint8
+}  # fmt: skip
+
+
+class Session:
+    """One ONNX file; takes and gives torch tensors of one device, which are not copied."""
+
+    def __init__(self, path: Path, threads: int, device: torch.device) -> None:
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        providers: list[Any] = ["CPUExecutionProvider"]
+        if device.type == "cuda":
+            if "CUDAExecutionProvider" not in runtime.get_available_providers():
+                raise ConfigError(
+                    "backend: onnx on device cuda needs onnxruntime-gpu in the place of "
+                    "onnxruntime. Install it, or use backend: torch."
+                )
+            providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
+        self.device = device
+        self._session = runtime.InferenceSession(str(path), options, providers=providers)
+        self.inputs = {item.name for item in self._session.get_inputs()}
+        self._shapes = {item.name: item.shape for item in self._session.get_outputs()}
+        self._dims = {item.name: item.shape for item in self._session.get_inputs()}
+
+    def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the outputs by name; inputs that the file does not have are left out."""
+        binding = self._session.io_binding()
+        place = self.device.type, self.device.index or 0
+        sizes: dict[str, int] = {}
+        held = []
+        for name in self.inputs:
+            tensor = inputs[name].contiguous()
+            held.append(tensor)
+            shape, pointer = tuple(tensor.shape), tensor.data_ptr()
+            binding.bind_input(name, *place, NUMPY[tensor.dtype], shape, pointer)
+            known = zip(self._dims[name], shape, strict=True)
+            sizes.update((dim, size) for dim, size in known if isinstance(dim, str))
+        outputs = {}
+        for name, dims in self._shapes.items():
+            shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in dims)
+            tensor = torch.empty(shape, device=self.device)
+            outputs[name] = tensor
+            binding.bind_output(name, *place, np.float32, shape, tensor.data_ptr())
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        return outputs
+
+
+class OnnxNetwork:
+    """The RowNetwork (engine.py) and the encoder of a model's ONNX files in `folder`."""
+
+    def __init__(self, model: LoadedModel, folder: Path, threads: int, device: str) -> None:
+        place = torch.device(device)
+
+        def session(name: str) -> Session:
+            return Session(folder / f"{name}.onnx", threads, place)
+
+        self.encoder = session(ENCODER)
+        self.window = session(WINDOW)
+        self.incremental = session(INCREMENTAL)
+        self._form = past_form(model.moro)
+        self._outputs = {name: name.removeprefix("decoded_") for name in output_names(model)}
+
+    def encode(self, observation: Tensor, box_condition: Tensor) -> FrameFeatures:
+        """Features of one clip, as MoRo.encode_frames: (1, M, ...), (1, M, 3) -> (1, M, ...)."""
+        if observation.dtype is torch.uint8:
+            observation = observation.float()
+        inputs = {"observation": observation[0], "box_condition": box_condition[0]}
+        found = self.encoder.run(inputs)
+        return FrameFeatures(
+            found["image_tokens"][None],
+            box_condition,
+            found["rotation"][None],
+            found["translation"][None],
+        )
+
+    def look(
+        self, features: FrameFeatures, rows: Rows, past: Past
+    ) -> tuple[None, tuple[KeyValue, ...]]:
+        """Nothing: the files look at the images in every pass."""
+        return None, ()
+
+    def decode(
+        self,
+        codes: Tensor,
+        features: FrameFeatures,
+        rotation: Tensor,
+        translation: Tensor,
+        context: None,
+        rows: Rows,
+        past: Past,
+    ) -> tuple[DecoderOutput, Past]:
+        """One pass; see RowNetwork."""
+        kept = past.flat()
+        count = codes.shape[1]
+        inputs = {"codes": codes, "pose_rotation": rotation, "pose_translation": translation}
+        inputs |= {name: getattr(features, name) for name in FEATURES}
+        inputs |= {name: getattr(rows, name) for name in ROWS}
+        inputs["near_rows"] = rows.near[..., -count:]
+        if kept:
+            inputs["near_past"] = rows.near[..., :-count]
+        inputs |= {f"past_{number}": part for number, part in enumerate(kept)}
+        found = (self.incremental if kept else self.window).run(inputs)
+        values = {own: found[name] for name, own in self._outputs.items()}
+        made = [found[f"made_{number}"] for number in range(len(self._form.flat()))]
+        # The denoised trajectory is for training alone.
+        nothing = rotation.new_zeros(())
+        output = DecoderOutput(clean_trajectory=nothing, **values)
+        return output, self._form.like(made)
+
+
+def onnx_folder(model: LoadedModel, folder: Path) -> Path:
+    """Return the folder of a model's ONNX files: beside it in onnx/, or made now and kept.
+
+    folder: of the model. Raises: ConfigError without the `onnx` extra.
+    """
+    kept = cache_dir() / "onnx" / f"{model.sha256[:16] or model.name}-{FORMAT}"
+    for place in (folder / "onnx", kept):
+        if is_current(place, model):
+            return place
+    log.info("writing the ONNX files of %s to %s; this is done once", model.name, kept)
+    export_onnx(model, kept)
+    return kept
+
+
+def is_current(folder: Path, model: LoadedModel) -> bool:
+    """Whether a folder holds the ONNX files of just these weights."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    wanted = {"format": FORMAT, "sha256": model.sha256}
+    return all(description.get(name) == value for name, value in wanted.items())
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            "backend: onnx needs onnxruntime: pip install 'moro_ros[onnx]' (onnxruntime-gpu for "
+            "device cuda), or use backend: torch."
+        ) from error
+    return onnxruntime

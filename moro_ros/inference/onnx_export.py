@@ -1,0 +1,273 @@
+"""The parts of a model as ONNX files: one frame's encoder, a live step, and the mesh decoder.
+
+    encoder.onnx      observation (M, ...), box_condition (M, 3) -> image_tokens, rotation
+                      (M, 3, 3), translation (M, 3) m: keypoints, or the ViT of the paper's network
+    window.onnx       one pass over K rows of B people, network.rows.Rows, without a past; gives the
+                      decoder's words (decoded_...) and the rows' keys and values (made_0 ..., in
+                      the order of rows.Past.flat)
+    incremental.onnx  the same with the keys and values of R kept frames going in (past_0 ...)
+    tokenizer.onnx    codes (M, T, code width) -> vertices (M, V, 3) m, coarse mesh
+    onnx.json         what they were made of
+
+B, K, R and M may have any length; `near` is cut in two: near_past (B, K, R), near_rows (B, K, K).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moro_ros.errors import ConfigError
+from moro_ros.geometry.camera import weak_to_full_camera
+from moro_ros.network.build import LoadedModel
+from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.layers import DualLayer
+from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.rows import Past, Rows, decode_rows, look_at_rows
+
+OPSET = 20
+DESCRIPTION = "onnx.json"
+FORMAT = 1  # raised when the files' inputs or outputs change
+ENCODER, WINDOW, INCREMENTAL, TOKENIZER = "encoder", "window", "incremental", "tokenizer"
+FEATURES = tuple(item.name for item in fields(FrameFeatures))
+POSE = ("pose_rotation", "pose_translation")
+ROWS = tuple(item.name for item in fields(Rows) if item.name != "near")
+OUTPUTS = tuple(item.name for item in fields(DecoderOutput) if item.name != "clean_trajectory")
+
+
+class EncoderPart(nn.Module):
+    """encoder.onnx."""
+
+    def __init__(self, moro: MoRo) -> None:
+        super().__init__()
+        self.image_encoder = moro.image_encoder
+
+    def forward(self, observation: Tensor, box_condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the module."""
+        image = self.image_encoder(observation, box_condition)
+        return (image.image_tokens, *weak_to_full_camera(image.weak_camera, box_condition))
+
+
+class StepPart(nn.Module):
+    """window.onnx and incremental.onnx; form: the order of the past, empty without one."""
+
+    def __init__(self, moro: MoRo, form: Past) -> None:
+        super().__init__()
+        self.moro = moro
+        self.form = form
+
+    def forward(self, inputs: dict[str, Tensor], past: list[Tensor]) -> tuple[Tensor, ...]:
+        """See the module."""
+        near = inputs["near_rows"]
+        if past:
+            near = torch.cat((inputs["near_past"], near), dim=-1)
+        rows = Rows(near=near, **{name: inputs[name] for name in ROWS})
+        features = FrameFeatures(**{name: inputs[name] for name in FEATURES})
+        kept = self.form.like(past) if past else Past()
+        context, image = look_at_rows(self.moro, features, rows, kept)
+        pose = inputs["pose_rotation"], inputs["pose_translation"]
+        output, made = decode_rows(self.moro, inputs["codes"], *pose, context, rows, kept)
+        found = [getattr(output, name) for name in OUTPUTS]
+        given = [value for value in found if value is not None]
+        return (*given, *Past(image, made.encoder, made.decoder).flat())
+
+
+class TokenizerPart(nn.Module):
+    """tokenizer.onnx."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """See the module."""
+        vertices: Tensor = self.tokenizer.decode_codes(codes)
+        return vertices
+
+
+def past_form(moro: MoRo) -> Past:
+    """Return the order of a model's past, without tensors' contents, (0,) each."""
+
+    def pairs(count: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        return tuple((torch.empty(0), torch.empty(0)) for _ in range(count))
+
+    encoder, decoder = moro.motion_encoder.trunk.layers, moro.decoder.trunk.layers
+    dual = isinstance(decoder[0], DualLayer)
+    each = 1 + dual
+    return Past(pairs(int(dual)), pairs(len(encoder) * each), pairs(len(decoder) * each))
+
+
+def output_names(model: LoadedModel) -> list[str]:
+    """Names of the outputs of a step without its past."""
+    head = model.config.moro.rotation_head
+    found = [name for name in OUTPUTS if head or name not in ("body_rotations", "betas")]
+    return [f"decoded_{name}" for name in found]
+
+
+def export_onnx(model: LoadedModel, folder: Path, parts: tuple[str, ...] = ()) -> list[Path]:
+    """Write a model's ONNX files, or some of them by name; returns their paths.
+
+    Raises: ConfigError without the `onnx` extra.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    makers = {
+        ENCODER: export_encoder,
+        WINDOW: lambda m, path: export_step(m, path, incremental=False),
+        INCREMENTAL: lambda m, path: export_step(m, path, incremental=True),
+        TOKENIZER: export_tokenizer,
+    }
+    for name in parts or tuple(makers):
+        path = folder / f"{name}.onnx"
+        with torch.no_grad(), quiet_exporter():
+            makers[name](model, path)
+        written.append(path)
+    description = {"format": FORMAT, "model": model.name, "sha256": model.sha256}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    return written
+
+
+def export_encoder(model: LoadedModel, path: Path) -> None:
+    """Write encoder.onnx."""
+    observation, condition = example_observation(model)
+    part = torch.export.Dim("M")
+    save(
+        EncoderPart(model.moro),
+        (observation, condition),
+        path,
+        ["observation", "box_condition"],
+        ["image_tokens", "rotation", "translation"],
+        ({0: part}, {0: part}),
+    )
+
+
+def export_tokenizer(model: LoadedModel, path: Path) -> None:
+    """Write tokenizer.onnx."""
+    codes = torch.randn(3, model.config.moro.num_tokens, model.config.moro.code_dim)
+    shapes = ({0: torch.export.Dim("M")},)
+    save(TokenizerPart(model.tokenizer), (codes,), path, ["codes"], ["vertices"], shapes)
+
+
+def export_step(model: LoadedModel, path: Path, *, incremental: bool) -> None:
+    """Write window.onnx or incremental.onnx."""
+    moro = model.moro
+    people, rows, kept = 2, 3, 5
+    inputs, past = example_step(model, people, rows, kept if incremental else 0)
+    batch, count, ring = (torch.export.Dim(name) for name in ("B", "K", "R"))
+    shapes: dict[str, dict[int, Any]] = {name: {0: batch, 1: count} for name in inputs}
+    for name in ("before_rotation", "before_translation"):
+        shapes[name] = {0: batch}
+    shapes["near_rows"] = {0: batch, 1: count, 2: count}
+    if incremental:
+        shapes["near_past"] = {0: batch, 1: count, 2: ring}
+    made = len(past_form(moro).flat())
+    outputs = output_names(model) + [f"made_{i}" for i in range(made)]
+    save(
+        StepPart(moro, past_form(moro)),
+        (inputs, past),
+        path,
+        [*inputs, *(f"past_{i}" for i in range(len(past)))],
+        outputs,
+        (shapes, [{0: batch, 3: ring} for _ in past]),
+    )
+
+
+def example_observation(model: LoadedModel) -> tuple[Tensor, Tensor]:
+    """Return an observation and box conditions of three frames."""
+    numbers = model.config.moro
+    condition = torch.tensor([[0.1, 0.0, 0.5], [0.0, 0.1, 0.4], [0.0, 0.0, 0.3]])
+    if numbers.image == "keypoints":
+        return torch.rand(3, numbers.keypoints.num_keypoints, 4), condition
+    return torch.randint(0, 255, (3, 3, *numbers.vit.image)).float(), condition
+
+
+def example_step(
+    model: LoadedModel, people: int, rows: int, kept: int
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return the inputs of a step by name, and its past, both of random numbers."""
+    moro, numbers = model.moro, model.config.moro
+    shape = people, rows
+    head = moro.decoder.trunk.head_width
+    eye = torch.eye(3).repeat(*shape, 1, 1)
+    box = torch.rand(*shape, 3) + 0.1
+    inputs = {
+        "codes": torch.randn(*shape, moro.num_tokens, numbers.code_dim),
+        "image_tokens": torch.randn(*shape, numbers.image_tokens, numbers.dim),
+        "box_condition": box,
+        "rotation": eye,
+        "translation": torch.rand(*shape, 3) + 3.0,
+        "pose_rotation": eye.clone(),
+        "pose_translation": torch.rand(*shape, 3) + 3.0,
+        "turn": torch.randn(*shape, head // 2, 2),
+        "box": box.clone(),
+        "moved": torch.ones(shape, dtype=torch.bool),
+        "step_of": torch.zeros(shape, dtype=torch.int64),
+        "before_rotation": eye[:, :1].clone(),
+        "before_translation": torch.rand(people, 1, 3) + 3.0,
+        "near_rows": torch.ones(*shape, rows, dtype=torch.bool),
+    }
+    if not kept:
+        return inputs, []
+    inputs["near_past"] = torch.ones(*shape, kept, dtype=torch.bool)
+    # A pass without a past tells how wide each part of one is.
+    outputs = StepPart(moro, past_form(moro))(inputs, [])
+    made = outputs[len(output_names(model)) :]
+    return inputs, [torch.randn(*part.shape[:3], kept, part.shape[4]) for part in made]
+
+
+def save(
+    part: nn.Module,
+    arguments: tuple[Any, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    shapes: tuple[Any, ...],
+) -> None:
+    """Write one ONNX file.
+
+    Raises: ConfigError without the `onnx` extra.
+    """
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "Writing ONNX files needs the extra: pip install 'moro_ros[onnx]'."
+        ) from error
+    program = torch.onnx.export(
+        part.eval(),
+        arguments,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=shapes,
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keep the exporter's notes about its own ways out of the log; its errors still come."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
