@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("moro_ros.tools.run", "start the ROS nodes where ros2 launch is not installed"),
     "predict": ("moro_ros.tools.predict", "recover the motion in a video without ROS"),
     "train": ("moro_ros.tools.train", "train the networks"),
+    "data": ("moro_ros.tools.data", "import and look at motion data"),
     "evaluate": ("moro_ros.tools.evaluate", "measure a model on motion with ground truth"),
     "bench": ("moro_ros.tools.bench", "measure run times"),
     "make-body": ("moro_ros.tools.open_body", "generate the open body model"),
