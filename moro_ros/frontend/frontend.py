@@ -39,6 +39,8 @@ LOST_TILE = 1.4
 NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
 # Found regions that wait for such a look.
 WAITING = 4
+# Images farther apart than this are rare: somebody lost is looked for by all means in each.
+RARE_S = 0.06
 # With max_people followed, only somebody nearer counts: the search takes one image of so many.
 FULL_EVERY = 3
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class KeypointFrontend:
         self._offered: np.ndarray | None = None
         self._waiting: list[Candidate] = []
         self._images = self._blind_images = 0
+        self._interval_s = 0.0
         self._spent: list[tuple[str, float]] = []
         threads = detector_config.threads
         self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
@@ -105,6 +108,7 @@ class KeypointFrontend:
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             LOGGER.info("Time went back: the people followed are forgotten.")
             self.reset()
+        self._interval_s = (stamp_ns - (self._stamp_ns or stamp_ns)) * 1e-9
         self._stamp_ns = stamp_ns
         self._images += 1
         self._spent.clear()
@@ -168,7 +172,8 @@ class KeypointFrontend:
     ) -> tuple[list[Region], list[Tile]]:
         """Where to look for known people in the next image, and which tiles to search.
 
-        Who is out of sight is looked for where he should be and searched round there in turns.
+        Who is out of sight is looked for where he should be and searched round there: in turns,
+        but where images are rare in each, since he is far away by the next.
         """
         height, width = image_rgb.shape[:2]
         self._blind_images = self._blind_images + 1 if blind else 0
@@ -176,6 +181,9 @@ class KeypointFrontend:
             full = self._tracker.full and self._images % FULL_EVERY
             return in_sight, [] if full else self._sweep.next_tiles(width, height)
         turn, search = divmod(self._blind_images, 2)
+        if self._interval_s > RARE_S:
+            turn = self._blind_images
+            return in_sight + blind, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
         if search:
             return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
         return in_sight + blind, []

@@ -1,4 +1,4 @@
-"""`moro bench`: what the network costs, in operations, time and memory."""
+"""`moro bench`: what the network costs, in operations, time and memory; and the live engine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import DESCRIPTION
+from moro_ros.tools import bench_live
 from moro_ros.tools.bench_network import (
     Form,
     Measured,
@@ -63,8 +64,9 @@ class Report:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
-    parser = subparsers.add_parser("bench", help="measure what the network costs")
+    parser = subparsers.add_parser("bench", help="measure what network and live engine cost")
     subjects = parser.add_subparsers(dest="subject", required=True)
+    bench_live.register(subjects)
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",
@@ -82,7 +84,7 @@ def register(subparsers: Subparsers) -> None:
     add("--dtype", choices=sorted(LIMITS), default="float32", help="bfloat16: by autocast")
     add("--threads", type=int, default=1, help="CPU threads")
     add("--json", action="store_true", help="print one JSON object instead")
-    parser.set_defaults(handler=run)
+    network.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
