@@ -88,30 +88,38 @@ def sight_axes(joints: np.ndarray) -> np.ndarray:
 def fit(samples: Samples) -> UncertaintyTable:
     """Fit the variance of each joint, state and direction by non-negative least squares.
 
-    Weighted by the inverse of the variance that a first fit expects, since a squared error scatters
-    in proportion to its own expectation.
+    What an inferred joint adds to the variance of an observed one is fitted, so that hiding a joint
+    never makes it more certain.
     """
+    observed = STATES.index("observed")
     coefficients = np.zeros((len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS)))
     squared = np.minimum(np.abs(samples.error_m), LARGEST_ERROR_M) ** 2
     for joint in range(NUM_JOINTS):
         terms = variance_terms(samples.joints[:, joint], samples.confidence[:, joint])
-        for state in range(len(STATES)):
-            row = samples.observed[:, joint] == bool(state)
-            if not row.any():
-                row = np.ones(len(row), bool)
-            for direction, axes in enumerate(((0, 1), (2,))):
-                target = squared[row][:, joint][:, list(axes)].mean(-1)
-                coefficients[state, direction, joint] = _non_negative(terms[row], target)
+        for direction, axes in enumerate(((0, 1), (2,))):
+            target = squared[:, joint][:, list(axes)].mean(-1)
+            seen = samples.observed[:, joint]
+            base = _non_negative(terms[seen], target[seen])
+            more = _non_negative(terms[~seen], target[~seen] - terms[~seen] @ base)
+            coefficients[observed, direction, joint] = base
+            coefficients[1 - observed, direction, joint] = base + more
     return UncertaintyTable(coefficients)
 
 
 def _non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Non-negative coefficients whose mean prediction is the mean target; zero if that is below.
+
+    Weighted by the inverse of what a first fit expects: a squared error scatters in proportion to
+    its own expectation.
+    """
+    solution = np.zeros(terms.shape[1])
+    if not len(target) or target.mean() <= 0:
+        return solution
     scale = np.maximum(np.abs(terms).mean(0), 1e-9)
     weight = np.ones(len(target))
-    solution = np.zeros(terms.shape[1])
     for _ in range(3):
         solution = nnls(terms / scale * weight[:, None], target * weight)[0] / scale
-        weight = 1.0 / np.maximum(terms @ solution, 0.05 * target.mean() + 1e-12)
+        weight = 1.0 / np.maximum(terms @ solution, 0.05 * target.mean())
     expected = float((terms @ solution).mean())
     return np.asarray(solution * (float(target.mean()) / max(expected, 1e-12)))
 

@@ -79,9 +79,11 @@ def test_a_damaged_table_is_said(tmp_path):
 def test_the_shipped_model_is_surer_of_what_it_sees():
     shipped = load_uncertainty(share_path("models", "moro_open", UNCERTAINTY_FILE))
     assert shipped is not None
-    joints, _, confidence = people()
-    seen = joint_covariance(shipped, joints, np.ones((3, 22), bool), confidence)
-    hidden = joint_covariance(shipped, joints, np.zeros((3, 22), bool), confidence)
+    joints, _, _ = people()
+    sure, doubtful = np.full((3, 22), 0.95), np.full((3, 22), 0.2)
+    seen = joint_covariance(shipped, joints, np.ones((3, 22), bool), sure)
+    hidden = joint_covariance(shipped, joints, np.zeros((3, 22), bool), doubtful)
     volume = [np.linalg.det(c.astype(np.float64)) for c in (seen, hidden)]
     assert (volume[0] > 0).all()
+    assert (volume[1] >= volume[0] * 0.999).all()
     assert np.median(volume[1] / volume[0]) > 2.0

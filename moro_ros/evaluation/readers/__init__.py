@@ -1,0 +1,1 @@
+"""Result files of this project and of its peers, one reader each."""

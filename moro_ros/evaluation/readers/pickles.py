@@ -1,0 +1,100 @@
+"""Pickled results of other projects, read without running what is in them.
+
+A pickle may name any function to be called. Only what arrays and plain containers need is let in.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+
+from moro_ros.errors import DataError
+
+# What a result of arrays names, by module; numpy's core was renamed in its version 2.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "collections": ("OrderedDict", "defaultdict"),
+    "builtins": ("dict", "list", "set", "slice"),
+    "_codecs": ("encode",),
+    "numpy": ("ndarray", "dtype"),
+    "numpy.core.multiarray": ("_reconstruct", "scalar"),
+    "numpy._core.multiarray": ("_reconstruct", "scalar"),
+    "numpy.core.numeric": ("_frombuffer",),
+    "numpy._core.numeric": ("_frombuffer",),
+}
+# joblib keeps arrays as raw bytes behind an object of this name.
+JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+ZLIB_START = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+
+class JoblibArray:
+    """Stands for joblib's note of an array whose bytes follow in the file."""
+
+    shape: tuple[int, ...]
+    order: str
+    dtype: np.dtype
+    numpy_array_alignment_bytes: int | None = None
+
+    def read(self, file: BinaryIO) -> np.ndarray:
+        """Read the array; arrays of objects are refused."""
+        if self.dtype.hasobject:
+            raise pickle.UnpicklingError("it holds an array of objects, which is not let in")
+        if self.numpy_array_alignment_bytes is not None:
+            file.read(file.read(1)[0])
+        count = int(np.prod(self.shape, dtype=np.int64))
+        data = file.read(count * self.dtype.itemsize)
+        flat = np.frombuffer(data, self.dtype, count).copy()
+        if self.order == "F":
+            return flat.reshape(self.shape[::-1]).T
+        return flat.reshape(self.shape)
+
+
+# The unpickler in Python: that in C offers no way to read an array from between two operations.
+PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
+    """An unpickler that builds arrays and containers and nothing else."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(PythonUnpickler.dispatch)
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self.file = file
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a pickle names, if that is harmless."""
+        if (module, name) == JOBLIB_ARRAY:
+            return JoblibArray
+        if name not in ALLOWED.get(module, ()):
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not let in")
+        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+
+    def load_build(self) -> None:
+        """Give an object its contents; an array of joblib's is read from where it lies."""
+        super().load_build()
+        if isinstance(self.stack[-1], JoblibArray):
+            self.stack[-1] = self.stack[-1].read(self.file)
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def read_pickle(path: Path) -> Any:
+    """Read a pickle of arrays and containers, plain or by joblib.dump, also compressed by zlib.
+
+    Raises: DataError if it is damaged or names anything else.
+    """
+    try:
+        data = path.read_bytes()
+        if data[:2] in ZLIB_START:
+            data = zlib.decompress(data)
+        return ArrayUnpickler(BytesIO(data)).load()
+    except (
+        *(OSError, pickle.UnpicklingError, EOFError, ValueError, zlib.error),
+        *(AttributeError, ImportError, IndexError, KeyError, TypeError),
+    ) as error:
+        raise DataError(f"{path} cannot be read as a pickle of arrays: {error}") from error
