@@ -12,7 +12,7 @@ from moro_ros.geometry.camera import image_points
 from moro_ros.ros.bridge import image_message
 from moro_ros.ros.humans import joint_states
 from moro_ros.ros.markers import PERSON_COLORS, STATE_COLORS
-from moro_ros.ros.output import Output, Rhythm, Scene
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion, Camera
 
@@ -104,7 +104,7 @@ def _rgb(color: tuple[float, ...]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-class AnnotatedOutput(Output):
+class AnnotatedOutput(TopicOutput):
     """~/annotated: the drawn image, at most annotated_rate_hz and only if images may go out."""
 
     needs_mesh = True

@@ -13,8 +13,11 @@ from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.errors import ConfigError
-from moro_ros.ros.output import Output, Scene
+from moro_ros.ros.output import Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.rep155.fit import JointFit
+from moro_ros.ros.rep155.options import body_id
 from moro_ros.types import BodyMotion
 
 # TF listeners keep the last 10 s and subscribe with this depth.
@@ -34,16 +37,6 @@ HAND_AND_FACE_JOINTS = (
 SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
 
 
-def body_frame(track_id: int) -> str:
-    """Name of a person's body frame (REP-155)."""
-    return f"body_{track_id}"
-
-
-def joint_frame(joint: str, track_id: int) -> str:
-    """Name of a joint's frame (REP-155: every frame of a body is suffixed with its id)."""
-    return f"{joint}_{track_id}"
-
-
 def body_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
     """Pose of the body frame of the newest frame: origin mid-hip, x forward, y left, z to the head.
 
@@ -60,25 +53,41 @@ def quaternions(rotations: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(rotations).as_quat()
 
 
-def body_transform(motion: BodyMotion, header: Header) -> TransformStamped:
-    """The transform header.frame_id -> body_<id> of the newest frame."""
+def body_transform(motion: BodyMotion, header: Header, name: str) -> TransformStamped:
+    """The transform header.frame_id -> body_<name> of the newest frame.
+
+    name: the body's id; after REP-155 every frame of a body ends with it.
+    """
     origin, rotation = body_pose(motion)
-    return transform_message(header, body_frame(motion.track_id), origin, quaternions(rotation))
+    return transform_message(header, f"body_{name}", origin, quaternions(rotation))
 
 
-def joint_transforms(motion: BodyMotion, header: Header) -> list[TransformStamped]:
-    """Transforms body_<id> -> <joint>_<id> of the newest frame, of the 22 joints.
+def joint_transforms(motion: BodyMotion, header: Header, name: str) -> list[TransformStamped]:
+    """Transforms body_<name> -> <joint>_<name> of the newest frame, of the 22 joints.
 
     Joint frames keep the SMPL-X axes of the joints in HumanArray.
     """
     places, rotations = motion.joints[-1], motion.joint_rotations[-1]
-    return _below_body(motion, header, JOINT_NAMES, places, rotations)
+    return _below_body(motion, header, name, JOINT_NAMES, places, rotations)
+
+
+def link_transforms(fit: JointFit, header: Header, name: str) -> list[TransformStamped]:
+    """Transforms of the links of REP-155 below body_<name>, as its URDF has them."""
+    return [
+        transform_message(
+            Header(stamp=header.stamp, frame_id=f"{parent}_{name}"),
+            f"{child}_{name}",
+            place,
+            quaternions(turn),
+        )
+        for parent, child, place, turn in fit.model.transforms(fit.angles)
+    ]
 
 
 def hand_and_face_transforms(
-    motion: BodyMotion, header: Header, rest: np.ndarray, parents: tuple[int, ...]
+    motion: BodyMotion, header: Header, name: str, rest: np.ndarray, parents: tuple[int, ...]
 ) -> list[TransformStamped]:
-    """Transforms body_<id> -> <joint>_<id> of the joints of hands and face, which are at rest.
+    """Transforms body_<name> -> <joint>_<name> of the joints of hands and face, which are at rest.
 
     rest: (N, 3) m joints of the body at rest; parents: of the N joints.
     """
@@ -90,6 +99,7 @@ def hand_and_face_transforms(
     return _below_body(
         motion,
         header,
+        name,
         HAND_AND_FACE_JOINTS,
         np.array(places[NUM_JOINTS:]),
         np.array(rotations[NUM_JOINTS:]),
@@ -99,6 +109,7 @@ def hand_and_face_transforms(
 def _below_body(
     motion: BodyMotion,
     header: Header,
+    body: str,
     names: Iterable[str],
     places: np.ndarray,
     rotations: np.ndarray,
@@ -106,9 +117,9 @@ def _below_body(
     origin, rotation = body_pose(motion)
     local = (places.astype(np.float64) - origin) @ rotation
     turns = quaternions(rotation.T @ rotations.astype(np.float64))
-    child_header = Header(stamp=header.stamp, frame_id=body_frame(motion.track_id))
+    child_header = Header(stamp=header.stamp, frame_id=f"body_{body}")
     return [
-        transform_message(child_header, joint_frame(name, motion.track_id), place, turn)
+        transform_message(child_header, f"{name}_{body}", place, turn)
         for name, place, turn in zip(names, local, turns, strict=True)
     ]
 
@@ -124,13 +135,14 @@ def transform_message(
     return message
 
 
-class TransformsOutput(Output):
+class TransformsOutput(TopicOutput):
     """/tf: the frames of everybody in view, as far down as the parameter tf_level says."""
 
     prompt = True
 
-    def __init__(self, node: Node, own_listeners: int = 0) -> None:
+    def __init__(self, node: Node, describer: Describer, own_listeners: int = 0) -> None:
         super().__init__(node, TFMessage, "/tf", TF_DEPTH)
+        self._describer = describer
         self._own_listeners = own_listeners
 
     def watched(self, options: NodeConfig) -> bool:
@@ -142,14 +154,25 @@ class TransformsOutput(Output):
         """One message with everybody's frames; none where nobody is."""
         transforms = []
         for motion in scene.result.motions:
-            transforms.append(body_transform(motion, scene.header))
-            if options.tf_level.startswith("smplx"):
-                transforms += joint_transforms(motion, scene.header)
-            if options.tf_level == "smplx55":
-                rest = scene.body.rest_joints(motion.smplx.betas)
-                parents = scene.body.joint_parents
-                transforms += hand_and_face_transforms(motion, scene.header, rest, parents)
+            name = body_id(motion.track_id, options.humans.id_prefix)
+            transforms.append(body_transform(motion, scene.header, name))
+            transforms += self._below(motion, scene, name, options.tf_level)
         return [TFMessage(transforms=transforms)] if transforms else []
+
+    def _below(
+        self, motion: BodyMotion, scene: Scene, name: str, level: str
+    ) -> list[TransformStamped]:
+        header = scene.header
+        if level == "rep155":
+            return link_transforms(self._describer.fit(motion), header, name)
+        if level == "smplx22":
+            return joint_transforms(motion, header, name)
+        if level == "smplx55":
+            rest = scene.body.rest_joints(motion.smplx.betas)
+            parents = scene.body.joint_parents
+            hands = hand_and_face_transforms(motion, header, name, rest, parents)
+            return joint_transforms(motion, header, name) + hands
+        return []
 
 
 def check_level(level: str, joints: int) -> None:

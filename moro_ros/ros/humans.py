@@ -12,7 +12,7 @@ from moro_ros.inference.world import GroundPlane, moved
 from moro_ros.msg import Human, HumanArray, HumanJoint
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import quaternions
-from moro_ros.ros.output import Output, Scene, by_stamp
+from moro_ros.ros.output import Scene, TopicOutput, by_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import BodyMotion
@@ -87,7 +87,7 @@ def _joints(motion: BodyMotion, ground: GroundPlane | None) -> list[HumanJoint]:
     return joints
 
 
-class HumansOutput(Output):
+class HumansOutput(TopicOutput):
     """~/humans: everybody in the camera's frame, and whoever was lost, once."""
 
     prompt = True

@@ -17,7 +17,7 @@ from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import quaternions
 from moro_ros.ros.humans import joint_states
 from moro_ros.ros.marker_wire import serialize_markers
-from moro_ros.ros.output import Output, Rhythm, Scene
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion
 
@@ -167,7 +167,7 @@ def _color(rgba: tuple[float, ...]) -> ColorRGBA:
     return ColorRGBA(r=rgba[0], g=rgba[1], b=rgba[2], a=rgba[3])
 
 
-class MarkersOutput(Output):
+class MarkersOutput(TopicOutput):
     """~/markers: what RViz shows of everybody, at most marker_rate_hz."""
 
     needs_mesh = True

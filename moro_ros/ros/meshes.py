@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from moro_ros.msg import HumanMesh, HumanMeshFaces
-from moro_ros.ros.output import Output, Rhythm, Scene
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion
 
@@ -77,7 +77,7 @@ def cloud_message(scene: Scene) -> PointCloud2:
     return create_cloud(scene.header, CLOUD_FIELDS, points.ravel())
 
 
-class MeshOutput(Output):
+class MeshOutput(TopicOutput):
     """~/mesh: a HumanMesh per person and image; the triangles go out on ~/mesh_faces first."""
 
     needs_mesh = True
@@ -109,7 +109,7 @@ class MeshOutput(Output):
         return self._topology
 
 
-class CloudOutput(Output):
+class CloudOutput(TopicOutput):
     """~/cloud: everybody's surface as a PointCloud2, at most marker_rate_hz."""
 
     needs_mesh = True

@@ -97,18 +97,42 @@ class Rhythm:
 
 
 class Output(ABC):
-    """A publisher and what makes its messages; for one thread.
+    """A part of what moro_node publishes; for one thread.
 
-    made: how many messages were made so far. needs_mesh: the meshes have to be recovered for it.
-    prompt: it goes out before the latency is taken; what is only looked at goes after.
+    needs_mesh: the meshes have to be recovered for it. prompt: it goes out before the latency is
+    taken; what is only looked at goes after.
     """
 
     needs_mesh = False
     prompt = False
 
+    @abstractmethod
+    def watched(self, options: NodeConfig) -> bool:
+        """Whether somebody subscribes and the options do not switch it off."""
+
+    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
+        """Whether a watched output wants this image; asked once for each image."""
+        return True
+
+    @abstractmethod
+    def publish(self, scene: Scene, options: NodeConfig) -> None:
+        """Make and publish the messages of one image."""
+
+    @abstractmethod
+    def made(self) -> dict[str, int]:
+        """How many messages were made so far, by topic."""
+
+    @abstractmethod
+    def destroy(self, node: Node) -> None:
+        """Take the topics down."""
+
+
+class TopicOutput(Output):
+    """One topic."""
+
     def __init__(self, node: Node, msg_type: Any, topic: str, qos: QoSProfile | int = DEPTH):
         self.publisher = node.create_publisher(msg_type, topic, qos)
-        self.made = 0
+        self._made = 0
 
     @property
     def topic(self) -> str:
@@ -116,23 +140,23 @@ class Output(ABC):
         return self.publisher.topic_name
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether somebody subscribes and the options do not switch it off."""
+        """Whether somebody subscribes."""
         return self.publisher.get_subscription_count() > 0
 
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether a watched output wants this image; asked once for each image."""
-        return True
+    def made(self) -> dict[str, int]:
+        """How many messages were made so far, by topic."""
+        return {self.topic: self._made}
 
     @abstractmethod
     def messages(self, scene: Scene, options: NodeConfig) -> list[Any]:
         """The messages of one image, of the publisher's type or serialised."""
 
-    def destroy(self, node: Node) -> None:
-        """Take the topic down."""
-        node.destroy_publisher(self.publisher)
-
     def publish(self, scene: Scene, options: NodeConfig) -> None:
         """Make and publish the messages of one image."""
         for message in self.messages(scene, options):
             self.publisher.publish(message)
-            self.made += 1
+            self._made += 1
+
+    def destroy(self, node: Node) -> None:
+        """Take the topic down."""
+        node.destroy_publisher(self.publisher)

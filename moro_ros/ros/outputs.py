@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from moro_ros.body.posture import CAMERA_UP
 from moro_ros.inference.world import GroundEstimator, GroundPlane
 from moro_ros.ros.annotated import AnnotatedOutput
+from moro_ros.ros.bodies import BodiesOutput
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import TransformsOutput, check_level
 from moro_ros.ros.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
@@ -17,6 +19,8 @@ from moro_ros.ros.markers import MarkersOutput
 from moro_ros.ros.meshes import CloudOutput, MeshOutput
 from moro_ros.ros.output import Body, Output, Scene, by_stamp
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.rep155.publisher import available
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import PipelineResult
 
@@ -50,11 +54,21 @@ class Outputs:
         self.check(options)
         self.placement = Placement(node, options.world_frame, options.ground_frame)
         self.ground = GroundEstimator()
-        self.outputs: tuple[Output, ...] = (
+        self._describer = Describer()
+        self._bodies: BodiesOutput | None = None
+        listeners = int(self.placement.listens)
+        if options.humans.enable and available():
+            self._bodies = BodiesOutput(node, options, self._describer, listeners)
+            listeners += self._bodies.tf_listeners
+        self._described: tuple[Output, ...] = (
             HumansOutput(node),
             RefinedHumansOutput(node),
-            TransformsOutput(node, own_listeners=int(self.placement.listens)),
             WorldHumansOutput(node, self.placement),
+        )
+        self.outputs: tuple[Output, ...] = (
+            *self._described,
+            TransformsOutput(node, self._describer, listeners),
+            *([self._bodies] if self._bodies else []),
             MarkersOutput(node),
             MeshOutput(node),
             CloudOutput(node),
@@ -73,13 +87,18 @@ class Outputs:
 
     def made(self) -> dict[str, int]:
         """How many messages were made so far, by topic."""
-        return {output.topic: output.made for output in self.outputs}
+        return {topic: made for output in self.outputs for topic, made in output.made().items()}
 
     def wanted(self, stamp_ns: int, options: NodeConfig) -> Wanted:
         """What to publish for the image of a stamp; call it once for each image."""
         watched = [output for output in self.outputs if output.watched(options)]
-        due = tuple(output for output in watched if output.due(stamp_ns, options))
-        return Wanted(due, idle=not watched)
+        due = [output for output in watched if output.due(stamp_ns, options)]
+        if self._bodies is not None:
+            if not watched:
+                self._bodies.clear()
+            elif self._bodies not in due:
+                due.append(self._bodies)
+        return Wanted(tuple(due), idle=not watched)
 
     def publish(
         self,
@@ -95,8 +114,11 @@ class Outputs:
         """
         for motion in result.motions:
             self.ground.add(motion)
+        self._describer.keep([motion.track_id for motion in result.motions])
         ground = self.current_ground(header.frame_id)
         whole = Scene(result, header, image, self._body, ground)
+        if any(output in wanted.outputs for output in self._described):
+            whole = self._describe(whole, options)
         for scene in by_stamp(whole):
             for output in wanted.outputs:
                 if output.prompt:
@@ -106,6 +128,16 @@ class Outputs:
             if not output.prompt:
                 output.publish(whole, options)
         return latency_s
+
+    def _describe(self, scene: Scene, options: NodeConfig) -> Scene:
+        """The scene with everybody's posture, and the residual of their fit where one is made."""
+        up = CAMERA_UP if scene.ground is None else scene.ground.normal
+        motions = scene.result.motions
+        postures = {m.track_id: int(self._describer.behaviour(m, up)[0]) for m in motions}
+        residuals = {}
+        if options.tf_level == "rep155" or (self._bodies and self._bodies.watched(options)):
+            residuals = {m.track_id: self._describer.fit(m).residual_m for m in motions}
+        return replace(scene, postures=postures, residuals_m=residuals)
 
     def current_ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""

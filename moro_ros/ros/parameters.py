@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from moro_ros.config import check_value, from_dict, option
+from moro_ros.ros.rep155.options import HumansConfig
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ class NodeConfig:
     annotated_rate_hz: float = option(
         10.0, "Most annotated images per second", unit="Hz", low=0.1, high=240.0
     )
+    humans: HumansConfig = field(default_factory=HumansConfig)
 
 
 def options(config_class: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:

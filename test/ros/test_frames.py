@@ -19,8 +19,10 @@ from moro_ros.ros.frames import (
     check_level,
     hand_and_face_transforms,
     joint_transforms,
+    link_transforms,
     quaternions,
 )
+from moro_ros.ros.rep155.describer import Describer
 
 
 def test_rep_axes_are_forward_left_up() -> None:
@@ -56,21 +58,58 @@ def test_quaternions_stay_exact_near_half_turns() -> None:
 
 def test_frames_are_named_by_id_and_hang_on_the_camera(fake_node: ModuleType) -> None:
     motion, header = fake_node.body_motion(12, 0), Header(frame_id="lens")
-    body = body_transform(motion, header)
-    assert body.header == header and body.child_frame_id == "body_12"
-    joints = joint_transforms(motion, header)
-    assert {t.header.frame_id for t in joints} == {"body_12"}
-    assert [t.child_frame_id for t in joints] == [f"{name}_12" for name in JOINT_NAMES]
+    body = body_transform(motion, header, "b12")
+    assert body.header == header and body.child_frame_id == "body_b12"
+    joints = joint_transforms(motion, header, "b12")
+    assert {t.header.frame_id for t in joints} == {"body_b12"}
+    assert [t.child_frame_id for t in joints] == [f"{name}_b12" for name in JOINT_NAMES]
+
+
+def test_links_of_rep_155_make_one_tree_that_ends_where_the_joints_are(
+    fake_node: ModuleType,
+) -> None:
+    motion, header = fake_node.body_motion(1, 0), Header(frame_id="lens")
+    # A pose that the model can take: everything straight.
+    motion = dataclasses.replace(motion, joints=standing(motion.joints[0, 0])[None])
+    fit = Describer().fit(motion)
+    transforms = link_transforms(fit, header, "b1")
+    parents = {t.child_frame_id: t.header.frame_id for t in transforms}
+    assert len(parents) == len(transforms), "a frame has two parents"
+    places = {"body_b1": body_pose(motion)}
+    for item in transforms:
+        origin, rotation = places[item.header.frame_id]
+        t, q = item.transform.translation, item.transform.rotation
+        turn = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
+        places[item.child_frame_id] = origin + rotation @ [t.x, t.y, t.z], rotation @ turn
+    for link, joint in (("l_knee", "left_knee"), ("r_wrist", "right_wrist"), ("head", "head")):
+        expected = motion.joints[-1, JOINT_NAMES.index(joint)]
+        np.testing.assert_allclose(places[f"{link}_b1"][0], expected, atol=1e-3)
+
+
+def standing(pelvis: np.ndarray) -> np.ndarray:
+    """Joints of a person in the T-pose who faces the camera, (22, 3) m."""
+    at = {
+        "hip": (0.1, 0.08), "knee": (0.1, 0.48), "ankle": (0.1, 0.88), "foot": (0.1, 0.95),
+        "collar": (0.06, -0.42), "shoulder": (0.18, -0.45), "elbow": (0.45, -0.45),
+        "wrist": (0.7, -0.45), "spine1": (0, -0.1), "spine2": (0, -0.22), "spine3": (0, -0.3),
+        "neck": (0, -0.5), "head": (0, -0.62), "pelvis": (0, 0),
+    }  # fmt: skip
+    joints = []
+    for name in JOINT_NAMES:
+        side, _, part = name.rpartition("_")
+        x, y = at[part]
+        joints.append((-x if side == "right" else x, y, 0.0))
+    return (np.array(joints) + pelvis).astype(np.float32)
 
 
 def test_hands_at_rest_turn_with_the_wrist(fake_node: ModuleType) -> None:
     motion, header = fake_node.body_motion(1, 0), Header()
     pipeline = fake_node.FakePipeline(None, 0.0)
     rest, parents = pipeline.rest_joints(motion.smplx.betas), pipeline.joint_parents
-    transforms = hand_and_face_transforms(motion, header, rest, parents)
+    transforms = hand_and_face_transforms(motion, header, "b1", rest, parents)
     names = [t.child_frame_id for t in transforms]
     assert len(names) == len(set(names)) == 33
-    assert names[0] == "jaw_1" and names[-1] == "right_thumb3_1"
+    assert names[0] == "jaw_b1" and names[-1] == "right_thumb3_b1"
     wrist = 21
     origin, rotation = body_pose(motion)
     for joint in range(25, 55):

@@ -89,7 +89,7 @@ def test_triangles_are_published_once_and_before_the_first_mesh(
     people = tuple(fake_node.body_motion(i, 0, mesh=True) for i in (1, 2))
     for _ in range(3):
         output.publish(make_scene(people), NodeConfig())
-    assert len(faces.sent) == 1 and len(meshes.sent) == output.made == 6
+    assert len(faces.sent) == 1 and len(meshes.sent) == sum(output.made().values()) == 6
     assert {mesh.topology for mesh in meshes.sent} == {faces.sent[0].topology}
     output.publish(make_scene((fake_node.body_motion(1, 0),)), NodeConfig())
     assert len(meshes.sent) == 6, "a person without a mesh"

@@ -77,7 +77,7 @@ def test_transforms_make_the_tree_of_rep_155(bench: Any) -> None:
     tree = {t.child_frame_id: (t.header.frame_id, pose_of(t.transform)) for t in transforms}
     assert len(tree) == len(transforms), "a frame has two parents"
     for human in tracked(message):
-        parent, (body_rotation, body_place) = tree[f"body_{human.id}"]
+        parent, (body_rotation, body_place) = tree[f"body_b{human.id}"]
         assert parent == FRAME
         # The stand-in faces the camera: x_rep to the camera, y_rep to the image's right, z_rep up.
         expected = [[0, 1, 0], [0, 0, -1], [-1, 0, 0]]
@@ -86,8 +86,8 @@ def test_transforms_make_the_tree_of_rep_155(bench: Any) -> None:
         middle = np.mean([[p.x, p.y, p.z] for p in hips], axis=0)
         np.testing.assert_allclose(body_place, middle, atol=1e-6)
         for name, joint in zip(JOINT_NAMES, human.joints):
-            parent, (rotation, place) = tree[f"{name}_{human.id}"]
-            assert parent == f"body_{human.id}"
+            parent, (rotation, place) = tree[f"{name}_b{human.id}"]
+            assert parent == f"body_b{human.id}"
             p, q = joint.pose.position, joint.pose.orientation
             np.testing.assert_allclose(
                 body_rotation.apply(place) + body_place, [p.x, p.y, p.z], atol=1e-6
