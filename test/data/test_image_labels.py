@@ -7,7 +7,7 @@ import pytest
 
 from moro_ros.data.image_labels import POINT_NAMES, read_labels
 from moro_ros.data.posed import pose_clip, project_clip, smpl_as_smplx
-from moro_ros.data.sets import SETS, open_set
+from moro_ros.data.sets import open_set
 from moro_ros.errors import DataError
 
 LABELS = {
@@ -121,12 +121,3 @@ def test_a_damaged_image_is_named(tmp_path, person):
     image.write_bytes(b"no image")
     with pytest.raises(DataError, match="damaged"):
         open_set("coco", tmp_path).clip(0)
-
-
-def test_every_set_says_where_it_comes_from(tmp_path):
-    for name, entry in SETS.items():
-        assert entry.card.layout and entry.card.splits and "http" in entry.card.obtain, name
-        with pytest.raises(DataError, match="To obtain it"):
-            open_set(name, tmp_path / "absent")
-    with pytest.raises(DataError, match="There is no data set 'cocoa'"):
-        open_set("cocoa", tmp_path)
