@@ -1,14 +1,17 @@
-"""Start moro_node and, on request, a video as the camera and RViz.
+"""Start moro_node and, on request, a video or a recording as the camera, and RViz.
 
 ros2 launch moro_ros moro.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
+ros2 launch moro_ros moro.launch.py params_file:=low_latency device:=cuda
 ros2 launch moro_ros moro.launch.py video:=walk.mp4 focal:=1400 rviz:=true
+ros2 launch moro_ros moro.launch.py bag:=walk image:=/camera/image_raw
+ros2 launch moro_ros moro.launch.py cameras:=front,side image:=image_raw camera_info:=camera_info
 """
 
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode, Node
 
 from launch import LaunchContext, LaunchDescription
 
@@ -19,16 +22,28 @@ ARGUMENTS = {
     "image": ("/camera/image_raw", "Topic of sensor_msgs/Image"),
     "camera_info": ("/camera/camera_info", "Topic of the same camera's sensor_msgs/CameraInfo"),
     "namespace": ("", "Namespace of the nodes; humans come on NAMESPACE/moro/humans"),
-    "params_file": (str(SHARE / "config" / "moro.yaml"), "Parameters of moro_node"),
+    "cameras": (
+        "",
+        "Names of several cameras with commas, one node in NAMESPACE/NAME each around one loaded "
+        "network; image and camera_info are then relative names, such as image_raw",
+    ),
+    "params_file": (
+        "moro",
+        "Parameters of moro_node: a file, or a name under config/: moro, low_latency, accurate, "
+        "multi_person, cpu",
+    ),
     "model": ("", "Name or folder of the model; empty: as in params_file"),
     "device": ("", "Torch device: cpu, cuda or cuda:N; empty: as in params_file"),
-    "use_sim_time": ("false", "Take the time from /clock, as for a bag played with --clock"),
+    "autostart": ("true", "Configure and activate; false: wait for lifecycle transitions"),
+    "use_sim_time": ("false", "Take the time from /clock; with bag it always is"),
     "rviz": ("false", "Start RViz (package rviz2) with rviz/moro.rviz"),
     "video": ("", "Video file to play as the camera; needs focal or camera"),
     "focal": ("", "Focal length of the video [px]"),
     "camera": ("", "Calibration file of the video: ROS camera_info YAML, or TOML"),
     "rate": ("", "Frames per second to play the video at; empty: its own rate"),
-    "loop": ("false", "Play the video again and again"),
+    "bag": ("", "Folder of a rosbag2 recording to play with its clock"),
+    "speed": ("1.0", "How many times faster than recorded the bag is played"),
+    "loop": ("false", "Play the video or the bag again and again"),
 }
 
 
@@ -41,39 +56,47 @@ def switch(name: str, given: dict[str, str]) -> bool:
     return words[text]
 
 
+def params_file(text: str) -> str:
+    """The parameter file of a path or of a preset's name; raises ValueError if there is none."""
+    preset = SHARE / "config" / f"{text}.yaml"
+    path = preset if preset.is_file() else Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError(f"params_file: got '{text}', expected a file or a name under config/.")
+    return str(path)
+
+
 def start_nodes(context: LaunchContext) -> list[Node]:
     """The nodes that the arguments ask for."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    if given["video"] and given["bag"]:
+        raise ValueError("video and bag exclude each other: each is the camera.")
     topics = [("image", given["image"]), ("camera_info", given["camera_info"])]
     common = {"namespace": given["namespace"], "output": "screen"}
-    clock = {"use_sim_time": switch("use_sim_time", given)}
+    clock = {"use_sim_time": switch("use_sim_time", given) or bool(given["bag"])}
 
-    chosen = {name: given[name] for name in ("model", "device") if given[name]}
-    nodes = [
-        Node(
+    chosen = {name: given[name] for name in ("model", "device", "cameras") if given[name]}
+    chosen["autostart"] = switch("autostart", given)
+    nodes: list[Node] = [
+        LifecycleNode(
             package="moro_ros",
             executable="moro_node",
             name="moro",
-            parameters=[given["params_file"], chosen | clock],
+            parameters=[params_file(given["params_file"]), chosen | clock],
             remappings=topics,
             **common,
         )
     ]
     if given["video"]:
-        video: dict[str, str | float | bool] = {
-            "video": str(Path(given["video"]).expanduser().absolute()),
-            "loop": switch("loop", given),
-        }
-        video |= {name: float(given[name]) for name in ("focal", "rate") if given[name]}
-        if given["camera"]:
-            video["camera"] = str(Path(given["camera"]).expanduser().absolute())
+        nodes.append(video_node(given, clock, topics, common))
+    if given["bag"]:
+        bag = {"bag": str(Path(given["bag"]).expanduser().absolute())}
+        played = {"speed": float(given["speed"]), "loop": switch("loop", given)}
         nodes.append(
             Node(
                 package="moro_ros",
-                executable="moro_video",
-                name="moro_video",
-                parameters=[video],
-                remappings=topics,
+                executable="moro_bag",
+                name="moro_bag",
+                parameters=[bag | played],
                 **common,
             )
         )
@@ -92,6 +115,25 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             )
         )
     return nodes
+
+
+def video_node(given: dict[str, str], clock: dict, topics: list, common: dict) -> Node:
+    """The node that plays a video as the camera."""
+    video: dict[str, str | float | bool] = {
+        "video": str(Path(given["video"]).expanduser().absolute()),
+        "loop": switch("loop", given),
+    }
+    video |= {name: float(given[name]) for name in ("focal", "rate") if given[name]}
+    if given["camera"]:
+        video["camera"] = str(Path(given["camera"]).expanduser().absolute())
+    return Node(
+        package="moro_ros",
+        executable="moro_video",
+        name="moro_video",
+        parameters=[video | clock],
+        remappings=topics,
+        **common,
+    )
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,11 +80,10 @@ class Child:
     """One running child process whose output goes to a log file, or to ours for log None."""
 
     def __init__(
-        self, name: str, module: str, arguments: list[str], env: dict[str, str], log: Path | None
+        self, name: str, command: list[str], env: dict[str, str], log: Path | None
     ) -> None:
         self.name = name
         self.log = log
-        command = [sys.executable, "-m", module, *arguments]
         # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
         if log is None:
             self.process = subprocess.Popen(command, env=env, start_new_session=True)
@@ -157,8 +157,17 @@ class Children:
 
     def start(self, name: str, module: str, arguments: list[str]) -> Child:
         """Start `python -m module arguments`, logging to <logs>/<name>.log."""
+        return self._start(name, [sys.executable, "-m", module, *arguments])
+
+    def start_program(self, name: str, arguments: list[str]) -> Child:
+        """Start a program that is on the search path; raises ProcessError if it is not."""
+        if shutil.which(name, path=self._env.get("PATH")) is None:
+            raise ProcessError(f"{name} is not installed, or not on the search path.")
+        return self._start(name, [name, *arguments])
+
+    def _start(self, name: str, command: list[str]) -> Child:
         log = None if self._logs is None else self._logs / f"{name}.log"
-        child = Child(name, module, arguments, self._env, log)
+        child = Child(name, command, self._env, log)
         self._running.append(child)
         return child
 

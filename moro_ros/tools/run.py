@@ -11,6 +11,8 @@ from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
 from moro_ros.tools.processes import Children, clean_environment, ros_arguments
 
+RVIZ = "rviz2"
+
 
 def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
@@ -24,16 +26,39 @@ def register(subparsers: Any) -> None:
     topic.add_argument("--image", default="/camera/image_raw", help="sensor_msgs/Image")
     topic.add_argument("--camera-info", default="/camera/camera_info", help="of the same camera")
     topic.add_argument("--namespace", default="", help="namespace of the nodes")
+    topic.add_argument(
+        "--cameras",
+        default="",
+        help="names of several cameras with commas, one node in NAMESPACE/NAME each around one "
+        "loaded network; --image and --camera-info are then relative names, such as image_raw",
+    )
     node = parser.add_argument_group("node")
-    node.add_argument("--params-file", type=Path, help="parameters (default: config/moro.yaml)")
+    node.add_argument(
+        "--params-file",
+        default="moro",
+        metavar="FILE",
+        help="parameters: a file, or a name under config/: moro (default), low_latency, accurate, "
+        "multi_person, cpu",
+    )
     node.add_argument("--model", help="name or folder of the model")
     node.add_argument("--device", help="torch device: cpu, cuda or cuda:N")
-    node.add_argument("--use-sim-time", action="store_true", help="take the time from /clock")
-    video = parser.add_argument_group("video as the camera")
+    node.add_argument(
+        "--autostart",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="configure and activate; else wait for transitions (moro_lifecycle /moro configure)",
+    )
+    node.add_argument(
+        "--use-sim-time", action="store_true", help="take the time from /clock; with --bag always"
+    )
+    node.add_argument("--rviz", action="store_true", help="start RViz, if it is installed")
+    video = parser.add_argument_group("video or recording as the camera")
     video.add_argument("--video", type=Path, help="video file; needs --focal or --camera")
     video.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
     video.add_argument("--camera", type=Path, metavar="FILE", help="calibration: YAML or TOML")
     video.add_argument("--rate", type=float, metavar="HZ", help="frames per second to play at")
+    video.add_argument("--bag", type=Path, help="folder of a rosbag2 recording")
+    video.add_argument("--speed", type=float, help="times faster than the bag was recorded")
     video.add_argument("--loop", action="store_true", help="play again and again")
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="for moro_node")
     parser.set_defaults(handler=run)
@@ -45,10 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     Raises: ConfigError for arguments that do not fit together, ProcessError if a node dies.
     """
     node, video = node_arguments(arguments), video_arguments(arguments)
+    bag, rviz = bag_arguments(arguments), rviz_arguments(arguments)
     with Children(clean_environment(os.environ), logs=None) as children:
         running = children.start("moro_node", "moro_ros.ros.node", node)
         if video:
             children.start("moro_video", "moro_ros.ros.video_source", video)
+        if bag:
+            children.start("moro_bag", "moro_ros.ros.bag_source", bag)
+        if rviz:
+            children.start_program(RVIZ, rviz)
         try:
             while running.status is None:
                 children.wait(0.5)
@@ -57,17 +87,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def params_file(text: str) -> Path:
+    """The parameter file of a path or of a preset's name; raises ConfigError if there is none."""
+    for path in (share_path("config", f"{text}.yaml"), Path(text).expanduser()):
+        if path.is_file():
+            return path
+    presets = ", ".join(sorted(path.stem for path in share_path("config").glob("*.yaml")))
+    raise ConfigError(f"No parameter file at {text}; expected a path or one of {presets}.")
+
+
 def node_arguments(arguments: argparse.Namespace) -> list[str]:
     """Command line of moro_node."""
-    parameters_file = arguments.params_file or share_path("config", "moro.yaml")
-    if not parameters_file.is_file():
-        raise ConfigError(f"No parameter file at {parameters_file}; see --params-file.")
-    chosen = {
-        name: getattr(arguments, name)
-        for name in ("model", "device")
-        if getattr(arguments, name) is not None
+    names = ("model", "device", "cameras")
+    chosen: dict[str, object] = {
+        name: getattr(arguments, name) for name in names if getattr(arguments, name)
     }
-    words = ["--ros-args", "--params-file", str(parameters_file)]
+    if not arguments.autostart:
+        chosen["autostart"] = False
+    words = ["--ros-args", "--params-file", str(params_file(arguments.params_file))]
     words += ros_arguments(chosen | _clock(arguments), _names(arguments))
     return words + (["--ros-args", *arguments.ros_args] if arguments.ros_args else [])
 
@@ -77,14 +114,41 @@ def video_arguments(arguments: argparse.Namespace) -> list[str]:
     options = {name: getattr(arguments, name) for name in ("focal", "camera", "rate")}
     given = {name: value for name, value in options.items() if value is not None}
     if arguments.video is None:
-        if given or arguments.loop:
-            raise ConfigError("--focal, --camera, --rate and --loop belong to --video PATH.")
+        if given:
+            raise ConfigError("--focal, --camera and --rate belong to --video PATH.")
+        if arguments.loop and arguments.bag is None:
+            raise ConfigError("--loop belongs to --video PATH or --bag PATH.")
         return []
+    if arguments.bag is not None:
+        raise ConfigError("--video and --bag exclude each other: each is the camera.")
     parameters: dict[str, object] = {"video": str(arguments.video.resolve()), **given}
     if "camera" in given:
         parameters["camera"] = str(arguments.camera.resolve())
     parameters |= {"loop": arguments.loop} | _clock(arguments)
     return ros_arguments(parameters, _names(arguments))
+
+
+def bag_arguments(arguments: argparse.Namespace) -> list[str]:
+    """Command line of moro_bag; empty without a recording. Raises: ConfigError."""
+    if arguments.bag is None:
+        if arguments.speed is not None:
+            raise ConfigError("--speed belongs to --bag PATH.")
+        return []
+    parameters: dict[str, object] = {"bag": str(arguments.bag.resolve()), "loop": arguments.loop}
+    if arguments.speed is not None:
+        parameters["speed"] = arguments.speed
+    return ros_arguments(parameters)
+
+
+def rviz_arguments(arguments: argparse.Namespace) -> list[str]:
+    """Command line of RViz; empty if it is not wanted."""
+    if not arguments.rviz:
+        return []
+    # The displays of moro.rviz name these topics.
+    topics = {"/camera/image_raw": arguments.image, "/moro/markers": "moro/markers"}
+    names = {key: value for key, value in _names(arguments).items() if key == "__ns"}
+    words = ros_arguments(_clock(arguments), topics | names)
+    return ["-d", str(share_path("rviz", "moro.rviz")), *words]
 
 
 def _names(arguments: argparse.Namespace) -> dict[str, str]:
@@ -97,4 +161,4 @@ def _absolute(namespace: str) -> str:
 
 
 def _clock(arguments: argparse.Namespace) -> dict[str, object]:
-    return {"use_sim_time": True} if arguments.use_sim_time else {}
+    return {"use_sim_time": True} if arguments.use_sim_time or arguments.bag else {}

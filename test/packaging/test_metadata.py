@@ -135,7 +135,8 @@ def test_executables_of_both_routes_start_the_same_functions():
     scripts = setup_cfg()["options.entry_points"]["console_scripts"].split("\n")
     points = dict(line.split(" = ") for line in scripts if line)
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    assert points.keys() == {"moro", "moro_node", "moro_video", "moro_recorder"}
+    nodes = {"moro_node", "moro_video", "moro_recorder", "moro_bag", "moro_lifecycle"}
+    assert points.keys() == nodes | {"moro"}
     for name, target in points.items():
         module, function = target.split(":")
         text = (ROOT / "scripts" / name).read_text(encoding="utf-8")

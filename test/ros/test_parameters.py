@@ -100,6 +100,24 @@ def test_the_shipped_file_names_every_parameter_with_its_default() -> None:
     assert flat == parameters.current(PipelineConfig()) | parameters.current(NodeConfig())
 
 
+PRESETS = ("low_latency", "accurate", "multi_person", "cpu")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_parameters_that_a_node_takes(make_node: Any, name: str) -> None:
+    """Every name is an option, every value lies in its range and differs from the default or is
+    named because it makes the preset what it is."""
+    shipped = yaml.safe_load(share_path("config", f"{name}.yaml").read_text(encoding="utf-8"))
+    assert list(shipped) == ["/**"]
+    flat = flatten(shipped["/**"]["ros__parameters"])
+    node = make_node(**{key.replace(".", "__"): value for key, value in flat.items()})
+    configs = [parameters.declare(node, cls) for cls in (PipelineConfig, NodeConfig)]
+    found = parameters.current(configs[0]) | parameters.current(configs[1])
+    assert {key: found[key] for key in flat} == flat
+    defaults = parameters.current(PipelineConfig()) | parameters.current(NodeConfig())
+    assert sum(defaults[key] != value for key, value in flat.items()) >= 4
+
+
 def test_names_without_an_option_are_warned_of(ros_context: None) -> None:
     given = [Parameter(name, value=1) for name in ("motion.window", "motion.windw", "other")]
     node = rclpy.create_node(

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from moro_ros.errors import ConfigError
+from moro_ros.resources import share_path
 from moro_ros.tools import cli, demo
-from moro_ros.tools.run import node_arguments, video_arguments
+from moro_ros.tools.run import (
+    bag_arguments,
+    node_arguments,
+    rviz_arguments,
+    video_arguments,
+)
 
 
 def test_help_lists_every_command_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +126,47 @@ def test_run_passes_its_arguments_on_as_the_launch_file_does() -> None:
     assert video_arguments(parsed()) == []
 
 
+def test_run_plays_a_recording_in_its_own_time(tmp_path: Path) -> None:
+    arguments = parsed("--bag", str(tmp_path), "--speed", "2", "--cameras", "a,b", "--no-autostart")
+    bag = bag_arguments(arguments)
+    assert f'bag:="{tmp_path}"' in bag and "speed:=2.0" in bag and "loop:=false" in bag
+    node = node_arguments(arguments)
+    for word in ("use_sim_time:=true", 'cameras:="a,b"', "autostart:=false"):
+        assert word in node
+    assert bag_arguments(parsed()) == []
+    assert "use_sim_time:=true" not in node_arguments(parsed())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--loop",),
+        ("--speed", "2"),
+        ("--focal", "900"),
+        ("--bag", "x", "--video", "y.mp4"),
+        ("--params-file", "no_such_preset"),
+    ],
+)
+def test_run_refuses_what_does_not_fit_together(words: tuple[str, ...]) -> None:
+    arguments = parsed(*words)
+    with pytest.raises(ConfigError, match=r"--loop|--speed|--focal|exclude|low_latency"):
+        bag_arguments(arguments), video_arguments(arguments), node_arguments(arguments)
+
+
+@pytest.mark.parametrize("name", ["moro", "low_latency", "accurate", "multi_person", "cpu"])
+def test_run_takes_the_name_of_a_preset(name: str) -> None:
+    words = node_arguments(parsed("--params-file", name))
+    assert Path(words[2]).samefile(share_path("config", f"{name}.yaml"))
+
+
+def test_run_starts_rviz_on_the_topics_of_the_nodes() -> None:
+    words = rviz_arguments(parsed("--rviz", "--image", "/left/image", "--namespace", "robot"))
+    assert Path(words[1]).is_file() and words[0] == "-d"
+    for word in ("/camera/image_raw:=/left/image", "/moro/markers:=moro/markers", "__ns:=/robot"):
+        assert word in words
+    assert rviz_arguments(parsed()) == []
+
+
 def test_run_knows_every_argument_of_the_launch_file() -> None:
     launch = Path(__file__).parents[2] / "launch" / "moro.launch.py"
     names = {
@@ -126,8 +174,8 @@ def test_run_knows_every_argument_of_the_launch_file() -> None:
         for line in launch.read_text(encoding="utf-8").splitlines()
         if line.startswith('    "') and '": (' in line
     }
-    assert {"image", "video", "params_file"} <= names
-    assert names - {"rviz"} <= set(vars(parsed()))
+    assert {"image", "video", "params_file", "bag", "cameras", "autostart", "rviz"} <= names
+    assert names <= set(vars(parsed()))
 
 
 def test_summary_tells_every_figure_of_the_reports() -> None:

@@ -155,3 +155,10 @@ def test_parameter_values_survive_the_yaml_of_ros_arguments() -> None:
     assert words[:3] == ["--ros-args", "-r", "image:=/camera/image_raw"]
     pairs = [word.split(":=", 1) for word in words[4::2]]
     assert {name: yaml.safe_load(text) for name, text in pairs} == values
+
+
+def test_a_program_that_is_not_there_is_named(environment: dict[str, str]) -> None:
+    with Children(environment, logs=None) as children:
+        with pytest.raises(ProcessError, match="no_such_viewer is not installed"):
+            children.start_program("no_such_viewer", [])
+        assert children.start_program("true", []).process.wait(10.0) == 0

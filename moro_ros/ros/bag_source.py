@@ -1,0 +1,183 @@
+"""moro_bag: plays a rosbag2 recording with its clock where `ros2 bag play` is not installed."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader, ReaderError
+from rosgraph_msgs.msg import Clock
+
+from moro_ros.config import option
+from moro_ros.errors import ConfigError, MoroError
+from moro_ros.ros import parameters
+from moro_ros.ros.conversions import ns_to_stamp
+from moro_ros.ros.profile import use_image_profile
+
+CLOCK = "/clock"
+# /clock goes out at least this often [s of the recording].
+CLOCK_PERIOD_S = 0.01
+DEPTH = 10
+# How long a stop signal may go unnoticed [s].
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class BagConfig:
+    """The parameters of moro_bag."""
+
+    bag: str = option("", "Folder of a rosbag2 recording (mcap or sqlite3)", read_only=True)
+    speed: float = option(
+        1.0, "How many times faster than it was recorded", low=0.01, high=100.0, read_only=True
+    )
+    loop: bool = option(False, "Begin again at the end; the clock jumps back", read_only=True)
+    clock: bool = option(True, "Publish the recording's time on /clock", read_only=True)
+    start_delay_s: float = option(
+        2.0, "Pause before the first message, in which subscribers find us", unit="s",
+        low=0.0, high=600.0, read_only=True,
+    )  # fmt: skip
+
+
+class BagSource(Node):
+    """Publishes the messages of a recording as they are; play() does it in the caller's thread."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__("moro_bag")
+        self._stop = stop
+        self.config = parameters.declare(self, BagConfig)
+        self._time = self.create_publisher(Clock, CLOCK, DEPTH) if self.config.clock else None
+
+    def play(self, reader: Reader) -> None:
+        """Publish the recording, again and again with `loop`, until its end or a stop.
+
+        Raises: ConfigError if none of its topics is of a type that is installed.
+        """
+        publishers = dict(self._make_publishers(reader.connections))
+        if not publishers:
+            raise ConfigError(f"{self.config.bag} holds no message of a type installed here.")
+        connections = [c for c in reader.connections if c.id in publishers]
+        duration_s = reader.duration * 1e-9
+        self.get_logger().info(
+            f"Playing {self.config.bag}: {len(publishers)} topics, {duration_s:.1f} s."
+        )
+        self._stop.wait(self.config.start_delay_s)
+        while not self._stop.is_set():
+            self._play_once(reader, connections, publishers)
+            if not self.config.loop:
+                return
+
+    def _play_once(
+        self, reader: Reader, connections: list[Connection], publishers: dict[int, Publisher]
+    ) -> None:
+        start_s = time.monotonic()
+        for connection, stamp_ns, data in reader.messages(connections):
+            due_s = (stamp_ns - reader.start_time) * 1e-9
+            self._wait(reader.start_time, due_s, start_s)
+            if self._stop.is_set():
+                return
+            publishers[connection.id].publish(bytes(data))
+
+    def _wait(self, first_ns: int, due_s: float, start_s: float) -> None:
+        """Let the clock run until a time of the recording, s since its start."""
+        while not self._stop.is_set():
+            now_s = (time.monotonic() - start_s) * self.config.speed
+            self._tell(first_ns + round(min(now_s, due_s) * 1e9))
+            if now_s >= due_s:
+                return
+            ahead_s = min(due_s - now_s, CLOCK_PERIOD_S if self._time else POLL_S)
+            time.sleep(ahead_s / self.config.speed)
+
+    def _tell(self, now_ns: int) -> None:
+        if self._time is not None:
+            self._time.publish(Clock(clock=ns_to_stamp(now_ns)))
+
+    def _make_publishers(self, connections: list[Connection]) -> Iterator[tuple[int, Publisher]]:
+        for connection in connections:
+            if connection.topic == CLOCK:
+                continue
+            msg_type = installed_type(connection.msgtype)
+            if msg_type is None:
+                self.get_logger().warning(
+                    f"{connection.topic} is left out: {connection.msgtype} is not installed."
+                )
+                continue
+            yield (
+                connection.id,
+                self.create_publisher(msg_type, connection.topic, offered_qos(connection)),
+            )
+
+
+def installed_type(name: str) -> Any:
+    """The class of a message type such as sensor_msgs/msg/Image; None if it is not installed."""
+    package, _, message = name.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), message, None)
+    except ModuleNotFoundError:
+        return None
+
+
+def offered_qos(connection: Connection) -> QoSProfile:
+    """Reliable, which suits every subscriber; latched where the recorded publisher was."""
+    profiles = getattr(connection.ext, "offered_qos_profiles", None) or []
+    latched = connection.topic == "/tf_static" or any(
+        getattr(profile.durability, "name", "") == "TRANSIENT_LOCAL" for profile in profiles
+    )
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    return QoSProfile(depth=DEPTH, durability=durability)
+
+
+def open_bag(path: str) -> Reader:
+    """Open a recording; raises ConfigError if there is none."""
+    if not path:
+        raise ConfigError("bag: got nothing, expected the folder of a rosbag2 recording.")
+    try:
+        reader = Reader(Path(path).expanduser())
+        reader.open()
+    except (ReaderError, OSError) as error:
+        raise ConfigError(f"bag: cannot play {path}: {error}") from error
+    return reader
+
+
+def run(args: list[str] | None = None) -> int:
+    """Play until the end, SIGINT or SIGTERM; returns the exit status."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    use_image_profile()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        source = BagSource(stop)
+        reader = open_bag(source.config.bag)
+        try:
+            source.play(reader)
+        finally:
+            reader.close()
+        source.get_logger().info("Done.")
+    except MoroError as error:
+        rclpy.logging.get_logger("moro_bag").fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def main() -> None:
+    """Entry point of moro_bag."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""moro_lifecycle: asks a managed node for its state or a transition where ros2cli is not installed.
+
+moro_lifecycle /moro               tells the state
+moro_lifecycle /moro activate      asks for a transition: configure, activate, deactivate, cleanup,
+                                   shutdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from moro_ros.errors import ConfigError
+
+TRANSITIONS = {
+    "configure": Transition.TRANSITION_CONFIGURE,
+    "activate": Transition.TRANSITION_ACTIVATE,
+    "deactivate": Transition.TRANSITION_DEACTIVATE,
+    "cleanup": Transition.TRANSITION_CLEANUP,
+}
+# Shutting down is another transition in each state.
+SHUTDOWN = {
+    State.PRIMARY_STATE_UNCONFIGURED: Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+    State.PRIMARY_STATE_INACTIVE: Transition.TRANSITION_INACTIVE_SHUTDOWN,
+    State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_ACTIVE_SHUTDOWN,
+}
+FIND_TIMEOUT_S = 15.0
+# Loading a model, which the first time may have to be fetched.
+ANSWER_TIMEOUT_S = 300.0
+
+
+class LifecycleClient:
+    """Talks to one managed node; name: its full name."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        self._node, self._name = node, name
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._change = node.create_client(ChangeState, f"{name}/change_state")
+        self._get = node.create_client(GetState, f"{name}/get_state")
+
+    def state(self) -> State:
+        """The node's state; raises ConfigError if it does not answer."""
+        return self._call(self._get, GetState.Request()).current_state
+
+    def change(self, transition: str) -> bool:
+        """Ask for a transition and wait for it; returns whether it succeeded.
+
+        Raises: ConfigError if there is no such transition or the node does not answer.
+        """
+        if transition == "shutdown":
+            state = self.state()
+            if state.id not in SHUTDOWN:
+                raise ConfigError(f"{self._name} is {state.label}: it cannot be shut down.")
+            number = SHUTDOWN[state.id]
+        elif transition in TRANSITIONS:
+            number = TRANSITIONS[transition]
+        else:
+            known = ", ".join([*TRANSITIONS, "shutdown"])
+            raise ConfigError(f"No transition '{transition}'; expected {known}.")
+        request = ChangeState.Request(transition=Transition(id=number))
+        return bool(self._call(self._change, request).success)
+
+    def _call(self, service: Any, request: Any) -> Any:
+        if not service.wait_for_service(FIND_TIMEOUT_S):
+            raise ConfigError(
+                f"No managed node {self._name} was found. Nodes here: {', '.join(self._names())}."
+            )
+        future = service.call_async(request)
+        end_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while not future.done() and time.monotonic() < end_s:
+            self._executor.spin_once(timeout_sec=0.1)
+        if not future.done():
+            raise ConfigError(f"{self._name} did not answer for {ANSWER_TIMEOUT_S:.0f} s.")
+        return future.result()
+
+    def _names(self) -> list[str]:
+        pairs = self._node.get_node_names_and_namespaces()
+        others = {f"{space.rstrip('/')}/{name}" for name, space in pairs} - {
+            self._node.get_fully_qualified_name()
+        }
+        return sorted(others) or ["none"]
+
+
+def run(words: list[str]) -> int:
+    """Do what a command line says; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="moro_lifecycle", description="State and transitions of a managed node."
+    )
+    parser.add_argument("node", help="full name, such as /moro")
+    parser.add_argument("transition", nargs="?", help=", ".join([*TRANSITIONS, "shutdown"]))
+    arguments = parser.parse_args(words)
+    rclpy.init()
+    log = rclpy.logging.get_logger("moro_lifecycle")
+    try:
+        client = LifecycleClient(rclpy.create_node("moro_lifecycle"), arguments.node)
+        done = arguments.transition is None or client.change(arguments.transition)
+        sys.stdout.write(f"{client.state().label}\n")
+        if not done:
+            log.error(f"{arguments.transition} failed; {arguments.node} has logged why.")
+        return int(not done)
+    except ConfigError as error:
+        log.fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+
+
+def main() -> None:
+    """Entry point of moro_lifecycle."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
