@@ -28,6 +28,17 @@ CARD = SetCard(
     splits=("train", "val", "frames", "all"),
 )
 ARRAYS = ("imgname", "center", "scale", "pose_cam", "shape", "trans_cam", "cam_int", "cam_ext")
+# What is kept of each array, beside the rows; the first 22 points are SMPL-X's joints.
+SHAPES: dict[str, tuple[int, ...]] = {
+    "center": (2,),
+    "scale": (),
+    "pose_cam": (66,),
+    "shape": (10,),
+    "trans_cam": (3,),
+    "cam_int": (3, 3),
+    "cam_ext": (3, 4),
+    "gtkps": (len(JOINT_NAMES), 2),
+}
 FPS = 30.0  # of the rendering; frames are numbered at this rate
 VALIDATION = "static_highSchoolGym_30fps"
 NOT_BEDLAM = "agora"  # lies beside the scenes, of another data set
@@ -77,12 +88,12 @@ class Bedlam:
         intrinsics, camera_from_fit = labels["cam_int"][rows[0]], np.eye(4)
         # The labels' bodies stand in the camera up to this shift; it differs between frames only
         # where the camera moves.
-        shift = labels["cam_ext"][rows][:, :3, 3]
+        shift = labels["cam_ext"][rows][:, :, 3]
         params = SmplxParams(
-            labels["shape"][rows[0], :10].astype(np.float32),
-            labels["pose_cam"][rows, :3].astype(np.float32),
-            labels["pose_cam"][rows, 3:66].astype(np.float32),
-            (labels["trans_cam"][rows] + shift).astype(np.float32),
+            labels["shape"][rows[0]],
+            labels["pose_cam"][rows, :3],
+            labels["pose_cam"][rows, 3:],
+            labels["trans_cam"][rows] + shift,
         )
         side = 200.0 * labels["scale"][rows].reshape(-1, 1)
         points = labels.get("gtkps")
@@ -166,18 +177,26 @@ def step_of(numbers: list[int] | tuple[int, ...]) -> int:
     return int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
 
 
-@lru_cache(maxsize=2)
+# All training scenes at once: clips are drawn from all of them, and a scene takes 20 to 50 MB.
+@lru_cache(maxsize=64)
 def scene_labels(path: Path) -> dict[str, np.ndarray]:
-    """Read all labels of one scene; raises DataError if they are damaged."""
+    """Read the labels of one scene, as far as clips need them, in float32.
+
+    Raises: DataError if they are damaged.
+    """
     archive = Archive(path, CARD, ARRAYS)
     count = archive.shape("imgname")[0]
-    labels = {key: archive.rows(key, count) for key in ARRAYS}
-    if "gtkps" in archive:
-        labels["gtkps"] = archive.rows("gtkps", count)
-    expected = {"pose_cam": 66, "shape": 10, "trans_cam": 3, "center": 2}
-    for key, least in expected.items():
-        if labels[key].ndim != 2 or labels[key].shape[1] < least:
-            raise CARD.damaged(path, f"{key} {labels[key].shape}, expected ({count}, {least})")
+    labels = {"imgname": archive.rows("imgname", count).astype(str)}
+    for key, shape in SHAPES.items():
+        if key == "gtkps" and key not in archive:
+            continue
+        values = archive.rows(key, count)
+        if values.ndim != len(shape) + 1 or any(
+            got < least for got, least in zip(values.shape[1:], shape, strict=True)
+        ):
+            raise CARD.damaged(path, f"{key} {values.shape}, expected ({count}, {shape}) or more")
+        wanted = tuple(slice(least) for least in shape)
+        labels[key] = values[(slice(None), *wanted)].astype(np.float32)
     return labels
 
 
@@ -192,6 +211,5 @@ def well_seen(clip: Clip, joints: int = 16, share: float = 0.8) -> bool:
 
 
 def certain(points: np.ndarray) -> np.ndarray:
-    """Return the labels' first 22 points, which are SMPL-X's joints, with confidence 1."""
-    xy = points[:, : len(JOINT_NAMES), :2]
-    return np.concatenate([xy, np.ones_like(xy[..., :1])], -1).astype(np.float32)
+    """Return points (F, N, 2) with confidence 1, (F, N, 3) float32."""
+    return np.concatenate([points, np.ones_like(points[..., :1])], -1)

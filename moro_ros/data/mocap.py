@@ -224,7 +224,7 @@ def load_motion(path: str | Path) -> MotionSet:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path}: cannot be read as open motion capture ({error}); expected an npz file with "
-            f"the arrays {', '.join(keys)} (see docs/training.md)."
+            f"the arrays {', '.join(keys)} (see docs/data.md)."
         ) from error
     lengths = data["lengths"].astype(np.int64)
     total = int(lengths.sum())
