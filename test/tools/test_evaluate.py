@@ -1,0 +1,123 @@
+"""moro evaluate: the fixed commands and their keys, on small numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moro_ros.errors import DataError
+from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.pose2sim import Trial, TruePerson
+from moro_ros.tools import evaluate_open, evaluate_video
+from moro_ros.tools.cli import main
+from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+
+
+@pytest.fixture()
+def motion_file(tmp_path: Path, walking) -> Path:
+    path = tmp_path / "test.npz"
+    np.savez(
+        path,
+        rot=walking.rotations,
+        trans=walking.translation,
+        lengths=walking.lengths,
+        subjects=np.array(["02", "09"]),
+        category=walking.categories,
+        names=walking.names,
+        fps=30,
+    )
+    return path
+
+
+def run(capsys, *words: str) -> dict:
+    assert main(["evaluate", *words, "--threads", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MORO_MOTION", str(motion_file.parent))
+    result = run(capsys, "open", "--windows", "2", "--subjects", "02")
+    keys = {"mpjpe_mm", "pa_mpjpe_mm", "jitter", "jitter_truth", "pve_mm"}
+    for part in (result, result["refined"], result["all subjects"]):
+        assert keys - {"pve_mm"} <= set(part)
+        assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
+    assert keys <= set(result)
+    assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
+    alone = run(capsys, "open", "--windows", "2", "--subjects", "02", "--only")
+    assert "refined" not in alone and alone["mpjpe_mm"] == result["mpjpe_mm"]
+
+
+def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MORO_MOTION", raising=False)
+    with pytest.raises(DataError, match="give --motion FILE, or set MORO_MOTION"):
+        evaluate_open.find_motion(None, "test.npz")
+    beside = tmp_path / "shared/data/mocap"
+    beside.mkdir(parents=True)
+    (beside / "test.npz").touch()
+    below = tmp_path / "main"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert evaluate_open.find_motion(None, "test.npz") == beside / "test.npz"
+
+
+def test_live_measures_every_mode(motion_file, capsys) -> None:
+    words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
+    result = run(capsys, "live", *words, "--look-ahead", "0,3", "--decoding-passes", "1")
+    rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
+    assert set(rows) == {(m, n) for m in ("window", "warm", "incremental") for n in (0, 3)}
+    for (_, ahead), row in rows.items():
+        assert row["described"] == pytest.approx((6 - ahead) / 6, abs=1e-3)
+        assert 0 < row["mpjpe_mm"] < 1000 and row["ms_per_person"] > 0
+
+
+def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
+    words = ["--motion", str(motion_file), "--people", "2", "--frames", "24"]
+    result = run(capsys, "sigma", *words)
+    for part in ("all", "observed", "left_wrist"):
+        assert 0 < result[part]["within_1_sigma"] <= result[part]["within_2_sigma"] <= 1
+        assert result[part]["sigma_m"] > 0
+
+
+def toy_trial(name: str, frontend: object) -> Trial:
+    """One camera and one person who stands still, 8 images."""
+    rng = np.random.default_rng(2)
+    points = np.tile(rng.normal([0, 0, 4], 0.3, (1, NUM_KEYPOINTS, 3)), (8, 1, 1))
+    camera = Camera(np.array([[900.0, 0, 500], [0, 900, 500], [0, 0, 1]]), 1000, 1000)
+    pixels = (points[0] @ camera.matrix.T)[:, :2] / points[0][:, 2:]
+    full = np.ones(NUM_KEYPOINTS, np.float32)
+    person = PersonObservation(
+        1, np.array([0, 0, 9, 9], np.float32), 1.0, Keypoints(pixels.astype(np.float32), full, full)
+    )
+    frames = tuple(Frame(33_333_333 * n, camera, (person,)) for n in range(8))
+    truth = Truth(points, np.ones(points.shape[:2]))
+    view = View("cam", camera, np.eye(3), np.zeros(3))
+    return Trial(name, (view,), (frames,), (TruePerson(truth, frozenset({(0, 1)})),))
+
+
+def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
+    monkeypatch.setattr(
+        evaluate_video,
+        "remembering_frontend",
+        lambda: (None, evaluate_video.WorldMemory(None)),
+    )
+    result = run(capsys, "pose2sim")
+    conditions = {"plain", "legs hidden", "left side hidden", "30 % of frames blank"}
+    for trial in ("single", "multi"):
+        assert set(result[trial]) == conditions
+        for row in result[trial].values():
+            assert {"mpjpe_mm", "pa_mpjpe_mm", "root_m", "frames"} <= set(row)
+        assert result[trial]["plain"]["frames"] == 8
+        assert result[trial]["legs hidden"]["hidden_mpjpe_mm"] is not None
+    assert set(result["sources"]) == {
+        "refined, 2 steps",
+        "each frame alone",
+        "with true keypoints",
+        "BlazePose world landmarks",
+    }
+    only = run(capsys, "pose2sim", "--only", "--trials", "single")
+    assert set(only) == {"single", "sources"} and only["sources"] == {}
