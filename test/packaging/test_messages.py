@@ -1,4 +1,4 @@
-"""The installed messages are those of msg/, and tf2_msgs is on the wire what ROS 2 has."""
+"""Installed messages are those of msg/; embedded packages are on the wire what ROS 2 has."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,20 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 ROOT = Path(__file__).resolve().parents[2]
 TF_MESSAGE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
+
+# Of hri_msgs 2.0.0, those that are embedded.
+HRI_HASHES = {
+    "BodyPosture": "RIHS01_fa4258f18cc616a912e5aa1d48dbfead0fa5235a8546b4c69b70d64db7cef570",
+    "Gesture": "RIHS01_fbf9f3c4cb8a64e63a1cf819affbb09a32915da45d4786c701eed225193b7f4a",
+    "IdsList": "RIHS01_7e0812d1ac945c98fd3e393568d581ad0ab567f37b24eff633eab778c1bfe62d",
+    "NormalizedPointOfInterest2D": (
+        "RIHS01_cc1d2f720c82afeb850ff1dbf66f41ecb7caf19f842987f1247e66160cf03953"
+    ),
+    "NormalizedRegionOfInterest2D": (
+        "RIHS01_2e50c93f1ca166ee77af9a5424dc951ae4e452b740162a7f83c082d917dcaff5"
+    ),
+    "Skeleton2D": "RIHS01_1cb61f012db6ca43c48fa0097ccab9a00108ea39323c13f01bb983323c1e3420",
+}
 
 
 def installed_hash(package: str, message: str) -> str:
@@ -38,6 +52,16 @@ def test_installed_messages_are_up_to_date(name):
 
 def test_tf2_msgs_is_the_official_one():
     assert installed_hash("tf2_msgs", "TFMessage") == TF_MESSAGE_HASH
+
+
+@pytest.mark.parametrize("name", HRI_HASHES)
+def test_hri_msgs_are_the_official_ones(name):
+    assert installed_hash("hri_msgs", name) == HRI_HASHES[name]
+
+
+def test_every_embedded_hri_message_is_checked():
+    folder = ROOT / "embedded" / "hri_msgs" / "msg"
+    assert {path.stem for path in folder.glob("*.msg")} == HRI_HASHES.keys()
 
 
 def test_the_whole_of_tf2_msgs_is_there():

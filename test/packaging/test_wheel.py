@@ -47,13 +47,15 @@ def test_python_files_are_those_of_the_checkout(names):
         "tf2_msgs/msg/_tf_message.py",
         "tf2_msgs/srv/_frame_graph.py",
         "tf2_msgs/action/_lookup_transform.py",
+        "hri_msgs/msg/_skeleton2_d.py",
+        "hri_msgs/msg/_ids_list.py",
     ],
 )
 def test_messages_are_modules_of_the_wheel(names, module):
     assert module in names
 
 
-@pytest.mark.parametrize("package", ["moro_ros", "tf2_msgs"])
+@pytest.mark.parametrize("package", ["moro_ros", "tf2_msgs", "hri_msgs"])
 def test_type_support_lies_where_the_loader_looks(names, package):
     library = f"lib{package}__rosidl_typesupport_fastrtps_c.so"
     assert any(name.endswith(f".data/data/lib/{library}") for name in names)

@@ -17,7 +17,6 @@ from hri_msgs.msg import (
     BodyPosture,
     Gesture,
     IdsList,
-    IdsMatch,
     NormalizedRegionOfInterest2D,
     Skeleton2D,
 )
@@ -372,18 +371,18 @@ def test_nothing_is_made_without_a_subscriber(stage):
     assert after["behaviours"] == before["behaviours"]
 
 
-def test_bodies_for_a_person_manager(client, start_node):
-    """candidates: no persons of our own, but candidate matches with a body alone (REP-155)."""
-    options = {"persons": "candidates", "namespace": "/left/humans", "id_prefix": "left_"}
+def test_a_second_camera_and_a_person_manager_beside_it(client, start_node):
+    """Other names keep two cameras apart; persons are left to somebody else."""
+    options = {"persons": False, "namespace": "/left/humans", "id_prefix": "left_"}
     process = start_node([str(SCRIPT), json.dumps(options)], "/second")
     show = client.node.create_publisher(String, "/second/people/show", 10)
     client.wait(show.get_subscription_count, "the second people")
-    _, matches = client.subscribe(IdsMatch, "/left/humans/candidate_matches", SYSTEM_DEFAULT)
+    _, lists = client.subscribe(IdsList, "/left/humans/bodies/tracked", SYSTEM_DEFAULT)
     show.publish(String(data="1"))
-    client.wait(lambda: matches, f"a candidate; the process said:\n{process.output()}")
-    assert (matches[0].id1, matches[0].id1_type) == ("left_1", IdsMatch.BODY)
-    assert (matches[0].id2, matches[0].id2_type) == ("", IdsMatch.UNSET)
+    shown = lambda: lists and list(lists[-1].ids) == ["left_1"]  # noqa: E731
+    client.wait(shown, f"the body; the process said:\n{process.output()}")
     names = [name for name, _ in client.node.get_topic_names_and_types()]
+    assert "/left/humans/bodies/left_1/roi" in names
     assert not any(name.startswith("/left/humans/persons") for name in names)
     assert process.end() == 0, process.output()
 

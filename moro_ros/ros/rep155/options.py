@@ -30,10 +30,10 @@ class HumansConfig:
         "frames of two cameras apart",
         read_only=True,
     )  # fmt: skip
-    persons: str = option(
-        "anonymous", "Who makes persons of bodies: this node (an anonymous person for each body), "
-        "a person manager that is told of the bodies (candidates), or nobody (none)",
-        choices=("anonymous", "candidates", "none"), read_only=True,
+    persons: bool = option(
+        True, "Make an anonymous person of each body; switch it off beside a person manager "
+        "(hri_person_manager), which does that from the bodies",
+        read_only=True,
     )  # fmt: skip
     reference_frame: str = option(
         "", "TF frame in which person_<id> is placed; empty for the camera's own frame",

@@ -45,7 +45,7 @@ class HumansPublisher:
         tf_listeners: int = 0,
     ) -> None:
         # Here, so that the rest of the node runs where hri_msgs is not installed.
-        from hri_msgs.msg import IdsList, IdsMatch
+        from hri_msgs.msg import IdsList
 
         from moro_ros.ros.rep155.body import KINDS, BodyTopics
         from moro_ros.ros.rep155.persons import Persons
@@ -58,14 +58,11 @@ class HumansPublisher:
         self.describer = describer or Describer()
         self.bodies: dict[int, BodyTopics] = {}
         self._node = node
-        self._ids_list, self._ids_match = IdsList, IdsMatch
+        self._ids_list = IdsList
         self._tracked = Topic(node, IdsList, f"{config.namespace}/bodies/tracked")
-        self._matches: Topic | None = None
         self._persons: Persons | None = None
-        if config.persons == "anonymous":
+        if config.persons:
             self._persons = Persons(node, config, tf_listeners)
-        elif config.persons == "candidates":
-            self._matches = Topic(node, IdsMatch, f"{config.namespace}/candidate_matches")
 
     @property
     def tf_listeners(self) -> int:
@@ -74,16 +71,15 @@ class HumansPublisher:
 
     def watched(self) -> bool:
         """Whether somebody subscribes to any of the topics (TF does not count)."""
-        own = [self._tracked, *([self._matches] if self._matches else [])]
         return (
-            any(topic.watched() for topic in own)
+            self._tracked.watched()
             or any(body.watched() for body in self.bodies.values())
             or (self._persons is not None and self._persons.watched())
         )
 
     def made(self) -> dict[str, int]:
         """How many messages were made so far, by topic, of the topics of now."""
-        topics = [self._tracked, *([self._matches] if self._matches else [])]
+        topics = [self._tracked]
         topics += [topic for body in self.bodies.values() for topic in body.topics.values()]
         topics += self._persons.topics() if self._persons else []
         return {topic.name: topic.made for topic in topics}
@@ -118,11 +114,6 @@ class HumansPublisher:
         ids = [self.bodies[motion.track_id].body_id for motion in result.motions]
         # Last, so that whoever hears of a body finds its topics.
         self._tracked.send(lambda: self._ids_list(header=header, ids=ids))
-        if self._matches is not None and self._matches.watched():
-            for name in ids:
-                # One id alone: there is a person, and nobody knows yet who (REP-155).
-                body = self._ids_match.BODY
-                self._matches.put(self._ids_match(id1=name, id1_type=body))
 
     def clear(self) -> None:
         """Take down the topics of everybody, as when no image is looked at any more."""
@@ -137,8 +128,6 @@ class HumansPublisher:
         """Take every topic down."""
         self.clear()
         self._tracked.close()
-        if self._matches is not None:
-            self._matches.close()
         if self._persons is not None:
             self._persons.close()
 
