@@ -1,0 +1,147 @@
+"""docs/interface.md is what a running node offers; run as a script, writes its parameter table."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+import moro_ros
+from moro_ros.config import PipelineConfig
+from moro_ros.ros.parameters import NodeConfig, options
+
+pytestmark = pytest.mark.ros
+
+PAGE = Path(moro_ros.__file__).parents[1] / "docs" / "interface.md"
+BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
+# What every lifecycle node offers (lifecycle_msgs), and every node (parameters, log).
+STANDARD = re.compile(
+    r".*/(change_state|get_state|get_available_states|get_available_transitions"
+    r"|get_transition_graph|transition_event|[a-z_]*parameters?[a-z_]*|get_type_description)$"
+    r"|/rosout|/parameter_events|/clock"
+)
+# Whoever these tests watch: b1, in view of the camera.
+PERSON = "b1"
+
+
+def parameter_table() -> str:
+    """The table of all parameters as Markdown."""
+    lines = ["| parameter | default | values | may change | meaning |", "|---|---|---|---|---|"]
+    for config_class in (PipelineConfig, NodeConfig):
+        lines += [parameter_row(name, item) for name, item in options(config_class)]
+    return "\n".join(lines) + "\n"
+
+
+def parameter_row(name: str, item: dataclasses.Field[Any]) -> str:
+    meta, default = item.metadata, item.default
+    if isinstance(default, bool):
+        default = str(default).lower()
+    values = ", ".join(f"`{choice}`" for choice in meta["choices"])
+    if meta["low"] is not None:
+        values = f"{meta['low']:g} to {meta['high']:g}"
+    cells = (
+        f"`{name}`",
+        "(empty)" if default == "" else f"`{default}`",
+        f"{values} {meta['unit']}".strip(),
+        "start" if meta["read_only"] else "any time",
+        meta["description"],
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def page_without_table() -> tuple[str, str, str]:
+    """The page before, in and after the table of parameters."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    table, after = rest.split(END)
+    return before, table, after
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Cells of the tables below a heading, up to the next one of its rank or above."""
+    text = PAGE.read_text(encoding="utf-8")
+    rank = heading.split(" ")[0]
+    section = text.split(f"\n{heading}\n")[1]
+    section = re.split(rf"\n#{{1,{len(rank)}}} ", section)[0]
+    found = []
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            found.append([cell.strip().strip("`") for cell in line.strip("|").split(" | ")])
+    return found
+
+
+def full_name(topic: str) -> str:
+    """A name of the page as the node in the namespace / has it."""
+    topic = topic.replace("~", "/moro").replace("<id>", PERSON)
+    return topic if topic.startswith("/") else f"/{topic}"
+
+
+def documented(heading: str) -> dict[str, tuple[str, ...]]:
+    return {full_name(name): tuple(rest) for name, *rest in rows(heading)}
+
+
+def offered(found: list[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    return {name: types for name, types in found if not STANDARD.fullmatch(name)}
+
+
+def test_the_parameters_are_all_described() -> None:
+    _, table, _ = page_without_table()
+    assert table.splitlines() == parameter_table().splitlines(), (
+        f"write the table anew: python {Path(__file__).name}"
+    )
+
+
+def test_topics_types_and_qos_are_the_page_s(bench: Any) -> None:
+    """With the humans subscribed to, so that bodies are in view."""
+    node = bench.client.node
+    bench.answer(bench.image(1))
+    expected = documented("## Publications")
+    humans = f"/humans/bodies/{PERSON}/roi"
+    bench.client.wait(lambda: node.count_publishers(humans), "the topics of a body")
+    found = offered(node.get_publisher_names_and_types_by_node("moro", "/"))
+    assert found.keys() == expected.keys()
+    for topic, (kind, qos, *_) in expected.items():
+        assert found[topic] == [kind], topic
+        check_qos(node.get_publishers_info_by_topic(topic), qos, topic)
+    expected = documented("## Subscriptions")
+    found = offered(node.get_subscriber_names_and_types_by_node("moro", "/"))
+    assert found.keys() == expected.keys()
+    for topic, (kind, qos, *_) in expected.items():
+        assert found[topic] == [kind], topic
+        check_qos(node.get_subscriptions_info_by_topic(topic), qos, topic)
+
+
+def check_qos(endpoints: list[Any], text: str, topic: str) -> None:
+    reliability, durability = text.split(", ")
+    own = [endpoint for endpoint in endpoints if endpoint.node_name == "moro"]
+    assert own, topic
+    for endpoint in own:
+        profile = endpoint.qos_profile
+        assert profile.reliability == ReliabilityPolicy[reliability.upper()], topic
+        assert profile.durability == DurabilityPolicy[durability.upper()], topic
+
+
+def test_services_and_types_are_the_page_s(bench: Any) -> None:
+    expected = documented("## Services")
+    found = offered(bench.client.node.get_service_names_and_types_by_node("moro", "/"))
+    assert found == {name: [kind] for name, (kind, *_) in expected.items()}
+
+
+def test_compressed_images_are_heard_beside_the_raw_topic(
+    client: Any, start_fake_node: Callable[..., Any]
+) -> None:
+    start_fake_node(namespace="/packed", image_transport="compressed")
+    topic = "/packed/image/compressed"
+    client.wait(lambda: client.node.count_subscribers(topic), "the node to listen")
+    found = dict(client.node.get_subscriber_names_and_types_by_node("moro", "/packed"))
+    assert found[topic] == ["sensor_msgs/msg/CompressedImage"]
+    assert "/packed/image" not in found
+
+
+if __name__ == "__main__":
+    start, _, end = page_without_table()
+    PAGE.write_text(start + BEGIN + parameter_table() + END + end, encoding="utf-8")
