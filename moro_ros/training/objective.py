@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +57,12 @@ class Bodies:
     points: Tensor | None = None
 
     def to(self, device: torch.device) -> Bodies:
-        """Return the same on another device."""
+        """Return copies on another device; sources go on using these where they are."""
+        if device == self.joints.device:
+            return self
+        whole, tokens = (copy.deepcopy(body).to(device) for body in (self.whole, self.tokens))
         points = None if self.points is None else self.points.to(device)
-        return Bodies(self.whole.to(device), self.tokens.to(device), self.joints.to(device), points)
+        return Bodies(whole, tokens, self.joints.to(device), points)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from moro_ros.body.body_model import BodyModel
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.bedlam import well_seen
+from moro_ros.data.cropping import crop_boxes, jitter_boxes
 from moro_ros.data.dataset import Clip, ClipSet
 from moro_ros.data.image_labels import POINT_NAMES
-from moro_ros.data.posed import PosedClip, pose_clip, smpl_as_smplx
+from moro_ros.data.images import read_image
+from moro_ros.data.posed import PosedClip, pose_clip, project_clip, smpl_as_smplx
 from moro_ros.errors import ConfigError, DataError
-from moro_ros.geometry.camera import box_condition, undistort_image
+from moro_ros.geometry.camera import box_condition
 from moro_ros.geometry.trajectory import trajectory_statistics
 from moro_ros.inference.crop import crop_person
 from moro_ros.inference.observation import BOX_UNIT_PX
@@ -57,12 +59,21 @@ class SetItems(Dataset[TrainingClips]):
     """Reads single clips (B = 1), each set as often as the others.
 
     sets: what is drawn from; people: bodies by gender; filmed: whether crops are cut.
+    extreme: share of the clips of which only a part of the body is in the crop; jitter: whether
+    crops lie beside the person, as a tracker's do.
     """
 
     def __init__(
-        self, sets: Sequence[ClipSet], people: Mapping[str, Person], *, filmed: bool
+        self,
+        sets: Sequence[ClipSet],
+        people: Mapping[str, Person],
+        *,
+        filmed: bool,
+        extreme: float = 0.0,
+        jitter: bool = False,
     ) -> None:
         self.sets, self.people, self.filmed = sets, people, filmed
+        self.extreme, self.jitter = extreme, jitter
         self.lengths = [np.asarray(some.lengths) for some in sets]
 
     def __getitem__(self, item: Item) -> TrainingClips:
@@ -86,8 +97,21 @@ class SetItems(Dataset[TrainingClips]):
             joints=joints,
             contact=contact_labels(joints, clip.fps),
             mesh=mesh[None],
-            view=seen(clip) if self.filmed else None,
+            view=seen(self.boxed(clip, posed, rng)) if self.filmed else None,
         )
+
+    def boxed(self, clip: Clip, posed: PosedClip, rng: np.random.Generator) -> Clip:
+        """Move a clip's boxes as the stage asks for (spec 7.3)."""
+        if clip.boxes_px is None or clip.camera is None:
+            return clip
+        boxes, points, names = clip.boxes_px, clip.points_px, clip.point_names
+        if points is None:
+            joints = project_clip(clip, posed.joints).numpy()
+            points, names = np.pad(joints, ((0, 0), (0, 0), (0, 1)), constant_values=1), JOINT_NAMES
+        boxes = crop_boxes(boxes, points, names, rng, self.extreme)
+        if self.jitter:
+            boxes = jitter_boxes(boxes, clip.camera.width, clip.camera.height, rng)
+        return dataclasses.replace(clip, boxes_px=boxes)
 
     def drawn(self, frames: int, rng: np.random.Generator) -> Clip:
         """Draw a window that has a body, the right rate and, in a video, the person in view.
@@ -191,7 +215,7 @@ def seen(clip: Clip) -> View:
         )
     boxes = clip.boxes_px.astype(np.float32)
     crops = [
-        crop_person(upright_image(clip, frame), box[:2], float(box[2]) / BOX_UNIT_PX)
+        crop_person(picture(clip, frame), box[:2], float(box[2]) / BOX_UNIT_PX)
         for frame, box in enumerate(boxes)
     ]
     center, side = torch.from_numpy(boxes[:, :2]), torch.from_numpy(boxes[:, 2])
@@ -208,20 +232,19 @@ def seen(clip: Clip) -> View:
     )
 
 
-def upright_image(clip: Clip, frame: int) -> np.ndarray:
-    """Read an image as it is labelled, without lens distortion, (H, W, 3) uint8 RGB.
+def picture(clip: Clip, frame: int) -> np.ndarray:
+    """Read a frame's picture, (H, W, 3) uint8 RGB, upright and rectified.
 
-    One that is missing or damaged is black: the network then infers the person from the others.
+    Within a video, one that is missing or damaged is black: the network then infers the person
+    from the other frames. Raises: DataError if it is the clip's first.
     """
-    assert clip.images is not None and clip.camera is not None
-    read = cv2.imread(str(clip.images[frame]), cv2.IMREAD_COLOR)
-    if read is None:
-        log.warning("%s cannot be read; the frame is black", clip.images[frame])
+    try:
+        return read_image(clip, frame)
+    except DataError as error:
+        if frame == 0 or clip.camera is None:
+            raise
+        log.warning("%s It is black in this pass.", error)
         return np.zeros((clip.camera.height, clip.camera.width, 3), np.uint8)
-    image = np.rot90(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), -clip.image_turns)
-    if clip.mirrored:
-        image = image[:, ::-1]
-    return undistort_image(np.ascontiguousarray(image), clip.camera)
 
 
 def labelled_17(clip: Clip, boxes: np.ndarray) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import load_body_model
+from moro_ros.data.dataset import ClipSet
 from moro_ros.data.pool import WindowPool
 from moro_ros.data.poses import PoseSampler
 from moro_ros.data.sets import SETS, open_set
@@ -80,15 +81,17 @@ def make_source(
             f"data: {', '.join(stage.data)} have images, but moro.image is "
             f"'{training.moro.image}'; expected 'vit', or data: [{OPEN}]."
         )
-    sets, folders = set_source(training, stage.data, bodies, tokenizer, stage.loop.workers, filmed)
+    people = people_of(training, bodies, tokenizer)
+    opened, folders = open_sets(training, stage.data)
+    items = SetItems(
+        opened, people, filmed=filmed, extreme=stage.extreme_crops, jitter=stage.jitter
+    )
+    sets = SetSource(items, stage.loop.workers)
     frames, seed = stage.longest, stage.loop.seed
     return MadeSource(sets, folders, lambda: floored(*sets.statistics(frames, seed)))
 
 
-def set_source(
-    training: Training, names: tuple[str, ...], bodies: Bodies, tokenizer: AnyTokenizer,
-    workers: int, filmed: bool,
-) -> tuple[SetSource, tuple[Path, ...]]:  # fmt: skip
+def open_sets(training: Training, names: tuple[str, ...]) -> tuple[list[ClipSet], tuple[Path, ...]]:
     """Open published data sets; names: "set" or "set:split".
 
     Raises: ConfigError for unknown sets; DataError if files are missing or damaged.
@@ -109,12 +112,17 @@ def set_source(
             )
         files.append(Path(training.data.sets[name]).expanduser())
         opened.append(open_set(name, files[-1], split))
+    return opened, tuple(files)
+
+
+def people_of(training: Training, bodies: Bodies, tokenizer: AnyTokenizer) -> dict[str, Person]:
+    """Return the bodies of every gender that the recipe names."""
     people = {"neutral": Person(bodies.whole, bodies.tokens)}
     for gender in ("male", "female"):
         if path := getattr(training.data, gender):
             whole = load_body_model(path)
             people[gender] = Person(whole, tokenizer_body(tokenizer, whole, Path(path)))
-    return SetSource(SetItems(opened, people, filmed=filmed), workers), tuple(files)
+    return people
 
 
 def make_meshes(
@@ -129,9 +137,9 @@ def make_meshes(
         path = getattr(training.data, key)
         poses = PoseSampler(open_motion(path, key))
         return MadeMeshes(PoseSource(poses.draw, bodies.tokens), (Path(path),))
-    workers = training.tokenizer.loop.workers
-    sets, folders = set_source(training, names, bodies, tokenizer, workers, False)
-    return MadeMeshes(SetMeshes(sets), folders)
+    opened, folders = open_sets(training, names)
+    items = SetItems(opened, people_of(training, bodies, tokenizer), filmed=False)
+    return MadeMeshes(SetMeshes(SetSource(items, training.tokenizer.loop.workers)), folders)
 
 
 def needed_statistics(stage: Stage) -> bool:

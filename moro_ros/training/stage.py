@@ -75,7 +75,8 @@ class Stage:
     passes in which frames see little of the future, as at the live edge: none in `causal` of them,
     else 1 to 10 frames. near_codes: how far the token loss spreads over neighbouring codes, in mean
     distances of a code to its nearest. mesh_share: share of the frames whose mesh is decoded.
-    windows: size of the pool of open motion.
+    windows: size of the pool of open motion. extreme_crops, jitter: of the crops of published
+    sets (spec 7.3).
     """
 
     task: str = option("video", "What the network sees", choices=("motion", "image", "video"))
@@ -94,6 +95,10 @@ class Stage:
     near_codes: float = option(0.0, "Spread of the token loss; 0: the very code", low=0.0)
     mesh_share: float = option(1.0, "Share of frames with a mesh", low=0.0, high=1.0)
     drop_path: float = option(0.0, "Largest drop path of the ViT", low=0.0, high=0.99)
+    extreme_crops: float = option(
+        0.0, "Share of clips with only a part of the body in the crop", low=0.0, high=1.0
+    )
+    jitter: bool = option(False, "Crops lie beside the person by up to a tenth of their side")
     windows: int = option(4000, "Windows in the pool of open motion", low=1)
     observation: ObservationNoise = field(default_factory=ObservationNoise)
     weights: TermWeights = field(default_factory=TermWeights)

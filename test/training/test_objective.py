@@ -156,6 +156,12 @@ def test_true_meshes_are_encoded_where_no_tokens_are_given(make):
     assert torch.equal(objective.true_ids(given), batch.ids)
 
 
+def test_bodies_on_a_device_leave_the_others_where_they_are(bodies):
+    there = bodies[0].to(torch.device("meta"))
+    assert there.whole.template.is_meta and there.tokens.template.is_meta and there.joints.is_meta
+    assert not bodies[0].whole.template.is_meta and not bodies[0].joints.is_meta
+
+
 def test_contradictions_are_told(make, bodies, tokenizer):
     with pytest.raises(ConfigError, match="no images"):
         objective, source = make(task="motion", weights=MOTION)

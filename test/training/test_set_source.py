@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.image_labels import POINT_NAMES
 from moro_ros.data.sets import open_set
 from moro_ros.errors import DataError
 from moro_ros.tools.cli import main
 from moro_ros.training.draw import Draw
 from moro_ros.training.mesh_terms import box_units
-from moro_ros.training.set_source import Person, SetItems, SetSource
+from moro_ros.training.set_source import Person, SetItems, SetSource, seen
 from moro_ros.training.setup import STAGES
 
 FRAMES, SIZE = 8, (64, 48)
@@ -124,6 +126,39 @@ def test_labelled_points_come_in_the_regressors_order(sets, open_body):
     assert found == expected
     assert not clips.view.placed.any()  # SMPL's place and shape mean little in SMPL-X
     assert float(clips.betas.abs().sum()) == 0
+
+
+def test_extreme_crops_and_jitter_move_the_boxes_and_nothing_else(sets, open_body):
+    draw = Draw(0, 0, 0, 6, FRAMES)
+    plain = next(source(open_body, sets, "bedlam", filmed=True).batches(iter([draw])))
+    items = SetItems(
+        [open_set("bedlam", sets / "bedlam")],
+        {"neutral": Person(open_body, open_body.subset(torch.arange(5)))},
+        filmed=True, extreme=0.0, jitter=True,
+    )  # fmt: skip
+    moved = next(SetSource(items, 0).batches(iter([draw])))
+    assert torch.equal(moved.translation, plain.translation)
+    shift = (moved.view.box_center - plain.view.box_center).abs()
+    assert 0.5 < float(shift.max()) <= 4.0 + 1e-4  # a tenth of 40 px
+    assert torch.equal(moved.view.box_side, plain.view.box_side)
+    items.extreme, items.jitter = 1.0, False
+    clip = items.drawn(FRAMES, np.random.default_rng(0))
+    spread = np.zeros((FRAMES, 22, 3))
+    spread[..., 0], spread[..., 1], spread[..., 2] = np.linspace(5, 60, 22), 20, 1
+    clip = replace(clip, points_px=spread, point_names=JOINT_NAMES)
+    sides = items.boxed(clip, items.posed(clip)[1], np.random.default_rng(1)).boxes_px[:, 2]
+    assert (sides != 40).any()
+
+
+def test_a_lost_picture_within_a_video_is_black(sets, open_body):
+    files = sorted((sets / "bedlam" / "training_images").rglob("*.png"))
+    files[3].write_bytes(b"no picture")
+    clip = open_set("bedlam", sets / "bedlam").clip(0)
+    view = seen(clip)
+    assert float(view.observation[0, 3].float().sum()) == 0 < float(view.observation[0, 2].sum())
+    files[0].write_bytes(b"no picture")
+    with pytest.raises(DataError):
+        seen(clip)
 
 
 def test_workers_give_what_one_process_gives(sets, open_body):
