@@ -17,16 +17,12 @@ from moro_ros.ros.output import Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.fit import JointFit
+from moro_ros.ros.rep155.model import body_pose
 from moro_ros.ros.rep155.options import body_id
 from moro_ros.types import BodyMotion
 
 # TF listeners keep the last 10 s and subscribe with this depth.
 TF_DEPTH = 100
-# SMPL-X part frames have x to the person's left, y up, z front; REP-155 (after REP-103) has x
-# front, y left, z to the head. Columns: the REP axes in SMPL-X coordinates.
-SMPLX_FROM_REP = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-_PELVIS = JOINT_NAMES.index("pelvis")
-_HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 # The joints of SMPL-X behind the 22 of the body, in its order.
 HAND_AND_FACE_JOINTS = (
@@ -35,16 +31,6 @@ HAND_AND_FACE_JOINTS = (
     *(f"right_{finger}{bone}" for finger in _FINGERS for bone in (1, 2, 3)),
 )  # fmt: skip
 SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
-
-
-def body_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
-    """Pose of the body frame of the newest frame: origin mid-hip, x forward, y left, z to the head.
-
-    Returns the origin (3,) m and rotation_camera_from_body (3, 3), camera optical frame.
-    """
-    origin = motion.joints[-1, _HIPS].astype(np.float64).mean(axis=0)
-    rotation = motion.joint_rotations[-1, _PELVIS].astype(np.float64) @ SMPLX_FROM_REP
-    return origin, rotation
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:

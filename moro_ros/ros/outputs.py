@@ -60,6 +60,10 @@ class Outputs:
         if options.humans.enable and available():
             self._bodies = BodiesOutput(node, options, self._describer, listeners)
             listeners += self._bodies.tf_listeners
+        elif options.humans.enable:
+            node.get_logger().info(
+                "hri_msgs is not installed: the topics of REP-155 (/humans) are left out."
+            )
         self._described: tuple[Output, ...] = (
             HumansOutput(node),
             RefinedHumansOutput(node),

@@ -13,8 +13,6 @@ from std_msgs.msg import Header
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import ConfigError
 from moro_ros.ros.frames import (
-    SMPLX_FROM_REP,
-    body_pose,
     body_transform,
     check_level,
     hand_and_face_transforms,
@@ -23,6 +21,7 @@ from moro_ros.ros.frames import (
     quaternions,
 )
 from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.rep155.model import SMPLX_FROM_REP, body_pose
 
 
 def test_rep_axes_are_forward_left_up() -> None:

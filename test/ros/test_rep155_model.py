@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.inference.synthetic import sitter, walker
-from moro_ros.ros.rep155.fit import body_frame_pose, fit_joints
-from moro_ros.ros.rep155.model import JOINT_ORDER, LANDMARKS, LOWER, UPPER
+from moro_ros.ros.rep155.fit import fit_joints
+from moro_ros.ros.rep155.model import JOINT_ORDER, LANDMARKS, LOWER, UPPER, body_pose
 from moro_ros.ros.rep155.urdf import urdf_text
 
 AT = {name: index for index, name in enumerate(JOINT_NAMES)}
@@ -154,7 +154,7 @@ def compare(motion) -> tuple[float, np.ndarray]:
         lower, upper = urdf.limits(name)
         assert lower - 1e-6 <= value <= upper + 1e-6
     poses = urdf.places(angles, "body_b7")
-    origin, rotation = body_frame_pose(motion)
+    origin, rotation = body_pose(motion)
     found = np.array([rotation @ poses[f"{link}_b7"][:3, 3] + origin for link in LANDMARKS])
     wanted = motion.joints[0, [AT[name] for name in LANDMARKS.values()]]
     return fit.residual_m, np.linalg.norm(found - wanted, axis=1)

@@ -22,6 +22,7 @@ from moro_ros.ros.rep155.model import (
     UPPER,
     PersonModel,
     about,
+    body_pose,
     rest_skeleton,
 )
 from moro_ros.types import BodyMotion
@@ -44,13 +45,6 @@ class JointFit:
     residual_m: float
 
 
-def body_frame_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
-    """Origin (3,) m, between the hips, and rotation_camera_from_body (3, 3) of the newest frame."""
-    joints = motion.joints[-1].astype(np.float64)
-    origin = (joints[_AT["left_hip"]] + joints[_AT["right_hip"]]) / 2
-    return origin, motion.joint_rotations[-1, 0].astype(np.float64) @ SMPLX_FROM_REP
-
-
 def fit_joints(motion: BodyMotion, before: JointFit | None = None) -> JointFit:
     """Fit the newest frame of a person.
 
@@ -58,7 +52,7 @@ def fit_joints(motion: BodyMotion, before: JointFit | None = None) -> JointFit:
     taken.
     """
     model = PersonModel.from_rest(rest_skeleton(motion))
-    origin, rotation = body_frame_pose(motion)
+    origin, rotation = body_pose(motion)
     joints = (motion.joints[-1].astype(np.float64) - origin) @ rotation
     parts = rotation.T @ motion.joint_rotations[-1].astype(np.float64)
     last = np.zeros(len(JOINT_ORDER)) if before is None else before.angles

@@ -15,7 +15,8 @@ import numpy as np
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.types import BodyMotion
 
-# Columns: the REP axes in SMPL-X part frames (x left, y up, z front).
+# Part frames of SMPL-X have x to the person's left, y up, z front; REP-155 (after REP-103) has x
+# front, y left, z to the head. Columns: the REP axes in SMPL-X coordinates.
 SMPLX_FROM_REP = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 
@@ -93,7 +94,19 @@ LANDMARKS: dict[str, str] = {
     "r_knee": "right_knee",
     "r_ankle": "right_ankle",
 }
+_PELVIS = JOINT_NAMES.index("pelvis")
+_HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 LANDMARK_JOINTS = [JOINT_NAMES.index(name) for name in LANDMARKS.values()]
+
+
+def body_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
+    """Pose of the body frame of the newest frame: origin mid-hip, x forward, y left, z to the head.
+
+    Returns the origin (3,) m and rotation_camera_from_body (3, 3), camera optical frame.
+    """
+    origin = motion.joints[-1, _HIPS].astype(np.float64).mean(axis=0)
+    rotation = motion.joint_rotations[-1, _PELVIS].astype(np.float64) @ SMPLX_FROM_REP
+    return origin, rotation
 
 
 def rest_skeleton(motion: BodyMotion) -> np.ndarray:
