@@ -13,12 +13,11 @@ import torch
 from moro_ros.config import PipelineConfig
 from moro_ros.frontend.frontend import load_frontend
 from moro_ros.inference.pipeline import HumanMotionPipeline
+from moro_ros.inference.startup import rehearse
 from moro_ros.inference.stream import MoRoStream, load_stream
-from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
-# Size of the made-up images that a pipeline is warmed up with, pixels.
+# Size of the black image that a front-end is warmed up with, pixels.
 WARM_WIDTH, WARM_HEIGHT = 640, 480
-WARM_IMAGES = 3
 
 
 class SharedEngine:
@@ -63,27 +62,6 @@ def warm_up(pipeline: HumanMotionPipeline) -> None:
 
     Nobody is known afterwards.
     """
-    camera = Camera(
-        np.array([[600.0, 0.0, 320.0], [0.0, 600.0, 240.0], [0.0, 0.0, 1.0]]),
-        WARM_WIDTH,
-        WARM_HEIGHT,
-    )
-    image = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
-    pipeline.frontend.observe(image, 1)
+    pipeline.frontend.observe(np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8), 1)
     pipeline.frontend.reset()
-    interval_ns = round(1e9 / pipeline.config.motion.fps)
-    for index in range(WARM_IMAGES):
-        people = (made_up_person(),)
-        pipeline.stream.push(Frame((index + 1) * interval_ns, camera, people, image), True)
-    # Whoever is gone is named lost once: here, to nobody.
-    pipeline.stream.push(Frame((WARM_IMAGES + 1) * interval_ns, camera, (), image))
-    pipeline.stream.reset()
-
-
-def made_up_person() -> PersonObservation:
-    """Somebody whose keypoints lie scattered over a box in the middle of the image."""
-    box = np.array([240.0, 100.0, 400.0, 400.0], np.float32)
-    spread = np.random.default_rng(0).uniform(size=(NUM_KEYPOINTS, 2))
-    points = (box[:2] + spread * (box[2:] - box[:2])).astype(np.float32)
-    sure = np.ones(NUM_KEYPOINTS, np.float32)
-    return PersonObservation(1, box, 1.0, Keypoints(points, sure, sure))
+    rehearse(pipeline.stream)

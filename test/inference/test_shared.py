@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from moro_ros.config import PipelineConfig
+from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import AssetError
-from moro_ros.inference.shared import SharedEngine, made_up_person
-from moro_ros.types import Camera, Frame
+from moro_ros.inference.shared import SharedEngine
+from moro_ros.inference.startup import CAMERA, standing
+from moro_ros.types import Frame
 
-CAMERA = Camera(np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]]), 640, 480)
+SMALL = PipelineConfig(motion=MotionConfig(window=12))
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def engine() -> SharedEngine:
 def make(engine: SharedEngine):
     def make(**changes: object):
         try:
-            return engine.pipeline(dataclasses.replace(PipelineConfig(), **changes))
+            return engine.pipeline(dataclasses.replace(SMALL, **changes))
         except AssetError as error:
             pytest.skip(f"the front-end's models are not to be had: {error}")
 
@@ -35,7 +36,7 @@ def make(engine: SharedEngine):
 
 
 def frame(index: int, track_id: int) -> Frame:
-    person = dataclasses.replace(made_up_person(), track_id=track_id)
+    person = dataclasses.replace(standing(1, index), track_id=track_id)
     return Frame(10**9 + index * 33_000_000, CAMERA, (person,), None)
 
 
