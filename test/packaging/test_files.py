@@ -8,15 +8,18 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+# Displays that every RViz 2 has.
+STOCK = ("Grid", "TF", "MarkerArray", "Image", "PointCloud2")
 
 
 def test_rviz_shows_the_topics_with_stock_displays():
     view = yaml.safe_load((ROOT / "rviz" / "moro.rviz").read_text(encoding="utf-8"))
     manager = view["Visualization Manager"]
     displays = {item["Class"]: item for item in manager["Displays"]}
-    stock = {f"rviz_default_plugins/{name}" for name in ("Grid", "TF", "MarkerArray", "Image")}
+    stock = {f"rviz_default_plugins/{name}" for name in STOCK}
     assert displays.keys() == stock
-    assert displays["rviz_default_plugins/MarkerArray"]["Topic"]["Value"] == "/moro/markers"
+    shown = {item["Topic"]["Value"] for item in manager["Displays"] if "Topic" in item}
+    assert shown == {"/moro/markers", "/moro/cloud", "/moro/annotated", "/camera/image_raw"}
     assert manager["Global Options"]["Fixed Frame"] == "camera_optical_frame"
 
 

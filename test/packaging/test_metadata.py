@@ -24,6 +24,10 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 }
 
 
+# What is used where a ROS 2 machine has it, and done without elsewhere.
+OPTIONAL = {"cv_bridge", "tf_transformations", "sensor_msgs_py", "vision_msgs"}
+
+
 def setup_cfg() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -99,7 +103,7 @@ def test_installed_versions_are_the_pinned_ones():
 
 def test_imports_are_declared_for_pip():
     declared = {canonicalize_name(item.name) for item in run_requirements() + extra_requirements()}
-    for module in imported_modules(""):
+    for module in imported_modules("") - OPTIONAL:
         wanted = canonicalize_name(DISTRIBUTIONS.get(module, module))
         by_rclpy = module in {
             "builtin_interfaces", "rcl_interfaces", "rosgraph_msgs", "lifecycle_msgs",
@@ -119,6 +123,35 @@ def test_imports_are_declared_for_ros():
     used = imported_modules("")
     for module, key in ROSDEP.items():
         assert (key in declared) == (module in used), key
+
+
+@pytest.mark.parametrize("module", sorted(OPTIONAL))
+def test_what_is_optional_is_imported_in_a_try(module):
+    imports, guarded = 0, 0
+    for path in (ROOT / "moro_ros" / "ros").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports += count_imports(tree, module)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Try):
+                names = {ast.unparse(h.type) for h in node.handlers if h.type is not None}
+                assert "ImportError" not in names, f"{path}: hides a broken installation"
+                if "ModuleNotFoundError" in names:
+                    guarded += sum(count_imports(part, module) for part in node.body)
+    assert imports == guarded > 0
+
+
+def count_imports(tree: ast.AST, module: str) -> int:
+    """How many imports of a module a tree holds."""
+    return sum(
+        (node.module or "").split(".")[0] == module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    ) + sum(
+        alias.name.split(".")[0] == module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    )
 
 
 def test_interfaces_depend_on_what_they_name():
