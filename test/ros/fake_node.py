@@ -75,9 +75,10 @@ class FakePipeline:
         self.before = 0
 
     def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
-        red, green, _ = (int(value) for value in image[0, 0])
+        red, green, blue = (int(value) for value in image[0, 0])
         if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")
+        self.ignored_people += max(0, blue - 3)
         return Observed(Frame(stamp_ns, camera, (), image), {})
 
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
@@ -85,7 +86,6 @@ class FakePipeline:
         blue, stamp_ns = int(frame.image[0, 0, 2]), frame.stamp_ns
         self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=frame.camera.matrix[0, 0])
         time.sleep(self._delay_s)
-        self.ignored_people += max(0, blue - 3)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
         lost = tuple(range(len(motions) + 1, self.before + 1))
         self.before = len(motions)
