@@ -47,7 +47,7 @@ class DetectorConfig:
     """The BlazePose front-end."""
 
     every: int = option(
-        15, "Frames over which one search of the whole image for new people is spread",
+        30, "Frames, at 30 Hz, over which one search of the image for new people is spread",
         unit="frames", low=1, high=300,
     )  # fmt: skip
     smallest_person: float = option(
@@ -124,8 +124,9 @@ class PipelineConfig:
     device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
     threads: int = option(1, "CPU threads of the network", low=1, high=64, read_only=True)
     backend: str = option(
-        "torch", "What runs the network: torch, or onnx (onnxruntime, an extra)",
-        choices=("torch", "onnx"), read_only=True,
+        "auto", "What runs the network: torch or onnx (onnxruntime); auto: onnx on a CPU where "
+        "onnxruntime and the model's ONNX files are there, else torch",
+        choices=("auto", "torch", "onnx"), read_only=True,
     )  # fmt: skip
     precision: str = option(
         "auto", "Numbers inside the network; auto: bfloat16 on a GPU, float32 on a CPU",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from moro_ros.inference.onnx_export import (
     INCREMENTAL,
     ROWS,
     WINDOW,
+    architecture,
     export_onnx,
     output_names,
+    part_of,
     past_form,
 )
 from moro_ros.network.build import LoadedModel
@@ -32,17 +36,27 @@ from moro_ros.network.rows import KeyValue, Past, Rows
 
 log = logging.getLogger(__name__)
 
+# What a live stream needs; the mesh is decoded by torch, seldom and not in the way.
+LIVE_PARTS = (ENCODER, WINDOW, INCREMENTAL)
 NUMPY = {
     torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_, torch.uint8: np.uint8
 }  # fmt: skip
 
 
 class Session:
-    """One ONNX file; takes and gives torch tensors of one device, which are not copied."""
+    """One ONNX file; takes and gives torch tensors of one device, which are not copied.
 
-    def __init__(self, path: Path, threads: int, device: torch.device) -> None:
+    weights: those that are not in the file, by name.
+    """
+
+    def __init__(
+        self, path: Path, weights: dict[str, Tensor], threads: int, device: torch.device
+    ) -> None:
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
+        self._weights = {name: value.cpu().contiguous().numpy() for name, value in weights.items()}
+        values = [runtime.OrtValue.ortvalue_from_numpy(value) for value in self._weights.values()]
+        options.add_external_initializers(list(self._weights), values)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         providers: list[Any] = ["CPUExecutionProvider"]
@@ -54,7 +68,8 @@ class Session:
                 )
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
         self.device = device
-        self._session = runtime.InferenceSession(str(path), options, providers=providers)
+        # From memory: weights that are handed over are then looked for nowhere else.
+        self._session = runtime.InferenceSession(path.read_bytes(), options, providers=providers)
         self.inputs = {item.name for item in self._session.get_inputs()}
         self._shapes = {item.name: item.shape for item in self._session.get_outputs()}
         self._dims = {item.name: item.shape for item in self._session.get_inputs()}
@@ -90,9 +105,12 @@ class OnnxNetwork:
 
     def __init__(self, model: LoadedModel, folder: Path, threads: int, device: str) -> None:
         place = torch.device(device)
+        bound = read_description(folder)["bound"]
 
         def session(name: str) -> Session:
-            return Session(folder / f"{name}.onnx", threads, place)
+            state = part_of(model, name).state_dict()
+            weights = {key: state[key] for key in bound[name]}
+            return Session(folder / f"{name}.onnx", weights, threads, place)
 
         self.encoder = session(ENCODER)
         self.window = session(WINDOW)
@@ -148,28 +166,58 @@ class OnnxNetwork:
         return output, self._form.like(made)
 
 
+def find_onnx(model: LoadedModel, folder: Path) -> Path | None:
+    """Return the folder of a model's ONNX files: onnx/ beside it, or in the cache; else None.
+
+    folder: of the model.
+    """
+    for place in (folder / "onnx", cached_onnx(model)):
+        description = read_description(place)
+        if (
+            description["format"] == FORMAT
+            and description["architecture"] == architecture(model)
+            and description["sha256"] in ("", model.sha256)
+        ):
+            return place
+    return None
+
+
 def onnx_folder(model: LoadedModel, folder: Path) -> Path:
-    """Return the folder of a model's ONNX files: beside it in onnx/, or made now and kept.
+    """Return the folder of a model's ONNX files, which are written to the cache if need be.
 
     folder: of the model. Raises: ConfigError without the `onnx` extra.
     """
-    kept = cache_dir() / "onnx" / f"{model.sha256[:16] or model.name}-{FORMAT}"
-    for place in (folder / "onnx", kept):
-        if is_current(place, model):
-            return place
-    log.info("writing the ONNX files of %s to %s; this is done once", model.name, kept)
-    export_onnx(model, kept)
-    return kept
+    found = find_onnx(model, folder)
+    if found is not None:
+        return found
+    place = cached_onnx(model)
+    log.info("writing the ONNX files of %s to %s; this is done once", model.name, place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
+        written = Path(temporary) / "onnx"
+        export_onnx(model, written, LIVE_PARTS, weights=False)
+        if not place.exists():  # another process may have been faster
+            written.rename(place)
+    return place
 
 
-def is_current(folder: Path, model: LoadedModel) -> bool:
-    """Whether a folder holds the ONNX files of just these weights."""
+def cached_onnx(model: LoadedModel) -> Path:
+    """Where the cache keeps the ONNX files of a model's architecture."""
+    return cache_dir() / "onnx" / f"{architecture(model)[:16]}-{FORMAT}"
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read onnx.json; empty values where there is none."""
+    nothing = {"format": 0, "architecture": "", "sha256": "", "bound": {}}
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        return {**nothing, **json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))}
     except (OSError, ValueError):
-        return False
-    wanted = {"format": FORMAT, "sha256": model.sha256}
-    return all(description.get(name) == value for name, value in wanted.items())
+        return nothing
+
+
+def is_installed() -> bool:
+    """Whether onnxruntime is there."""
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def _onnxruntime() -> Any:

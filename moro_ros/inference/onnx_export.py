@@ -14,6 +14,8 @@ B, K, R and M may have any length; `near` is cut in two: near_past (B, K, R), ne
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import logging
 import warnings
@@ -37,7 +39,7 @@ from moro_ros.network.rows import Past, Rows, decode_rows, look_at_rows
 OPSET = 20
 DESCRIPTION = "onnx.json"
 FORMAT = 1  # raised when the files' inputs or outputs change
-ENCODER, WINDOW, INCREMENTAL, TOKENIZER = "encoder", "window", "incremental", "tokenizer"
+PARTS = ENCODER, WINDOW, INCREMENTAL, TOKENIZER = "encoder", "window", "incremental", "tokenizer"
 FEATURES = tuple(item.name for item in fields(FrameFeatures))
 POSE = ("pose_rotation", "pose_translation")
 ROWS = tuple(item.name for item in fields(Rows) if item.name != "near")
@@ -113,70 +115,80 @@ def output_names(model: LoadedModel) -> list[str]:
     return [f"decoded_{name}" for name in found]
 
 
-def export_onnx(model: LoadedModel, folder: Path, parts: tuple[str, ...] = ()) -> list[Path]:
+def export_onnx(
+    model: LoadedModel, folder: Path, parts: tuple[str, ...] = (), *, weights: bool = True
+) -> list[Path]:
     """Write a model's ONNX files, or some of them by name; returns their paths.
 
+    weights: False leaves them out of the files, which then serve all weights of this architecture:
+    `bound` of onnx.json tells their names, and the backend hands them over (backend_onnx.py).
     Raises: ConfigError without the `onnx` extra.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    makers = {
-        ENCODER: export_encoder,
-        WINDOW: lambda m, path: export_step(m, path, incremental=False),
-        INCREMENTAL: lambda m, path: export_step(m, path, incremental=True),
-        TOKENIZER: export_tokenizer,
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "architecture": architecture(model),
+        "sha256": model.sha256 if weights else "",
+        "bound": {},
     }
-    for name in parts or tuple(makers):
+    written = []
+    for name in parts or PARTS:
         path = folder / f"{name}.onnx"
         with torch.no_grad(), quiet_exporter():
-            makers[name](model, path)
+            program = export_part(model, name)
+        held = {} if weights else part_of(model, name).state_dict()
+        description["bound"][name] = save(program, path, set(held))
         written.append(path)
-    description = {"format": FORMAT, "model": model.name, "sha256": model.sha256}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     return written
 
 
-def export_encoder(model: LoadedModel, path: Path) -> None:
-    """Write encoder.onnx."""
-    observation, condition = example_observation(model)
-    part = torch.export.Dim("M")
-    save(
-        EncoderPart(model.moro),
-        (observation, condition),
-        path,
-        ["observation", "box_condition"],
-        ["image_tokens", "rotation", "translation"],
-        ({0: part}, {0: part}),
-    )
+def architecture(model: LoadedModel) -> str:
+    """Return the sha256 of all names and shapes of a model's weights."""
+    state = [*model.moro.state_dict().items(), *_state(model.tokenizer).items()]
+    text = "".join(f"{name}{tuple(value.shape)}" for name, value in state)
+    text += f"{model.config.moro.heads} {model.config.moro.attention_span}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def export_tokenizer(model: LoadedModel, path: Path) -> None:
-    """Write tokenizer.onnx."""
-    codes = torch.randn(3, model.config.moro.num_tokens, model.config.moro.code_dim)
-    shapes = ({0: torch.export.Dim("M")},)
-    save(TokenizerPart(model.tokenizer), (codes,), path, ["codes"], ["vertices"], shapes)
+def _state(part: Any) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = part.state_dict()
+    return state
 
 
-def export_step(model: LoadedModel, path: Path, *, incremental: bool) -> None:
-    """Write window.onnx or incremental.onnx."""
-    moro = model.moro
-    people, rows, kept = 2, 3, 5
-    inputs, past = example_step(model, people, rows, kept if incremental else 0)
-    batch, count, ring = (torch.export.Dim(name) for name in ("B", "K", "R"))
-    shapes: dict[str, dict[int, Any]] = {name: {0: batch, 1: count} for name in inputs}
-    for name in ("before_rotation", "before_translation"):
-        shapes[name] = {0: batch}
+def part_of(model: LoadedModel, name: str) -> nn.Module:
+    """Return one part of a model, by the name of its file, as a module of its own."""
+    if name == ENCODER:
+        return EncoderPart(model.moro).eval()
+    if name == TOKENIZER:
+        return TokenizerPart(model.tokenizer).eval()
+    return StepPart(model.moro, past_form(model.moro)).eval()
+
+
+def export_part(model: LoadedModel, name: str) -> torch.onnx.ONNXProgram:
+    """Return one part of a model as ONNX."""
+    part, many = part_of(model, name), torch.export.Dim("M")
+    if name == ENCODER:
+        inputs = ["observation", "box_condition"]
+        outputs = ["image_tokens", "rotation", "translation"]
+        return trace(part, example_observation(model), inputs, outputs, ({0: many}, {0: many}))
+    if name == TOKENIZER:
+        codes = torch.randn(3, model.config.moro.num_tokens, model.config.moro.code_dim)
+        return trace(part, (codes,), ["codes"], ["vertices"], ({0: many},))
+    arguments, past = example_step(model, people=2, rows=3, kept=5 if name == INCREMENTAL else 0)
+    batch, count, ring = (torch.export.Dim(letter) for letter in ("B", "K", "R"))
+    shapes: dict[str, dict[int, Any]] = {name: {0: batch, 1: count} for name in arguments}
+    for single in ("before_rotation", "before_translation"):
+        shapes[single] = {0: batch}
     shapes["near_rows"] = {0: batch, 1: count, 2: count}
-    if incremental:
+    if past:
         shapes["near_past"] = {0: batch, 1: count, 2: ring}
-    made = len(past_form(moro).flat())
-    outputs = output_names(model) + [f"made_{i}" for i in range(made)]
-    save(
-        StepPart(moro, past_form(moro)),
-        (inputs, past),
-        path,
-        [*inputs, *(f"past_{i}" for i in range(len(past)))],
-        outputs,
+    made = len(past_form(model.moro).flat())
+    return trace(
+        part,
+        (arguments, past),
+        [*arguments, *(f"past_{i}" for i in range(len(past)))],
+        output_names(model) + [f"made_{i}" for i in range(made)],
         (shapes, [{0: batch, 3: ring} for _ in past]),
     )
 
@@ -224,37 +236,55 @@ def example_step(
     return inputs, [torch.randn(*part.shape[:3], kept, part.shape[4]) for part in made]
 
 
-def save(
+def trace(
     part: nn.Module,
     arguments: tuple[Any, ...],
-    path: Path,
     inputs: list[str],
     outputs: list[str],
     shapes: tuple[Any, ...],
-) -> None:
-    """Write one ONNX file.
+) -> torch.onnx.ONNXProgram:
+    """Export a module with named inputs and outputs and some dimensions of any length.
 
     Raises: ConfigError without the `onnx` extra.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            "Writing ONNX files needs the extra: pip install 'moro_ros[onnx]'."
-        ) from error
+    if importlib.util.find_spec("onnxscript") is None:
+        raise ConfigError("Writing ONNX files needs the extra: pip install 'moro_ros[onnx]'.")
     program = torch.onnx.export(
-        part.eval(),
+        part,
         arguments,
         input_names=inputs,
         output_names=outputs,
         dynamic_shapes=shapes,
         opset_version=OPSET,
         dynamo=True,
-        external_data=False,
+        # onnxruntime folds constants itself; folded here, weights would lose their names.
+        optimize=False,
         verbose=False,
     )
     assert program is not None
-    program.save(path)
+    return program
+
+
+def save(program: torch.onnx.ONNXProgram, path: Path, left_out: set[str]) -> list[str]:
+    """Write one ONNX file; returns the names of those weights that were left out of it."""
+    import onnx
+
+    proto = program.model_proto
+    bound = []
+    for tensor in proto.graph.initializer:
+        if tensor.name not in left_out:
+            continue
+        length = len(onnx.numpy_helper.to_array(tensor).tobytes())
+        onnx.external_data_helper.set_external_data(tensor, "weights", offset=0, length=length)
+        tensor.ClearField("raw_data")
+        bound.append(tensor.name)
+    # The exporter notes where each node comes from: most of a file without weights, and no help.
+    proto.graph.ClearField("value_info")
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    path.write_bytes(proto.SerializeToString())
+    return bound
 
 
 @contextmanager

@@ -10,7 +10,12 @@ import numpy as np
 import torch
 
 from moro_ros.config import PipelineConfig
-from moro_ros.inference.backend_onnx import OnnxNetwork, onnx_folder
+from moro_ros.inference.backend_onnx import (
+    OnnxNetwork,
+    find_onnx,
+    is_installed,
+    onnx_folder,
+)
 from moro_ros.inference.cuda_graphs import CudaRecorder
 from moro_ros.inference.engine import TorchRows
 from moro_ros.inference.runner import StepRunner
@@ -42,8 +47,8 @@ def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> Ste
     folder: of the model. Raises: ConfigError if onnxruntime is asked for and missing.
     """
     soft = model.config.moro.soft_tokens
-    if config.backend == "onnx":
-        place = onnx_folder(model, folder)
+    place = onnx_place(model, folder, config)
+    if place is not None:
         network = OnnxNetwork(model, place, config.threads, config.device)
         return StepRunner(model.moro, soft, network, network)
     cuda = config.device.startswith("cuda")
@@ -54,6 +59,19 @@ def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> Ste
     return StepRunner(model.moro, soft, rows, recorder=recorder)
 
 
+def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path | None:
+    """Return the folder of the ONNX files that a configuration means, None for torch.
+
+    folder: of the model. Raises: ConfigError, see make_runner.
+    """
+    if config.backend == "onnx":
+        return onnx_folder(model, folder)
+    unasked = config.device == "cpu" and config.precision != "bfloat16" and not config.compile
+    if config.backend == "auto" and unasked and is_installed():
+        return find_onnx(model, folder)
+    return None
+
+
 def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
     """Warm a stream up and bring it into the precision asked for, unseen by its user.
 
@@ -62,7 +80,7 @@ def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
     """
     cuda = config.device.startswith("cuda")
     half = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
-    if config.backend == "onnx" or not (half or cuda or config.compile):
+    if stream.runner.encoder is not None or not (half or cuda or config.compile):
         return None
     if not half:
         rehearse(stream)
