@@ -35,12 +35,14 @@ SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
 LOST_TILE = 1.4
 # Looks per image at people who are not followed yet: one, or two to find somebody lost again.
-# Without anybody to follow there is time for all.
+# Without anybody to follow, and between images that are rare anyway, there is time for all.
 NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
 # Found regions that wait for such a look.
 WAITING = 4
 # Images farther apart than this are rare: somebody lost is looked for by all means in each.
 RARE_S = 0.06
+# The rate for which detector.every is meant.
+SEARCH_RATE_HZ = 30.0
 # With max_people followed, only somebody nearer counts: the search takes one image of so many.
 FULL_EVERY = 3
 T = TypeVar("T")
@@ -129,7 +131,9 @@ class KeypointFrontend:
             for tile in self._tiles_round(image_rgb, just_lost[:1]):
                 places += self._detect(image_rgb, tile)
         budget = NEW_LOOKS if len(sightings) == len(regions) else LOST_LOOKS
-        sightings += self._newcomers(image_rgb, sightings, places, budget if regions else ALL_LOOKS)
+        if not regions or self._interval_s > RARE_S:
+            budget = ALL_LOOKS
+        sightings += self._newcomers(image_rgb, sightings, places, budget)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
         for stage in self.timings:
@@ -176,14 +180,15 @@ class KeypointFrontend:
         but where images are rare in each, since he is far away by the next.
         """
         height, width = image_rgb.shape[:2]
+        passed = self._interval_s * SEARCH_RATE_HZ
         self._blind_images = self._blind_images + 1 if blind else 0
         if not blind:
             full = self._tracker.full and self._images % FULL_EVERY
-            return in_sight, [] if full else self._sweep.next_tiles(width, height)
+            return in_sight, [] if full else self._sweep.next_tiles(width, height, passed)
         turn, search = divmod(self._blind_images, 2)
         if self._interval_s > RARE_S:
-            turn = self._blind_images
-            return in_sight + blind, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
+            tiles = self._tiles_round(image_rgb, blind)
+            return in_sight + blind, tiles + self._sweep.next_tiles(width, height, passed)
         if search:
             return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
         return in_sight + blind, []

@@ -16,6 +16,8 @@ import numpy as np
 FILLED = 0.32
 OVERLAP = 0.33
 LEVEL_RATIO = 0.62
+# A slow machine must not get slower still by making up for ever more images.
+MISSING_LIMIT = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ def tile_round(centre_px: np.ndarray, side_px: float, width: int, height: int) -
 
 
 class Sweep:
-    """Hands out the tiles of the image in turn, so that `every` images see each tile once."""
+    """Hands out the tiles of the image in turn, so that `every` images see each tile once.
+
+    Where images are missing, those that come make up for them, MISSING_LIMIT at most.
+    """
 
     def __init__(self, every: int, smallest_person: float) -> None:
         self._every = every
@@ -77,13 +82,17 @@ class Sweep:
         """Let the next image be searched completely."""
         self._tiles = []
 
-    def next_tiles(self, width: int, height: int) -> list[Tile]:
-        """The tiles to search in the next image; all of them in the first."""
+    def next_tiles(self, width: int, height: int, images: float = 1.0) -> list[Tile]:
+        """The tiles to search in the next image; all of them in the first.
+
+        images: how many have passed since the last one, with those that are missing.
+        """
         if not self._tiles or self._size != (width, height):
             self._size, self._next, self._owed = (width, height), 0, 0.0
             self._tiles = sweep_tiles(width, height, self._smallest_person)
             return list(self._tiles)
-        self._owed += len(self._tiles) / self._every
+        passed = min(max(images, 1.0), MISSING_LIMIT)
+        self._owed += passed * len(self._tiles) / self._every
         count = int(self._owed + 1e-9)
         self._owed -= count
         turn = [self._tiles[(self._next + i) % len(self._tiles)] for i in range(count)]

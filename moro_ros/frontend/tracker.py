@@ -32,6 +32,7 @@ SIZE_RATIO_LIMIT = 1.7
 # What quite another dress adds to the distance between a person and a sighting.
 COLOUR_WEIGHT = 0.3
 COLOUR_SMOOTHING_S = 0.5
+SIZE_SMOOTHING_S = 0.5
 # How much larger a newcomer must be to take the place of a followed person.
 NEARER_RATIO = 1.25
 # Time after which a person's last known velocity has lost half of its say about where he is.
@@ -53,7 +54,8 @@ POSTURE_SMOOTHING_S = 0.1
 class _Track:
     """One person followed: the last sighting, moved to position_ns by correct() where that came.
 
-    corrected: whether position and velocity come from correct().
+    corrected: whether position and velocity come from correct(). usual_px: the body circle's
+    diameter in the last half second.
     """
 
     sighting: Sighting
@@ -67,9 +69,11 @@ class _Track:
     mirrored_since_ns: int | None = None
     posture: np.ndarray = field(init=False)
     colours: np.ndarray | None = field(init=False)
+    usual_px: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.colours = self.sighting.colours
+        self.usual_px = self.sighting.diameter_px
         self.posture = posture(self.sighting)
 
     def predicted(self, now_ns: int) -> Sighting:
@@ -90,6 +94,7 @@ class _Track:
         sighting = self._facing_as_before(sighting, now_ns)
         self._turn_to(sighting.region.centre_px, now_ns, corrected=False)
         self._wear(sighting.colours, interval_s)
+        self._grow(sighting.diameter_px, interval_s)
         self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
         self.hits += 1
 
@@ -101,6 +106,11 @@ class _Track:
         before = colours if self.colours is None else self.colours
         self.colours = before + np.float32(gain) * (colours - before)
 
+    def _grow(self, diameter_px: float, interval_s: float) -> None:
+        """Let the usual size follow a new one, in proportion."""
+        gain = -np.expm1(-interval_s / SIZE_SMOOTHING_S)
+        self.usual_px *= float(diameter_px / self.usual_px) ** gain
+
     def correct(self, points_px: np.ndarray, known: np.ndarray, stamp_ns: int) -> None:
         """Move an unseen person so that his known keypoints (K, 2) lie where they are said to."""
         now = self.predicted(stamp_ns)
@@ -109,6 +119,7 @@ class _Track:
         scale = float(np.clip(size, 1 / SIZE_RATIO_LIMIT, SIZE_RATIO_LIMIT))
         middle = old.mean(axis=0).astype(float)
         there = moved(now, new.mean(axis=0) - middle, scale, middle)
+        self._grow(there.diameter_px, (stamp_ns - self.position_ns) * 1e-9)
         self._turn_to(there.region.centre_px, stamp_ns, corrected=True)
         points = there.points_px.copy()
         points[known] = new
@@ -279,14 +290,16 @@ class PersonTracker:
     def _cost(self, track: _Track, sighting: Sighting) -> float:
         """Distance between where a person should be and a sighting; inf where it can't be him."""
         predicted = track.predicted(self._now_ns)
-        ratio = predicted.diameter_px / sighting.diameter_px
+        # One bad image makes a person of any size: his usual size counts as well.
+        ratios = np.array([predicted.diameter_px, track.usual_px]) / sighting.diameter_px
+        alike_in_size = np.any((ratios >= 1 / SIZE_RATIO_LIMIT) & (ratios <= SIZE_RATIO_LIMIT))
         unseen_s = (self._now_ns - track.seen_ns) * 1e-9
         gate = min(GATE + GATE_GROWTH_PER_S * unseen_s, GATE_LIMIT)
         alike = likeness(track.colours, sighting.colours)
         if track.seen_ns < self._previous_ns:  # lost: his clothes widen or narrow the search
             gate *= 0.5 + alike
         distance = pose_distance(predicted, sighting)
-        possible = distance <= gate and 1 / SIZE_RATIO_LIMIT <= ratio <= SIZE_RATIO_LIMIT
+        possible = distance <= gate and alike_in_size
         return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
 
     def _worth_keeping(self, track: _Track, image_size: tuple[int, int]) -> bool:

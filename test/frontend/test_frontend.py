@@ -186,3 +186,24 @@ def test_the_two_people_of_the_demo_keep_one_id_each():
     assert np.all(seen[2][100][:, 1] > 480) and 900 < seen[2][100][0, 0] < 1100
     assert np.all(seen[2][180][:, 0] < 400)
     assert seen[1][205][0, 0] > 1000 and seen[1][205][0, 1] > 600
+
+
+def test_offered_boxes_replace_the_search_of_one_image():
+    run = Run(every=1)
+    person = (300.0, 240.0, 200.0)
+    run.frontend.offer(np.array([[280.0, 140.0, 320.0, 340.0]]))
+    run(person)
+    assert run.world.detections == 0 and run.world.looks > 0
+    run.frontend.offer(np.zeros((0, 4)))
+    run(person)
+    assert run.world.detections == 0
+    (observed,) = run(person, frames=3)
+    assert run.world.detections > 0
+    np.testing.assert_allclose(observed.box_xyxy[3] - observed.box_xyxy[1], 200.0, rtol=0.02)
+
+
+def test_an_offered_box_without_a_person_is_nobody():
+    run = Run(every=1)
+    for _ in range(5):
+        run.frontend.offer(np.array([[10.0, 10.0, 60.0, 200.0]]))
+        assert run() == ()

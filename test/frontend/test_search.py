@@ -51,3 +51,12 @@ def test_tile_round_a_place_is_cut_at_the_border():
     assert tile is not None
     assert (tile.left, tile.top, tile.width, tile.height) == (0, 20, 40, 60)
     assert tile_round(np.array([-500.0, 50.0]), 60.0, 100, 100) is None
+
+
+def test_missing_images_are_made_up_for_within_a_limit():
+    sweep = Sweep(every=30, smallest_person=0.2)
+    count = len(sweep.next_tiles(1920, 1080))
+    assert count == 12
+    # A third of the images: as many tiles per second.
+    assert sum(len(sweep.next_tiles(1920, 1080, 3.0)) for _ in range(10)) == count
+    assert sum(len(sweep.next_tiles(1920, 1080, 100.0)) for _ in range(30)) <= 4 * count
