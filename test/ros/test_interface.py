@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from moro_ros.msg import HumanArray
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
 
 import moro_ros
 from moro_ros.config import PipelineConfig
+from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.ros.conversions import camera_info_message
 from moro_ros.ros.parameters import NodeConfig, options
 
 pytestmark = pytest.mark.ros
@@ -131,7 +139,7 @@ def test_services_and_types_are_the_page_s(bench: Any) -> None:
     assert found == {name: [kind] for name, (kind, *_) in expected.items()}
 
 
-def test_compressed_images_are_heard_beside_the_raw_topic(
+def test_compressed_images_are_heard_and_answered(
     client: Any, start_fake_node: Callable[..., Any]
 ) -> None:
     start_fake_node(namespace="/packed", image_transport="compressed")
@@ -140,6 +148,27 @@ def test_compressed_images_are_heard_beside_the_raw_topic(
     found = dict(client.node.get_subscriber_names_and_types_by_node("moro", "/packed"))
     assert found[topic] == ["sensor_msgs/msg/CompressedImage"]
     assert "/packed/image" not in found
+    subscription, humans = client.subscribe(HumanArray, "/packed/moro/humans")
+    create = client.node.create_publisher
+    images, infos = (
+        create(CompressedImage, topic, 10),
+        create(CameraInfo, "/packed/camera_info", 10),
+    )
+    pixels = np.full((48, 64, 3), 2, np.uint8)  # two people, to the stand-in
+    packed = array.array("B", cv2.imencode(".png", pixels)[1].tobytes())
+
+    def answered() -> bool:
+        header = Header(stamp=client.node.get_clock().now().to_msg(), frame_id="lens")
+        infos.publish(camera_info_message(camera_from_focal(100.0, 64, 48), header))
+        images.publish(CompressedImage(header=header, format="png", data=packed))
+        client.spin(0.2)
+        return bool(humans)
+
+    client.wait(answered, "humans")
+    assert [human.id for human in humans[-1].humans] == [1, 2]
+    client.node.destroy_subscription(subscription)
+    for publisher in (images, infos):
+        client.node.destroy_publisher(publisher)
 
 
 if __name__ == "__main__":

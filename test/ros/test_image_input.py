@@ -1,0 +1,100 @@
+"""Why no image comes is said: QoS that do not match, the other transport, another type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+
+from moro_ros.ros.image_input import ImageInput
+from moro_ros.ros.parameters import NodeConfig
+
+pytestmark = pytest.mark.ros
+
+BEST_EFFORT = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=5,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class Ear:
+    """An ImageInput of the test's own node, and what it heard."""
+
+    def __init__(self, client: Any, **options: str) -> None:
+        self.images: list[Any] = []
+        self.input = ImageInput(
+            client.node, NodeConfig(**options), self.images.append, lambda _: None
+        )
+
+
+@pytest.fixture
+def publish(client: Any) -> Any:
+    """publish(kind, topic, qos): a publisher that ends with the test."""
+    made: list[Any] = []
+
+    def make(kind: type, topic: str, qos: QoSProfile) -> Any:
+        made.append(client.node.create_publisher(kind, topic, qos))
+        return made[-1]
+
+    yield make
+    for publisher in made:
+        client.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE, LATCHED])
+def test_every_camera_is_heard_by_default(client: Any, publish: Any, qos: QoSProfile) -> None:
+    ear, camera = Ear(client), publish(Image, "image", qos)
+    client.wait(camera.get_subscription_count, "a match")
+
+    def heard() -> bool:
+        camera.publish(Image())
+        client.spin(0.05)
+        return bool(ear.images)
+
+    client.wait(heard, "an image")
+    assert ear.input.problems == ()
+    ear.input.destroy()
+
+
+def test_a_best_effort_camera_and_a_reliable_wish_are_explained(client: Any, publish: Any) -> None:
+    ear = Ear(client, image_reliability="reliable")
+    publish(Image, "image", BEST_EFFORT)
+    client.wait(lambda: ear.input.problems, "the event of the mismatch")
+    assert "is best effort and this node asks for a reliable one" in ear.input.problems[0]
+    assert "Set image_reliability to best_effort" in ear.input.why_quiet()
+    assert not ear.images
+    ear.input.destroy()
+
+
+def test_the_other_transport_is_pointed_at(client: Any, publish: Any) -> None:
+    ear = Ear(client)
+    remedy = "nobody publishes /image. Remap 'image' and 'camera_info'"
+    client.wait(lambda: remedy in ear.input.why_quiet(), "the graph without a publisher")
+    publish(CompressedImage, "image/compressed", RELIABLE)
+    client.wait(lambda: client.node.count_publishers("/image/compressed"), "the publisher")
+    assert "set image_transport to compressed" in ear.input.why_quiet()
+    ear.input.destroy()
+    packed = Ear(client, image_transport="compressed")
+    assert packed.input.topic == "/image/compressed"
+    client.wait(lambda: "is silent" in packed.input.why_quiet(), "a silent publisher")
+    packed.input.destroy()
+
+
+def test_another_type_is_said(client: Any) -> None:
+    ear = Ear(client)
+    # One participant refuses two types on a topic; the other stands for another process.
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    other = rclpy.create_node("lidar", context=context)
+    other.create_publisher(PointCloud2, "image", RELIABLE)
+    said = "carries sensor_msgs/msg/PointCloud2, not sensor_msgs/msg/Image"
+    client.wait(lambda: said in ear.input.why_quiet(), "the publisher")
+    ear.input.destroy()
+    other.destroy_node()
+    rclpy.shutdown(context=context)
