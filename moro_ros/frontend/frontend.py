@@ -191,7 +191,7 @@ class KeypointFrontend:
             return in_sight + blind, tiles + self._sweep.next_tiles(width, height, passed)
         if search:
             return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
-        return in_sight + blind, []
+        return in_sight + blind, self._sweep.next_tiles(width, height, passed)
 
     @staticmethod
     def _tiles_round(image_rgb: np.ndarray, regions: list[Region]) -> list[Tile]:

@@ -114,7 +114,7 @@ class SyntheticFrontend:
         self.timings["landmark_s"] = time.perf_counter() - start
         return people
 
-    def correct(self, track_id: int, box_xyxy: np.ndarray) -> None:
+    def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
         """Nobody is ever lost here."""
 
     def configure(
