@@ -144,26 +144,28 @@ class BodyModel(nn.Module):
         pelvis (which therefore lies at the origin).
         """
         count = rotations.shape[-3]
-        parents = torch.tensor(self.parents[1:count], device=rest.device)
-        offsets = rest[..., 1:count, :] - rest.index_select(-2, parents)
-        rotation_of: dict[int, Tensor] = {0: rotations[..., 0, :, :]}
-        position_of: dict[int, Tensor] = {0: torch.zeros_like(rotations[..., 0, :, 0])}
+        parents = torch.tensor((0, *self.parents[1:count]), device=rest.device)
+        offsets = rest[..., :count, :] - rest.index_select(-2, parents)
+        # Level by level down the tree: the parents of a level are all in the level above.
+        above, order = [0], [0]
+        chain = [rotations[..., :1, :, :]]
+        places = [torch.zeros_like(chain[0][..., 0])]
         for level in self.levels:
-            ids = [j for j in level if j < count]
+            ids = [joint for joint in level if joint < count]
             if not ids:
                 break
-            parent_rotation = torch.stack([rotation_of[self.parents[j]] for j in ids], -3)
-            parent_position = torch.stack([position_of[self.parents[j]] for j in ids], -2)
-            local = torch.stack([rotations[..., j, :, :] for j in ids], -3)
-            offset = torch.stack([offsets[..., j - 1, :] for j in ids], -2)
-            rotated = parent_rotation @ local
-            moved = parent_position + (parent_rotation @ offset[..., None])[..., 0]
-            for i, j in enumerate(ids):
-                rotation_of[j] = rotated[..., i, :, :]
-                position_of[j] = moved[..., i, :]
+            place = [above.index(self.parents[joint]) for joint in ids]
+            own, parent = torch.tensor((ids, place), device=rest.device)
+            rotation = chain[-1].index_select(-3, parent)
+            offset = offsets.index_select(-2, own)[..., None]
+            places.append(places[-1].index_select(-2, parent) + (rotation @ offset)[..., 0])
+            chain.append(rotation @ rotations.index_select(-3, own))
+            above = ids
+            order += ids
+        back = torch.tensor(order, device=rest.device).argsort()
         return (
-            torch.stack([rotation_of[j] for j in range(count)], -3),
-            torch.stack([position_of[j] for j in range(count)], -2),
+            torch.cat(chain, -3).index_select(-3, back),
+            torch.cat(places, -2).index_select(-2, back),
         )
 
     def keypoints(

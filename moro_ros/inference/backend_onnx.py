@@ -71,11 +71,20 @@ class Session:
         # From memory: weights that are handed over are then looked for nowhere else.
         self._session = runtime.InferenceSession(path.read_bytes(), options, providers=providers)
         self.inputs = {item.name for item in self._session.get_inputs()}
+        self._names = [item.name for item in self._session.get_outputs()]
         self._shapes = {item.name: item.shape for item in self._session.get_outputs()}
         self._dims = {item.name: item.shape for item in self._session.get_inputs()}
 
     def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the outputs by name; inputs that the file does not have are left out."""
+        if self.device.type == "cuda":
+            return self.run_bound(inputs)
+        feed = {name: inputs[name].numpy() for name in self.inputs}
+        found = self._session.run(self._names, feed)
+        return dict(zip(self._names, map(torch.from_numpy, found), strict=True))
+
+    def run_bound(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same with inputs and outputs bound where they are, on a GPU or not."""
         binding = self._session.io_binding()
         place = self.device.type, self.device.index or 0
         sizes: dict[str, int] = {}

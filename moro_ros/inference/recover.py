@@ -169,8 +169,7 @@ class MotionRecovery:
         else:
             aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
             pose = steady.update(window, aligned, stride)
-        rotation, body_rotations, betas = pose.rotation, pose.body_rotations, pose.betas
-        frames, translation = rotation.shape[0], pose.translation
+        rotation, translation, betas = pose.rotation, pose.translation, pose.betas
         skeleton, chain, joints = self.kinematics(pose)
         nearest = decoded.nearest
         vertices = None
@@ -183,10 +182,11 @@ class MotionRecovery:
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
         stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
+        turns = matrix_to_rotvec(rotations_of(pose)).numpy()  # (F, 22, 3)
         smplx = SmplxParams(
             betas=betas.numpy(),
-            global_orient=matrix_to_rotvec(rotation).numpy(),
-            body_pose=matrix_to_rotvec(body_rotations).reshape(frames, 63).numpy(),
+            global_orient=turns[:, 0],
+            body_pose=turns[:, 1:].reshape(-1, 63),
             transl=(translation - skeleton.joints[:, 0]).numpy(),
         )
         return BodyMotion(

@@ -129,6 +129,11 @@ def test_the_paper_s_network(tiny_model, tmp_path):
     for value, reference in zip(flat, expected, strict=True):
         torch.testing.assert_close(value, reference, atol=1e-3, rtol=1e-3)
     assert len(made.image) == 1 and isinstance(made, Past)
+    bound = network.encoder.run_bound({"observation": crops[0].float(), "box_condition": boxes[0]})
+    for name, value in network.encoder.run(
+        {"observation": crops[0].float(), "box_condition": boxes[0]}
+    ).items():
+        torch.testing.assert_close(bound[name], value)
 
 
 def test_only_files_of_the_same_architecture_are_used(tiny_model, tmp_path, monkeypatch):
