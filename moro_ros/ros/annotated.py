@@ -8,7 +8,6 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
-from moro_ros.geometry.camera import image_points
 from moro_ros.ros.bridge import image_message
 from moro_ros.ros.humans import joint_states
 from moro_ros.ros.markers import PERSON_COLORS, STATE_COLORS
@@ -21,9 +20,19 @@ NEAREST_M = 0.1
 BODY_ALPHA = 0.45
 # Neighbouring vertices of a mesh are at most so far apart [m].
 SPACING_M = 0.05
+# They are joined in a mask in which that is so many pixels.
+KERNEL_PX = 4
 # Widths of lines and letters are of an image of this many rows.
 ROWS = 480
 _HEAD = JOINT_NAMES.index("head")
+
+
+def projected(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Pixels (N, 2) of points (N, 3) m in front of the camera, camera optical frame."""
+    # Here, for it brings torch along, and a node that is not configured does without.
+    from moro_ros.geometry.camera import image_points
+
+    return image_points(points, camera)
 
 
 def annotated_image(
@@ -51,26 +60,28 @@ def _draw_body(
 ) -> None:
     if vertices[:, 2].min() < NEAREST_M:
         return
-    corners = np.rint(image_points(vertices, camera)).astype(np.int32)
+    corners = np.rint(projected(vertices, camera)).astype(np.int32)
     low = np.clip(corners.min(axis=0), 0, (camera.width, camera.height))
     high = np.clip(corners.max(axis=0) + 1, 0, (camera.width, camera.height))
     width, height = (high - low).tolist()
     if width <= 0 or height <= 0:
         return
-    mask = np.zeros((height, width), np.uint8)
-    inside = ((corners >= low) & (corners < high)).all(axis=1)
-    column, row = (corners[inside] - low).T
-    mask[row, column] = 1
-    # Between the vertices the surface is closed, which is far cheaper than to fill its triangles.
+    # Between the vertices the surface is closed, which is far cheaper than to fill its triangles,
+    # and at a size at which the gaps are a few pixels wide.
     gap = SPACING_M * max(camera.matrix[0, 0], camera.matrix[1, 1]) / float(vertices[:, 2].mean())
-    side = 2 * int(np.ceil(gap / 2)) + 1
+    step = max(1, int(gap // KERNEL_PX))
+    mask = np.zeros((-(-height // step), -(-width // step)), np.uint8)
+    inside = ((corners >= low) & (corners < high)).all(axis=1)
+    column, row = (corners[inside] - low).T // step
+    mask[row, column] = 1
+    side = 2 * int(np.ceil(gap / step / 2)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    mask = np.repeat(np.repeat(mask, step, axis=0), step, axis=1)[:height, :width]
     part = canvas[low[1] : high[1], low[0] : high[0]]
-    tinted = cv2.addWeighted(
-        part, 1.0 - BODY_ALPHA, np.full_like(part, _rgb(color)), BODY_ALPHA, 0.0
-    )
-    part[mask > 0] = tinted[mask > 0]
+    plain = np.full_like(part, _rgb(color))
+    tinted = cv2.addWeighted(part, 1.0 - BODY_ALPHA, plain, BODY_ALPHA, 0.0)
+    np.copyto(part, tinted, where=mask[..., None].astype(bool))
 
 
 def _draw_skeleton(canvas: np.ndarray, camera: Camera, motion: BodyMotion, scale: int) -> None:
@@ -79,7 +90,7 @@ def _draw_skeleton(canvas: np.ndarray, camera: Camera, motion: BodyMotion, scale
     if not shown.any():
         return
     places = np.zeros((len(joints), 2))
-    places[shown] = image_points(joints[shown], camera)
+    places[shown] = projected(joints[shown], camera)
     # Far outside, cv2's whole numbers would overflow.
     limit = 4.0 * max(camera.width, camera.height)
     shown &= (np.abs(places) < limit).all(axis=1)

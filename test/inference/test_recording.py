@@ -108,4 +108,5 @@ def test_csv_has_one_line_per_joint() -> None:
         assert int(cell["stamp_ns"]) == one.stamps_ns[1]
         place = [float(cell[axis]) for axis in "xyz"]
         assert place == pytest.approx(one.joints[1, index].tolist(), abs=6e-5)
-        assert cell["state"] == ("observed" if one.observed[1, index] else "inferred")
+        hidden = "inferred" if one.keypoints_seen[1] else "extrapolated"
+        assert cell["state"] == ("observed" if one.observed[1, index] else hidden)

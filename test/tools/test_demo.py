@@ -24,7 +24,8 @@ from moro_ros.ros.node import run
 from moro_ros.types import PipelineResult
 
 class TwoPeople(FakePipeline):
-    def push(self, image, stamp_ns, camera, mesh=False):
+    def recover(self, observed, mesh=False):
+        stamp_ns, camera = observed.frame.stamp_ns, observed.frame.camera
         motions = tuple(body_motion(i, stamp_ns, 2.0 + i, mesh) for i in (1, 2))
         return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": 0.0})
 
