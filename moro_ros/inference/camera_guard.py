@@ -86,14 +86,15 @@ class CameraGuard:
     def _adopt(self, grey: np.ndarray, free: np.ndarray) -> None:
         found = cv2.goodFeaturesToTrack(grey, FEATURES, 0.02, 8.0, mask=free)
         self._reference = grey
-        self._points = np.zeros((0, 1, 2), np.float32) if found is None else found
+        points = np.zeros((0, 1, 2)) if found is None else np.asarray(found)
+        self._points = points.astype(np.float32).reshape(-1, 1, 2)
         self._suspicions = 0
 
     def _compare(self, grey: np.ndarray, free: np.ndarray) -> ViewChange | None:
         if len(self._points) < LEAST_POINTS or self._reference is None:
             return None
         there, status, difference = cv2.calcOpticalFlowPyrLK(
-            self._reference, grey, self._points, None, winSize=(15, 15), maxLevel=3
+            self._reference, grey, self._points, self._points.copy(), winSize=(15, 15), maxLevel=3
         )
         start, end = self._points[:, 0], there[:, 0]
         height, width = grey.shape

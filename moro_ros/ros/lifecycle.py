@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 import time
@@ -193,10 +194,7 @@ class MoroNode(LifecycleNode):
         if self.outputs is not None:
             self.outputs.destroy(self)
         self.outputs = self.pipeline = None
-        gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        give_back_memory()
 
     def _shut_down(self) -> None:
         self._deactivate()
@@ -233,3 +231,15 @@ class MoroNode(LifecycleNode):
     def _process(self, image: AnyImage) -> None:
         if self.perception is not None:
             self.perception.process(image, self._camera_info, self.config, self.options)
+
+
+def give_back_memory() -> None:
+    """Return to the system and to the GPU's driver what is no more in use."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    # Only glibc keeps what was freed, and only it has this function.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -234,6 +234,10 @@ class Perception:
         self._outputs.ground.reset()
         self.restart()
 
+    def settle(self) -> None:
+        """Wait until nothing is in work any more."""
+        self._relay.rest()
+
     def restart(self) -> None:
         """Forget everybody and every window."""
         self._relay.rest()

@@ -86,7 +86,7 @@ class Services:
     def _calibrate_ground(
         self, request: CalibrateGround.Request, response: CalibrateGround.Response
     ) -> None:
-        _, worker = self._working()
+        perception, worker = self._working()
         outputs = self._node.outputs
         assert outputs is not None  # whoever is active has been configured
         if outputs.placement.ground_frame:
@@ -96,6 +96,7 @@ class Services:
             )
         ground = outputs.ground
         with worker.busy:
+            perception.settle()
             if request.mode == CalibrateGround.Request.LEARN:
                 ground.reset()
                 response.message = "The ground is learned anew from where feet stand."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +11,8 @@ from typing import Any
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from std_srvs.srv import SetBool
-
 from moro_ros.msg import HumanArray
+from std_srvs.srv import SetBool
 
 pytestmark = pytest.mark.ros
 
@@ -136,3 +137,9 @@ def test_what_cannot_be_configured_fails_with_the_remedy(
     assert client.call(enable, SetBool.Request(data=False)).success
     assert node.end() == 0
     assert "Traceback" not in node.output()
+
+
+def test_a_node_that_is_not_configured_has_not_loaded_the_network_s_library() -> None:
+    """It would take most of the memory of the waiting node."""
+    code = "import sys, moro_ros.ros.node; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
