@@ -65,10 +65,6 @@ class PeopleMemory:
             for part in (*self._features, *self._keys):
                 part[row].copy_(part[last])
 
-    def clear(self) -> None:
-        """Forget everybody."""
-        self.ids.clear()
-
     def put_features(self, rows: np.ndarray, places: np.ndarray, features: FrameFeatures) -> None:
         """Keep the features (1, M, ...) of M frames at places (M,) of the people at rows (M,)."""
         parts = [getattr(features, item.name)[0] for item in fields(FrameFeatures)]
