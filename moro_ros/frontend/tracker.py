@@ -43,6 +43,8 @@ LATE_IMAGE_S = 1.0
 CORRECTED_POINTS = 4
 # A newcomer with more than this part of his keypoints in the box of somebody seen is part of him.
 INSIDE_FRACTION = 0.6
+# How near to the left or right edge, in sides of his region, somebody unseen is leaving by it.
+LEAVING = 0.15
 MIRROR_MIN_DISTANCE = 0.08
 MIRROR_RATIO = 0.7
 MIRROR_PATIENCE_S = 0.5
@@ -306,9 +308,15 @@ class PersonTracker:
         """Unseen people are held only once confirmed, and not beyond the image's edge."""
         if track.seen_ns == self._now_ns:
             return True
-        box = track.predicted(self._now_ns).box_xyxy
+        now = track.predicted(self._now_ns)
+        box = now.box_xyxy
         inside = bool(np.all(box[2:] > 0) and np.all(box[:2] < image_size))
-        return track.track_id > 0 and inside and self._config.hold_time_s > 0
+        # Keypoints are guessed inside the image to the last: who walks into its edge has left.
+        edge = now.region.centre_px[0], image_size[0] - now.region.centre_px[0]
+        outward = -track.velocity_px_s[0], track.velocity_px_s[0]
+        near = LEAVING * now.region.side_px
+        leaves = any(gap < near and v > 0 for gap, v in zip(edge, outward, strict=True))
+        return track.track_id > 0 and inside and not leaves and self._config.hold_time_s > 0
 
     def _is_part_of_somebody(self, newcomer: Sighting) -> bool:
         """True if a newcomer lies within a person seen: the network fits bodies to limbs, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -207,3 +209,33 @@ def test_an_offered_box_without_a_person_is_nobody():
     for _ in range(5):
         run.frontend.offer(np.array([[10.0, 10.0, 60.0, 200.0]]))
         assert run() == ()
+
+
+def test_people_of_the_multi_person_trial_keep_their_ids_behind_one_another():
+    """Seen at 30 Hz by the camera before which one of them is hidden for a while."""
+    try:
+        video = fetch("pose2sim_multi_cam03.mp4")
+        frontend = load_frontend(DetectorConfig(threads=1), TrackerConfig(), max_people=6)
+    except AssetError as error:
+        pytest.skip(f"multi-person trial or BlazePose not to be had: {error}")
+    capture = cv2.VideoCapture(str(video))
+    published: dict[int, list[int]] = {}
+    seen: dict[int, list[tuple[int, np.ndarray]]] = {}
+    frame = -1
+    while capture.grab():
+        frame += 1
+        if frame % 2:
+            continue
+        image_rgb = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+        for one in frontend.observe(image_rgb, 1 + frame * FRAME_NS // 2):
+            published.setdefault(one.track_id, []).append(frame)
+            if one.keypoints is not None:
+                seen.setdefault(one.track_id, []).append((frame, one.keypoints.points_px))
+    assert sorted(published) == [1, 2]
+    for person, frames in published.items():
+        assert frames[0] <= 8 and frames == list(range(frames[0], frame, 2))
+        for (a, before), (b, after) in pairwise(seen[person]):
+            # A body cannot jump: half its height in a 30th of a second would be somebody else.
+            step = np.linalg.norm(np.median(after - before, axis=0))
+            assert step < 0.25 * np.ptp(before[:, 1]) * (b - a) / 2
+    assert len(seen[1]) < len(published[1])  # somebody was hidden, else this tests little
