@@ -55,7 +55,9 @@ class EncoderPart(nn.Module):
 
     def forward(self, observation: Tensor, box_condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the module."""
-        image = self.image_encoder(observation, box_condition)
+        # Going through many images in parts would fix their number.
+        encode = getattr(self.image_encoder, "encode_together", self.image_encoder)
+        image = encode(observation, box_condition)
         return (image.image_tokens, *weak_to_full_camera(image.weak_camera, box_condition))
 
 

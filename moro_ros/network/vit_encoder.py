@@ -106,9 +106,9 @@ class VitImageEncoder(nn.Module):
     def forward(self, observation: Tensor, box_condition: Tensor) -> ImageFeatures:
         """Encode N images: observation (N, 3, H, W), see the class; box_condition (N, 3)."""
         if torch.is_grad_enabled():
-            return self._encode(observation, box_condition)
+            return self.encode_together(observation, box_condition)
         parts = [
-            self._encode(images, boxes)
+            self.encode_together(images, boxes)
             for images, boxes in zip(
                 torch.split(observation, IMAGES_AT_ONCE),
                 torch.split(box_condition, IMAGES_AT_ONCE),
@@ -120,7 +120,8 @@ class VitImageEncoder(nn.Module):
             torch.cat([part.weak_camera for part in parts]),
         )
 
-    def _encode(self, observation: Tensor, box_condition: Tensor) -> ImageFeatures:
+    def encode_together(self, observation: Tensor, box_condition: Tensor) -> ImageFeatures:
+        """Encode N images in one go, whatever memory that takes; see forward."""
         features: ImageFeatures = self.transformer(
             self.vit(self.normalise(observation)), box_condition
         )
