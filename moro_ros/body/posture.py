@@ -63,7 +63,9 @@ def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
     if upright < 0.5:
         # Somebody who bends down has a level trunk, too, but high hips.
         return Posture.LAYING if abs(upright) < 0.5 and height < 0.5 else Posture.OTHER
-    if height > 0.82:
+    # One leg carries somebody who walks, runs or climbs; the other may be drawn up.
+    carrying = max(_reach(joints, side, up) for side in ("left", "right")) / leg
+    if carrying > 0.82:
         return Posture.STANDING
     # Thighs of those who sit point forward: the knees lie before the hips, not below them.
     drop = float((hips - knees) @ up) / thigh
@@ -196,6 +198,11 @@ def _bone(joints: np.ndarray, near: str, far: str) -> float:
     """Mean length of a bone of both sides, m."""
     bones = [joints[_AT[f"{s}_{far}"]] - joints[_AT[f"{s}_{near}"]] for s in ("left", "right")]
     return max(float(np.linalg.norm(bones, axis=1).mean()), 1e-9)
+
+
+def _reach(joints: np.ndarray, side: str, up: np.ndarray) -> float:
+    """How far an ankle lies below its hip, m."""
+    return float((joints[_AT[f"{side}_hip"]] - joints[_AT[f"{side}_ankle"]]) @ up)
 
 
 def _bend(joints: np.ndarray) -> float:

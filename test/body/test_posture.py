@@ -37,6 +37,7 @@ POSES = {
     "arms out": (body(left_shoulder=(0, 0, 0), right_shoulder=(0, 0, 0)), Posture.STANDING),
     "leaning a little": (body(lean=0.35, hips=0.35), Posture.STANDING),
     "in stride": (body(left_hip=(-0.4, 0, 0), right_hip=(0.4, 0, 0)), Posture.STANDING),
+    "running": (body(lean=0.2, left_hip=(-1.2, 0, 0), left_knee=(1.9, 0, 0)), Posture.STANDING),
     "on a chair": (body(hips=1.5, knees=1.5), Posture.SITTING),
     "leaning back on a chair": (body(lean=-0.4, hips=1.2, knees=1.4), Posture.SITTING),
     "leaning over a table": (body(lean=0.4, hips=1.9, knees=1.5), Posture.SITTING),
