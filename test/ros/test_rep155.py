@@ -236,8 +236,8 @@ def test_skeleton_has_its_points_in_the_image(stage, imagined):
         assert message.skeleton[Skeleton2D.NOSE].c > 0.5
 
 
-def test_urdf_reaches_a_late_robot_state_publisher_and_fits_joint_states(stage):
-    """robot_state_publisher: the latched URDF first, then joint_states of its very joints."""
+def test_urdf_reaches_a_late_reader_and_fits_joint_states(stage):
+    """The latched URDF first, then joint_states of its very joints."""
     (body,) = stage.show("2")
     (first, *_) = stage.hear(String, f"/humans/bodies/{body}/urdf", qos=LATCHED)
     # Later, from the publisher's history, not made anew.
