@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.camera_guard import CameraGuard
+from moro_ros.inference.relay import Relay
 from moro_ros.ros import faults
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
@@ -21,7 +22,6 @@ from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, s
 from moro_ros.ros.faults import BadCamera, BadImage
 from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
-from moro_ros.ros.relay import Relay
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera, Frame, Observed
 

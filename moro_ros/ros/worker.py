@@ -11,9 +11,9 @@ from collections.abc import Callable
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from moro_ros.errors import MoroError
+from moro_ros.inference.slot import NewestSlot
 from moro_ros.ros import faults
 from moro_ros.ros.bridge import AnyImage
-from moro_ros.ros.slot import NewestSlot
 from moro_ros.ros.statistics import NodeStatistics
 
 # A fault is logged when it first occurs, and then at most this often.

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from moro_ros.errors import VideoError
+from moro_ros.inference.relay import Relay
+from moro_ros.inference.slot import NewestSlot
 from moro_ros.inference.video import open_video
-from moro_ros.ros.relay import Relay
-from moro_ros.ros.slot import NewestSlot
 from moro_ros.types import Camera, Observed, PipelineResult
 
 # Resident memory is looked at so many times in a run, and so many observations are kept.

@@ -10,8 +10,8 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from moro_ros.inference.slot import NewestSlot
 from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
-from moro_ros.ros.slot import NewestSlot
 from moro_ros.ros.statistics import NodeStatistics, flatten
 
 

@@ -8,10 +8,12 @@ import time
 import numpy as np
 import pytest
 
+from moro_ros.assets import fetch
 from moro_ros.errors import AssetError
 from moro_ros.tools import bench_live
 from moro_ros.tools.bench_player import Clip, Run, Timeline, play
 from moro_ros.tools.cli import main
+from moro_ros.tools.video_options import SAMPLE_CALIBRATION, SAMPLE_VIDEO
 from moro_ros.types import (
     NUM_KEYPOINTS,
     Camera,
@@ -123,12 +125,18 @@ def test_the_real_engine_is_measured(capsys, monkeypatch):
     monkeypatch.setattr(bench_live, "WINDOWS", (4, 8))
     monkeypatch.setattr(bench_live, "COST_FRAMES", 2)
     options = ["--seconds", "0.7", "--height", "360", "--json", "--mode", "incremental"]
+    assets = (
+        SAMPLE_VIDEO,
+        SAMPLE_CALIBRATION,
+        "pose_detection.tflite",
+        "pose_landmark_full.tflite",
+    )
     try:
-        status = main(["bench", "live", *options])
+        for name in (SAMPLE_VIDEO, SAMPLE_CALIBRATION, *blazepose):
+            fetch(name)
     except AssetError as error:
         pytest.skip(f"video or BlazePose not to be had: {error}")
-    if status:
-        pytest.skip(f"video or BlazePose not to be had: {capsys.readouterr().err[-200:]}")
+    assert main(["bench", "live", *options]) == 0, capsys.readouterr().err
     report = json.loads(capsys.readouterr().out)
     assert report["fps"] > 0 and report["baseline"]["fps"] > 0
     assert {"frontend", "motion", "decode"} <= set(report["stages_ms"])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from moro_ros.ros.relay import Relay
+from moro_ros.inference.relay import Relay
 
 
 def test_pieces_are_done_in_order_in_one_other_thread_and_never_two_at_once():
