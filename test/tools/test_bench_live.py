@@ -125,12 +125,7 @@ def test_the_real_engine_is_measured(capsys, monkeypatch):
     monkeypatch.setattr(bench_live, "WINDOWS", (4, 8))
     monkeypatch.setattr(bench_live, "COST_FRAMES", 2)
     options = ["--seconds", "0.7", "--height", "360", "--json", "--mode", "incremental"]
-    assets = (
-        SAMPLE_VIDEO,
-        SAMPLE_CALIBRATION,
-        "pose_detection.tflite",
-        "pose_landmark_full.tflite",
-    )
+    blazepose = ("pose_detection.tflite", "pose_landmark_full.tflite")
     try:
         for name in (SAMPLE_VIDEO, SAMPLE_CALIBRATION, *blazepose):
             fetch(name)
