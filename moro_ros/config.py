@@ -78,7 +78,7 @@ class MotionConfig:
     """The temporal window and the masked decoding."""
 
     mode: str = option(
-        "window", "What each image makes anew: the whole window, the window but with earlier "
+        "incremental", "What each image makes anew: the whole window, the window but with earlier "
         "tokens given (warm), or the newest frames alone (incremental)",
         choices=("window", "warm", "incremental"),
     )  # fmt: skip
@@ -134,6 +134,11 @@ class PipelineConfig:
     )  # fmt: skip
     cuda_graphs: bool = option(True, "On a GPU, record a pass once and replay it", read_only=True)
     compile: bool = option(False, "Let torch.compile fuse the network", read_only=True)
+    people: str = option(
+        "camera", "Whom to follow: the people in the images, or imagined ones (synthetic), for "
+        "planners and tests where there is nobody to look at",
+        choices=("camera", "synthetic"), read_only=True,
+    )  # fmt: skip
     max_people: int = option(6, "People followed at once, nearest first", low=1, high=32)
     mesh: bool = option(True, "Recover the mesh when somebody subscribes to it")
     detector: DetectorConfig = field(default_factory=DetectorConfig)

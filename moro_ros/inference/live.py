@@ -194,8 +194,5 @@ def to_host(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
         }
     packed = torch.cat([part.flatten(2).float() for part in tensors.values()], dim=2).cpu()
     parts = packed.split([part[0, 0].numel() for part in tensors.values()], dim=2)
-    found = {
-        name: part.reshape(tensors[name].shape).numpy()
-        for name, part in zip(tensors, parts)
-    }
+    found = {name: part.reshape(tensors[name].shape).numpy() for name, part in zip(tensors, parts)}
     return {n: a.astype(np.int64) if n == "ids" else a for n, a in found.items()}

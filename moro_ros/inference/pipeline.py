@@ -13,10 +13,10 @@ import torch
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
-from moro_ros.errors import ImageError
+from moro_ros.errors import ConfigError, ImageError
 from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
 from moro_ros.inference.stream import MoRoStream, load_stream
-from moro_ros.inference.synthetic import project
+from moro_ros.inference.synthetic import SyntheticFrontend, project
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Frame, Observed, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,10 @@ class HumanMotionPipeline:
     """
 
     def __init__(
-        self, config: PipelineConfig, frontend: KeypointFrontend, stream: MoRoStream
+        self,
+        config: PipelineConfig,
+        frontend: KeypointFrontend | SyntheticFrontend,
+        stream: MoRoStream,
     ) -> None:
         self.config = config
         self.frontend = frontend
@@ -120,6 +123,8 @@ class HumanMotionPipeline:
         start = time.perf_counter()
         while self._corrections:
             self.frontend.correct(*self._corrections.popleft())
+        if isinstance(self.frontend, SyntheticFrontend):
+            self.frontend.camera = camera
         people = self.frontend.observe(image, stamp_ns)
         stages = {**self.frontend.timings, "frontend_s": time.perf_counter() - start}
         return Observed(Frame(stamp_ns, camera, people, image), stages)
@@ -177,5 +182,15 @@ def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
         torch.set_num_threads(config.threads)
     stream = load_stream(config)
     log.info("model %s (%s)", stream.model_name, stream.model_sha256[:12])
+    if config.people == "synthetic":
+        if stream.sees_pixels:
+            raise ConfigError(
+                f"people: got 'synthetic', but {stream.model_name} looks at pixels and imagined "
+                "people have none. Use a model fed by keypoints, such as moro_open."
+            )
+        log.warning("people: synthetic - the people reported are imagined, not the camera's")
+        return HumanMotionPipeline(
+            config, SyntheticFrontend(stream.body, config.max_people), stream
+        )
     frontend = load_frontend(config.detector, config.tracker, config.max_people)
     return HumanMotionPipeline(config, frontend, stream)

@@ -284,9 +284,7 @@ class MotionRecovery:
             BodyPose(body.rotations[:, 0], body.rotations[:, 1:], betas, body.translation)
         )
 
-    def mesh(
-        self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor
-    ) -> Tensor:
+    def mesh(self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor) -> Tensor:
         """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame (spec 5 and 6).
 
         rotation: (F, 3, 3); translation: (F, 3) m.

@@ -201,9 +201,7 @@ class MoRoStream:
             return
         observations = torch.stack([entry.observation for entry in pending])[None]
         conditions = torch.stack([entry.condition for entry in pending])[None]
-        features = self.runner.encode(
-            observations.to(self.device), conditions.to(self.device)
-        )
+        features = self.runner.encode(observations.to(self.device), conditions.to(self.device))
         memory = self.steps.memory
         rows = np.array([memory.row(entry.track_id) for entry in pending])
         memory.put_features(rows, np.array([entry.place for entry in pending]), features)

@@ -6,9 +6,10 @@ round behind a table that hides the legs half of the time; another sits and reac
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -84,35 +85,48 @@ SCENES: tuple[Callable[[float], Scene], ...] = (walker, sitter)
 class SyntheticFrontend:
     """Reports imagined people as the keypoint front-end would, without looking at the image.
 
-    ignored_people, timings: as in KeypointFrontend.
+    camera: the one that sees them, to be set before each image. ignored_people, timings: as in
+    KeypointFrontend.
     """
 
     def __init__(self, body: BodyModel, max_people: int) -> None:
         self._body = body
         self._max_people = max_people
         self._start_ns: int | None = None
+        self._ids: list[int] = []
+        self._numbers: Iterator[int] = itertools.count(1)
+        self.camera: Camera | None = None
         self.ignored_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
-    def observe(
-        self, image_rgb: np.ndarray, stamp_ns: int, camera: Camera
-    ) -> tuple[PersonObservation, ...]:
-        """Return the imagined people as a camera sees them at a time.
+    def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
+        """Return the imagined people as the camera sees them at a time.
 
         image_rgb: not looked at; stamp_ns: the time, which the first image sets to zero.
         """
         start = time.perf_counter()
+        if self.camera is None:
+            raise ValueError("set camera before the first image")
         if self._start_ns is None or stamp_ns < self._start_ns:
             self._start_ns = stamp_ns
+        if not self._ids:
+            self._ids = [next(self._numbers) for _ in SCENES]
         seconds = (stamp_ns - self._start_ns) * 1e-9
         scenes = [scene(seconds) for scene in SCENES[: self._max_people]]
         people = tuple(
             seen
-            for index, scene in enumerate(scenes)
-            if (seen := self._look(index + 1, scene, camera)) is not None
+            for track_id, scene in zip(self._ids, scenes, strict=False)
+            if (seen := self._look(track_id, scene, self.camera)) is not None
         )
         self.timings["landmark_s"] = time.perf_counter() - start
         return people
+
+    def offer(self, boxes_xyxy: np.ndarray) -> None:
+        """Another detector's boxes are of people who are not imagined."""
+
+    def number_from(self, ids: Iterator[int]) -> None:
+        """Take ids from an iterator that several cameras share."""
+        self._numbers = ids
 
     def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
         """Nobody is ever lost here."""
@@ -124,8 +138,9 @@ class SyntheticFrontend:
         self._max_people = max_people
 
     def reset(self) -> None:
-        """Begin the play anew."""
+        """Begin the play anew, with people of other ids."""
         self._start_ns = None
+        self._ids = []
 
     def _look(self, track_id: int, scene: Scene, camera: Camera) -> PersonObservation | None:
         pose, pelvis, unseen = scene

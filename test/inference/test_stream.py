@@ -94,7 +94,7 @@ def kept(stream, track_id):
 
 @pytest.mark.parametrize("passes", [1, 3])
 def test_window_mode_is_the_offline_decoding_of_the_window(model, passes):
-    stream = MoRoStream(model, MotionConfig(window=8, passes=passes, gain=1.0))
+    stream = MoRoStream(model, MotionConfig(mode="window", window=8, passes=passes, gain=1.0))
     for frame in frames(12, (1, 0.0), (2, 200.0)):
         motions = stream.push(frame)
     assert len(stream.tracks[1]) == 8

@@ -78,9 +78,7 @@ def boxes_of(features, person, stop):
 def test_a_whole_clip_as_rows(numbers, ahead):
     moro, features = network(numbers), clip(numbers)
     codes = 0.3 * torch.randn(2, FRAMES, 6, 9)
-    want = moro.decode_window(
-        codes, features, features.rotation, features.translation, ahead=ahead
-    )
+    want = moro.decode_window(codes, features, features.rotation, features.translation, ahead=ahead)
     time = np.arange(FRAMES, dtype=float)
     people = [
         PersonRows(time + 1e6, np.zeros(0), boxes_of(features, i, FRAMES)[0], time + 1e6, False)

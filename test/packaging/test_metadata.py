@@ -155,9 +155,7 @@ def count_imports(tree: ast.AST, module: str) -> int:
 
 
 def test_interfaces_depend_on_what_they_name():
-    used = set(
-        re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in INTERFACES), re.M)
-    )
+    used = set(re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in INTERFACES), re.M))
     depends = {node.text for node in package_xml().iter("depend")}
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert used == depends
