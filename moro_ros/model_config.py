@@ -80,7 +80,7 @@ class MoroConfig:
     heads: int = option(8, "Attention heads of the transformers", low=1)
     mlp_ratio: int = option(4, "Hidden width of the MLPs over the width", low=1)
     attention_span: int = option(60, "Reach of one temporal attention", unit="frames", low=1)
-    encoder_depth: int = option(4, "Layers of the motion encoder", low=1)
+    encoder_depth: int = option(4, "Layers of the motion encoder; 0: none", low=0)
     decoder_depth: int = option(2, "Layers of the motion decoder", low=1)
     num_tokens: int = option(87, "Mesh tokens per frame", low=1)
     num_codes: int = option(512, "Codebook entries", low=2)

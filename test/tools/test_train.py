@@ -151,7 +151,7 @@ def test_missing_data_and_tokenizers_are_told(tmp_path, command, capsys):
 
 
 def test_the_shipped_recipes_are_whole():
-    for name in ("open_training.yaml", "paper_training.yaml"):
+    for name in ("open_training.yaml", "open_training_live.yaml", "paper_training.yaml"):
         training = load_training(share_path("config", name))
         assert training.moro.num_tokens == (87 if name.startswith("paper") else 24)
         for stage in STAGES:
