@@ -112,6 +112,11 @@ class MotionConfig:
         0, "Gauss-Newton steps that fit each newest pose to the seen keypoints; 0: none",
         low=0, high=50,
     )  # fmt: skip
+    max_speed_mps: float = option(
+        8.0, "Greatest speed of a pelvis; a pose that would need a greater one is held back for up "
+        "to 2 images; 0: none is",
+        unit="m/s", low=0.0, high=100.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,8 @@ class BodyMotion:
     stamps_ns: (F,) int64, acquisition stamps of the images described.
     joints: (F, J, 3) float32 joint positions.
     joint_rotations: (F, J, 3, 3) float32, rotation of each joint's body-part frame in the camera.
-    velocity: (F, J, 3) float32 m/s, from the image before to this one; zero in a person's first.
+    velocity: (F, J, 3) float32 m/s, from the last image not held to this one; zero in a person's
+        first, and where a pose that was held is told because it persists.
     covariance: (F, J, 3, 3) float32 m^2, of the joint positions; all zero where the model in use
         has no measured uncertainty (the convention of sensor_msgs for "unknown").
     confidence: (F, J) float32 in [0, 1].
@@ -137,6 +138,8 @@ class BodyMotion:
     vertices: (F, V, 3) float32 or None when no mesh was asked for.
     token_ids: (F, T) int64 mesh tokens.
     keypoints_seen: True per frame where the front-end saw the person at all, (F,) bool.
+    held: True per frame whose measured pose no body could reach from the one before, so that this
+        one continues the motion before in its place, (F,) bool.
     """
 
     track_id: int
@@ -152,6 +155,7 @@ class BodyMotion:
     vertices: np.ndarray | None
     token_ids: np.ndarray
     keypoints_seen: np.ndarray
+    held: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)

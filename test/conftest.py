@@ -60,6 +60,7 @@ def posed(open_body: BodyModel) -> Callable[..., BodyMotion]:
             vertices=None,
             token_ids=np.zeros((1, 1), np.int64),
             keypoints_seen=np.array([seen]),
+            held=np.zeros(1, bool),
         )
 
     return pose_body

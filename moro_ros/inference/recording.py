@@ -18,7 +18,7 @@ motion.npz holds, readable without pickle (F = frames in which the person was pu
     <id>/joints               (F, 22, 3) float32, m, camera optical frame
     <id>/confidence           (F, 22) float32 in [0, 1]
     <id>/state                (F, 22) uint8, 0 observed, 1 inferred, 2 extrapolated: nothing of the
-                              person was seen
+                              person was seen, 3 held: what was measured no body can reach
     <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 2 nothing was
     <id>/contacts             (F, 4) float32 in [0, 1], ground contact of left ankle, left toes,
                               right ankle, right toes
@@ -37,7 +37,7 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import DataError
 from moro_ros.types import BodyMotion, Camera
 
-OBSERVED, INFERRED, EXTRAPOLATED = 0, 1, 2
+OBSERVED, INFERRED, EXTRAPOLATED, HELD = 0, 1, 2, 3
 
 # One person in one image.
 ROW = np.dtype(
@@ -56,7 +56,7 @@ ROW = np.dtype(
 )
 
 CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
-_STATE_NAMES = ("observed", "inferred", "extrapolated")
+_STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
 
 
 class MotionRecording:
@@ -107,7 +107,8 @@ def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:
     row["joints"] = motion.joints[frame]
     row["confidence"] = motion.confidence[frame]
     hidden = INFERRED if motion.keypoints_seen[frame] else EXTRAPOLATED
-    row["state"] = np.where(motion.observed[frame], OBSERVED, hidden)
+    state = np.where(motion.observed[frame], OBSERVED, hidden)
+    row["state"] = HELD if motion.held[frame] else state
     row["tracking_state"] = OBSERVED if motion.keypoints_seen[frame] else EXTRAPOLATED
     row["contacts"] = motion.contact[frame]
     return row

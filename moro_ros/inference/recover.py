@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.inference.placement import align_sideways
 from moro_ros.inference.refine import PlacedBody, Refiner, Seen
-from moro_ros.inference.steady import BodyPose, SteadyPose, blend
+from moro_ros.inference.steady import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.inference.uncertainty import UncertaintyTable, joint_covariance
 from moro_ros.network.build import LoadedModel
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
@@ -155,15 +155,19 @@ class MotionRecovery:
         stride: float = 1.0,
         mesh: bool = False,
         refine_steps: int = 0,
+        max_speed_mps: float = 0.0,
     ) -> BodyMotion:
         """Return the motion of one person at one time (F = 1).
 
         evidence: of the image of that time (F = 1); threshold: least visibility of an observed
         joint; steady: the person's running pose, which is moved on; stride: frames since it was
         last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
-        seen keypoints (refine.py) in place of the steady pose's own gain.
+        seen keypoints (refine.py) in place of the steady pose's own gain; max_speed_mps: of a
+        pelvis, faster ones are held back (glitch.py), 0: none.
         """
         window = at_marks(self.pose(decoded), decoded.marks)
+        if steady.gate.holding:
+            window = steady.anew(window)
         if refine_steps:
             pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
         else:
@@ -189,13 +193,13 @@ class MotionRecovery:
             body_pose=turns[:, 1:].reshape(-1, 63),
             transl=(translation - skeleton.joints[:, 0]).numpy(),
         )
-        return BodyMotion(
+        motion = BodyMotion(
             track_id=track_id,
             stamps_ns=stamps_ns,
             joints=placed,
             joint_rotations=chain.numpy(),
-            velocity=steady.velocity.update(placed[0], int(stamps_ns[0]))[None],
-            covariance=joint_covariance(self.uncertainty, placed, observed, confidence),
+            velocity=np.zeros_like(placed),
+            covariance=np.zeros((*placed.shape, 3), np.float32),
             confidence=confidence.astype(np.float32),
             observed=observed,
             contact=1.0 / (1.0 + np.exp(-nearest.contact[None])),
@@ -203,7 +207,23 @@ class MotionRecovery:
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=nearest.ids[None],
             keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
+            held=np.zeros(1, bool),
         )
+        return self.tell(motion, steady, max_speed_mps)
+
+    def tell(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
+        """Pass a motion (F = 1) through the person's gate; complete it with what follows of it."""
+        if steady.gate.refuses(motion, max_speed_mps):
+            motion = steady.gate.hold(motion)
+        else:
+            if not steady.gate.believe(motion):
+                steady.velocity = JointVelocity()
+            velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]))
+            motion = replace(motion, velocity=velocity[None])
+        covariance = joint_covariance(
+            self.uncertainty, motion.joints, motion.observed, motion.confidence
+        )
+        return steady.gate.tell(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:
         """Return the pose of all frames: the rotation head's, or fitted to the mesh (spec 6.4)."""

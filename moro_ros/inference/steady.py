@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+from moro_ros.inference.glitch import GlitchGate
 
 # Share of a new window's body shape in the running one: a person's shape does not change.
 SHAPE_GAIN = 0.1
@@ -72,6 +73,7 @@ class SteadyPose:
         self.shape: Tensor | None = None
         self.last: BodyPose | None = None
         self.velocity = JointVelocity()
+        self.gate = GlitchGate()
 
     def update(self, window: BodyPose, aligned: Tensor, stride: float = 1.0) -> BodyPose:
         """Return the steady pose (F = 1) of the newest frame.
@@ -106,11 +108,21 @@ class SteadyPose:
         return BodyPose(
             self.last.rotation @ (before.rotation.mT @ newest.rotation),
             self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations),
-            torch.lerp(self.last.betas, newest.betas, SHAPE_GAIN)
-            if self.shape is None
-            else self.shape,
+            self._shape(newest.betas),
             self.last.translation + newest.translation - before.translation,
         )
+
+    def anew(self, window: BodyPose) -> BodyPose:
+        """Return the newest frame of a window alone, of the running shape.
+
+        For after an update that was not told: a step from there leads nowhere.
+        """
+        return replace(window.frames(slice(-1, None)), betas=self._shape(window.betas))
+
+    def _shape(self, betas: Tensor) -> Tensor:
+        if self.shape is not None or self.last is None:
+            return betas if self.shape is None else self.shape
+        return torch.lerp(self.last.betas, betas, SHAPE_GAIN)
 
     def take(self, pose: BodyPose) -> BodyPose:
         """Make a pose (F = 1) the last one, of the locked shape if there is one, and return it."""

@@ -82,10 +82,8 @@ class MoRoStream:
 
     def configure(self, motion: MotionConfig) -> None:
         """Apply new options; one that changes what is kept of the past forgets everybody."""
-        free = {
-            name: getattr(motion, name)
-            for name in ("passes", "max_gap_s", "gain", "visibility", "refine_steps")
-        }
+        names = ("passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps")
+        free = {name: getattr(motion, name) for name in names}
         if replace(self.motion, **free) != motion:
             self.reset()
             self._start(motion)
@@ -278,6 +276,7 @@ class MoRoStream:
             1.0 if before is None else sight.time - before[0],
             mesh,
             self.motion.refine_steps,
+            self.motion.max_speed_mps,
         )
 
 

@@ -42,6 +42,7 @@ def human_message(motion: BodyMotion, scene: Scene) -> Human:
         id=motion.track_id,
         tracking_state=Human.TRACKING_OBSERVED if seen else Human.TRACKING_EXTRAPOLATED,
         posture=scene.postures.get(motion.track_id, Human.POSTURE_OTHER),
+        fall=motion.track_id in scene.fallen,
         confidence=float(motion.confidence[-1].mean()),
         joint_fit_residual=scene.residuals_m.get(motion.track_id, NO_FIT),
     )
@@ -56,6 +57,8 @@ def human_message(motion: BodyMotion, scene: Scene) -> Human:
 
 def joint_states(motion: BodyMotion) -> np.ndarray:
     """STATE_* of the joints of the newest frame, (J,) int64."""
+    if motion.held[-1]:
+        return np.full(len(motion.observed[-1]), HumanJoint.STATE_HELD)
     if not motion.keypoints_seen[-1]:
         return np.full(len(motion.observed[-1]), HumanJoint.STATE_EXTRAPOLATED)
     return np.where(motion.observed[-1], HumanJoint.STATE_OBSERVED, HumanJoint.STATE_INFERRED)

@@ -27,6 +27,7 @@ STATE_COLORS = {
     HumanJoint.STATE_OBSERVED: (0.20, 0.85, 0.35, 1.0),
     HumanJoint.STATE_INFERRED: (1.00, 0.55, 0.10, 1.0),
     HumanJoint.STATE_EXTRAPOLATED: (0.90, 0.20, 0.25, 1.0),
+    HumanJoint.STATE_HELD: (0.65, 0.25, 0.90, 1.0),
 }
 LABEL_COLOR = (1.0, 1.0, 1.0, 1.0)
 # One per person in turn; apart in hue, and from the colours of the states.

@@ -44,7 +44,8 @@ class Scene:
 
     header: stamp and camera optical frame of the image; image: (H, W, 3) uint8 RGB;
     ground: in the camera optical frame, None while unknown; postures: POSTURE_* of Human.msg by
-    track id; residuals_m: of the REP-155 fit by track id, where one was made.
+    track id; residuals_m: of the REP-155 fit by track id, where one was made; fallen: track ids of
+    those who have just fallen.
     """
 
     result: PipelineResult
@@ -54,6 +55,7 @@ class Scene:
     ground: GroundPlane | None = None
     postures: Mapping[int, int] = field(default_factory=dict)
     residuals_m: Mapping[int, float] = field(default_factory=dict)
+    fallen: frozenset[int] = frozenset()
 
 
 def by_stamp(scene: Scene) -> list[Scene]:

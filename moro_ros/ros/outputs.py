@@ -134,14 +134,17 @@ class Outputs:
         return latency_s
 
     def _describe(self, scene: Scene, options: NodeConfig) -> Scene:
-        """The scene with everybody's posture, and the residual of their fit where one is made."""
+        """The scene with everybody's posture and falls, and the residual of each fit made."""
         up = CAMERA_UP if scene.ground is None else scene.ground.normal
         motions = scene.result.motions
         postures = {m.track_id: int(self._describer.behaviour(m, up)[0]) for m in motions}
+        fallen: frozenset[int] = frozenset()
+        if (ground := scene.ground) is not None:
+            fallen = frozenset(m.track_id for m in motions if self._describer.fallen(m, ground))
         residuals = {}
         if options.tf_level == "rep155" or (self._bodies and self._bodies.watched(options)):
             residuals = {m.track_id: self._describer.fit(m).residual_m for m in motions}
-        return replace(scene, postures=postures, residuals_m=residuals)
+        return replace(scene, postures=postures, residuals_m=residuals, fallen=fallen)
 
     def current_ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""

@@ -34,6 +34,7 @@ def motion(track_id: int, frames: int, seed: int) -> BodyMotion:
         vertices=None,
         token_ids=np.zeros((frames, 4), np.int64),
         keypoints_seen=np.arange(frames) % 2 == 0,
+        held=np.zeros(frames, bool),
     )
 
 

@@ -317,3 +317,25 @@ def test_velocity_is_the_joints_way_over_the_stamps(model):
     way = (second.joints - first.joints) / (STEP_NS * 1e-9)
     np.testing.assert_allclose(second.velocity, way, atol=1e-3)
     assert second.velocity.any()
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "window"}, {"mode": "warm"}])
+def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, options):
+    def told(leap_at, **more):
+        stream = MoRoStream(model, MotionConfig(window=6, gain=1.0, **options, **more))
+        seen = [(person(1, i, 600.0 * (i == leap_at)),) for i in range(9)]
+        return [
+            stream.push(Frame((i + 1) * STEP_NS, CAMERA, people))[0]
+            for i, people in enumerate(seen)
+        ]
+
+    found, free, calm = told(5), told(5, max_speed_mps=0.0), told(None)
+    assert [bool(motion.held[0]) for motion in found] == [i == 5 for i in range(9)]
+    assert not any(motion.held[0] for motion in free + calm)
+    leap = np.linalg.norm(free[5].joints[0, 0] - calm[5].joints[0, 0])
+    kept = np.linalg.norm(found[5].joints[0, 0] - calm[5].joints[0, 0])
+    assert leap > 0.5 and kept < 0.1 * leap
+    assert not found[5].observed.any() and found[5].keypoints_seen.all()
+    # The step back from where the glitch led is not taken for the person's.
+    speeds = [np.linalg.norm(motion.velocity[0, 0]) for motion in found]
+    assert max(speeds) < MotionConfig().max_speed_mps

@@ -44,6 +44,7 @@ def motion_of(body, seed=0, frames=2) -> BodyMotion:
         vertices=joints.numpy(),
         token_ids=np.zeros((frames, 1), np.int64),
         keypoints_seen=np.ones(frames, bool),
+        held=np.zeros(frames, bool),
     )
 
 

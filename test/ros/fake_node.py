@@ -51,6 +51,7 @@ def body_motion(
         vertices=vertices.astype(np.float32) if mesh else None,
         token_ids=np.zeros((1, 1), dtype=np.int64),
         keypoints_seen=np.array([True]),
+        held=np.zeros(1, bool),
     )
 
 

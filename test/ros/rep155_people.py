@@ -66,6 +66,7 @@ class People:
             vertices=None,
             token_ids=np.zeros((1, 1), np.int64),
             keypoints_seen=np.array([seen]),
+            held=np.zeros(1, bool),
         )
 
     def seen(self, track_id: int, stamp_ns: int) -> PersonObservation | None:

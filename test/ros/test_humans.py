@@ -77,6 +77,19 @@ def test_somebody_unseen_is_extrapolated(motion, make_scene: MakeScene) -> None:
     assert {joint.state for joint in human.joints} == {HumanJoint.STATE_EXTRAPOLATED}
 
 
+def test_a_pose_that_was_held_says_so_of_every_joint(motion, make_scene: MakeScene) -> None:
+    held = dataclasses.replace(motion, held=np.array([True]))
+    human = sent(make_scene((held,))).humans[0]
+    assert human.tracking_state == Human.TRACKING_OBSERVED
+    assert {joint.state for joint in human.joints} == {HumanJoint.STATE_HELD}
+
+
+def test_only_who_fell_is_said_to_have(fake_node, make_scene: MakeScene) -> None:
+    people = fake_node.body_motion(1, 0), fake_node.body_motion(2, 0)
+    assert [h.fall for h in sent(make_scene(people, fallen=frozenset({2}))).humans] == [False, True]
+    assert not any(h.fall for h in sent(make_scene(people)).humans)
+
+
 def test_heights_are_above_the_ground(motion, make_scene: MakeScene) -> None:
     # The ground 1.5 m below the lens of a level camera, whose y axis points down.
     array = sent(make_scene((motion,), ground=GroundPlane(np.array([0.0, -1.0, 0.0]), 1.5)))

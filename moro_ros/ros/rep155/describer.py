@@ -6,7 +6,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from moro_ros.body.fall import FallDetector
 from moro_ros.body.posture import CAMERA_UP, Behaviour, Gesture, Posture
+from moro_ros.inference.world import GroundPlane
 from moro_ros.ros.rep155.fit import JointFit, fit_joints
 from moro_ros.types import BodyMotion
 
@@ -22,6 +24,7 @@ class Describer:
         self.behaviours_made = 0
         self._fits: dict[int, tuple[int, JointFit]] = {}
         self._behaviours: dict[int, tuple[int, Behaviour]] = {}
+        self._falls: dict[int, FallDetector] = {}
 
     def fit(self, motion: BodyMotion) -> JointFit:
         """The REP-155 model fitted to the newest frame of a person."""
@@ -49,8 +52,20 @@ class Describer:
             self.behaviours_made += 1
         return behaviour.posture, behaviour.gesture
 
+    def fallen(self, motion: BodyMotion, ground: GroundPlane) -> bool:
+        """Whether the person has just fallen; asked once for every image.
+
+        ground: in the frame of the motion. Images that did not measure the person say nothing new.
+        """
+        detector = self._falls.setdefault(motion.track_id, FallDetector())
+        if motion.held[-1] or not motion.keypoints_seen[-1]:
+            return detector.fallen
+        posture, _ = self.behaviour(motion, ground.normal)
+        height_m = float(ground.heights(motion.joints[-1, 0]))
+        return detector.update(height_m, posture, int(motion.stamps_ns[-1]))
+
     def keep(self, track_ids: Collection[int]) -> None:
         """Forget everybody else."""
-        for known in (self._fits, self._behaviours):
+        for known in (self._fits, self._behaviours, self._falls):
             for track_id in known.keys() - set(track_ids):
-                del known[track_id]
+                known.pop(track_id)
