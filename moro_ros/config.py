@@ -65,7 +65,7 @@ class TrackerConfig:
     """Identity over time."""
 
     hold_time_s: float = option(
-        1.0, "How long an unseen person is kept and inferred", unit="s", low=0.0, high=10.0
+        2.0, "How long an unseen person is kept and inferred", unit="s", low=0.0, high=10.0
     )
     min_hits: int = option(
         3, "Frames in which a new person must be seen before it is published", unit="frames",

@@ -32,6 +32,9 @@ SIZE_RATIO_LIMIT = 1.7
 # What quite another dress adds to the distance between a person and a sighting.
 COLOUR_WEIGHT = 0.3
 COLOUR_SMOOTHING_S = 0.5
+# A newcomer who turns up as somebody is lost, in clothes so alike and no farther away, is him.
+SAME_CLOTHES = 0.6
+RETURN_DISTANCE = 2.0
 SIZE_SMOOTHING_S = 0.5
 # How much larger a newcomer must be to take the place of a followed person.
 NEARER_RATIO = 1.25
@@ -69,11 +72,13 @@ class _Track:
     track_id: int = 0
     corrected: bool = False
     mirrored_since_ns: int | None = None
+    first_ns: int = field(init=False)
     posture: np.ndarray = field(init=False)
     colours: np.ndarray | None = field(init=False)
     usual_px: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self.first_ns = self.seen_ns
         self.colours = self.sighting.colours
         self.usual_px = self.sighting.diameter_px
         self.posture = posture(self.sighting)
@@ -244,9 +249,12 @@ class PersonTracker:
                 ignored += 1
                 continue
             self._tracks.append(_Track(sighting, self._now_ns, self._now_ns))
-        for track in self._tracks:
+        for track in list(self._tracks):
             if track.track_id == 0 and track.hits >= self._config.min_hits:
-                track.track_id = next(self.ids)
+                lost = self._who_returned(track)
+                if lost is not None:
+                    self._tracks.remove(lost)
+                track.track_id = next(self.ids) if lost is None else lost.track_id
         return ignored
 
     def observations(self) -> tuple[PersonObservation, ...]:
@@ -303,6 +311,23 @@ class PersonTracker:
         distance = pose_distance(predicted, sighting)
         possible = distance <= gate and alike_in_size
         return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
+
+    def _who_returned(self, newcomer: _Track) -> _Track | None:
+        """Whoever was lost before a newcomer came and may be him although he was expected elsewhere.
+
+        The last looks at somebody who is being lost may be wrong, and lead the prediction astray.
+        """
+        best, nearest = None, RETURN_DISTANCE
+        for track in self._tracks:
+            if track.track_id == 0 or track.seen_ns >= newcomer.first_ns:
+                continue
+            ratio = track.usual_px / newcomer.usual_px
+            gap = track.sighting.region.centre_px - newcomer.sighting.region.centre_px
+            distance = float(np.hypot(*gap)) / max(track.usual_px, newcomer.usual_px)
+            alike = likeness(track.colours, newcomer.colours) >= SAME_CLOTHES
+            if alike and 1 / SIZE_RATIO_LIMIT <= ratio <= SIZE_RATIO_LIMIT and distance < nearest:
+                best, nearest = track, distance
+        return best
 
     def _worth_keeping(self, track: _Track, image_size: tuple[int, int]) -> bool:
         """Unseen people are held only once confirmed, and not beyond the image's edge."""

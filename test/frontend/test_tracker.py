@@ -276,3 +276,15 @@ def test_somebody_elsewhere_or_of_another_size_is_somebody_else():
     scene = Scene(min_hits=1)
     scene(person(300, height=150), frames=5)
     assert sorted(scene(person(330, height=400))) == [1, 2]
+
+
+@pytest.mark.parametrize(("clothes", "same"), [((1.0, 0.0), True), ((0.0, 1.0), False)])
+def test_who_turns_up_elsewhere_as_somebody_is_lost_is_known_by_his_clothes(clothes, same):
+    """The last look led astray: the person is not where he was expected, but beside it."""
+    worn, seen = np.array([1.0, 0.0], np.float32), np.array(clothes, np.float32)
+    scene = Scene(min_hits=3, hold_time_s=2.0)
+    (known,) = scene(replace(person(300), colours=worn), frames=40)
+    scene(frames=3)
+    people = scene(replace(person(800), colours=seen), frames=4)
+    shown = [i for i, p in people.items() if p.keypoints is not None]
+    assert shown == [known] if same else shown == [known + 1] and known in people

@@ -91,7 +91,7 @@ def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filme
             shapes |= {part.shape[3] for part in stream.steps.memory.past().flat()}
         assert stream.steps.rows_computed - before == 5 * k
         assert shapes == {min(60, window - 1) + k + 1}  # keys kept: the reach, not the clip
-    window = MoRoStream(tiny_model, MotionConfig(window=15))
+    window = MoRoStream(tiny_model, MotionConfig(mode="window", window=15))
     for frame in clip[:20]:
         window.push(frame)
     assert window.steps.rows_computed == sum(range(1, 15)) + 6 * 15
@@ -129,7 +129,7 @@ def test_look_ahead_and_refined_lag_describe_older_images(tiny_model, filmed, mo
 
 
 def test_an_older_frame_is_described_as_the_window_shows_it_now(tiny_model, filmed):
-    motion = MotionConfig(window=12, look_ahead=3, gain=1.0)
+    motion = MotionConfig(mode="window", window=12, look_ahead=3, gain=1.0)
     stream = MoRoStream(tiny_model, motion)
     for frame in filmed(times(15), {1: ALWAYS}):
         motions = stream.push(frame)
@@ -142,7 +142,7 @@ def test_an_older_frame_is_described_as_the_window_shows_it_now(tiny_model, film
 
 
 def test_new_options_take_effect_at_once(tiny_model, filmed):
-    stream = MoRoStream(tiny_model, MotionConfig(window=8))
+    stream = MoRoStream(tiny_model, MotionConfig(mode="window", window=8))
     clip = filmed(times(12), {1: ALWAYS})
     for frame in clip[:4]:
         stream.push(frame)

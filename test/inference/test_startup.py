@@ -39,7 +39,7 @@ def test_recorded_steps_equal_those_run_as_they_come(tiny_model, filmed, mode):
 
 
 def test_a_steady_stream_needs_one_recording(tiny_model, filmed):
-    stream = recorded(tiny_model, MotionConfig(window=6))
+    stream = recorded(tiny_model, MotionConfig(mode="window", window=6))
     for frame in filmed(np.arange(20) / 30, {1: ALWAYS}):
         stream.push(frame)
     assert len(stream.runner.recordings) == 1
@@ -50,7 +50,7 @@ def test_a_steady_stream_needs_one_recording(tiny_model, filmed):
 
 
 def test_recordings_are_few(tiny_model, filmed):
-    stream = recorded(tiny_model, MotionConfig(window=4))
+    stream = recorded(tiny_model, MotionConfig(mode="window", window=4))
     frames = filmed(np.arange(RECORDINGS + 5) / 30, {1: ALWAYS})
     for number, frame in enumerate(frames):
         stream.configure(replace(stream.motion, passes=1 + number % 20, window=4 + number // 20))

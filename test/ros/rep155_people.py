@@ -42,6 +42,7 @@ class People:
         self._body = load_body_model(path)
         self._rest = self._body.skeleton(torch.zeros(1, 10)).joints[:, :22]
         self._frontend = SyntheticFrontend(self._body, 2)
+        self._frontend.camera = CAMERA
 
     def motion(self, track_id: int, stamp_ns: int, seen: bool) -> BodyMotion:
         pose, pelvis, _ = SCENES[track_id](scene_s(stamp_ns))
@@ -71,9 +72,10 @@ class People:
 
     def seen(self, track_id: int, stamp_ns: int) -> PersonObservation | None:
         self._frontend.reset()
-        self._frontend.observe(np.zeros((1, 1, 3), np.uint8), 0, CAMERA)
+        self._frontend.number_from(iter((1, 2)))
+        self._frontend.observe(np.zeros((1, 1, 3), np.uint8), 0)
         time_ns = round(scene_s(stamp_ns) * 1e9)
-        people = self._frontend.observe(np.zeros((1, 1, 3), np.uint8), time_ns, CAMERA)
+        people = self._frontend.observe(np.zeros((1, 1, 3), np.uint8), time_ns)
         return next((person for person in people if person.track_id == track_id), None)
 
 
