@@ -313,7 +313,7 @@ class PersonTracker:
         return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
 
     def _who_returned(self, newcomer: _Track) -> _Track | None:
-        """Whoever was lost before a newcomer came and may be him although he was expected elsewhere.
+        """Whoever was lost before a newcomer came and may be him, expected elsewhere or not.
 
         The last looks at somebody who is being lost may be wrong, and lead the prediction astray.
         """
