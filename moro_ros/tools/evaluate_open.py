@@ -1,4 +1,4 @@
-"""`moro evaluate open`, `ablations`, `live`, `sigma`: observations made from held-out motion."""
+"""`moro evaluate open`, `ablations`, `designs`, `live`, `sigma`: held-out motion, as if seen."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from moro_ros.data.mocap import MotionSet, load_motion
 from moro_ros.errors import DataError
 from moro_ros.evaluation import sigma
 from moro_ros.evaluation.ablations import compare, look_ahead, variants
+from moro_ros.evaluation.designs import evaluate_design, window_ms
 from moro_ros.evaluation.live_benchmark import LiveProtocol, evaluate_live, live_sequences
 from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
@@ -127,6 +128,27 @@ def ablations_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def designs_command(args: argparse.Namespace) -> int:
+    """What each output of a network is worth: rotation head, soft codes, most likely tokens."""
+    stream = stream_of(args)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed)
+    table = evaluate_design(stream.model, stream.body, motion, protocol)
+    taken = rounded(window_ms(stream.model, stream.body, motion, protocol.frames), 2)
+    if args.json:
+        print(json.dumps({**nested(table), "window_ms": taken}))
+        return 0
+    print_table(
+        [
+            {"output": name, "condition": condition, **shown(metrics)}
+            for name, of_condition in table.items()
+            for condition, metrics in of_condition.items()
+        ]
+    )
+    print(f"One window of {protocol.frames} frames of one person takes {taken} ms.")
+    return 0
+
+
 def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, dict[str, object]]]:
     """Return a table of two levels fit for JSON."""
     return {name: {c: shown(m) for c, m in rows.items()} for name, rows in table.items()}
@@ -214,6 +236,8 @@ def register(
     one.set_defaults(evaluate=open_command)
     parts = sets.add_parser("ablations", parents=[windows], help="open motion, parts left out")
     parts.set_defaults(evaluate=ablations_command, windows=64)
+    designs = sets.add_parser("designs", parents=[windows], help="open motion, a network's outputs")
+    designs.set_defaults(evaluate=designs_command, windows=64)
     live = sets.add_parser("live", parents=[subjects, streams], help="open motion as live streams")
     live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma")
     live.add_argument("--look-ahead", default="0,5,15", help="frames, by comma")

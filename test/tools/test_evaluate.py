@@ -50,6 +50,17 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
     assert "refined" not in alone and alone["mpjpe_mm"] == result["mpjpe_mm"]
 
 
+def test_designs_reads_every_output_of_a_network(motion_file, capsys) -> None:
+    result = run(capsys, "designs", "--motion", str(motion_file), "--windows", "2")
+    whole = run(capsys, "open", "--motion", str(motion_file), "--windows", "2", "--only")
+    head = result["rotation head"]
+    assert head["noise"]["mpjpe_mm"] == pytest.approx(whole["mpjpe_mm"], abs=0.01)
+    assert head["occluded"]["hidden_mm"] == pytest.approx(whole["occluded"]["hidden_mm"], abs=0.01)
+    errors = {name: result[name]["noise"]["mpjpe_mm"] for name in ("soft codes", "argmax tokens")}
+    assert head["noise"]["mpjpe_mm"] < errors["argmax tokens"] < 400
+    assert errors["soft codes"] != errors["argmax tokens"] and result["window_ms"] > 0
+
+
 def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MORO_MOTION", raising=False)
