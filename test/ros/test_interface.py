@@ -145,6 +145,9 @@ def test_compressed_images_are_heard_and_answered(
     start_fake_node(namespace="/packed", image_transport="compressed")
     topic = "/packed/image/compressed"
     client.wait(lambda: client.node.count_subscribers(topic), "the node to listen")
+    # A reader may be discovered before the node that it belongs to.
+    names = client.node.get_node_names_and_namespaces
+    client.wait(lambda: ("moro", "/packed") in names(), "the node's name")
     found = dict(client.node.get_subscriber_names_and_types_by_node("moro", "/packed"))
     assert found[topic] == ["sensor_msgs/msg/CompressedImage"]
     assert "/packed/image" not in found

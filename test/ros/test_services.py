@@ -36,8 +36,10 @@ def test_enable_stops_the_work_and_not_the_node(bench: Any, call: Any) -> None:
     pushed = len(bench.calls("push"))
 
     def said() -> bool:
+        # Images keep coming: their absence would be the more urgent message.
         bench.send(bench.image(1))
-        status, values = bench.fresh_status()
+        bench.client.spin(0.1)
+        status, values = bench.status()
         return status.message == "Switched off by ~/enable." and values["disabled"] > 0
 
     bench.client.wait(said, "the diagnostics to say so")
