@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.data.mocap import MotionSet, MotionWindows, mirror, recombine
+from moro_ros.data.variation import vary
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.tokenizer import MeshTokenizer
 
@@ -70,9 +71,15 @@ def build_pool(
     body: BodyModel,
     tokenizer: MeshTokenizer,
     rng: np.random.Generator,
+    varied: float = 0.0,
 ) -> WindowPool:
-    """Draw, augment and tokenise `count` windows of `frames` frames."""
+    """Draw, augment and tokenise `count` windows of `frames` frames.
+
+    varied: share of the windows that take postures of their own (data/variation.py).
+    """
     windows = augment(motion.draw(count, frames, rng), rng)
+    if varied > 0.0:
+        windows = vary(windows, torch.from_numpy(rng.random(count) < varied), body, rng)
     betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
     return WindowPool(windows, betas, tokenise(windows, betas, body, tokenizer))
 

@@ -259,11 +259,14 @@ def motion_pool(
     frames, seed = stage.longest, stage.loop.seed
     codes = tokenizer.codebook.cpu().numpy().tobytes()
     key = hashlib.sha256(motion.rotations.tobytes() + codes).hexdigest()[:12]
-    path = folder / f"pool_{stage.windows}x{frames}_{seed}_{key}.pt"
+    varied = f"_{stage.varied:g}" if stage.varied else ""
+    path = folder / f"pool_{stage.windows}x{frames}{varied}_{seed}_{key}.pt"
     if world.first and not path.exists():
         log.info("drawing and tokenising %d windows of %d frames", stage.windows, frames)
         rng = np.random.default_rng(seed)
-        pool = build_pool(motion, stage.windows, frames, bodies.tokens, tokenizer, rng)
+        pool = build_pool(
+            motion, stage.windows, frames, bodies.tokens, tokenizer, rng, stage.varied
+        )
         temporary = path.with_suffix(".tmp")
         save_pool(pool, temporary)
         os.replace(temporary, path)

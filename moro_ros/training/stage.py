@@ -100,6 +100,9 @@ class Stage:
     )
     jitter: bool = option(False, "Crops lie beside the person by up to a tenth of their side")
     windows: int = option(4000, "Windows in the pool of open motion", low=1)
+    varied: float = option(
+        0.0, "Share of these windows that take postures nobody was recorded in", low=0.0, high=1.0
+    )
     observation: ObservationNoise = field(default_factory=ObservationNoise)
     weights: TermWeights = field(default_factory=TermWeights)
 
