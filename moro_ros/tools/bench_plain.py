@@ -27,13 +27,16 @@ M = TypeVar("M", bound=nn.Module)
 class PlainBlock(nn.Module):
     """A TransformerBlock whose attention writes all scores; (S, L, D) -> the same.
 
-    span: None over space; over time the number of frames that are seen to either side.
+    span: None over space; over time the number of frames that are seen to either side; ahead: no
+    more of them than this lie in the future.
     """
 
-    def __init__(self, block: TransformerBlock, span: int | None = None) -> None:
+    def __init__(
+        self, block: TransformerBlock, span: int | None = None, ahead: int | None = None
+    ) -> None:
         super().__init__()
         self.block = block
-        self.span = span
+        self.span, self.ahead = span, ahead
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention and MLP, each added to its input."""
@@ -49,7 +52,7 @@ class PlainBlock(nn.Module):
             query, key = turned(query), turned(key)
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
         if self.span is not None:
-            scores = scores + band(length, self.span, scores)
+            scores = scores + band(length, self.span, self.ahead, scores)
         mixed = scores.softmax(-1) @ value
         output: Tensor = attention.proj(mixed.transpose(1, 2).flatten(2))
         return output
@@ -66,11 +69,12 @@ def turned(x: Tensor) -> Tensor:
     return torch.stack(pairs, -1).flatten(-2).to(x.dtype)
 
 
-def band(length: int, span: int, like: Tensor) -> Tensor:
+def band(length: int, span: int, ahead: int | None, like: Tensor) -> Tensor:
     """What to add to scores (F, F): 0 within the span, minus infinity outside, row by row."""
     added = torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device)
     for frame in range(length):
-        added[frame, max(0, frame - span) : frame + span + 1] = 0
+        after = span if ahead is None else min(span, ahead)
+        added[frame, max(0, frame - span) : frame + after + 1] = 0
     return added
 
 
@@ -81,26 +85,33 @@ class PlainFormer(nn.Module):
         super().__init__()
         self.trunk = trunk
 
-    def first_look(self, x: Tensor) -> None:
+    def first_look(self, x: Tensor, ahead: int | None = None, time: None = None) -> None:
         """Nothing is prepared."""
         return None
 
-    def forward(self, x: Tensor, known: None = None, queries: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        known: None = None,
+        queries: int | None = None,
+        ahead: int | None = None,
+        time: None = None,
+    ) -> Tensor:
         """(B, F, N, D) -> (B, F, N or queries, D)."""
         for layer in self.trunk.layers:
             if isinstance(layer, DualLayer):
-                space, time = layer.space_first, layer.time_first
-                first = self._over_time(space.time, self._over_space(space.space, x))
-                second = self._over_space(time.space, self._over_time(time.time, x))
+                one, other = layer.space_first, layer.time_first
+                first = self._over_time(one.time, self._over_space(one.space, x), ahead)
+                second = self._over_space(other.space, self._over_time(other.time, x, ahead))
                 weights = layer.fusion(torch.cat((first, second), -1)).softmax(-1)
                 x = weights[..., :1] * first + weights[..., 1:] * second
             else:
-                x = self._over_time(cast(TransformerBlock, layer.block), x)
+                x = self._over_time(cast(TransformerBlock, layer.block), x, ahead)
         return x[:, :, :queries]
 
-    def _over_time(self, block: TransformerBlock, x: Tensor) -> Tensor:
+    def _over_time(self, block: TransformerBlock, x: Tensor, ahead: int | None) -> Tensor:
         sequences = x.transpose(1, 2).flatten(0, 1)  # (B N, F, D)
-        mixed: Tensor = PlainBlock(block, self.trunk.attention_span)(sequences)
+        mixed: Tensor = PlainBlock(block, self.trunk.attention_span, ahead)(sequences)
         return mixed.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
     def _over_space(self, block: TransformerBlock, x: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ def test_command(path, dtype, capsys):
 
 @pytest.mark.parametrize("path", ["keypoints"], indirect=True)
 def test_forms_that_disagree_are_told(path, monkeypatch, capsys):
-    monkeypatch.setattr(bench_plain, "band", lambda length, span, like: 0.0)
+    monkeypatch.setattr(bench_plain, "band", lambda length, span, ahead, like: 0.0)
     words = ["bench", "network", "--config", str(path), "--frames", "8", "--repeat", "1"]
     assert cli.main([*words, "--baseline-form"]) == 1
     assert "plain" in capsys.readouterr().out

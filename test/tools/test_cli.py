@@ -53,7 +53,17 @@ def test_every_command_that_is_there_registers_itself(
     assert f"usage: moro {name}" in capsys.readouterr().out
     subparsers = argparse.ArgumentParser().add_subparsers()
     importlib.import_module(cli.COMMANDS[name][0]).register(subparsers)
-    assert callable(subparsers.choices[name].get_default("handler"))
+    assert all(
+        callable(parser.get_default("handler")) for parser in leaves(subparsers.choices[name])
+    )
+
+
+def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return a command's parser, or those of its subcommands."""
+    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not below or parser.get_default("handler"):
+        return [parser]
+    return [leaf for action in below for sub in action.choices.values() for leaf in leaves(sub)]
 
 
 @pytest.mark.parametrize("words", [[], ["dance"], ["demo", "--fast"], ["predict", "--focal", "9"]])

@@ -111,7 +111,7 @@ def test_signals_to_the_parent_stop_the_children(
     child_id = int(parent.stdout.readline())
     wait_for(tmp_path / "child.log", "up")
     parent.send_signal(number)
-    assert parent.wait(20) != 0
+    assert parent.wait(60) != 0
     with pytest.raises(ProcessLookupError):
         os.kill(child_id, 0)
 

@@ -151,7 +151,7 @@ def test_missing_data_and_tokenizers_are_told(tmp_path, command, capsys):
 
 
 def test_the_shipped_recipes_are_whole():
-    for name in ("open_training.yaml", "open_training_live.yaml", "paper_training.yaml"):
+    for name in ("open_training.yaml", "paper_training.yaml"):
         training = load_training(share_path("config", name))
         assert training.moro.num_tokens == (87 if name.startswith("paper") else 24)
         for stage in STAGES:
@@ -160,3 +160,11 @@ def test_the_shipped_recipes_are_whole():
     assert (video.loop.steps, video.loop.learning_rate, video.loop.clip) == (60_000, 1e-5, 1.0)
     assert video.masks == {"guided": 0.5, "random": 0.5} and video.frozen == ("image_encoder",)
     assert "smoother" not in video.start
+
+
+def test_the_recipes_that_go_on_are_of_the_shipped_network():
+    first = load_training(share_path("config", "open_training.yaml"))
+    for name in ("open_training_live.yaml", "open_training_varied.yaml"):
+        training = load_training(share_path("config", name))
+        assert (training.moro, training.mesh) == (first.moro, first.mesh)
+        training.stage("video")
