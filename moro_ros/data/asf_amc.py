@@ -25,8 +25,11 @@ SECTION = re.compile(r"^\s*:(\w+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class AsfBone:
-    """A bone: parent's name, vector (3,) from its near to its far end in rest, the rotation (3, 3)
-    of the axes that its angles are about, and its angles, as rx ry rz in the file's order."""
+    """A bone of an ASF file.
+
+    parent: its name. vector: (3,) from the near to the far end in rest. axes: rotation (3, 3) of
+    the axes that its angles are about. angles: as rx ry rz in the file's order.
+    """
 
     parent: str
     vector: np.ndarray
@@ -36,8 +39,11 @@ class AsfBone:
 
 @dataclass(frozen=True, slots=True)
 class AsfSkeleton:
-    """bones: by name, parents first, without the root; root_axes: (3, 3); root_order: its
-    channels; angle: what one unit of the files' angles is, rad."""
+    """The skeleton of an ASF file.
+
+    bones: by name, parents first, without the root. root_axes: (3, 3). root_order: its channels.
+    angle: what one unit of the files' angles is, rad.
+    """
 
     bones: dict[str, AsfBone]
     root_axes: np.ndarray

@@ -27,8 +27,11 @@ MARGIN = 0.15
 
 @dataclass(frozen=True, slots=True)
 class ViewChange:
-    """The camera moved. shift: of the background, as a share of the image's width; None: unknown,
-    for little of the earlier view is left."""
+    """The camera moved.
+
+    shift: of the background, as a share of the image's width; None: unknown, for little of the
+    earlier view is left.
+    """
 
     shift: float | None
 

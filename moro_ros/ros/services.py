@@ -19,7 +19,6 @@ from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
 
 if TYPE_CHECKING:
     from moro_ros.ros.lifecycle import MoroNode
-    from moro_ros.ros.worker import Worker
 
 # A unit vector that came through float32.
 UNIT_TOLERANCE = 1e-3

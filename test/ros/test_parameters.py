@@ -105,8 +105,10 @@ PRESETS = ("low_latency", "accurate", "multi_person", "cpu")
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_parameters_that_a_node_takes(make_node: Any, name: str) -> None:
-    """Every name is an option, every value lies in its range and differs from the default or is
-    named because it makes the preset what it is."""
+    """Every name is an option, and every value lies in its range.
+
+    It differs from the default, or is named because it makes the preset what it is.
+    """
     shipped = yaml.safe_load(share_path("config", f"{name}.yaml").read_text(encoding="utf-8"))
     assert list(shipped) == ["/**"]
     flat = flatten(shipped["/**"]["ros__parameters"])

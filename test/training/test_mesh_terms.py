@@ -116,8 +116,11 @@ def test_codes_of_logits_are_codes_and_carry_gradients(temperature):
 
 @pytest.mark.skipif(not FULL.is_dir(), reason="the full recording is not beside the checkout")
 def test_recorded_mesh_losses_follow_with_a_similar_mesh():
-    """Without the connection tables the clip's mesh cannot be decoded; another recorded mesh of the
-    same body stands in, which moves the terms by little against what a wrong formula would."""
+    """Without the connection tables the clip's mesh cannot be decoded: another one stands in.
+
+    It is a recorded mesh of the same body, which moves the terms by little against what a wrong
+    formula would.
+    """
     golden, cpu = GoldenSet(FULL), torch.device("cpu")
     subject = Subject(golden, golden.load_moro(cpu), cpu, None, True)
     group, model = golden.group("f_losses"), subject.model

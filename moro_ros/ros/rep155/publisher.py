@@ -19,7 +19,6 @@ from moro_ros.types import PipelineResult
 
 if TYPE_CHECKING:
     from moro_ros.ros.rep155.body import BodyTopics
-    from moro_ros.ros.rep155.persons import Persons
 
 
 def available() -> bool:
