@@ -26,6 +26,8 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 
 # What is used where a ROS 2 machine has it, and done without elsewhere.
 OPTIONAL = {"cv_bridge", "tf_transformations", "sensor_msgs_py", "vision_msgs"}
+# Imported by one command each, which says what to install.
+OF_AN_EXTRA = {"anny", "onnx"}
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -112,15 +114,26 @@ def test_imports_are_declared_for_pip():
         assert by_rclpy or embedded or {wanted, f"ros-{wanted}"} & declared, module
 
 
+def named_for_pip() -> set[str]:
+    """What the ROS route of docs/install.md has pip install; as pinned as in setup.cfg."""
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    named = [Requirement(item) for item in re.findall(r"'([\w-]+==[^']+)'", text)]
+    pinned = {str(item) for item in run_requirements()}
+    assert {str(item) for item in named} <= pinned
+    return {canonicalize_name(item.name) for item in named}
+
+
 def test_imports_are_declared_for_ros():
     root = package_xml()
     declared = {node.text for tag in ("depend", "exec_depend") for node in root.iter(tag)}
-    for module in imported_modules("ros"):
-        # rosdep has no keys for the rest: docs/install.md names them.
-        name = ROSDEP.get(module, module)
-        by_pip = name in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
-        assert name in declared or by_pip, module
     used = imported_modules("")
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    for module in used - OF_AN_EXTRA:
+        # docs/install.md tells what rosdep cannot bring, and what a robot may have besides.
+        name = ROSDEP.get(module, module)
+        by_pip = canonicalize_name(name) in named_for_pip()
+        on_wish = f"\nOptional: `{name}`" in install or module in OPTIONAL
+        assert name in declared or by_pip or on_wish, module
     for module, key in ROSDEP.items():
         assert (key in declared) == (module in used), key
 
@@ -152,6 +165,31 @@ def count_imports(tree: ast.AST, module: str) -> int:
         if isinstance(node, ast.Import)
         for alias in node.names
     )
+
+
+def test_package_xml_is_in_order():
+    """As the build tools of ROS read it."""
+    parser = pytest.importorskip("catkin_pkg.package")
+    warnings: list[str] = []
+    package = parser.parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert (package.package_format, warnings) == (3, [])
+    assert [item.name for item in package.member_of_groups] == ["rosidl_interface_packages"]
+    assert (ROOT / package.licenses[0].file).is_file()
+
+
+def test_what_the_cmake_file_finds_is_declared():
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    building, testing = cmake.split("if(BUILD_TESTING)")
+    root = package_xml()
+
+    def found(text: str) -> set[str]:
+        return set(re.findall(r"find_package\((\w+)", text))
+
+    def declared(*tags: str) -> set[str]:
+        return {node.text for tag in tags for node in root.iter(tag)}
+
+    assert found(building) == declared("buildtool_depend", "depend")
+    assert found(testing) == {item for item in declared("test_depend") if "ament_cmake" in item}
 
 
 def test_interfaces_depend_on_what_they_name():

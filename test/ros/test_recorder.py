@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 pytest.importorskip("rclpy")
+pytest.importorskip("mcap", reason="mcap is not installed")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TransformStamped
+from mcap.reader import make_reader
 from moro_ros.msg import Human, HumanArray, HumanJoint
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
