@@ -24,6 +24,7 @@ from moro_ros.frontend.blazepose import (
 from moro_ros.frontend.search import Sweep, Tile, tile_round
 from moro_ros.frontend.sighting import Sighting
 from moro_ros.frontend.tracker import PersonTracker
+from moro_ros.frontend.turns import Turns
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class KeypointFrontend:
     """Finds people, follows them and locates their keypoints, one image after the other.
 
     ignored_people: how often somebody was found and not followed because of max_people, ever.
+    carried_people: how often somebody in sight was not looked at for want of time (turns.py), ever;
+    his keypoints then follow from the two looks before.
     timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
     Networks run on detector_config.threads threads, people side by side.
     """
@@ -97,7 +100,8 @@ class KeypointFrontend:
         self._spent: list[tuple[str, float]] = []
         threads = detector_config.threads
         self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
-        self.ignored_people = 0
+        self._turns = Turns(detector_config.look_share, threads)
+        self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
     def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
@@ -114,6 +118,7 @@ class KeypointFrontend:
         self._stamp_ns = stamp_ns
         self._images += 1
         self._spent.clear()
+        self._turns.image(self._interval_s)
         regions = self._tracker.predict(stamp_ns)
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
@@ -121,8 +126,12 @@ class KeypointFrontend:
         if offered is not None:
             tiles = []
         found = self._each(lambda tile: self._detect(image_rgb, tile), tiles)
+        carried = self._carried(in_sight)
+        looked_for = [r for i, r in enumerate(looked_for) if i not in carried]
+        in_sight -= len(carried)
         looks = list(self._each(lambda region: self._look(image_rgb, region), looked_for))
         sightings = [sighting for sighting in looks if sighting is not None]
+        sightings += carried.values()
         places = [region for regions_found in found for region in regions_found]
         if offered is not None:
             places = [Region.of_box(box) for box in offered]
@@ -136,6 +145,9 @@ class KeypointFrontend:
         sightings += self._newcomers(image_rgb, sightings, places, budget)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
+        for name, seconds in self._spent:
+            if name == "landmark_s":
+                self._turns.took(seconds)
         for stage in self.timings:
             self.timings[stage] = sum(seconds for name, seconds in self._spent if name == stage)
         return self._tracker.observations()
@@ -163,11 +175,13 @@ class KeypointFrontend:
         if detector_config != self._config:
             self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
         self._config = detector_config
+        self._turns.share = detector_config.look_share
 
     def reset(self) -> None:
         """Forget everybody, as after a jump in time; ids are still not used twice."""
         self._tracker.reset()
         self._sweep.restart()
+        self._turns.restart()
         self._waiting.clear()
         self._stamp_ns = None
 
@@ -192,6 +206,14 @@ class KeypointFrontend:
         if search:
             return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
         return in_sight + blind, self._sweep.next_tiles(width, height, passed)
+
+    def _carried(self, in_sight: int) -> dict[int, Sighting]:
+        """What is taken for seen of those who are not looked at this time, by their place."""
+        spared = self._turns.spared(self._tracker.looked_ns[:in_sight])
+        carried = {place: self._tracker.carried(place) for place in spared}
+        known = {place: sighting for place, sighting in carried.items() if sighting is not None}
+        self.carried_people += len(known)
+        return known
 
     @staticmethod
     def _tiles_round(image_rgb: np.ndarray, regions: list[Region]) -> list[Tile]:

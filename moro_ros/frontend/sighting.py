@@ -36,6 +36,7 @@ class Sighting:
     region: the body circle's region; score: probability that it is a person.
     searched: True if the search of the whole image led to it, so that it may be somebody new.
     colours: of the torso (appearance.torso_colours), None where it is not in the image.
+    carried: True if nobody looked: it follows from the sightings before (Track.carried).
     """
 
     points_px: np.ndarray
@@ -45,6 +46,7 @@ class Sighting:
     score: float
     searched: bool = False
     colours: np.ndarray | None = None
+    carried: bool = False
 
     @staticmethod
     def of(landmarks: Landmarks) -> Sighting:

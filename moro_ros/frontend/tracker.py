@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -12,15 +12,8 @@ from scipy.optimize import linear_sum_assignment
 from moro_ros.config import TrackerConfig
 from moro_ros.frontend.appearance import likeness
 from moro_ros.frontend.blazepose import Region
-from moro_ros.frontend.sighting import (
-    MIRRORED,
-    SIDED,
-    Sighting,
-    mean_distance,
-    moved,
-    pose_distance,
-    posture,
-)
+from moro_ros.frontend.sighting import Sighting, pose_distance
+from moro_ros.frontend.track import SIZE_RATIO_LIMIT, Track
 from moro_ros.types import Keypoints, PersonObservation
 
 # Distances below are in units of the body circle's diameter (about the person's height).
@@ -28,19 +21,13 @@ DUPLICATE_DISTANCE = 0.12
 GATE = 0.35
 GATE_GROWTH_PER_S = 2.0
 GATE_LIMIT = 1.5
-SIZE_RATIO_LIMIT = 1.7
 # What quite another dress adds to the distance between a person and a sighting.
 COLOUR_WEIGHT = 0.3
-COLOUR_SMOOTHING_S = 0.5
 # A newcomer who turns up as somebody is lost, in clothes so alike and no farther away, is him.
 SAME_CLOTHES = 0.6
 RETURN_DISTANCE = 2.0
-SIZE_SMOOTHING_S = 0.5
 # How much larger a newcomer must be to take the place of a followed person.
 NEARER_RATIO = 1.25
-# Time after which a person's last known velocity has lost half of its say about where he is.
-VELOCITY_DECAY_S = 0.4
-VELOCITY_SMOOTHING_S = 0.1
 LATE_IMAGE_S = 1.0
 # So many keypoints must be known for a person's place and size to be corrected.
 CORRECTED_POINTS = 4
@@ -48,131 +35,6 @@ CORRECTED_POINTS = 4
 INSIDE_FRACTION = 0.6
 # How near to the left or right edge, in sides of his region, somebody unseen is leaving by it.
 LEAVING = 0.15
-MIRROR_MIN_DISTANCE = 0.08
-MIRROR_RATIO = 0.7
-MIRROR_PATIENCE_S = 0.5
-MIRROR_MEMORY_S = 0.3
-POSTURE_SMOOTHING_S = 0.1
-
-
-@dataclass(slots=True, eq=False)  # tracks are told apart by identity, their arrays do not compare
-class _Track:
-    """One person followed: the last sighting, moved to position_ns by correct() where that came.
-
-    corrected: whether position and velocity come from correct(). usual_px: the body circle's
-    diameter in the last half second.
-    """
-
-    sighting: Sighting
-    seen_ns: int
-    position_ns: int
-    velocity_px_s: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    hits: int = 1
-    credit_s: float = 0.0
-    track_id: int = 0
-    corrected: bool = False
-    mirrored_since_ns: int | None = None
-    first_ns: int = field(init=False)
-    posture: np.ndarray = field(init=False)
-    colours: np.ndarray | None = field(init=False)
-    usual_px: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.first_ns = self.seen_ns
-        self.colours = self.sighting.colours
-        self.usual_px = self.sighting.diameter_px
-        self.posture = posture(self.sighting)
-
-    def predicted(self, now_ns: int) -> Sighting:
-        """The last sighting moved on with a velocity that dies away."""
-        elapsed = max(0.0, (now_ns - self.position_ns) * 1e-9)
-        shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
-        return moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
-
-    def take(self, sighting: Sighting, now_ns: int, interval_s: float, hold_time_s: float) -> None:
-        """Make a matched sighting the track's newest.
-
-        interval_s: time since the last image, in which the person was seen or not.
-        """
-        elapsed = (now_ns - self.seen_ns) * 1e-9
-        unseen_s = max(0.0, elapsed - interval_s)
-        earned_s = interval_s * sighting.score**2
-        self.credit_s = min(self.credit_s - unseen_s + earned_s, hold_time_s)
-        sighting = self._facing_as_before(sighting, now_ns)
-        self._turn_to(sighting.region.centre_px, now_ns, corrected=False)
-        self._wear(sighting.colours, interval_s)
-        self._grow(sighting.diameter_px, interval_s)
-        self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
-        self.hits += 1
-
-    def _wear(self, colours: np.ndarray | None, interval_s: float) -> None:
-        """Let the remembered colours follow those seen, slowly: others may stand in front."""
-        if colours is None:
-            return
-        gain = 1.0 if self.colours is None else -np.expm1(-interval_s / COLOUR_SMOOTHING_S)
-        before = colours if self.colours is None else self.colours
-        self.colours = before + np.float32(gain) * (colours - before)
-
-    def _grow(self, diameter_px: float, interval_s: float) -> None:
-        """Let the usual size follow a new one, in proportion."""
-        gain = -np.expm1(-interval_s / SIZE_SMOOTHING_S)
-        self.usual_px *= float(diameter_px / self.usual_px) ** gain
-
-    def correct(self, points_px: np.ndarray, known: np.ndarray, stamp_ns: int) -> None:
-        """Move an unseen person so that his known keypoints (K, 2) lie where they are said to."""
-        now = self.predicted(stamp_ns)
-        old, new = now.points_px[known], points_px[known]
-        size = np.linalg.norm(new - new.mean(axis=0)) / np.linalg.norm(old - old.mean(axis=0))
-        scale = float(np.clip(size, 1 / SIZE_RATIO_LIMIT, SIZE_RATIO_LIMIT))
-        middle = old.mean(axis=0).astype(float)
-        there = moved(now, new.mean(axis=0) - middle, scale, middle)
-        self._grow(there.diameter_px, (stamp_ns - self.position_ns) * 1e-9)
-        self._turn_to(there.region.centre_px, stamp_ns, corrected=True)
-        points = there.points_px.copy()
-        points[known] = new
-        self.sighting, self.position_ns = replace(there, points_px=points), stamp_ns
-
-    def _turn_to(self, centre_px: np.ndarray, stamp_ns: int, corrected: bool) -> None:
-        """Let the velocity follow a step to a new centre.
-
-        What is seen and what is recovered differ a little; from one to the other nobody moves.
-        """
-        elapsed_s, like = (stamp_ns - self.position_ns) * 1e-9, self.corrected == corrected
-        self.corrected = corrected
-        if elapsed_s <= 0.0 or not like:
-            return
-        gain = -np.expm1(-elapsed_s / VELOCITY_SMOOTHING_S)
-        step = (centre_px - self.sighting.region.centre_px) / elapsed_s
-        self.velocity_px_s = self.velocity_px_s + gain * (step - self.velocity_px_s)
-
-    def _facing_as_before(self, sighting: Sighting, now_ns: int) -> Sighting:
-        """Undo the landmark network's sudden exchange of left and right.
-
-        Seen from behind it flickers between the two for up to 0.5 s, surely of itself. The
-        comparison is with the posture of the last 0.1 s, since half-exchanged images come between.
-        An exchange that lasts longer than MIRROR_PATIENCE_S is believed.
-        """
-        elapsed_s = (now_ns - self.seen_ns) * 1e-9
-        straight = posture(sighting)
-        direct = mean_distance(self.posture[SIDED], straight[SIDED])
-        swapped = mean_distance(self.posture[SIDED], straight[MIRRORED][SIDED])
-        since = self.mirrored_since_ns
-        sudden = direct > MIRROR_MIN_DISTANCE and swapped < MIRROR_RATIO * direct
-        lasting = since is not None and (now_ns - since) * 1e-9 > MIRROR_PATIENCE_S
-        if not sudden or lasting or elapsed_s > MIRROR_MEMORY_S:
-            self.mirrored_since_ns = None
-            gain = 1.0 if lasting else -np.expm1(-elapsed_s / POSTURE_SMOOTHING_S)
-            self.posture = self.posture + gain * (straight - self.posture)
-            return sighting
-        self.mirrored_since_ns = now_ns if since is None else since
-        gain = -np.expm1(-elapsed_s / POSTURE_SMOOTHING_S)
-        self.posture = self.posture + gain * (straight[MIRRORED] - self.posture)
-        return replace(
-            sighting,
-            points_px=sighting.points_px[MIRRORED],
-            visibility=sighting.visibility[MIRRORED],
-            presence=sighting.presence[MIRRORED],
-        )
 
 
 class PersonTracker:
@@ -188,7 +50,7 @@ class PersonTracker:
     def __init__(self, config: TrackerConfig, max_people: int) -> None:
         self._config = config
         self._max_people = max_people
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self.ids: Iterator[int] = itertools.count(1)
         self._now_ns = self._previous_ns = 0
         self._interval_s = 0.0
@@ -205,6 +67,18 @@ class PersonTracker:
     def full(self) -> bool:
         """Whether max_people are followed."""
         return len(self._tracks) >= self._max_people
+
+    @property
+    def looked_ns(self) -> list[int]:
+        """When those last predicted were last looked at, in that order."""
+        return [track.looks[-1][0] for track in self._tracks]
+
+    def carried(self, place: int) -> Sighting | None:
+        """What a look at one of those last predicted would show, by their last two looks.
+
+        None for somebody of whom they say too little; see Track.carried.
+        """
+        return self._tracks[place].carried(self._now_ns)
 
     @property
     def out_of_sight(self) -> int:
@@ -248,7 +122,7 @@ class PersonTracker:
             if not self._make_room(sighting):
                 ignored += 1
                 continue
-            self._tracks.append(_Track(sighting, self._now_ns, self._now_ns))
+            self._tracks.append(Track(sighting, self._now_ns, self._now_ns))
         for track in list(self._tracks):
             if track.track_id == 0 and track.hits >= self._config.min_hits:
                 lost = self._who_returned(track)
@@ -297,7 +171,7 @@ class PersonTracker:
                 taken.add(int(column))
         return taken
 
-    def _cost(self, track: _Track, sighting: Sighting) -> float:
+    def _cost(self, track: Track, sighting: Sighting) -> float:
         """Distance between where a person should be and a sighting; inf where it can't be him."""
         predicted = track.predicted(self._now_ns)
         # One bad image makes a person of any size: his usual size counts as well.
@@ -312,7 +186,7 @@ class PersonTracker:
         possible = distance <= gate and alike_in_size
         return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
 
-    def _who_returned(self, newcomer: _Track) -> _Track | None:
+    def _who_returned(self, newcomer: Track) -> Track | None:
         """Whoever was lost before a newcomer came and may be him, expected elsewhere or not.
 
         The last looks at somebody who is being lost may be wrong, and lead the prediction astray.
@@ -329,7 +203,7 @@ class PersonTracker:
                 best, nearest = track, distance
         return best
 
-    def _worth_keeping(self, track: _Track, image_size: tuple[int, int]) -> bool:
+    def _worth_keeping(self, track: Track, image_size: tuple[int, int]) -> bool:
         """Unseen people are held only once confirmed, and not beyond the image's edge."""
         if track.seen_ns == self._now_ns:
             return True

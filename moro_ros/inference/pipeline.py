@@ -93,6 +93,11 @@ class HumanMotionPipeline:
         """How often somebody was found and not followed because of max_people."""
         return self.frontend.ignored_people
 
+    @property
+    def carried_people(self) -> int:
+        """How often somebody in sight was not looked at for want of time (detector.look_share)."""
+        return self.frontend.carried_people
+
     def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
         """Give the next image's people, found by another detector (KeypointFrontend.offer)."""
         self.frontend.offer(boxes_xyxy)

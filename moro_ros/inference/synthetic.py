@@ -85,7 +85,8 @@ SCENES: tuple[Callable[[float], Scene], ...] = (walker, sitter)
 class SyntheticFrontend:
     """Reports imagined people as the keypoint front-end would, without looking at the image.
 
-    camera: the one that sees them, to be set before each image. ignored_people, timings: as in
+    camera: the one that sees them, to be set before each image. ignored_people, carried_people,
+    timings: as in
     KeypointFrontend.
     """
 
@@ -96,7 +97,7 @@ class SyntheticFrontend:
         self._ids: list[int] = []
         self._numbers: Iterator[int] = itertools.count(1)
         self.camera: Camera | None = None
-        self.ignored_people = 0
+        self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
     def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:

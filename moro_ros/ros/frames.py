@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
-from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
@@ -34,9 +33,26 @@ SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
-    """Unit quaternions x, y, z, w, (..., 4) float64, of rotation matrices (..., 3, 3)."""
-    # scipy rather than geometry.rotation: no torch has to load before a wrong parameter is told.
-    return Rotation.from_matrix(rotations).as_quat()
+    """Unit quaternions x, y, z, w, (..., 4) float64, of rotation matrices (..., 3, 3).
+
+    As geometry.rotation has them, without torch, which need not load before a wrong parameter is
+    told; and without scipy's orthogonalisation, which takes as long again.
+    """
+    m = np.asarray(rotations, np.float64)
+    m00, m11, m22 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    turned = np.swapaxes(m, -1, -2)
+    odd, even = m - turned, m + turned
+    wx, wy, wz = odd[..., 2, 1], odd[..., 0, 2], odd[..., 1, 0]
+    xy, xz, yz = even[..., 0, 1], even[..., 0, 2], even[..., 1, 2]
+    # Row i is 4 q_i q; that of the largest component is well conditioned for every rotation.
+    rows = (
+        1 + m00 - m11 - m22, xy, xz, wx, xy, 1 - m00 + m11 - m22, yz, wy,
+        xz, yz, 1 - m00 - m11 + m22, wz, wx, wy, wz, 1 + m00 + m11 + m22,
+    )  # fmt: skip
+    outer = np.stack(rows, axis=-1).reshape(*m.shape[:-2], 4, 4)
+    largest = outer.diagonal(axis1=-2, axis2=-1).argmax(-1)
+    found = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
 
 def body_transform(motion: BodyMotion, header: Header, name: str) -> TransformStamped:

@@ -72,7 +72,7 @@ class Perception:
         self._statistics = statistics
         self._logger = logger
         self._config = config
-        self._ignored_people = 0
+        self._ignored_people = self._carried_people = 0
         self._camera: tuple[object, Camera] | None = None
         self._last_stamp_ns: int | None = None
         self._guard = CameraGuard()
@@ -157,7 +157,7 @@ class Perception:
         )
         if options.camera_guard:
             self._watch_camera(pixels, observed.frame, options)
-        self._report_ignored(config.max_people)
+        self._report_people(config.max_people)
 
     def _recover(
         self,
@@ -176,7 +176,9 @@ class Perception:
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
         self._statistics.processed(self._ids, latency_s, stages, self._pipeline.window_fill)
 
-    def _report_ignored(self, max_people: int) -> None:
+    def _report_people(self, max_people: int) -> None:
+        before, self._carried_people = self._carried_people, self._pipeline.carried_people
+        self._statistics.count("carried", self._carried_people - before)
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
         if self._ignored_people > before:
             self._statistics.count("ignored_people", self._ignored_people - before)

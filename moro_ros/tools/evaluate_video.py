@@ -69,7 +69,7 @@ def remembering_frontend() -> tuple[KeypointFrontend, WorldMemory]:
     frontend = KeypointFrontend(
         detector,
         memory,  # type: ignore[arg-type]
-        config.detector,
+        replace(config.detector, look_share=0.0),
         config.tracker,
         config.max_people,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"Cannot write to {out} ({error}); choose another --out.") from error
+    # There is time to look at everybody in every image.
+    config = replace(config, detector=replace(config.detector, look_share=0.0))
     pipeline = load_pipeline(config)
     with closing(open_video(source.path)) as reader:
         recording, stamps_ns = recover(reader, source.camera, pipeline)

@@ -62,11 +62,15 @@ class World:
 class Run:
     """A front-end on a world, with its own clock."""
 
-    def __init__(self, max_people: int = 6, every: int = 5) -> None:
+    def __init__(self, max_people: int = 6, every: int = 5, look_share: float = 0.0) -> None:
         self.world = World()
         self.stamp_ns = 0
         self.frontend = KeypointFrontend(
-            self.world, self.world, DetectorConfig(every=every), TrackerConfig(), max_people
+            self.world,
+            self.world,
+            DetectorConfig(every=every, look_share=look_share),
+            TrackerConfig(),
+            max_people,
         )
 
     def __call__(self, *people: tuple[float, float, float], frames: int = 1):
@@ -103,6 +107,21 @@ def test_a_followed_person_costs_one_look_an_image():
     run((200, 240, 300), frames=20)
     assert run.world.looks == 20
     assert run.world.detections <= 2
+
+
+def test_where_time_is_short_people_are_looked_at_in_turns():
+    run = Run(every=300, look_share=1e-9)
+    people = [(120, 240, 200), (320, 240, 210), (520, 240, 220)]
+    run(*people, frames=10)
+    run.world.looks = 0
+    for step in range(1, 31):
+        moved = [(x + step, y, height) for x, y, height in people]
+        observed = run(*moved)
+        assert [p.track_id for p in observed] == [1, 2, 3]
+        assert all(p.keypoints is not None for p in observed)
+        middles = sorted(float(p.box_xyxy[[0, 2]].mean()) for p in observed)
+        np.testing.assert_allclose(middles, [x for x, _, _ in moved], atol=12)
+    assert run.world.looks == 30 and run.frontend.carried_people >= 60
 
 
 def test_somebody_lost_is_searched_for_at_once():
@@ -154,11 +173,13 @@ def test_options_change_while_people_keep_their_ids():
     assert run() == ()
 
 
-def test_the_two_people_of_the_demo_keep_one_id_each():
+@pytest.mark.parametrize("look_share", [0.0, 0.001], ids=["all", "in turns"])
+def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     """One turns, crouches, jumps off a wall, lands and runs; one walks past below him."""
     try:
         video = fetch("sports2d_demo.mp4")
-        frontend = load_frontend(DetectorConfig(), TrackerConfig(), max_people=6)
+        detector = DetectorConfig(look_share=look_share)
+        frontend = load_frontend(detector, TrackerConfig(), max_people=6)
     except AssetError as error:
         pytest.skip(f"demo video or BlazePose not to be had: {error}")
     capture = cv2.VideoCapture(str(video))
@@ -176,6 +197,7 @@ def test_the_two_people_of_the_demo_keep_one_id_each():
                 seen.setdefault(one.track_id, {})[frame] = one.keypoints.points_px
         frame += 1
     assert frame == 230
+    assert bool(frontend.carried_people) == bool(look_share)
     assert sorted(published) == [1, 2]
     # The man is there from the first image; the woman comes from behind a tree at about image 42.
     for person, (first_by, last_from) in {1: (3, 222), 2: (60, 195)}.items():
@@ -215,7 +237,8 @@ def test_people_of_the_multi_person_trial_keep_their_ids_behind_one_another():
     """Seen at 30 Hz by the camera before which one of them is hidden for a while."""
     try:
         video = fetch("pose2sim_multi_cam03.mp4")
-        frontend = load_frontend(DetectorConfig(threads=1), TrackerConfig(), max_people=6)
+        alone = DetectorConfig(threads=1, look_share=0.0)
+        frontend = load_frontend(alone, TrackerConfig(), max_people=6)
     except AssetError as error:
         pytest.skip(f"multi-person trial or BlazePose not to be had: {error}")
     capture = cv2.VideoCapture(str(video))

@@ -71,7 +71,7 @@ class FakePipeline:
     def __init__(self, log: Path | None, delay_s: float) -> None:
         self._log = log
         self._delay_s = delay_s
-        self.ignored_people = 0
+        self.ignored_people = self.carried_people = 0
         self.window_fill = 0.5
         self.before = 0
 
