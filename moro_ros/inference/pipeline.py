@@ -187,15 +187,22 @@ def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
         torch.set_num_threads(config.threads)
     stream = load_stream(config)
     log.info("model %s (%s)", stream.model_name, stream.model_sha256[:12])
-    if config.people == "synthetic":
-        if stream.sees_pixels:
-            raise ConfigError(
-                f"people: got 'synthetic', but {stream.model_name} looks at pixels and imagined "
-                "people have none. Use a model fed by keypoints, such as moro_open."
-            )
-        log.warning("people: synthetic - the people reported are imagined, not the camera's")
-        return HumanMotionPipeline(
-            config, SyntheticFrontend(stream.body, config.max_people), stream
+    return HumanMotionPipeline(config, make_frontend(config, stream), stream)
+
+
+def make_frontend(
+    config: PipelineConfig, stream: MoRoStream
+) -> KeypointFrontend | SyntheticFrontend:
+    """Return what finds people for a stream: in the images, or imagined ones (`people`).
+
+    Raises: AssetError, and ConfigError if the stream's model cannot do with imagined people.
+    """
+    if config.people == "camera":
+        return load_frontend(config.detector, config.tracker, config.max_people)
+    if stream.sees_pixels:
+        raise ConfigError(
+            f"people: got 'synthetic', but {stream.model_name} looks at pixels and imagined "
+            "people have none. Use a model fed by keypoints, such as moro_open."
         )
-    frontend = load_frontend(config.detector, config.tracker, config.max_people)
-    return HumanMotionPipeline(config, frontend, stream)
+    log.warning("people: synthetic - the people reported are imagined, not the camera's")
+    return SyntheticFrontend(stream.body, config.max_people)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from moro_ros.config import PipelineConfig
-from moro_ros.frontend.frontend import load_frontend
-from moro_ros.inference.pipeline import HumanMotionPipeline
+from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.inference.pipeline import HumanMotionPipeline, make_frontend
 from moro_ros.inference.startup import rehearse
 from moro_ros.inference.stream import MoRoStream, load_stream
 
@@ -35,7 +35,7 @@ class SharedEngine:
     def pipeline(self, config: PipelineConfig) -> HumanMotionPipeline:
         """Return a pipeline that has run once; loads what is not loaded yet.
 
-        Raises: see load_stream and load_frontend.
+        Raises: see load_stream and make_frontend.
         """
         if config.device == "cpu":
             torch.set_num_threads(config.threads)
@@ -48,7 +48,7 @@ class SharedEngine:
         known = next(iter(streams), None)
         stream = load_stream(config) if known is None else known.sibling(config.motion)
         streams.add(stream)
-        frontend = load_frontend(config.detector, config.tracker, config.max_people)
+        frontend = make_frontend(config, stream)
         frontend.number_from(self._ids)
         pipeline = HumanMotionPipeline(config, frontend, stream)
         pipeline.turn = self._turn
@@ -62,6 +62,7 @@ def warm_up(pipeline: HumanMotionPipeline) -> None:
 
     Nobody is known afterwards.
     """
-    pipeline.frontend.observe(np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8), 1)
-    pipeline.frontend.reset()
+    if isinstance(pipeline.frontend, KeypointFrontend):
+        pipeline.frontend.observe(np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8), 1)
+        pipeline.frontend.reset()
     rehearse(pipeline.stream)

@@ -103,3 +103,14 @@ def test_a_shape_can_be_locked_and_released(make) -> None:
     assert not np.array_equal(motion.smplx.betas, locked)
     pipeline.reset()
     assert pipeline.window_fill == 0.0
+
+
+def test_imagined_people_are_numbered_like_real_ones() -> None:
+    """Two cameras of imagined people: nobody's id is used twice, and nobody needs a detector."""
+    engine, seen = SharedEngine(), []
+    image = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    for _ in range(2):
+        pipeline = engine.pipeline(dataclasses.replace(SMALL, people="synthetic"))
+        result = pipeline.push(image, 10**9, CAMERA)
+        seen += [motion.track_id for motion in result.motions]
+    assert len(seen) == len(set(seen)) == 4
