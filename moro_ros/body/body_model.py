@@ -44,6 +44,35 @@ class Skeleton:
     keypoint_offsets: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class _ChainPlan:
+    """How joints are chained level by level down the tree.
+
+    parents: of each joint; levels: per level the joints and their parents' places in the level
+    above; back: where each joint is after that.
+    """
+
+    parents: Tensor
+    levels: tuple[tuple[Tensor, Tensor], ...]
+    back: Tensor
+
+
+def chain_plan(parents: tuple[int, ...], count: int, device: torch.device) -> _ChainPlan:
+    """Plan the chain of the first `count` joints of a tree, whose parents come before them."""
+    above, order, levels = [0], [0], []
+    for level in tree_levels(parents):
+        ids = [joint for joint in level if joint < count]
+        if not ids:
+            break
+        # The parents of a level are all in the level above.
+        places = [above.index(parents[joint]) for joint in ids]
+        levels.append((torch.tensor(ids, device=device), torch.tensor(places, device=device)))
+        above = ids
+        order += ids
+    roots = torch.tensor((0, *parents[1:count]), device=device)
+    return _ChainPlan(roots, tuple(levels), torch.tensor(order, device=device).argsort())
+
+
 class BodyModel(nn.Module):
     """A skinned body. Body axes in the T-pose: x to the left hand, y up, z to the front; metres.
 
@@ -69,7 +98,7 @@ class BodyModel(nn.Module):
     ) -> None:
         super().__init__()
         self.parents = parents
-        self.levels = tree_levels(parents)
+        self._plans: dict[tuple[int, torch.device], _ChainPlan] = {}
         for name, value in (
             ("template", template),
             ("shapedirs", shapedirs),
@@ -84,6 +113,8 @@ class BodyModel(nn.Module):
         ):
             self.register_buffer(name, value, persistent=False)
         self.keypoint_joints = tuple(NAMES.index(a[0]) for a in KEYPOINT_ANCHORS.values())
+        index = torch.tensor(self.keypoint_joints)
+        self.register_buffer("keypoint_index", index, persistent=False)
 
     template: Tensor
     shapedirs: Tensor
@@ -95,6 +126,7 @@ class BodyModel(nn.Module):
     keypoint_template: Tensor
     keypoint_shapedirs: Tensor
     joint_regressor: Tensor
+    keypoint_index: Tensor
 
     @property
     def num_vertices(self) -> int:
@@ -129,10 +161,12 @@ class BodyModel(nn.Module):
 
     def skeleton(self, betas: Tensor) -> Skeleton:
         """Return the rest skeletons of betas (B, 10)."""
-        joints = self.joint_template + torch.einsum("jcs,bs->bjc", self.joint_shapedirs, betas)
-        points = self.keypoint_template + torch.einsum(
-            "kcs,bs->bkc", self.keypoint_shapedirs, betas
+        joints = self.joint_template + (betas @ self.joint_shapedirs.flatten(0, 1).mT).unflatten(
+            -1, (-1, 3)
         )
+        points = self.keypoint_template + (
+            betas @ self.keypoint_shapedirs.flatten(0, 1).mT
+        ).unflatten(-1, (-1, 3))
         return Skeleton(joints, points - joints[:, list(self.keypoint_joints)])
 
     def forward_kinematics(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,30 +177,27 @@ class BodyModel(nn.Module):
         Returns joint rotations (..., N', 3, 3) and positions (..., N', 3) [m] relative to the
         pelvis (which therefore lies at the origin).
         """
-        count = rotations.shape[-3]
-        parents = torch.tensor((0, *self.parents[1:count]), device=rest.device)
-        offsets = rest[..., :count, :] - rest.index_select(-2, parents)
-        # Level by level down the tree: the parents of a level are all in the level above.
-        above, order = [0], [0]
+        plan = self._plan(rotations.shape[-3], rest.device)
+        offsets = rest[..., : rotations.shape[-3], :] - rest.index_select(-2, plan.parents)
         chain = [rotations[..., :1, :, :]]
         places = [torch.zeros_like(chain[0][..., 0])]
-        for level in self.levels:
-            ids = [joint for joint in level if joint < count]
-            if not ids:
-                break
-            place = [above.index(self.parents[joint]) for joint in ids]
-            own, parent = torch.tensor((ids, place), device=rest.device)
+        for own, parent in plan.levels:
             rotation = chain[-1].index_select(-3, parent)
             offset = offsets.index_select(-2, own)[..., None]
             places.append(places[-1].index_select(-2, parent) + (rotation @ offset)[..., 0])
             chain.append(rotation @ rotations.index_select(-3, own))
-            above = ids
-            order += ids
-        back = torch.tensor(order, device=rest.device).argsort()
         return (
-            torch.cat(chain, -3).index_select(-3, back),
-            torch.cat(places, -2).index_select(-2, back),
+            torch.cat(chain, -3).index_select(-3, plan.back),
+            torch.cat(places, -2).index_select(-2, plan.back),
         )
+
+    def _plan(self, count: int, device: torch.device) -> _ChainPlan:
+        """The order in which the first `count` joints are chained; made once for each device."""
+        if (count, device) not in self._plans:
+            # What was made in inference mode could not serve training later.
+            with torch.inference_mode(False):
+                self._plans[count, device] = chain_plan(self.parents, count, device)
+        return self._plans[count, device]
 
     def keypoints(
         self, joint_rotations: Tensor, joint_positions: Tensor, skeleton_offsets: Tensor
@@ -176,9 +207,8 @@ class BodyModel(nn.Module):
         joint_rotations: (..., 22, 3, 3); joint_positions: (..., 22, 3);
         skeleton_offsets: (..., K, 3), Skeleton.keypoint_offsets broadcast to the leading shape.
         """
-        index = torch.tensor(self.keypoint_joints, device=joint_positions.device)
-        rotation = joint_rotations.index_select(-3, index)
-        position = joint_positions.index_select(-2, index)
+        rotation = joint_rotations.index_select(-3, self.keypoint_index)
+        position = joint_positions.index_select(-2, self.keypoint_index)
         return position + (rotation @ skeleton_offsets[..., None])[..., 0]
 
     def skin(self, rotations: Tensor, betas: Tensor) -> BodyOutput:

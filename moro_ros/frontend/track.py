@@ -74,7 +74,7 @@ class Track:
         """
         elapsed = (now_ns - self.seen_ns) * 1e-9
         unseen_s = max(0.0, elapsed - interval_s)
-        earned_s = interval_s * sighting.score**2
+        earned_s = 0.0 if sighting.carried else interval_s * sighting.score**2
         self.credit_s = min(self.credit_s - unseen_s + earned_s, hold_time_s)
         sighting = self._facing_as_before(sighting, now_ns)
         self._turn_to(sighting.region.centre_px, now_ns, corrected=False)
@@ -83,7 +83,7 @@ class Track:
         self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
         if not sighting.carried:
             self.looks = (*self.looks[-1:], (now_ns, sighting.points_px))
-        self.hits += 1
+            self.hits += 1
 
     def carried(self, now_ns: int) -> Sighting | None:
         """The newest sighting, each keypoint moved on as it moved between the two last looks.

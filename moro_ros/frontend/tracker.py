@@ -76,9 +76,11 @@ class PersonTracker:
     def carried(self, place: int) -> Sighting | None:
         """What a look at one of those last predicted would show, by their last two looks.
 
-        None for somebody of whom they say too little; see Track.carried.
+        None for somebody of whom they say too little (Track.carried), and for newcomers, of whom
+        only looks can make sure.
         """
-        return self._tracks[place].carried(self._now_ns)
+        track = self._tracks[place]
+        return track.carried(self._now_ns) if track.track_id else None
 
     @property
     def out_of_sight(self) -> int:
