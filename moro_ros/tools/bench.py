@@ -1,4 +1,4 @@
-"""`moro bench`: what the network costs, in operations, time and memory; and the live engine."""
+"""`moro bench`: what network, live engine and messages cost; here the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import DESCRIPTION
-from moro_ros.tools import bench_live
+from moro_ros.tools import bench_live, bench_messages
 from moro_ros.tools.bench_network import (
     Form,
     Measured,
@@ -64,9 +64,12 @@ class Report:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
-    parser = subparsers.add_parser("bench", help="measure what network and live engine cost")
+    parser = subparsers.add_parser(
+        "bench", help="measure what network, live engine and messages cost"
+    )
     subjects = parser.add_subparsers(dest="subject", required=True)
     bench_live.register(subjects)
+    bench_messages.register(subjects)
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",

@@ -1,0 +1,143 @@
+"""What moro_node's messages cost: each output fills and serialises those of the same images."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.serialization import serialize_message
+from std_msgs.msg import Header
+
+from moro_ros.config import PipelineConfig
+from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
+from moro_ros.ros.conversions import ns_to_stamp
+from moro_ros.ros.frames import TransformsOutput
+from moro_ros.ros.humans import HumansOutput
+from moro_ros.ros.markers import MarkersOutput
+from moro_ros.ros.meshes import CloudOutput, MeshOutput
+from moro_ros.ros.output import Scene, TopicOutput
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.rep155.describer import Describer
+
+LEVELS = ("body", "smplx22", "rep155", "smplx55")
+# The first images fill caches and tell the mesh's triangles.
+WARM_UP = 10
+RATE_HZ = 30.0
+CAMERA = camera_from_focal(900.0, 1280, 720)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MessageCost:
+    """One topic's messages for one image of so many people.
+
+    count, size_bytes: how many messages, and of how many bytes together on the wire. fill_ms,
+    serialise_ms: median and 95th percentile over the images. What is written in its serialised
+    form at once has been filled by that.
+    """
+
+    name: str
+    people: int
+    count: int
+    size_bytes: int
+    fill_ms: tuple[float, float]
+    serialise_ms: tuple[float, float]
+
+
+def outputs_of(node: Node) -> Iterator[tuple[str, TopicOutput, NodeConfig]]:
+    """The outputs with their names and options, made for a node."""
+    options = NodeConfig()
+    yield "~/humans", HumansOutput(node), options
+    yield "~/mesh", MeshOutput(node), options
+    yield "~/cloud", CloudOutput(node), options
+    yield "~/markers", MarkersOutput(node), options
+    for level in LEVELS:
+        leveled = dataclasses.replace(options, tf_level=level)
+        yield f"/tf, {level}", TransformsOutput(node, Describer()), leveled
+
+
+def scenes(pipeline: HumanMotionPipeline, people: int, images: int) -> Iterator[Scene]:
+    """What the images of imagined people give; beyond the two of the play they are copies."""
+    image = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    for index in range(images):
+        stamp_ns = 10**9 + round(index * 1e9 / RATE_HZ)
+        result = pipeline.push(image, stamp_ns, CAMERA, mesh=True)
+        again = itertools.cycle(result.motions)
+        motions = tuple(
+            dataclasses.replace(motion, track_id=1 + number)
+            for number, motion in zip(range(people), again, strict=False)
+        )
+        header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=CAMERA.frame_id)
+        yield Scene(dataclasses.replace(result, motions=motions), header, image, pipeline)
+
+
+def measure(
+    name: str, output: TopicOutput, options: NodeConfig, given: Sequence[Scene]
+) -> MessageCost:
+    """Time an output's messages of each scene; the first WARM_UP of them do not count."""
+    fill, serialise, count, size = [], [], 0, 0
+    for scene in given:
+        start = time.perf_counter()
+        messages = output.messages(scene, options)
+        filled = time.perf_counter()
+        wire = [m if isinstance(m, bytes) else serialize_message(m) for m in messages]
+        done = time.perf_counter()
+        fill.append(1e3 * (filled - start))
+        serialise.append(1e3 * (done - filled))
+        count, size = len(wire), sum(len(part) for part in wire)
+    people = len(given[-1].result.motions)
+    return MessageCost(name, people, count, size, percentiles(fill), percentiles(serialise))
+
+
+def percentiles(durations: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile of what comes after the warm-up."""
+    median, high = np.percentile(durations[WARM_UP:], (50, 95))
+    return float(median), float(high)
+
+
+def bench(people: Sequence[int], images: int) -> list[MessageCost]:
+    """Measure all outputs for each number of people; rclpy is initialised."""
+    pipeline = load_pipeline(PipelineConfig(people="synthetic"))
+    node = rclpy.create_node("moro_message_bench")
+    costs = []
+    try:
+        for number in people:
+            pipeline.reset()
+            given = list(scenes(pipeline, number, WARM_UP + images))
+            for name, output, options in outputs_of(node):
+                gc.collect()
+                costs.append(measure(name, output, options, given))
+                output.destroy(node)
+    finally:
+        node.destroy_node()
+    return costs
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the costs as a JSON array; started by `moro bench messages`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 6])
+    parser.add_argument("--images", type=int, default=100)
+    chosen = parser.parse_args(args)
+    rclpy.init()
+    try:
+        costs: list[Mapping[str, object]] = [
+            dataclasses.asdict(cost) for cost in bench(chosen.people, chosen.images)
+        ]
+    finally:
+        rclpy.try_shutdown()
+    json.dump(costs, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
