@@ -31,16 +31,19 @@ class ProcessError(MoroError):
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a ROS process of this Python installation.
 
-    On a sourced ROS 2 it is passed on as it is. Where rclpy comes from Python wheels, whatever
-    belongs to another ROS is taken out, and so are the traces of the wheels' bootstrapper, which
+    On a sourced ROS 2, or a sourced workspace that this package was built in, it is passed on as it
+    is. Where rclpy comes from Python wheels, whatever belongs to another ROS is taken out, and so are the traces of the wheels' bootstrapper, which
     sets the library path up anew in each child: two copies of a message package on one library
     path are picked from at random.
     """
     clean = dict(environment)
     if importlib.util.find_spec("ros_wheels_bootstrapper") is None:
         return clean
-    foreign = [Path(p) for p in clean.pop("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    clean.pop(_BOOTSTRAP_GUARD, None)
+    foreign = [Path(p) for p in clean.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    if any(Path(__file__).is_relative_to(prefix) for prefix in foreign):
+        return clean
+    for name in ("AMENT_PREFIX_PATH", _BOOTSTRAP_GUARD):
+        clean.pop(name, None)
 
     def belongs_to_ros(entry: str) -> bool:
         path = Path(entry)

@@ -142,6 +142,16 @@ def test_a_sourced_ros_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clean_environment(sourced) == sourced
 
 
+def test_the_workspace_that_this_package_was_built_in_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where that workspace stands on the wheels."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: object())
+    workspace = Path(processes.__file__).parents[2]
+    sourced = {"AMENT_PREFIX_PATH": f"/other:{workspace}", "PYTHONPATH": f"{workspace}/lib"}
+    assert clean_environment(sourced) == sourced
+
+
 def test_parameter_values_survive_the_yaml_of_ros_arguments() -> None:
     import yaml
 
