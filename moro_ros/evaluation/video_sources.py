@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from moro_ros.types import KEYPOINTS, BodyMotion, Frame
 
 # Joints (F, 22, 3) m in the camera frame by track id; NaN where there is none.
 Tracks = dict[int, np.ndarray]
+Carry = Callable[[Sequence[tuple[int, np.ndarray]], int], np.ndarray | None]
 
 
 class JointSource(Protocol):
@@ -62,6 +64,38 @@ class FrameJoints:
             for motion in self.stream.push(frame):
                 _place(tracks, motion.track_id, number, motion.joints[-1], len(frames))
         return tracks
+
+
+class InTurns:
+    """A source whose front-end looks at each person in every `turn`-th image alone.
+
+    carry: makes the keypoints (K, 2) of a time, ns, of two looks before, (time, keypoints) each;
+    None where it cannot, and then somebody looks.
+    """
+
+    def __init__(self, source: JointSource, turn: int, carry: Carry) -> None:
+        self.source, self.turn, self.carry = source, turn, carry
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks:
+        """Return what the source says of such observations."""
+        looks: dict[int, tuple[tuple[int, np.ndarray], ...]] = {}
+        shown = []
+        for number, frame in enumerate(frames):
+            people = []
+            for person in frame.people:
+                before = looks.get(person.track_id, ())
+                carried = None
+                if number % self.turn and len(before) == 2:
+                    carried = self.carry(before, frame.stamp_ns)
+                if person.keypoints is not None and carried is not None:
+                    keypoints = replace(person.keypoints, points_px=carried)
+                    person = replace(person, keypoints=keypoints)
+                elif person.keypoints is not None:
+                    look = frame.stamp_ns, person.keypoints.points_px
+                    looks[person.track_id] = (*before[-1:], look)
+                people.append(person)
+            shown.append(replace(frame, people=tuple(people)))
+        return self.source.recover(shown)
 
 
 class Region(Protocol):

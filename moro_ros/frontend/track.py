@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +29,19 @@ MIRROR_MEMORY_S = 0.3
 POSTURE_SMOOTHING_S = 0.1
 # Keypoints are carried on so long after the last look, if the two last looks are as near.
 CARRIED_S = 0.11
+
+
+def carried_points(looks: Sequence[tuple[int, np.ndarray]], now_ns: int) -> np.ndarray | None:
+    """Return keypoints (K, 2) px moved on as they moved between two looks, (time, keypoints) each.
+
+    None where the looks are too long ago or too far apart.
+    """
+    (first_ns, first), (last_ns, last) = looks
+    if (now_ns - last_ns) * 1e-9 > CARRIED_S or (last_ns - first_ns) * 1e-9 > CARRIED_S:
+        return None
+    step = (last - first) * ((now_ns - last_ns) / (last_ns - first_ns))
+    carried: np.ndarray = (last + step).astype(np.float32)
+    return carried
 
 
 @dataclass(slots=True, eq=False)  # tracks are told apart by identity, their arrays do not compare
@@ -90,13 +104,9 @@ class Track:
 
         None where those are too long ago or too far apart.
         """
-        if len(self.looks) < 2 or self.seen_ns < self.looks[-1][0]:
+        points = carried_points(self.looks, now_ns) if len(self.looks) > 1 else None
+        if points is None:
             return None
-        (first_ns, first), (last_ns, last) = self.looks
-        if (now_ns - last_ns) * 1e-9 > CARRIED_S or (last_ns - first_ns) * 1e-9 > CARRIED_S:
-            return None
-        step = (last - first) * ((now_ns - last_ns) / (last_ns - first_ns))
-        points = (last + step).astype(np.float32)
         shift = (points - self.sighting.points_px).mean(axis=0).astype(float)
         there = moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
         return replace(there, points_px=points, carried=True, searched=False, colours=None)

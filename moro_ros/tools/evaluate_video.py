@@ -13,6 +13,7 @@ from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, TRIALS, Condition, T
 from moro_ros.evaluation.video_score import Score, mean_scores
 from moro_ros.evaluation.video_sources import (
     FrameJoints,
+    InTurns,
     JointSource,
     StreamJoints,
     WorldJoints,
@@ -20,6 +21,7 @@ from moro_ros.evaluation.video_sources import (
 )
 from moro_ros.frontend.blazepose import BlazePoseDetector, BlazePoseLandmarker
 from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.frontend.track import carried_points
 from moro_ros.inference.stream import load_stream
 from moro_ros.tools.tables import print_table, rounded
 
@@ -45,6 +47,9 @@ def command(args: argparse.Namespace) -> int:
         stream.configure(motion)
         single_frame = FrameJoints(stream)
         others["each frame alone"] = {t.name: rows_of(t, single_frame, CONDITIONS) for t in trials}
+        for turn, words in ((2, "every second image"), (3, "every third image")):
+            in_turns = InTurns(live, turn, carried_points)
+            others[f"looked at in {words}"] = {t.name: rows_of(t, in_turns) for t in trials}
         others["with true keypoints"] = {
             t.name: rows_of(t.with_true_keypoints(), live, PLAIN) for t in trials
         }

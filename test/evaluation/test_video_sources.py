@@ -10,6 +10,7 @@ import pytest
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation.video_sources import (
     FrameJoints,
+    InTurns,
     StreamJoints,
     WorldJoints,
     WorldMemory,
@@ -112,3 +113,29 @@ def test_keypoints_that_nobody_located_have_no_joints() -> None:
     world = WorldJoints(WorldMemory(Network(answer)))
     assert world.recover(frames(2, np.ones((NUM_KEYPOINTS, 2), np.float32))) == {}
     assert world.recover(frames(2)) == {}
+
+
+class Echo:
+    """Gives the first keypoint of each image back as all joints."""
+
+    def recover(self, shown: list[Frame]) -> dict[int, np.ndarray]:
+        points = [frame.people[0].keypoints for frame in shown]
+        places = [np.nan if p is None else float(p.points_px[0, 0]) for p in points]
+        return {3: np.array(places)[:, None, None] * np.ones((1, 22, 3))}
+
+
+def test_in_turns_only_every_second_image_is_looked_at() -> None:
+    seen = [
+        frames(1, np.full((NUM_KEYPOINTS, 2), x, np.float32))[0].people for x in (0, 5, 9, 14, 16)
+    ]
+    shown = [Frame(100 * n, CAMERA, people) for n, people in enumerate(seen)]
+
+    def carry(looks: list[tuple[int, np.ndarray]], now_ns: int) -> np.ndarray:
+        (first_ns, first), (last_ns, last) = looks
+        return last + (last - first) * (now_ns - last_ns) / (last_ns - first_ns)
+
+    told = InTurns(Echo(), 2, carry).recover(shown)[3][:, 0, 0]
+    # Two looks are needed first; the fourth image follows from the second and the third.
+    assert told.tolist() == [0, 5, 9, 13, 16]
+    nobody = InTurns(Echo(), 2, lambda looks, now_ns: None).recover(shown)[3][:, 0, 0]
+    assert nobody.tolist() == [0, 5, 9, 14, 16]
