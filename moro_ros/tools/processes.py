@@ -32,9 +32,9 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a ROS process of this Python installation.
 
     On a sourced ROS 2, or a sourced workspace that this package was built in, it is passed on as it
-    is. Where rclpy comes from Python wheels, whatever belongs to another ROS is taken out, and so are the traces of the wheels' bootstrapper, which
-    sets the library path up anew in each child: two copies of a message package on one library
-    path are picked from at random.
+    is. Where rclpy comes from Python wheels, whatever belongs to another ROS is taken out, and so
+    are the traces of the wheels' bootstrapper, which sets the library path up anew in each child:
+    two copies of a message package on one library path are picked from at random.
     """
     clean = dict(environment)
     if importlib.util.find_spec("ros_wheels_bootstrapper") is None:
