@@ -35,3 +35,27 @@ class AssetError(MoroError):
 
 class DataError(MoroError):
     """A data set is missing, damaged or not in its published layout."""
+
+
+class InstallationError(MoroError):
+    """A Python package that this one needs, or its own messages, are not installed."""
+
+
+# Names under which pip knows modules of other names.
+_DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pillow"}
+
+
+def missing_module(error: ModuleNotFoundError) -> InstallationError:
+    """What a user is to do about a failed import."""
+    name = (error.name or str(error)).split(".")[0]
+    if name == "moro_ros":
+        text = f"{error.name} is not there: the messages are not built, or not sourced. "
+        remedy = "Run make setup; with ROS 2: colcon build, then . install/setup.bash."
+    elif name == "rclpy" or name.endswith(("_msgs", "_interfaces")):
+        text = f"The ROS 2 package {name} is not there. "
+        remedy = "Source your ROS 2 and install what package.xml names: rosdep install."
+    else:
+        text = f"The Python package {name} is not installed. "
+        distribution = _DISTRIBUTIONS.get(name, name.replace("_", "-"))
+        remedy = f"Install it as docs/install.md says: python3 -m pip install {distribution}"
+    return InstallationError(text + remedy)

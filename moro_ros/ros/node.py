@@ -15,7 +15,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from moro_ros.config import PipelineConfig
-from moro_ros.errors import ConfigError, MoroError
+from moro_ros.errors import ConfigError, MoroError, missing_module
 from moro_ros.ros.lifecycle import MoroNode, PipelineFactory
 from moro_ros.ros.profile import use_image_profile
 
@@ -126,8 +126,10 @@ def lazy_engine() -> PipelineFactory:
 
     def pipeline(config: PipelineConfig) -> HumanMotionPipeline:
         if not pipelines:
-            from moro_ros.inference.shared import SharedEngine
-
+            try:
+                from moro_ros.inference.shared import SharedEngine
+            except ModuleNotFoundError as error:
+                raise missing_module(error) from error
             pipelines.append(SharedEngine().pipeline)
         return pipelines[0](config)
 

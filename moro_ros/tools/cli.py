@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from moro_ros.errors import MoroError
+from moro_ros.errors import MoroError, missing_module
 
 # Subcommand -> the module whose register(subparsers) defines it (with its function as the
 # default `handler`), and its line in --help.
@@ -63,14 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     chosen = next((word for word in words if not word.startswith("-")), None)
-    arguments = build_parser(chosen).parse_args(words)
     try:
+        arguments = build_parser(chosen).parse_args(words)
         status = arguments.handler(arguments)
     except MoroError as error:
-        print(f"moro {arguments.command}: {error}", file=sys.stderr)
+        print(f"moro {chosen}: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"moro {chosen}: {missing_module(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"moro {arguments.command}: interrupted", file=sys.stderr)
+        print(f"moro {chosen}: interrupted", file=sys.stderr)
         return 130
     return int(status or 0)
 

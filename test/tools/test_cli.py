@@ -217,3 +217,26 @@ def test_summary_tells_every_figure_of_the_reports() -> None:
     assert "kept up" not in text  # 26 Hz
     slow = demo.summary(played | {"duration_s": 10.0}, recorded)
     assert "kept up with 9.0 of 29.97 images per second" in slow.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("torch", "pip install torch"),
+        ("cv2", "pip install opencv-python-headless"),
+        ("ai_edge_litert.interpreter", "pip install ai-edge-litert"),
+        ("rclpy", "rosdep install"),
+        ("moro_ros.msg", ". install/setup.bash"),
+    ],
+)
+def test_what_is_not_installed_is_named_in_one_line(
+    module: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_chosen: str | None) -> argparse.ArgumentParser:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(cli, "build_parser", fail)
+    assert cli.main(["predict", "walk.mp4"]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("moro predict: ") and line.count("\n") == 1
+    assert words in line and module.split(".")[0] in line
