@@ -101,7 +101,7 @@ $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml setup.cfg constraints.txt
 
 # The Python files are used where they lie (an editable install): only what is compiled or stands in
 # the metadata makes this step necessary.
-COMPILED := $(wildcard msg/*.msg srv/*.srv) $(shell find embedded cmake -type f) CMakeLists.txt package.xml setup.py
+COMPILED := $(wildcard msg/*.msg srv/*.srv action/*.action) $(shell find embedded cmake -type f) CMakeLists.txt package.xml setup.py
 $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
 	$(call guarded,$(PIP) --no-build-isolation --no-deps -e .)

@@ -67,11 +67,11 @@ def violations(name: str, tree: ast.Module) -> list[str]:
     part, found = part_of(name), []
     for imported in imports_of(tree):
         top, *rest = imported.split(".")
-        own = imported.startswith(("moro_ros.msg", "moro_ros.srv"))
+        own = imported.startswith(("moro_ros.msg", "moro_ros.srv", "moro_ros.action"))
         messages = top.endswith(("_msgs", "_srvs", "_interfaces")) or own
         if (top in ROS_ONLY or messages) and part != "ros":
             found.append(f"{imported}: rclpy and messages belong to ros/")
-        if top != "moro_ros" or not rest or part == "__init__" or rest[0] in ("msg", "srv"):
+        if top != "moro_ros" or not rest or part == "__init__" or rest[0] in ("msg", "srv", "action"):
             continue
         target = rest[0]
         if target not in ALLOWED:

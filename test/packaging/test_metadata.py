@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 import moro_ros
 
 ROOT = Path(__file__).resolve().parents[2]
-INTERFACES = [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")]
+INTERFACES = [path for kind in ("msg", "srv", "action") for path in ROOT.glob(f"{kind}/*.{kind}")]
 # Distribution that an imported module comes from, where the names differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
 ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"} | {
@@ -194,6 +194,7 @@ def test_what_the_cmake_file_finds_is_declared():
 
 def test_interfaces_depend_on_what_they_name():
     used = set(re.findall(r"^(\w+)/\w+", "".join(p.read_text() for p in INTERFACES), re.M))
+    used |= {"action_msgs" for path in INTERFACES if path.suffix == ".action"}
     depends = {node.text for node in package_xml().iter("depend")}
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert used == depends
