@@ -123,6 +123,11 @@ class MotionConfig:
         "to 2 images; 0: none is",
         unit="m/s", low=0.0, high=100.0,
     )  # fmt: skip
+    shape_lock_s: float = option(
+        0.0, "A person's shape is kept once the mean of each coefficient moved by less than 0.2 in "
+        "this time of being seen; ~/lock_shape lets it go. 0: never",
+        unit="s", low=0.0, high=600.0,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ class BodyMotion:
     keypoints_seen: True per frame where the front-end saw the person at all, (F,) bool.
     held: True per frame whose measured pose no body could reach from the one before, so that this
         one continues the motion before in its place, (F,) bool.
+    shape_locked: whether the shape (betas) is kept as it is instead of following the images.
     """
 
     track_id: int
@@ -156,6 +157,7 @@ class BodyMotion:
     token_ids: np.ndarray
     keypoints_seen: np.ndarray
     held: np.ndarray
+    shape_locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,7 @@ class MotionRecovery:
             token_ids=nearest.ids[None],
             keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
             held=np.zeros(1, bool),
+            shape_locked=steady.shape is not None,
         )
         return self.tell(motion, steady, max_speed_mps)
 

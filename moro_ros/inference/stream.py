@@ -31,6 +31,11 @@ from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.resources import share_path
 from moro_ros.types import BodyMotion, Frame, PersonObservation
 
+# Options that may change without anybody being forgotten.
+FREE_OPTIONS = (
+    "passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps", "shape_lock_s",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -82,8 +87,7 @@ class MoRoStream:
 
     def configure(self, motion: MotionConfig) -> None:
         """Apply new options; one that changes what is kept of the past forgets everybody."""
-        names = ("passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps")
-        free = {name: getattr(motion, name) for name in names}
+        free = {name: getattr(motion, name) for name in FREE_OPTIONS}
         if replace(self.motion, **free) != motion:
             self.reset()
             self._start(motion)
@@ -116,7 +120,7 @@ class MoRoStream:
         if track is None or track.steady.last is None:
             return None
         betas = track.steady.last.betas
-        track.steady.shape = track.refined.shape = betas if lock else None
+        track.keep_shape(betas if lock else None)
         return betas.numpy()
 
     @property
@@ -267,7 +271,7 @@ class MoRoStream:
             np.array([box_size], dtype=np.float32),
             np.array([sight.stamp_ns], dtype=np.int64),
         )
-        return self.recovery.recover(
+        motion = self.recovery.recover(
             track_id,
             decoded,
             evidence,
@@ -278,6 +282,10 @@ class MoRoStream:
             self.motion.refine_steps,
             self.motion.max_speed_mps,
         )
+        if self.motion.shape_lock_s and steady is track.steady:
+            visible = bool(motion.keypoints_seen[-1])
+            track.settle_shape(sight.stamp_ns, visible, self.motion.shape_lock_s)
+        return motion
 
 
 def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:

@@ -6,10 +6,12 @@ import math
 from collections import deque
 
 import numpy as np
+from torch import Tensor
 
 from moro_ros.inference.preprocess import PersonBoxes
 from moro_ros.inference.recover import Decoded, DecodedFrame
 from moro_ros.inference.resample import Sight, Tick, sight_between
+from moro_ros.inference.settling import ShapeSettling
 from moro_ros.inference.steady import SteadyPose
 
 SAME = 1e-6  # frames; nearer times are one
@@ -37,7 +39,20 @@ class TrackWindow:
         self.decoded: dict[str, np.ndarray] = {}
         self.steady = SteadyPose(gain)
         self.refined = SteadyPose(gain)
+        self.settling = ShapeSettling()
         self.described: dict[int, tuple[float, int]] = {}  # by lag: time and stamp
+
+    def keep_shape(self, betas: Tensor | None) -> None:
+        """Keep a shape (10,) from now on, or None: follow the images, until it settles anew."""
+        self.steady.shape = self.refined.shape = betas
+        self.settling = ShapeSettling()
+
+    def settle_shape(self, stamp_ns: int, seen: bool, settle_s: float) -> None:
+        """Keep the shape once it has settled; see ShapeSettling.update."""
+        if self.steady.shape is None and self.steady.last is not None:
+            betas = self.steady.last.betas
+            if (settled := self.settling.update(betas, stamp_ns, seen, settle_s)) is not None:
+                self.keep_shape(settled)
 
     def __len__(self) -> int:
         """Frames of the grid in the window."""

@@ -49,6 +49,7 @@ def human_message(motion: BodyMotion, scene: Scene) -> Human:
     message.joints = _joints(motion, scene.ground)
     message.contacts = motion.contact[-1].astype(np.float32)
     message.betas = motion.smplx.betas.astype(np.float32)
+    message.shape_locked = motion.shape_locked
     message.global_orient = motion.smplx.global_orient[-1].astype(np.float32)
     message.body_pose = motion.smplx.body_pose[-1].astype(np.float32)
     message.transl = motion.smplx.transl[-1].astype(np.float32)
