@@ -12,7 +12,7 @@ from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.errors import ConfigError
-from moro_ros.ros.output import Scene, TopicOutput
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.fit import JointFit
@@ -146,11 +146,17 @@ class TransformsOutput(TopicOutput):
         super().__init__(node, TFMessage, "/tf", TF_DEPTH)
         self._describer = describer
         self._own_listeners = own_listeners
+        self._rhythm = Rhythm()
 
     def watched(self, options: NodeConfig) -> bool:
         """Whether frames are wanted and somebody else than this node listens to TF."""
         listeners = self.publisher.get_subscription_count() - self._own_listeners
         return options.tf_level != "none" and listeners > 0
+
+    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
+        """Whether tf_rate_hz allows frames for this image."""
+        rate_hz = options.tf_rate_hz
+        return rate_hz == 0.0 or self._rhythm.beat(stamp_ns, rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[TFMessage]:
         """One message with everybody's frames; none where nobody is."""

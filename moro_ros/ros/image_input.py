@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.qos import create_subscription
 
 
 class ImageInput:
@@ -46,9 +47,9 @@ class ImageInput:
             incompatible_qos=self._on_incompatible, message_lost=self._on_lost
         )
         self._subscriptions = (
-            node.create_subscription(kind, self.topic, on_image, qos, event_callbacks=events),
-            node.create_subscription(
-                CameraInfo, "camera_info", on_camera_info, qos_profile_sensor_data
+            create_subscription(node, kind, self.topic, on_image, qos, events),
+            create_subscription(
+                node, CameraInfo, "camera_info", on_camera_info, qos_profile_sensor_data
             ),
         )
 

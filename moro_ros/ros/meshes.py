@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from moro_ros.msg import HumanMesh, HumanMeshFaces
 from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion
 
 try:
@@ -84,7 +85,7 @@ class MeshOutput(TopicOutput):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, HumanMesh, "~/mesh")
-        self._faces = node.create_publisher(HumanMeshFaces, "~/mesh_faces", LATCHED)
+        self._faces = create_publisher(node, HumanMeshFaces, "~/mesh_faces", LATCHED)
         self._topology: int | None = None
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanMesh]:

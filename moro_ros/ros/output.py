@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from moro_ros.inference.world import GroundPlane
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion, PipelineResult
 
 DEPTH = 10
@@ -133,7 +134,7 @@ class TopicOutput(Output):
     """One topic."""
 
     def __init__(self, node: Node, msg_type: Any, topic: str, qos: QoSProfile | int = DEPTH):
-        self.publisher = node.create_publisher(msg_type, topic, qos)
+        self.publisher = create_publisher(node, msg_type, topic, qos)
         self._made = 0
 
     @property

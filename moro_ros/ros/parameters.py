@@ -82,6 +82,10 @@ class NodeConfig:
         "joints of SMPL-X",
         choices=("none", "body", "rep155", "smplx22", "smplx55"),
     )
+    tf_rate_hz: float = option(
+        0.0, "Most messages per second with the frames of tf_level; 0: one for every image",
+        unit="Hz", low=0.0, high=240.0,
+    )  # fmt: skip
     world_frame: str = option(
         "", "TF frame in which ~/humans_world describes the people; empty for none", read_only=True
     )

@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 
 from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
+from moro_ros.ros.qos import create_publisher
 
 if TYPE_CHECKING:
     from moro_ros.ros.lifecycle import MoroNode
@@ -27,7 +28,7 @@ class Watch:
         self._node = node
         self._health = HealthMonitor()
         self._rates = Rates(("received", "processed"))
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._publisher = create_publisher(node, DiagnosticArray, "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=steady)

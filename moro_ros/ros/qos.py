@@ -1,0 +1,138 @@
+"""QoS that users may change by the standard parameters qos_overrides.TOPIC.ENTITY.POLICY."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSPolicyKind, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+
+from moro_ros.errors import ConfigError
+
+PREFIX = "qos_overrides."
+# What each policy may be; numbers: the least one, of messages or of nanoseconds (0: no limit).
+NAMES = {
+    "history": ("keep_last", "keep_all"),
+    "reliability": ("reliable", "best_effort"),
+    "durability": ("volatile", "transient_local"),
+}
+LEAST = {"depth": 1, "deadline": 0, "lifespan": 0}
+POLICIES = {
+    "publisher": ("history", "depth", "reliability", "durability", "deadline", "lifespan"),
+    "subscription": ("history", "depth", "reliability", "durability", "deadline"),
+}
+# What a publisher must not give up, and for whom.
+NEEDED = {
+    "/tf": ({"reliability": "reliable"}, "listeners to TF ask for it and would hear nothing"),
+    "~/mesh_faces": (
+        {"reliability": "reliable", "durability": "transient_local"},
+        "it is published once, and later subscribers would miss it",
+    ),
+}
+
+
+def create_publisher(node: Node, kind: Any, topic: str, qos: QoSProfile | int) -> Publisher:
+    """Make a publisher whose QoS can be overridden; the overrides have been checked."""
+    return node.create_publisher(
+        kind, topic, profile_of(qos), qos_overriding_options=overridable("publisher")
+    )
+
+
+def create_subscription(
+    node: Node,
+    kind: Any,
+    topic: str,
+    callback: Any,
+    qos: QoSProfile | int,
+    events: SubscriptionEventCallbacks | None = None,
+) -> Subscription:
+    """Make a subscription whose QoS can be overridden; the overrides have been checked."""
+    options = overridable("subscription")
+    return node.create_subscription(
+        kind, topic, callback, profile_of(qos), event_callbacks=events,
+        qos_overriding_options=options,
+    )  # fmt: skip
+
+
+def profile_of(qos: QoSProfile | int) -> QoSProfile:
+    """A profile of one's own, for rclpy writes the overrides into the one it is given."""
+    return QoSProfile(depth=qos) if isinstance(qos, int) else copy.copy(qos)
+
+
+def overridable(entity: str) -> QoSOverridingOptions:
+    """What rclpy needs to know of it."""
+    return QoSOverridingOptions([QoSPolicyKind[name.upper()] for name in POLICIES[entity]])
+
+
+def given(node: Node) -> dict[str, Parameter]:
+    """The overrides that a node has, by the name of the parameter."""
+    found: dict[str, Any] = dict(node.get_parameters_by_prefix("qos_overrides"))
+    return {PREFIX + name: parameter for name, parameter in found.items()}
+
+
+def check(node: Node) -> None:
+    """Check the overrides given at the start, before any topic is made, and make them read-only.
+
+    Raises: ConfigError naming the parameter, what was got and what is possible.
+    """
+    needed = {node.resolve_topic_name(topic): what for topic, what in NEEDED.items()}
+    for name, parameter in given(node).items():
+        topic, entity, policy = split(name)
+        value = parameter.value
+        check_value(name, policy, value)
+        wanted, why = needed.get(topic, ({}, ""))
+        if entity == "publisher" and value != wanted.get(policy, value):
+            raise ConfigError(f"{name}: got '{value}', expected {wanted[policy]}, since {why}.")
+        descriptor = ParameterDescriptor(
+            description=f"{policy} for {entity} `{topic}`",
+            type=parameter.type_.value,
+            read_only=True,
+        )
+        node.set_descriptor(name, descriptor, parameter.get_parameter_value())
+
+
+def split(name: str) -> tuple[str, str, str]:
+    """Topic, entity and policy of a parameter's name; raises ConfigError if it has none."""
+    topic, _, rest = name.removeprefix(PREFIX).partition(".")
+    entity, _, policy = rest.partition(".")
+    if entity not in POLICIES or policy not in POLICIES[entity]:
+        possible = "; ".join(f"{key}.({'|'.join(value)})" for key, value in POLICIES.items())
+        raise ConfigError(f"{name}: expected {PREFIX}TOPIC. and then {possible}.")
+    return topic, entity, policy
+
+
+def check_value(name: str, policy: str, value: Any) -> None:
+    """Check the value of a policy; raises ConfigError."""
+    if policy in NAMES:
+        if value not in NAMES[policy]:
+            raise ConfigError(f"{name}: got {value!r}, expected {' or '.join(NAMES[policy])}.")
+        return
+    unit = "messages" if policy == "depth" else "ns (0: without a limit)"
+    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[policy]:
+        raise ConfigError(
+            f"{name}: got {value!r}, expected a whole number from {LEAST[policy]}, {unit}."
+        )
+
+
+def unused(node: Node) -> list[str]:
+    """A warning for each topic with overrides that took none; for when all topics are made."""
+    policies: dict[tuple[str, str], set[str]] = {}
+    for name in given(node):
+        topic, entity, policy = split(name)
+        policies.setdefault((entity, topic), set()).add(policy)
+    # rclpy declares every policy of what can be overridden.
+    taken = {key for key, found in policies.items() if found == set(POLICIES[key[0]])}
+    warnings = []
+    for entity, topic in sorted(policies.keys() - taken):
+        near = difflib.get_close_matches(topic, [name for kind, name in taken if kind == entity], 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        warnings.append(f"{PREFIX}{topic}.{entity} has no effect: no {entity} takes it{hint}")
+    return warnings
