@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.ros import parameters
+from moro_ros.ros import parameters, qos
 from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.image_input import ImageInput
@@ -26,6 +26,7 @@ from moro_ros.ros.logs import forward_library_logs
 from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
+from moro_ros.ros.process_bag import BagAction
 from moro_ros.ros.services import Services
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.ros.watch import Watch
@@ -58,13 +59,14 @@ class MoroNode(LifecycleNode):
         super().__init__(
             "moro", automatically_declare_parameters_from_overrides=True, cli_args=arguments
         )
-        self._pipeline_factory = pipeline_factory
+        self.make_pipeline = pipeline_factory
         self._on_failure = on_failure
         forward_library_logs(self.get_logger())
         self.config = parameters.declare(self, PipelineConfig)
         self.options = parameters.declare(self, NodeConfig)
         for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
             self.get_logger().warning(warning)
+        qos.check(self)
         self.counters = NodeStatistics()
         self.pipeline: HumanMotionPipeline | None = None
         self.outputs: Outputs | None = None
@@ -77,6 +79,7 @@ class MoroNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.watch = Watch(self)
         self._offered = Services(self)
+        self._bag_action = BagAction(self)
         self._refuse_wrong_transitions()
 
     @property
@@ -153,7 +156,7 @@ class MoroNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
-        self.pipeline = self._pipeline_factory(self.config)
+        self.pipeline = self.make_pipeline(self.config)
         self.outputs = Outputs(self, self.options, self.pipeline)
 
     def _activate(self) -> None:
@@ -172,6 +175,8 @@ class MoroNode(LifecycleNode):
         self.worker = Worker(self._process, self.counters, self.get_logger(), self._on_failure)
         self.input = ImageInput(self, self.options, self._on_image, self._on_camera_info)
         self.watch.start()
+        for warning in qos.unused(self):
+            self.get_logger().warning(warning)
         sha256 = self.pipeline.model_sha256[:12]
         self.get_logger().info(
             f"Model {self.pipeline.model_name} ({sha256}) is ready; waiting for images on "
@@ -191,6 +196,7 @@ class MoroNode(LifecycleNode):
         self.input = self._boxes = self.worker = self.perception = None
 
     def _cleanup(self) -> None:
+        self._bag_action.stop()
         if self.outputs is not None:
             self.outputs.destroy(self)
         self.outputs = self.pipeline = None

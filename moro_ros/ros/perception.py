@@ -18,8 +18,9 @@ from moro_ros.inference.relay import Relay
 from moro_ros.ros import faults
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
-from moro_ros.ros.conversions import camera_from_info, camera_key, check_size, stamp_to_ns
-from moro_ros.ros.faults import BadCamera, BadImage
+from moro_ros.ros.calibration import Calibration
+from moro_ros.ros.conversions import check_size, stamp_to_ns
+from moro_ros.ros.faults import BadImage
 from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.statistics import NodeStatistics
@@ -28,8 +29,6 @@ from moro_ros.types import Camera, Frame, Observed
 if TYPE_CHECKING:
     from moro_ros.inference.pipeline import HumanMotionPipeline
 
-# Where neither the image nor camera_info names its frame; TF cannot do without.
-DEFAULT_FRAME = "camera_optical_frame"
 IGNORED_LOG_PERIOD_S = 5.0
 
 
@@ -73,7 +72,7 @@ class Perception:
         self._logger = logger
         self._config = config
         self._ignored_people = self._carried_people = 0
-        self._camera: tuple[object, Camera] | None = None
+        self._calibration = Calibration()
         self._last_stamp_ns: int | None = None
         self._guard = CameraGuard()
         self._roi: Roi | None = None
@@ -82,9 +81,9 @@ class Perception:
     @property
     def calibration(self) -> str:
         """The camera's calibration in words; none before its first usable camera_info."""
-        if self._camera is None:
+        camera = self._calibration.camera
+        if camera is None:
             return "none"
-        camera = self._camera[1]
         fx, fy = camera.matrix[0, 0], camera.matrix[1, 1]
         distortion = camera.distortion_model if any(camera.distortion) else "no distortion"
         return f"{camera.width}x{camera.height}, fx {fx:.1f}, fy {fy:.1f} px, {distortion}"
@@ -98,13 +97,12 @@ class Perception:
 
         Raises: ConfigError if the part lies outside the images.
         """
-        if roi is not None and self._camera is not None:
-            camera = self._camera[1]
-            if roi.left >= camera.width or roi.top >= camera.height:
-                raise ConfigError(
-                    f"The region begins at ({roi.left}, {roi.top}), outside the images of "
-                    f"{camera.width}x{camera.height} pixels."
-                )
+        camera = self._calibration.camera
+        if roi and camera and (roi.left >= camera.width or roi.top >= camera.height):
+            raise ConfigError(
+                f"The region begins at ({roi.left}, {roi.top}), outside the images of "
+                f"{camera.width}x{camera.height} pixels."
+            )
         self._roi = roi
 
     def lock_shape(self, track_id: int, lock: bool) -> dict[int, np.ndarray]:
@@ -205,21 +203,11 @@ class Perception:
         self.restart()
 
     def _current_camera(self, image: AnyImage, info: CameraInfo | None, rectified: bool) -> Camera:
-        if info is None:
-            raise BadCamera(
-                faults.NO_CAMERA_INFO,
-                "No camera_info has come yet, so the image cannot be placed in space. Remap "
-                "'camera_info' to the topic on which the camera publishes it.",
-            )
-        key = (camera_key(info), image.header.frame_id, rectified)
-        if self._camera is None or self._camera[0] != key:
-            camera = camera_from_info(info, rectified)
-            if self._camera is not None:
-                self._logger.warning("The camera's calibration changed: the windows start anew.")
-                self.restart()
-            frame_id = image.header.frame_id or camera.frame_id or DEFAULT_FRAME
-            self._camera = key, dataclasses.replace(camera, frame_id=frame_id)
-        return self._camera[1]
+        if self._calibration.update(image.header.frame_id, info, rectified):
+            self._logger.warning("The camera's calibration changed: the windows start anew.")
+            self.restart()
+        assert self._calibration.camera is not None
+        return self._calibration.camera
 
     def _watch_camera(self, pixels: np.ndarray, frame: Frame, options: NodeConfig) -> None:
         self._guard.shift = options.camera_guard_shift

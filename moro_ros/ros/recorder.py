@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.errors import CalibrationError, ConfigError, MoroError
-from moro_ros.inference.recording import CSV_HEADER, ROW, MotionRecording, csv_lines
+from moro_ros.errors import CalibrationError, MoroError
+from moro_ros.inference.motion_files import TABLE, MotionFiles
+from moro_ros.inference.recording import ROW
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros.bag import MotionBag
 from moro_ros.ros.conversions import camera_from_info
 
-BAG, TABLE, CSV = "motion.mcap", "motion.npz", "joints.csv"
+BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5
 _RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
@@ -50,45 +49,20 @@ class RecordingFiles:
     """
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
-        taken = [name for name in (BAG, TABLE, CSV) if (folder / name).exists()]
-        if taken and not overwrite:
-            raise ConfigError(
-                f"{folder} holds {', '.join(taken)} already. Choose another folder with the "
-                "parameter 'output', or set 'overwrite' to true."
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._temporary = Path(tempfile.mkdtemp(prefix=".recording-", dir=folder))
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot write to the folder {folder} ({error}). Set the parameter 'output'."
-            ) from error
-        self._folder = folder
+        self._files = MotionFiles(folder, overwrite, (BAG,))
         # The mcap's own index names its file: write it under its final name.
-        self.bag = MotionBag(self._temporary / Path(BAG).stem)
-        self.motion = MotionRecording()
-        self._csv = (self._temporary / CSV).open("w", encoding="utf-8")
-        self._csv.write(CSV_HEADER)
-
-    def add(self, track_id: int, row: np.ndarray) -> None:
-        """Append one person in one image, () of dtype ROW."""
-        self.motion.add(track_id, row)
-        self._csv.write(csv_lines(track_id, row))
+        self.bag = MotionBag(self._files.temporary / Path(BAG).stem)
+        self.motion, self.add = self._files.motion, self._files.add
 
     def finish(self) -> None:
         """Complete the files and put them in place."""
         self.bag.close()
-        self._csv.close()
-        self.motion.save(self._temporary / TABLE)
-        for source in (self.bag.path, self._temporary / TABLE, self._temporary / CSV):
-            source.replace(self._folder / source.name)
-        shutil.rmtree(self._temporary)
+        self._files.finish(self.bag.path)
 
     def discard(self) -> None:
         """Leave nothing behind."""
         self.bag.abort()
-        self._csv.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._files.discard()
 
 
 class RecorderNode(Node):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from moro_ros.msg import HumanArray
+from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
@@ -31,6 +32,7 @@ BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
 STANDARD = re.compile(
     r".*/(change_state|get_state|get_available_states|get_available_transitions"
     r"|get_transition_graph|transition_event|[a-z_]*parameters?[a-z_]*|get_type_description)$"
+    r"|.*/_action/[a-z_]+"  # what an action consists of
     r"|/rosout|/parameter_events|/clock"
 )
 # Whoever these tests watch: b1, in view of the camera.
@@ -137,6 +139,12 @@ def test_services_and_types_are_the_page_s(bench: Any) -> None:
     expected = documented("## Services")
     found = offered(bench.client.node.get_service_names_and_types_by_node("moro", "/"))
     assert found == {name: [kind] for name, (kind, *_) in expected.items()}
+
+
+def test_actions_and_types_are_the_page_s(bench: Any) -> None:
+    expected = documented("## Actions")
+    found = get_action_server_names_and_types_by_node(bench.client.node, "moro", "/")
+    assert dict(found) == {name: [kind] for name, (kind, *_) in expected.items()}
 
 
 def test_compressed_images_are_heard_and_answered(

@@ -1,0 +1,96 @@
+"""The motion of everybody in a recording: every image goes through the pipeline, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from moro_ros.errors import DataError, MoroError
+from moro_ros.inference.motion_files import MotionFiles
+from moro_ros.inference.recording import row_of
+from moro_ros.ros import faults
+from moro_ros.ros.bag_images import BagImage
+from moro_ros.ros.bridge import rgb_pixels
+from moro_ros.ros.calibration import Calibration
+from moro_ros.ros.conversions import check_size, stamp_to_ns
+from moro_ros.ros.faults import BadImage
+from moro_ros.types import Camera
+
+if TYPE_CHECKING:
+    from moro_ros.inference.pipeline import HumanMotionPipeline
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a recording; last_fault: why the newest of the skipped images was."""
+
+    frames: int = 0
+    skipped: int = 0
+    last_fault: str = ""
+    people: set[int] = field(default_factory=set)
+
+
+class BagMotion:
+    """Writes the motion of the people in recorded images; unusable ones are counted and skipped.
+
+    pipeline: of its own, with nobody in it. rectified: see camera_from_info.
+    """
+
+    def __init__(self, pipeline: HumanMotionPipeline, files: MotionFiles, rectified: bool) -> None:
+        self.tally = Tally()
+        self._pipeline = pipeline
+        self._files = files
+        self._rectified = rectified
+        self._calibration = Calibration()
+        self._last_ns: int | None = None
+
+    def run(self, images: Iterable[BagImage], go_on: Callable[[float], bool]) -> bool:
+        """Work through the images; returns whether it came to the end.
+
+        go_on: asked after each image, with the share that is done; false stops the work.
+        Raises: DataError if the recording is damaged, or if none of its images can be used.
+        """
+        for item in images:
+            try:
+                self._add(item)
+                self.tally.frames += 1
+            except MoroError as error:
+                self.tally.skipped += 1
+                self.tally.last_fault = str(error)
+            if not go_on(item.fraction):
+                return False
+        if not self.tally.frames:
+            raise DataError(f"No image could be used. {self.tally.last_fault}".rstrip())
+        return True
+
+    def _add(self, item: BagImage) -> None:
+        stamp_ns = stamp_to_ns(item.image.header.stamp)
+        camera = self._camera(item)
+        pixels = rgb_pixels(item.image)
+        check_size(camera, pixels.shape[1], pixels.shape[0])
+        self._check_stamp(stamp_ns)
+        observed = self._pipeline.observe(pixels, stamp_ns, camera)
+        result = self._pipeline.recover(observed)
+        motion = self._files.motion
+        motion.camera = motion.camera or camera
+        motion.stamps_ns.append(stamp_ns)
+        for person in result.motions:
+            self.tally.people.add(person.track_id)
+            self._files.add(person.track_id, row_of(person))
+
+    def _camera(self, item: BagImage) -> Camera:
+        frame_id = item.image.header.frame_id
+        if self._calibration.update(frame_id, item.info, self._rectified):
+            self._pipeline.reset()
+        assert self._calibration.camera is not None
+        return self._calibration.camera
+
+    def _check_stamp(self, stamp_ns: int) -> None:
+        before, self._last_ns = self._last_ns, stamp_ns
+        if before == stamp_ns:
+            raise BadImage(
+                faults.REPEATED_STAMP, f"Two images have the stamp {stamp_ns * 1e-9:.6f} s."
+            )
+        if before is not None and stamp_ns < before:
+            self._pipeline.reset()

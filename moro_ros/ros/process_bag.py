@@ -1,0 +1,172 @@
+"""The action ~/process_bag: works through a recording beside the live images."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+
+from moro_ros.action import ProcessBag
+from moro_ros.errors import ConfigError, MoroError
+from moro_ros.inference.motion_files import MotionFiles
+from moro_ros.ros.bag_images import BagImages
+from moro_ros.ros.bag_motion import BagMotion
+from moro_ros.ros.bag_source import open_bag
+
+if TYPE_CHECKING:
+    from moro_ros.ros.lifecycle import MoroNode
+
+FEEDBACK_PERIOD_S = 0.2
+
+
+class ThreadedActionServer(ActionServer):
+    """An action server that works in a thread of its own, while its node's executor serves others.
+
+    execute_callback, in the executor's thread, only ends a goal: it is given what `work` returned.
+    """
+
+    def __init__(self, *args: Any, work: Callable[[ServerGoalHandle], Any], **kwargs: Any) -> None:
+        self._work = work
+        super().__init__(*args, **kwargs)
+
+    def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
+        """Called by rclpy once a goal was accepted."""
+        end = execute_callback or self._execute_callback
+
+        def work() -> None:
+            result = self._work(goal_handle)
+            # An executor that is gone or shut down has no tasks: the result has no way out.
+            with contextlib.suppress(AttributeError):
+                super(ThreadedActionServer, self).notify_execute(
+                    goal_handle, lambda handle: end(handle, result)
+                )
+
+        threading.Thread(target=work, name="moro_process_bag", daemon=True).start()
+
+
+class BagAction:
+    """Offers ~/process_bag; one recording at a time.
+
+    What cannot be done is accepted and aborted with the reason, for a rejection has no words.
+    """
+
+    def __init__(self, node: MoroNode) -> None:
+        self._node = node
+        self._busy = threading.Lock()
+        self._stopped = threading.Event()
+        self._server = ThreadedActionServer(
+            node,
+            ProcessBag,
+            "~/process_bag",
+            settle,
+            work=self._work,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+        )
+
+    def stop(self) -> None:
+        """End the work that goes on, if any, and wait for that."""
+        self._stopped.set()
+        with self._busy:
+            self._stopped.clear()
+
+    def _work(self, handle: ServerGoalHandle) -> ProcessBag.Result:
+        if not self._busy.acquire(blocking=False):
+            return ProcessBag.Result(
+                message="Another recording is being worked through: wait for it or cancel it."
+            )
+        logger = self._node.get_logger()
+        try:
+            result = self._process(handle)
+        except (MoroError, OSError) as error:
+            result = ProcessBag.Result(message=str(error))
+        except Exception:
+            logger.error(f"Unexpected error in process_bag:\n{traceback.format_exc()}")
+            result = ProcessBag.Result(message="Unexpected error; the node's log has it.")
+        finally:
+            self._busy.release()
+        logger.info(f"process_bag, {handle.request.bag}: {result.message}")
+        return result
+
+    def _process(self, handle: ServerGoalHandle) -> ProcessBag.Result:
+        """Do what a goal asks for; raises MoroError or OSError if that is not possible."""
+        goal, node = handle.request, self._node
+        if node.pipeline is None:
+            raise ConfigError(f"The node is {node.state}: configure it first.")
+        if not goal.output:
+            raise ConfigError("output: got nothing, expected a folder for the results.")
+        with contextlib.closing(open_bag(goal.bag)) as reader:
+            images = BagImages(
+                reader, goal.image_topic, goal.camera_info_topic, goal.start_s, goal.end_s
+            )
+            # There is time to look at everybody in every image.
+            config = node.config
+            config = replace(config, detector=replace(config.detector, look_share=0.0))
+            pipeline = node.make_pipeline(config)
+            output = Path(goal.output).expanduser().absolute()
+            files = MotionFiles(output, goal.overwrite)
+            try:
+                motion = BagMotion(pipeline, files, node.options.rectified)
+                tell = Progress(handle, motion, images.total)
+                complete = motion.run(
+                    images, lambda share: tell(share) and not self._stopped.is_set()
+                )
+                written = files.finish() if complete else []
+            finally:
+                files.discard()
+        return result_of(motion, written)
+
+
+class Progress:
+    """Publishes feedback now and then; called after each image, it returns whether to go on."""
+
+    def __init__(self, handle: ServerGoalHandle, motion: BagMotion, total: int) -> None:
+        self._handle, self._motion, self._total = handle, motion, total
+        self._told_s = -FEEDBACK_PERIOD_S
+
+    def __call__(self, fraction: float) -> bool:
+        """Tell how far the work is; fraction: of the recording's time."""
+        now_s = time.monotonic()
+        if now_s - self._told_s >= FEEDBACK_PERIOD_S:
+            self._told_s = now_s
+            done = self._motion.tally.frames + self._motion.tally.skipped
+            feedback = ProcessBag.Feedback(
+                frames_done=done, frames_total=max(done, self._total), fraction=fraction
+            )
+            self._handle.publish_feedback(feedback)
+        return not self._handle.is_cancel_requested
+
+
+def result_of(motion: BagMotion, written: list[Path]) -> ProcessBag.Result:
+    """The result of a goal that was worked on; nothing was written: it was stopped."""
+    tally = motion.tally
+    result = ProcessBag.Result(
+        success=bool(written),
+        frames=tally.frames,
+        skipped=tally.skipped,
+        people=sorted(tally.people),
+        files=[str(path) for path in written],
+    )
+    done = f"{tally.frames} images described, {len(tally.people)} people"
+    if tally.skipped:
+        done += f"; {tally.skipped} skipped, the last one because: {tally.last_fault}"
+    result.message = f"{done}." if written else f"Stopped, and nothing was written: {done}."
+    return result
+
+
+def settle(handle: ServerGoalHandle, result: ProcessBag.Result) -> ProcessBag.Result:
+    """End a goal in the state that its result says."""
+    if result.success:
+        handle.succeed()
+    elif handle.is_cancel_requested:
+        handle.canceled()
+    else:
+        handle.abort()
+    return result
