@@ -153,7 +153,7 @@ class BlazePoseLandmarker:
 
         image_rgb: (H, W, 3) uint8, the full image; parts of the region outside it count as black.
         """
-        outputs = self._network(crop_region(image_rgb, region).astype(np.float32) / 255.0)
+        outputs = self._network(crop_region(image_rgb, region) * np.float32(1 / 255))
         rows = outputs[POINTS].reshape(39, 5)[: RIM + 1]
         points = refine_points(rows[:, :2] / LANDMARK_SIZE, outputs[HEATMAP][0])
         image_from_crop = region.image_from_crop(LANDMARK_SIZE)
