@@ -17,5 +17,5 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "moro_ros.inference.shared", raising=False)
     monkeypatch.delitem(sys.modules, "moro_ros.inference.stream", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InstallationError, match="package torch is not installed.*pip install"):
+    with pytest.raises(InstallationError, match=r"package torch is not installed.*pip install"):
         lazy_engine()(PipelineConfig())
