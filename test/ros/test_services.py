@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from moro_ros.msg import HumanArray
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
+from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
@@ -142,3 +147,48 @@ def test_a_moved_camera_is_said_and_starts_anew(bench: Any, call: Any) -> None:
     assert after["resets"] == before["resets"] + 1
     assert not any(bench.answer(shown(6)).ground_plane)
     assert "WARN" in bench.node.output()
+
+
+def test_the_ground_waits_for_the_image_in_work(
+    client: Any, start_fake_node: Callable[..., Any], bench: Any
+) -> None:
+    """A plane that is set holds from the next image on, and not in the middle of one."""
+    _, calls = start_fake_node(1.0, namespace="/slow")
+    create = client.node.create_publisher
+    images, infos = create(Image, "/slow/image", 10), create(CameraInfo, "/slow/camera_info", 10)
+    subscription, humans = client.subscribe(HumanArray, "/slow/moro/humans")
+
+    def begun(stamp_ns: int) -> bool:
+        return calls.exists() and f'"push", "stamp_ns": {stamp_ns},' in calls.read_text()
+
+    def show() -> int:
+        image = bench.image(1)
+        images.publish(image)
+        return stamp_to_ns(image.header.stamp)
+
+    def humans_of(stamp_ns: int) -> HumanArray | None:
+        return next((m for m in humans if stamp_to_ns(m.header.stamp) == stamp_ns), None)
+
+    def answered() -> bool:
+        infos.publish(bench.info())
+        stamp_ns = show()
+        client.spin(2.5)
+        return humans_of(stamp_ns) is not None
+
+    client.wait(answered, "an answer")
+    first_ns = show()
+    client.wait(lambda: begun(first_ns), "the image to be in work")
+    service = client.node.create_client(CalibrateGround, "/slow/moro/calibrate_ground")
+    plane = np.array(LEVEL, np.float32)
+    request = CalibrateGround.Request(mode=CalibrateGround.Request.SET, ground_plane=plane)
+    start_s = time.monotonic()
+    assert client.call(service, request).success
+    assert time.monotonic() - start_s > 0.4, "the answer comes after the image"
+    first = client.wait(lambda: humans_of(first_ns), "the image's humans", seconds=0.5)
+    assert not any(first.ground_plane)
+    next_ns = show()
+    following = client.wait(lambda: humans_of(next_ns), "the next image's humans")
+    assert list(following.ground_plane) == LEVEL
+    client.node.destroy_subscription(subscription)
+    for publisher in (images, infos):
+        client.node.destroy_publisher(publisher)
