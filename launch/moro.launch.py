@@ -8,7 +8,9 @@ ros2 launch moro_ros moro.launch.py cameras:=front,side image:=image_raw camera_
 """
 
 from pathlib import Path
+from typing import Any
 
+import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -34,6 +36,12 @@ ARGUMENTS = {
     ),
     "model": ("", "Name or folder of the model; empty: as in params_file"),
     "device": ("", "Torch device: cpu, cuda or cuda:N; empty: as in params_file"),
+    "backend": ("", "What runs the network: auto, torch or onnx; empty: as in params_file"),
+    "parameters": (
+        "",
+        "Single parameters of moro_node, which outrank all others, as YAML: "
+        "'{max_people: 2, motion.look_ahead: 4}'",
+    ),
     "autostart": ("true", "Configure and activate; false: wait for lifecycle transitions"),
     "use_sim_time": ("false", "Take the time from /clock; with bag it always is"),
     "rviz": ("false", "Start RViz (package rviz2) with rviz/moro.rviz"),
@@ -65,6 +73,17 @@ def params_file(text: str) -> str:
     return str(path)
 
 
+def single_parameters(text: str) -> dict[str, Any]:
+    """The parameters that a text names; raises ValueError if it is no mapping of YAML."""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"parameters: got '{text}', which is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"parameters: got '{text}', expected such as '{{max_people: 2}}'.")
+    return values
+
+
 def start_nodes(context: LaunchContext) -> list[Node]:
     """The nodes that the arguments ask for."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
@@ -74,14 +93,19 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     common = {"namespace": given["namespace"], "output": "screen"}
     clock = {"use_sim_time": switch("use_sim_time", given) or bool(given["bag"])}
 
-    chosen = {name: given[name] for name in ("model", "device", "cameras") if given[name]}
+    chosen = {
+        name: given[name] for name in ("model", "device", "backend", "cameras") if given[name]
+    }
     chosen["autostart"] = switch("autostart", given)
     nodes: list[Node] = [
         LifecycleNode(
             package="moro_ros",
             executable="moro_node",
             name="moro",
-            parameters=[params_file(given["params_file"]), chosen | clock],
+            parameters=[
+                params_file(given["params_file"]),
+                chosen | clock | single_parameters(given["parameters"]),
+            ],
             remappings=topics,
             **common,
         )

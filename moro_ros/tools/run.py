@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
 from moro_ros.tools.processes import Children, clean_environment, ros_arguments
@@ -42,6 +44,13 @@ def register(subparsers: Any) -> None:
     )
     node.add_argument("--model", help="name or folder of the model")
     node.add_argument("--device", help="torch device: cpu, cuda or cuda:N")
+    node.add_argument("--backend", help="what runs the network: auto, torch or onnx")
+    node.add_argument(
+        "--parameters",
+        default="",
+        metavar="YAML",
+        help="single parameters, which outrank all others: '{max_people: 2}'",
+    )
     node.add_argument(
         "--autostart",
         action=argparse.BooleanOptionalAction,
@@ -96,16 +105,28 @@ def params_file(text: str) -> Path:
     raise ConfigError(f"No parameter file at {text}; expected a path or one of {presets}.")
 
 
+def single_parameters(text: str) -> dict[str, object]:
+    """The parameters that a text names; raises ConfigError if it is no mapping of YAML."""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--parameters: got '{text}', which is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"--parameters: got '{text}', expected such as '{{max_people: 2}}'.")
+    return values
+
+
 def node_arguments(arguments: argparse.Namespace) -> list[str]:
     """Command line of moro_node."""
-    names = ("model", "device", "cameras")
+    names = ("model", "device", "backend", "cameras")
     chosen: dict[str, object] = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name)
     }
     if not arguments.autostart:
         chosen["autostart"] = False
     words = ["--ros-args", "--params-file", str(params_file(arguments.params_file))]
-    words += ros_arguments(chosen | _clock(arguments), _names(arguments))
+    chosen |= _clock(arguments) | single_parameters(arguments.parameters)
+    words += ros_arguments(chosen, _names(arguments))
     return words + (["--ros-args", *arguments.ros_args] if arguments.ros_args else [])
 
 

@@ -56,7 +56,7 @@ def test_every_argument_is_described() -> None:
     found = arguments()
     wanted = {
         "image", "camera_info", "namespace", "rviz", "model", "device", "params_file",
-        "use_sim_time", "video", "bag", "autostart", "cameras", "loop",
+        "use_sim_time", "video", "bag", "autostart", "cameras", "loop", "backend", "parameters",
     }  # fmt: skip
     assert wanted <= found.keys()
     for name, (_, description) in found.items():
@@ -74,9 +74,20 @@ def test_the_nodes_of_each_argument(start: Callable[..., list[Any]]) -> None:
         assert executables(params_file=name) == ["moro_node"]
 
 
+def test_single_parameters_outrank_the_others(start: Callable[..., list[Any]]) -> None:
+    text = "{max_people: 2, device: 'cuda:0'}"
+    (node,) = start(parameters=text, backend="torch", device="cpu")
+    values = {}
+    for file_or_values in node._Node__parameters:
+        if isinstance(file_or_values, dict):
+            values |= {key[0].text: value for key, value in file_or_values.items()}
+    assert values["max_people"] == 2 and "backend" in values
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"parameters": "max_people"}, "parameters: got 'max_people'"),
         ({"rviz": "maybe"}, "rviz: got 'maybe'"),
         ({"params_file": "nowhere.yaml"}, "params_file: got 'nowhere.yaml'"),
         ({"video": "a.mp4", "bag": "walk"}, "exclude each other"),

@@ -136,6 +136,18 @@ def test_run_passes_its_arguments_on_as_the_launch_file_does() -> None:
     assert video_arguments(parsed()) == []
 
 
+def test_single_parameters_outrank_the_others() -> None:
+    text = "{max_people: 2, motion.look_ahead: 4, device: 'cuda:0', camera_guard: false}"
+    node = node_arguments(parsed("--device", "cpu", "--backend", "torch", "--parameters", text))
+    for word in ("max_people:=2", "motion.look_ahead:=4", "camera_guard:=false"):
+        assert word in node
+    assert 'backend:="torch"' in node and 'device:="cuda:0"' in node
+    assert 'device:="cpu"' not in node
+    for wrong in ("max_people", "[1, 2]", "{a: "):
+        with pytest.raises(ConfigError, match="--parameters"):
+            node_arguments(parsed("--parameters", wrong))
+
+
 def test_run_plays_a_recording_in_its_own_time(tmp_path: Path) -> None:
     arguments = parsed("--bag", str(tmp_path), "--speed", "2", "--cameras", "a,b", "--no-autostart")
     bag = bag_arguments(arguments)
