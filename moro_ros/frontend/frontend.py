@@ -128,8 +128,13 @@ class KeypointFrontend:
         found = self._each(lambda tile: self._detect(image_rgb, tile), tiles)
         carried = self._carried(in_sight)
         looked_for = [r for i, r in enumerate(looked_for) if i not in carried]
+        # With somebody lost there is no waiting: by the next image he is farther away.
+        hurried = 0 < len(regions) == in_sight and self._interval_s <= RARE_S
+        candidates = self._next_candidates(regions) if hurried else []
         in_sight -= len(carried)
-        looks = list(self._each(lambda region: self._look(image_rgb, region), looked_for))
+        asked = looked_for + [candidate.region for candidate in candidates]
+        looks = list(self._each(lambda region: self._look(image_rgb, region), asked))
+        looks, answers = looks[: len(looked_for)], looks[len(looked_for) :]
         sightings = [sighting for sighting in looks if sighting is not None]
         sightings += carried.values()
         places = [region for regions_found in found for region in regions_found]
@@ -139,10 +144,14 @@ class KeypointFrontend:
         if just_lost and offered is None:
             for tile in self._tiles_round(image_rgb, just_lost[:1]):
                 places += self._detect(image_rgb, tile)
-        budget = NEW_LOOKS if len(sightings) == len(regions) else LOST_LOOKS
-        if not regions or self._interval_s > RARE_S:
-            budget = ALL_LOOKS
-        sightings += self._newcomers(image_rgb, sightings, places, budget)
+        if hurried:
+            sightings += self._newcomers(image_rgb, sightings, candidates, answers)
+            self._waiting += [Candidate(region) for region in places]
+            del self._waiting[WAITING:]
+        else:
+            rare = not regions or self._interval_s > RARE_S
+            looks_left = ALL_LOOKS if rare else LOST_LOOKS
+            sightings += self._newcomers_at_once(image_rgb, sightings, places, looks_left)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
         for name, seconds in self._spent:
@@ -235,35 +244,52 @@ class KeypointFrontend:
         sighting = Sighting.of(landmarks)
         return replace(sighting, colours=torso_colours(image_rgb, landmarks.keypoints))
 
-    def _newcomers(
-        self, image_rgb: np.ndarray, seen: list[Sighting], places: list[Region], looks: int
-    ) -> list[Sighting]:
-        """The people in found places who are none of those seen.
+    def _next_candidates(self, regions: list[Region]) -> list[Candidate]:
+        """Take those out of the waiting who are looked at beside the known people, side by side."""
+        waiting = [c for c in self._waiting if not any(_same(c.region, r) for r in regions)]
+        self._waiting = waiting[NEW_LOOKS:]
+        return waiting[:NEW_LOOKS]
 
-        It takes two looks to make sure of one. looks: how many there is time for; who is left
-        waits for the next image.
+    def _newcomers(
+        self,
+        image_rgb: np.ndarray,
+        seen: list[Sighting],
+        candidates: list[Candidate],
+        answers: list[Sighting | None],
+    ) -> list[Sighting]:
+        """The people among the candidates who are none of those seen; answers: a look at each.
+
+        It takes two looks to make sure of one: the second comes with the next image.
         """
         known, sure = [sighting.region for sighting in seen], []
-        queue = [*self._waiting, *(Candidate(region) for region in places)]
-        self._waiting = []
-        while queue:
-            candidate = queue.pop(0)
-            if any(_same(candidate.region, other) for other in known):
-                continue
-            if looks == 0:
-                self._waiting.append(candidate)
-                continue
-            looks -= 1
-            sighting = self._look(image_rgb, candidate.region)
-            if sighting is None:
+        for candidate, sighting in zip(candidates, answers, strict=True):
+            if sighting is None or any(_same(candidate.region, other) for other in known):
                 continue
             if not candidate.looked_at:
-                queue.insert(0, Candidate(sighting.region, looked_at=True))
+                self._waiting.insert(0, Candidate(sighting.region, looked_at=True))
             elif self._is_sure(sighting, image_rgb):
                 known.append(sighting.region)
                 sure.append(replace(sighting, searched=True))
-        del self._waiting[WAITING:]
         return sure
+
+    def _newcomers_at_once(
+        self, image_rgb: np.ndarray, seen: list[Sighting], places: list[Region], looks: int
+    ) -> list[Sighting]:
+        """The people in found places and among the waiting, by so many looks one after the other.
+
+        Who is left then waits for the next image.
+        """
+        found: list[Sighting] = []
+        self._waiting += [Candidate(region) for region in places]
+        while looks and self._waiting:
+            candidate, known = self._waiting.pop(0), [*seen, *found]
+            if any(_same(candidate.region, other.region) for other in known):
+                continue
+            looks -= 1
+            answer = self._look(image_rgb, candidate.region)
+            found += self._newcomers(image_rgb, known, [candidate], [answer])
+        del self._waiting[WAITING:]
+        return found
 
     def _is_sure(self, sighting: Sighting, image_rgb: np.ndarray) -> bool:
         """Whether somebody new may be followed: surely a person, and not too small."""
