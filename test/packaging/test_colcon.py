@@ -52,17 +52,22 @@ def in_workspace(workspace: Path, command: str) -> str:
 
 def test_python_sees_the_messages_and_the_sources(workspace):
     code = "import moro_ros.resources as r; from moro_ros.msg import Human; "
-    code += "print(r.share_folder(), Human.RIGHT_WRIST, r.__file__)"
-    share, wrist, module = in_workspace(workspace, f'{sys.executable} -c "{code}"').split()
+    code += "from moro_ros.srv import GetBodyModel as g; "
+    code += "print(r.share_folder(), Human.RIGHT_WRIST, len(g.Request().betas), r.__file__)"
+    printed = in_workspace(workspace, f'{sys.executable} -c "{code}"').split()
+    share, wrist, betas, module = printed
     prefix = workspace / "install" / "moro_ros"
-    assert (share, wrist) == (str(prefix / "share" / "moro_ros"), "21")
+    assert (share, wrist, betas) == (str(prefix / "share" / "moro_ros"), "21", "10")
     assert prefix in Path(module).parents
     assert Path(module).resolve() == ROOT / "moro_ros" / "resources.py", "not linked"
 
 
-def test_cpp_sees_the_messages(workspace):
+def test_cpp_sees_messages_and_services(workspace):
     program = workspace / "install" / "moro_consumer" / "lib" / "moro_consumer" / "consumer"
-    assert in_workspace(workspace, str(program)) == "7 22 21"
+    # A sourced ROS 2 has its libraries on the path; the wheels put theirs there for Python alone.
+    more = os.environ.get("LD_LIBRARY_PATH", "") if WHEELS else ""
+    command = f"LD_LIBRARY_PATH=$LD_LIBRARY_PATH:{more} {program}"
+    assert in_workspace(workspace, command) == "7 22 21 10"
 
 
 def test_ros2_run_finds_the_executables(workspace):

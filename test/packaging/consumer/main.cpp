@@ -1,7 +1,8 @@
-// Prints what the C++ type of HumanArray holds; test_colcon.py compares it.
+// Prints what the C++ types of a message and of a service hold; test_colcon.py compares it.
 #include <iostream>
 
 #include <moro_ros/msg/human_array.hpp>
+#include <moro_ros/srv/get_body_model.hpp>
 
 int main()
 {
@@ -9,5 +10,6 @@ int main()
   message.humans.resize(2);
   message.humans[1].id = 7;
   std::cout << message.humans[1].id << ' ' << message.humans[0].joints.size() << ' '
-            << static_cast<int>(moro_ros::msg::Human::RIGHT_WRIST) << '\n';
+            << static_cast<int>(moro_ros::msg::Human::RIGHT_WRIST) << ' '
+            << moro_ros::srv::GetBodyModel::Request().betas.size() << '\n';
 }
