@@ -171,6 +171,7 @@ class Perception:
         latency_s = self._outputs.publish(result, pixels, header, wanted, options)
         stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
         self._ids = [motion.track_id for motion in result.motions]
+        self._statistics.count("ids_lost", len(result.lost))
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
         self._statistics.processed(self._ids, latency_s, stages, self._pipeline.window_fill)
 

@@ -14,7 +14,7 @@ import numpy as np
 WINDOW = 3000
 EVENTS = (
     "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
-    "ignored_people", "carried", "held",
+    "ignored_people", "carried", "held", "ids_lost",
 )  # fmt: skip
 
 
@@ -70,9 +70,8 @@ class NodeStatistics:
         disabled (by ~/enable), resets (of the windows), camera_moved, ignored_people (found beyond
         max_people), carried (people not looked at for want of time, detector.look_share), held
         (poses held back, motion.max_speed_mps), bad: frames by reason; people: in view now,
-        people_seen: ids so far; window_fill: how full the windows are, 0 to 1;
-        latency_s: image stamp -> publication, p50
-        and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image.
+        people_seen: ids so far, ids_lost: those whose track ended; window_fill: how full the
+        windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image.
         """
         with self._lock:
             return {

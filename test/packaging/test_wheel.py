@@ -34,7 +34,8 @@ def names(tmp_path_factory):
 
 def test_python_files_are_those_of_the_checkout(names):
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "moro_ros").rglob("*.py")}
-    generated = {n for n in names if n.startswith(("moro_ros/msg/", "moro_ros/srv/"))}
+    folders = ("moro_ros/msg/", "moro_ros/srv/", "moro_ros/action/")
+    generated = {n for n in names if n.startswith(folders)}
     packed = {n for n in names if n.startswith("moro_ros/") and n.endswith(".py")} - generated
     assert packed == sources
 
@@ -44,6 +45,7 @@ def test_python_files_are_those_of_the_checkout(names):
     [
         *(f"moro_ros/msg/_{name}.py" for name in ("human", "human_array", "human_joint")),
         *(f"moro_ros/srv/_{name}.py" for name in ("set_roi", "lock_shape", "get_body_model")),
+        "moro_ros/action/_process_bag.py",
         "tf2_msgs/msg/_tf_message.py",
         "tf2_msgs/srv/_frame_graph.py",
         "tf2_msgs/action/_lookup_transform.py",

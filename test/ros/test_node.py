@@ -52,9 +52,11 @@ def tracked(message: HumanArray) -> list[Human]:
 
 def test_nobody_in_view_is_an_empty_array_after_who_left_was_lost_once(bench: Any) -> None:
     assert len(tracked(bench.answer(bench.image(1)))) == 1
+    before = bench.fresh_status()[1]["ids_lost"]
     left = bench.answer(bench.image(0)).humans
     assert [(human.id, human.tracking_state) for human in left] == [(1, Human.TRACKING_LOST)]
     assert len(bench.answer(bench.image(0)).humans) == 0
+    assert bench.fresh_status()[1]["ids_lost"] == before + 1
 
 
 def test_people_beyond_the_limit_are_said_and_counted(bench: Any) -> None:
