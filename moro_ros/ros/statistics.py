@@ -71,7 +71,8 @@ class NodeStatistics:
         max_people), carried (people not looked at for want of time, detector.look_share), held
         (poses held back, motion.max_speed_mps), bad: frames by reason; people: in view now,
         people_seen: ids so far, ids_lost: those whose track ended; window_fill: how full the
-        windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image.
+        windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and
+        p95 by stage; uptime_s. Times are null before the first image.
         """
         with self._lock:
             return {
