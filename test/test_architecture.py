@@ -71,7 +71,7 @@ def violations(name: str, tree: ast.Module) -> list[str]:
         messages = top.endswith(("_msgs", "_srvs", "_interfaces")) or own
         if (top in ROS_ONLY or messages) and part != "ros":
             found.append(f"{imported}: rclpy and messages belong to ros/")
-        if top != "moro_ros" or not rest or part == "__init__" or rest[0] in ("msg", "srv", "action"):
+        if top != "moro_ros" or not rest or own or part == "__init__":
             continue
         target = rest[0]
         if target not in ALLOWED:
