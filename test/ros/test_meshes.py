@@ -75,7 +75,7 @@ class Publishers:
     def __init__(self) -> None:
         self.made: dict[str, Publisher] = {}
 
-    def create_publisher(self, kind: type, topic: str, qos: Any) -> Publisher:
+    def create_publisher(self, kind: type, topic: str, qos: Any, **_: Any) -> Publisher:
         return self.made.setdefault(topic, Publisher(topic, qos))
 
 

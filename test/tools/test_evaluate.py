@@ -127,6 +127,8 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> N
     assert set(result["sources"]) == {
         "refined, 2 steps",
         "each frame alone",
+        "looked at in every second image",
+        "looked at in every third image",
         "with true keypoints",
         "BlazePose world landmarks",
     }

@@ -94,7 +94,8 @@ def test_signals_to_the_parent_stop_the_children(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
     code = (
-        "import os, pathlib, sys\n"
+        "import os, pathlib, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs lack it
         "from moro_ros.tools.processes import Children\n"
         "with Children(dict(os.environ), pathlib.Path(sys.argv[1])) as children:\n"
         "    child = children.start('child', 'sleeper', [])\n"
