@@ -53,6 +53,13 @@ class Client:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
+    def join(self, node: Any) -> None:
+        """Serve the callbacks of another node, too, until it leaves."""
+        self._executor.add_node(node)
+
+    def leave(self, node: Any) -> None:
+        self._executor.remove_node(node)
+
     def spin(self, seconds: float) -> None:
         """Serve callbacks for a while."""
         end = time.monotonic() + seconds

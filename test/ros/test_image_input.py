@@ -24,13 +24,18 @@ LATCHED = QoSProfile(
 
 
 class Ear:
-    """An ImageInput of the test's own node, and what it heard."""
+    """An ImageInput of a node of its own, for QoS are its parameters, and what it heard."""
 
     def __init__(self, client: Any, **options: str) -> None:
         self.images: list[Any] = []
-        self.input = ImageInput(
-            client.node, NodeConfig(**options), self.images.append, lambda _: None
-        )
+        self._client, self._node = client, rclpy.create_node("ear")
+        client.join(self._node)
+        self.input = ImageInput(self._node, NodeConfig(**options), self.images.append, id)
+
+    def end(self) -> None:
+        self.input.destroy()
+        self._client.leave(self._node)
+        self._node.destroy_node()
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def test_every_camera_is_heard_by_default(client: Any, publish: Any, qos: QoSPro
 
     client.wait(heard, "an image")
     assert ear.input.problems == ()
-    ear.input.destroy()
+    ear.end()
 
 
 def test_a_best_effort_camera_and_a_reliable_wish_are_explained(client: Any, publish: Any) -> None:
@@ -69,7 +74,7 @@ def test_a_best_effort_camera_and_a_reliable_wish_are_explained(client: Any, pub
     assert "is best effort and this node asks for a reliable one" in ear.input.problems[0]
     assert "Set image_reliability to best_effort" in ear.input.why_quiet()
     assert not ear.images
-    ear.input.destroy()
+    ear.end()
 
 
 def test_the_other_transport_is_pointed_at(client: Any, publish: Any) -> None:
@@ -79,11 +84,11 @@ def test_the_other_transport_is_pointed_at(client: Any, publish: Any) -> None:
     publish(CompressedImage, "image/compressed", RELIABLE)
     client.wait(lambda: client.node.count_publishers("/image/compressed"), "the publisher")
     assert "set image_transport to compressed" in ear.input.why_quiet()
-    ear.input.destroy()
+    ear.end()
     packed = Ear(client, image_transport="compressed")
     assert packed.input.topic == "/image/compressed"
     client.wait(lambda: "is silent" in packed.input.why_quiet(), "a silent publisher")
-    packed.input.destroy()
+    packed.end()
 
 
 def test_another_type_is_said(client: Any) -> None:
@@ -95,6 +100,6 @@ def test_another_type_is_said(client: Any) -> None:
     other.create_publisher(PointCloud2, "image", RELIABLE)
     said = "carries sensor_msgs/msg/PointCloud2, not sensor_msgs/msg/Image"
     client.wait(lambda: said in ear.input.why_quiet(), "the publisher")
-    ear.input.destroy()
+    ear.end()
     other.destroy_node()
     rclpy.shutdown(context=context)
