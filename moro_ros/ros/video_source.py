@@ -18,6 +18,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
@@ -69,6 +70,9 @@ class VideoConfig:
         1, "Subscribers of the image to wait for before the first frame", low=0, high=64,
         read_only=True,
     )  # fmt: skip
+    wait_for_info_subscribers: int = option(
+        0, "The same of the camera_info", low=0, high=64, read_only=True
+    )
     wait_timeout_s: float = option(
         30.0, "Start without them after this time", unit="s", low=0.0, high=3600.0, read_only=True
     )
@@ -140,21 +144,25 @@ class VideoSource(Node):
             frames.close()
 
     def _wait_for_subscribers(self, camera: Camera) -> None:
-        expected, end = self.config.wait_for_subscribers, time.monotonic()
-        end += self.config.wait_timeout_s
-        topic = self._images.topic_name
-        if self._images.get_subscription_count() < expected:
-            self.get_logger().info(f"Waiting for {expected} subscriber(s) of {topic}.")
-        while self._images.get_subscription_count() < expected and not self._stop.is_set():
-            if time.monotonic() >= end:
-                self.get_logger().warning(
-                    f"{self._images.get_subscription_count()} of {expected} subscribers of {topic} "
-                    f"after {self.config.wait_timeout_s:g} s; starting all the same."
-                )
-                break
-            self._executor.spin_once(timeout_sec=POLL_S)
+        end = time.monotonic() + self.config.wait_timeout_s
+        self._wait_for(self._images, self.config.wait_for_subscribers, end)
+        self._wait_for(self._infos, self.config.wait_for_info_subscribers, end)
         header = Header(stamp=ns_to_stamp(self._now_ns()), frame_id=camera.frame_id)
         self._infos.publish(camera_info_message(camera, header))
+
+    def _wait_for(self, publisher: Publisher, expected: int, end: float) -> None:
+        """Serve callbacks until a topic has so many subscribers; end: of time.monotonic()."""
+        topic = publisher.topic_name
+        if publisher.get_subscription_count() < expected:
+            self.get_logger().info(f"Waiting for {expected} subscriber(s) of {topic}.")
+        while publisher.get_subscription_count() < expected and not self._stop.is_set():
+            if time.monotonic() >= end:
+                self.get_logger().warning(
+                    f"{publisher.get_subscription_count()} of {expected} subscribers of {topic} "
+                    f"after {self.config.wait_timeout_s:g} s; starting all the same."
+                )
+                return
+            self._executor.spin_once(timeout_sec=POLL_S)
 
     def _wait_until(self, due_ns: int) -> bool:
         """Serve callbacks until a time of the ROS clock; False if told to stop."""

@@ -159,6 +159,8 @@ def node_parameters(
     playing: dict[str, Any] = {
         "video": str(source.path.resolve()),
         "report": str(session.video_report.resolve()),
+        # The node, and the recorder, without which nothing could be drawn.
+        "wait_for_info_subscribers": 2,
     }
     if source.camera_file is not None:
         playing["camera"] = str(source.camera_file.resolve())
