@@ -66,10 +66,15 @@ class Sighting:
         return self.region.side_px / REGION_SCALE
 
     @property
+    def shown_px(self) -> np.ndarray:
+        """(N, 2) visible keypoints, or all if hardly any is visible."""
+        seen = self.visibility >= VISIBLE
+        return self.points_px[seen] if seen.sum() >= 4 else self.points_px
+
+    @property
     def box_xyxy(self) -> np.ndarray:
         """(4,) float32 box round the visible keypoints, or round all if hardly any is visible."""
-        seen = self.visibility >= VISIBLE
-        points = self.points_px[seen] if seen.sum() >= 4 else self.points_px
+        points = self.shown_px
         return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
 
 

@@ -220,12 +220,16 @@ class PersonTracker:
         return track.track_id > 0 and inside and not leaves and self._config.hold_time_s > 0
 
     def _is_part_of_somebody(self, newcomer: Sighting) -> bool:
-        """True if a newcomer lies within a person seen: the network fits bodies to limbs, too."""
+        """True if a newcomer lies within a person seen: the network fits bodies to limbs, too.
+
+        What it sees of such a body is the limb; the rest it guesses beyond.
+        """
+        points = newcomer.shown_px
         for track in self._tracks:
             if track.seen_ns != self._now_ns:
                 continue
             box = track.sighting.box_xyxy
-            inside = np.all((newcomer.points_px > box[:2]) & (newcomer.points_px < box[2:]), axis=1)
+            inside = np.all((points > box[:2]) & (points < box[2:]), axis=1)
             if inside.mean() > INSIDE_FRACTION:
                 return True
         return False

@@ -288,3 +288,20 @@ def test_who_turns_up_elsewhere_as_somebody_is_lost_is_known_by_his_clothes(clot
     people = scene(replace(person(800), colours=seen), frames=4)
     shown = [i for i, p in people.items() if p.keypoints is not None]
     assert shown == [known] if same else shown == [known + 1] and known in people
+
+
+def test_a_body_fitted_to_somebody_s_arm_is_nobody():
+    """Of such a body only what lies on the arm is seen; the legs are guessed beyond it."""
+    man, scene = person(600), Scene()
+    scene(man, frames=5)
+    names = list(KEYPOINTS)
+    legs = np.array([name.endswith(("knee", "ankle", "heel", "foot_index")) for name in names])
+    ghost = person(760, height=260.0)
+    points = np.where(legs[:, None], ghost.points_px, man.points_px.mean(axis=0) + 4.0)
+    seen = np.where(legs, 0.1, 1.0).astype(np.float32)
+    ghost = replace(ghost, points_px=points.astype(np.float32), visibility=seen)
+    assert list(scene(man, ghost, frames=8)) == [1]
+    # Somebody whose legs are seen there stands beside him.
+    real = replace(ghost, visibility=np.ones(len(names), np.float32), points_px=ghost.points_px)
+    beside = np.where(legs[:, None], real.points_px, person(760, height=260.0).points_px)
+    assert len(scene(man, replace(real, points_px=beside), frames=8)) == 2
