@@ -59,7 +59,7 @@ class DetectorConfig:
     min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)
     threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
     look_share: float = option(
-        0.33, "Share of these threads' time from one image to the next for looking at people in "
+        0.2, "Share of these threads' time from one image to the next for looking at people in "
         "sight; where it does not suffice they are looked at in turns, everybody in every third "
         "image at least. 0: everybody in every image",
         low=0.0, high=1.0,

@@ -35,13 +35,17 @@ SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
 LOST_TILE = 1.4
-# Looks per image at people who are not followed yet: one, or two to find somebody lost again.
+# Looks per image at people who are not followed yet: one where time is short or nobody is lost,
+# else two.
 # Without anybody to follow, and between images that are rare anyway, there is time for all.
 NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
 # Found regions that wait for such a look.
 WAITING = 4
 # Images farther apart than this are rare: somebody lost is looked for by all means in each.
-RARE_S = 0.06
+RARE_S = 0.075
+# So many late images in a row may go without a search: while everybody is in sight, and with
+# somebody lost.
+MOST_UNSEARCHED, MOST_UNSEARCHED_LOST = 2, 1
 # The rate for which detector.every is meant.
 SEARCH_RATE_HZ = 30.0
 # With max_people followed, only somebody nearer counts: the search takes one image of so many.
@@ -91,11 +95,11 @@ class KeypointFrontend:
         self._detector, self._landmarker = detector, landmarker
         self._config = detector_config
         self._tracker = PersonTracker(tracker_config, max_people)
-        self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
+        self._sweep = _sweep(detector_config)
         self._stamp_ns: int | None = None
         self._offered: np.ndarray | None = None
         self._waiting: list[Candidate] = []
-        self._images = self._blind_images = 0
+        self._images = self._blind_images = self._unsearched = 0
         self._interval_s = 0.0
         self._spent: list[tuple[str, float]] = []
         threads = detector_config.threads
@@ -104,11 +108,15 @@ class KeypointFrontend:
         self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
-    def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
+    def observe(
+        self, image_rgb: np.ndarray, stamp_ns: int, late: bool = False
+    ) -> tuple[PersonObservation, ...]:
         """Find and follow the people in the next image.
 
         image_rgb: (H, W, 3) uint8, the full image. stamp_ns: its acquisition time; a time that is
-        not after the last one starts anew (a looping bag).
+        not after the last one starts anew (a looping bag). late: it had to wait, so the next one
+        does not: as few as may be of those in sight are looked at, and nobody else is looked for,
+        in two of three such images at most, with somebody lost in one of two.
         Returns everybody in view and everybody out of sight for less than the hold time, by id.
         """
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
@@ -122,15 +130,17 @@ class KeypointFrontend:
         regions = self._tracker.predict(stamp_ns)
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
-        looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:])
+        # With somebody lost there is no waiting: by the next image he is farther away.
+        hurried = 0 < len(regions) == in_sight and self._interval_s <= RARE_S
+        late = late and self._may_spare(len(regions), in_sight)
+        self._unsearched = self._unsearched + 1 if late else 0
+        looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:], late)
         if offered is not None:
             tiles = []
         found = self._each(lambda tile: self._detect(image_rgb, tile), tiles)
-        carried = self._carried(in_sight)
+        carried = self._carried(in_sight, late)
         looked_for = [r for i, r in enumerate(looked_for) if i not in carried]
-        # With somebody lost there is no waiting: by the next image he is farther away.
-        hurried = 0 < len(regions) == in_sight and self._interval_s <= RARE_S
-        candidates = self._next_candidates(regions) if hurried else []
+        candidates = self._next_candidates(regions) if hurried and not late else []
         in_sight -= len(carried)
         asked = looked_for + [candidate.region for candidate in candidates]
         looks = list(self._each(lambda region: self._look(image_rgb, region), asked))
@@ -149,8 +159,7 @@ class KeypointFrontend:
             self._waiting += [Candidate(region) for region in places]
             del self._waiting[WAITING:]
         else:
-            rare = not regions or self._interval_s > RARE_S
-            looks_left = ALL_LOOKS if rare else LOST_LOOKS
+            looks_left = 0 if late else self._looks_at_new(bool(regions))
             sightings += self._newcomers_at_once(image_rgb, sightings, places, looks_left)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
@@ -182,7 +191,7 @@ class KeypointFrontend:
         """Change the options that may change at run time; everybody keeps his id."""
         self._tracker.configure(tracker_config, max_people)
         if detector_config != self._config:
-            self._sweep = Sweep(detector_config.every, detector_config.smallest_person)
+            self._sweep = _sweep(detector_config)
         self._config = detector_config
         self._turns.share = detector_config.look_share
 
@@ -195,7 +204,7 @@ class KeypointFrontend:
         self._stamp_ns = None
 
     def _plan(
-        self, image_rgb: np.ndarray, in_sight: list[Region], blind: list[Region]
+        self, image_rgb: np.ndarray, in_sight: list[Region], blind: list[Region], late: bool
     ) -> tuple[list[Region], list[Tile]]:
         """Where to look for known people in the next image, and which tiles to search.
 
@@ -203,7 +212,11 @@ class KeypointFrontend:
         but where images are rare in each, since he is far away by the next.
         """
         height, width = image_rgb.shape[:2]
-        passed = self._interval_s * SEARCH_RATE_HZ
+        # Where the next image does not wait, none makes up for those that were dropped.
+        interval_s = self._turns.period_s if self._turns.share > 0.0 else self._interval_s
+        passed = interval_s * SEARCH_RATE_HZ
+        if late:
+            return in_sight, []
         self._blind_images = self._blind_images + 1 if blind else 0
         if not blind:
             full = self._tracker.full and self._images % FULL_EVERY
@@ -216,9 +229,24 @@ class KeypointFrontend:
             return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
         return in_sight + blind, self._sweep.next_tiles(width, height, passed)
 
-    def _carried(self, in_sight: int) -> dict[int, Sighting]:
+    def _may_spare(self, people: int, in_sight: int) -> bool:
+        """Whether there need not be a search in this image, for the sake of the next."""
+        if self._turns.share == 0.0 or self._interval_s > RARE_S or not people:
+            return False
+        most = MOST_UNSEARCHED if in_sight == people else MOST_UNSEARCHED_LOST
+        return self._unsearched < most
+
+    def _looks_at_new(self, anybody: bool) -> int:
+        """How many looks at those who may be new, one after the other; anybody: is known."""
+        if self._interval_s > RARE_S:
+            return ALL_LOOKS
+        if self._turns.share > 0.0:
+            return NEW_LOOKS
+        return LOST_LOOKS if anybody else ALL_LOOKS
+
+    def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
         """What is taken for seen of those who are not looked at this time, by their place."""
-        spared = self._turns.spared(self._tracker.looked_ns[:in_sight])
+        spared = self._turns.spared(self._tracker.looked_ns[:in_sight], late)
         carried = {place: self._tracker.carried(place) for place in spared}
         known = {place: sighting for place, sighting in carried.items() if sighting is not None}
         self.carried_people += len(known)
@@ -322,6 +350,11 @@ def load_frontend(
         tracker_config,
         max_people,
     )
+
+
+def _sweep(config: DetectorConfig) -> Sweep:
+    """The search; who looks at everybody in every image has the time for all of it."""
+    return Sweep(config.every, config.smallest_person, live=config.look_share > 0.0)
 
 
 def _same(a: Region, b: Region) -> bool:

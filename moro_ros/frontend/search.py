@@ -18,6 +18,8 @@ OVERLAP = 0.33
 LEVEL_RATIO = 0.62
 # A slow machine must not get slower still by making up for ever more images.
 MISSING_LIMIT = 4.0
+# Tiles of one image of the first sweep, where there is no time for all.
+FIRST_TILES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,13 @@ class Sweep:
     """Hands out the tiles of the image in turn, so that `every` images see each tile once.
 
     Where images are missing, those that come make up for them, MISSING_LIMIT at most.
+    live: the next image does not wait, so the first sweep is spread over several too.
     """
 
-    def __init__(self, every: int, smallest_person: float) -> None:
+    def __init__(self, every: int, smallest_person: float, live: bool = False) -> None:
         self._every = every
+        self._live = live
+        self._first = 0
         self._smallest_person = smallest_person
         self._size = (0, 0)
         self._tiles: list[Tile] = []
@@ -83,18 +88,22 @@ class Sweep:
         self._tiles = []
 
     def next_tiles(self, width: int, height: int, images: float = 1.0) -> list[Tile]:
-        """The tiles to search in the next image; all of them in the first.
+        """The tiles to search in the next image; all of them in the first, if it is not live.
 
         images: how many have passed since the last one, with those that are missing.
         """
         if not self._tiles or self._size != (width, height):
             self._size, self._next, self._owed = (width, height), 0, 0.0
             self._tiles = sweep_tiles(width, height, self._smallest_person)
-            return list(self._tiles)
-        passed = min(max(images, 1.0), MISSING_LIMIT)
-        self._owed += passed * len(self._tiles) / self._every
-        count = int(self._owed + 1e-9)
-        self._owed -= count
+            self._first = len(self._tiles)
+        if self._first:
+            count = min(self._first, FIRST_TILES) if self._live else self._first
+            self._first -= count
+        else:
+            passed = min(max(images, 1.0), MISSING_LIMIT)
+            self._owed += passed * len(self._tiles) / self._every
+            count = int(self._owed + 1e-9)
+            self._owed -= count
         turn = [self._tiles[(self._next + i) % len(self._tiles)] for i in range(count)]
         self._next = (self._next + count) % len(self._tiles)
         return turn

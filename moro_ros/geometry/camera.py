@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import torch
@@ -54,6 +56,15 @@ def weak_to_full_camera(
     x = weak_camera[..., 7] + depth * box[..., 0]
     y = weak_camera[..., 8] + depth * box[..., 1]
     return rotation_6d_to_matrix(weak_camera[..., :6]), torch.stack((x, y, depth), dim=-1)
+
+
+def resized_camera(camera: Camera, width: int, height: int) -> Camera:
+    """The camera of the same images at another size in pixels; distortion does not change."""
+    # Pixel centres lie at whole numbers: the image begins half a pixel before 0.
+    stretch = np.array([width / camera.width, height / camera.height, 1.0])
+    half = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
+    matrix = np.linalg.inv(half) @ np.diag(stretch) @ half @ camera.matrix
+    return dataclasses.replace(camera, matrix=matrix, width=width, height=height)
 
 
 def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:

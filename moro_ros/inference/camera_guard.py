@@ -49,7 +49,10 @@ class CameraGuard:
         self.reset()
 
     def reset(self) -> None:
-        """Take the next image as the reference."""
+        """Take the image that comes PERIOD_S after the next as the reference.
+
+        Until then the people in it are not known, and the first image has the most work.
+        """
         self._reference: np.ndarray | None = None
         self._points = np.zeros((0, 1, 2), np.float32)
         self._checked_ns: int | None = None
@@ -62,9 +65,12 @@ class CameraGuard:
 
         image_rgb: (H, W, 3) uint8; boxes_xyxy: of the people in it, (4,) pixels each.
         """
-        if self._checked_ns is not None and 0 <= stamp_ns - self._checked_ns < PERIOD_S * 1e9:
+        before = self._checked_ns
+        if before is not None and 0 <= stamp_ns - before < PERIOD_S * 1e9:
             return None
         self._checked_ns = stamp_ns
+        if before is None:
+            return None
         scale = min(1.0, WIDTH / image_rgb.shape[1])
         size = max(1, round(image_rgb.shape[1] * scale)), max(1, round(image_rgb.shape[0] * scale))
         small = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)

@@ -113,8 +113,13 @@ class HumanMotionPipeline:
         """
         return self.recover(self.observe(image, stamp_ns, camera), mesh)
 
-    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
-        """Look at one image: the first half of `push`, whose arguments and errors are the same."""
+    def observe(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
+    ) -> Observed:
+        """Look at one image: the first half of `push`, whose arguments and errors are the same.
+
+        late: the image had to wait for the one before; only what cannot wait is done with it.
+        """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(
                 f"Got an image of shape {image.shape} and type {image.dtype}; "
@@ -130,7 +135,7 @@ class HumanMotionPipeline:
             self.frontend.correct(*self._corrections.popleft())
         if isinstance(self.frontend, SyntheticFrontend):
             self.frontend.camera = camera
-        people = self.frontend.observe(image, stamp_ns)
+        people = self.frontend.observe(image, stamp_ns, late)
         stages = {**self.frontend.timings, "frontend_s": time.perf_counter() - start}
         return Observed(Frame(stamp_ns, camera, people, image), stages)
 

@@ -63,6 +63,11 @@ def warm_up(pipeline: HumanMotionPipeline) -> None:
     Nobody is known afterwards.
     """
     if isinstance(pipeline.frontend, KeypointFrontend):
-        pipeline.frontend.observe(np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8), 1)
+        black = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
+        pipeline.frontend.observe(black, 1)
+        # The detector found nobody; each thread's landmark network gets its first look.
+        for number in range(pipeline.config.detector.threads):
+            pipeline.frontend.offer(np.array([[0.0, 0.0, WARM_WIDTH, WARM_HEIGHT]]))
+            pipeline.frontend.observe(black, 2 + number)
         pipeline.frontend.reset()
     rehearse(pipeline.stream)

@@ -9,12 +9,16 @@ T = TypeVar("T")
 
 
 class NewestSlot(Generic[T]):
-    """A queue of one place whose item is overwritten; safe between threads."""
+    """A queue of one place whose item is overwritten; safe between threads.
+
+    late: whether the item taken last had to wait, since its taker was busy.
+    """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._item: T | None = None
         self._closed = False
+        self.late = False
 
     def put(self, item: T) -> bool:
         """Place an item; returns whether one that was never taken has been overwritten."""
@@ -27,6 +31,7 @@ class NewestSlot(Generic[T]):
     def take(self) -> T | None:
         """Wait for an item and take it; None once the slot is closed."""
         with self._condition:
+            self.late = self._item is not None
             self._condition.wait_for(lambda: self._item is not None or self._closed)
             if self._closed:
                 return None

@@ -100,7 +100,9 @@ class SyntheticFrontend:
         self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
-    def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]:
+    def observe(
+        self, image_rgb: np.ndarray, stamp_ns: int, late: bool = False
+    ) -> tuple[PersonObservation, ...]:
         """Return the imagined people as the camera sees them at a time.
 
         image_rgb: not looked at; stamp_ns: the time, which the first image sets to zero.

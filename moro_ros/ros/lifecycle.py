@@ -234,9 +234,9 @@ class MoroNode(LifecycleNode):
 
     # What follows runs in the worker's thread.
 
-    def _process(self, image: AnyImage) -> None:
+    def _process(self, image: AnyImage, late: bool) -> None:
         if self.perception is not None:
-            self.perception.process(image, self._camera_info, self.config, self.options)
+            self.perception.process(image, self._camera_info, self.config, self.options, late)
 
 
 def give_back_memory() -> None:

@@ -116,13 +116,19 @@ class Perception:
         return {i: betas for i, betas in found.items() if betas is not None}
 
     def process(
-        self, image: AnyImage, info: CameraInfo | None, config: PipelineConfig, options: NodeConfig
+        self,
+        image: AnyImage,
+        info: CameraInfo | None,
+        config: PipelineConfig,
+        options: NodeConfig,
+        late: bool = False,
     ) -> None:
         """Recover and publish the motion of the people in an image.
 
         The image has been looked at when this returns; the rest is done while the next one is.
-        info: the newest camera_info. Raises: MoroError if the image cannot be used; what went wrong
-        with the rest is raised with the next image.
+        info: the newest camera_info; late: see HumanMotionPipeline.observe.
+        Raises: MoroError if the image cannot be used; what went wrong with the rest is raised with
+        the next image.
         """
         stamp_ns = stamp_to_ns(image.header.stamp)
         self._check_stamp(stamp_ns)
@@ -146,7 +152,7 @@ class Perception:
         if self._boxes is not None:
             self._pipeline.offer_boxes(self._boxes.take())
         shown = pixels if self._roi is None else self._roi.shown(pixels)
-        observed = self._pipeline.observe(shown, stamp_ns, camera)
+        observed = self._pipeline.observe(shown, stamp_ns, camera, late)
         observed.stage_s["convert_s"] = converted - start
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
         mesh = wanted.mesh and config.mesh

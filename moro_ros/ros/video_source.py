@@ -26,6 +26,8 @@ from std_msgs.msg import Header
 
 from moro_ros.config import option
 from moro_ros.errors import CalibrationError, ConfigError, MoroError, VideoError
+from moro_ros.frontend.blazepose import shrunk
+from moro_ros.geometry.camera import resized_camera
 from moro_ros.inference.camera_file import camera_from_focal, load_camera
 from moro_ros.inference.video import VideoReader, open_video
 from moro_ros.ros import parameters
@@ -34,8 +36,6 @@ from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.profile import use_image_profile
 from moro_ros.types import Camera
 
-# Frames decoded ahead: they bridge a slow frame and take 5 MB each at 1768x994.
-DECODED_AHEAD = 8
 # A frame published later than this share of the period is counted as late.
 LATE_SHARE = 0.5
 # Further behind than this, because decoding or sending is slow, the rest of the video is put off:
@@ -65,6 +65,10 @@ class VideoConfig:
     camera: str = option(
         "", "Calibration file: TOML of Sports2D or Pose2Sim, YAML of ROS", read_only=True
     )
+    height: int = option(
+        0, "Height that taller images are scaled down to, with their camera; 0: none",
+        unit="px", low=0, high=16384, read_only=True,
+    )  # fmt: skip
     frame_id: str = option("camera_optical_frame", "Frame of the images", read_only=True)
     wait_for_subscribers: int = option(
         1, "Subscribers of the image to wait for before the first frame", low=0, high=64,
@@ -80,6 +84,11 @@ class VideoConfig:
     start_delay_s: float = option(
         0.5, "Further pause before the first frame", unit="s", low=0.0, high=3600.0, read_only=True
     )
+    # A camera's driver leaves the processor to the nodes, which decoding a video does not.
+    ahead_mb: int = option(
+        64, "Memory for images that are decoded before the first leaves, and from then on ahead",
+        unit="MB", low=1, high=65536, read_only=True,
+    )  # fmt: skip
     report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
 
 
@@ -105,43 +114,49 @@ class VideoSource(Node):
     def play(self, reader: VideoReader, camera: Camera) -> None:
         """Publish the video frame by frame until its end or a stop; write the report."""
         rate_hz = self.config.rate or reader.rate_hz
-        self._wait_for_subscribers(camera)
-        self._wait_until(self._now_ns() + round(self.config.start_delay_s * 1e9))
-        self.get_logger().info(
-            f"Playing {reader.path} ({reader.width}x{reader.height}) at {rate_hz:g} Hz."
-        )
-        self._start_s = time.monotonic()
+        size = smaller_size(camera, self.config.height)
+        if size is not None:
+            camera = resized_camera(camera, *size)
+        ahead = max(2, round(self.config.ahead_mb * 1e6 / (3 * camera.width * camera.height)))
+        frames = DecodeAhead(reader, self.config.loop, size, ahead)
         try:
-            self._publish_all(DecodeAhead(reader, self.config.loop), camera, rate_hz)
+            self._wait_for_subscribers(camera)
+            while not (frames.filled() or self._stop.is_set()):
+                self._executor.spin_once(timeout_sec=POLL_S)
+            self._wait_until(self._now_ns() + round(self.config.start_delay_s * 1e9))
+            self.get_logger().info(
+                f"Playing {reader.path} ({reader.width}x{reader.height}) at {rate_hz:g} Hz"
+                + (f", as {size[0]}x{size[1]}." if size else ".")
+            )
+            self._start_s = time.monotonic()
+            self._publish_all(frames, camera, rate_hz)
             if not self._stop.is_set():
                 # The reliable writer still owns what is on its way.
                 self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         finally:
+            frames.close()
             self._finish(rate_hz)
 
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
         # Frame 0 is due one period from now: camera_info needs that time to be first.
         start_ns = self._now_ns() + round(period_ns)
-        try:
-            for index, image in enumerate(frames):
-                due_ns = start_ns + self._held_up_ns + round(index * period_ns)
-                lag_ns = self._now_ns() - due_ns
-                if lag_ns > MAX_LAG_S * 1e9:
-                    self._held_up_ns += lag_ns
-                    due_ns += lag_ns
-                header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
-                message = cv2_to_imgmsg(image, "bgr8", header)
-                self._infos.publish(camera_info_message(camera, header))
-                if not self._wait_until(due_ns):
-                    return
-                self._images.publish(message)
-                self._late += self._now_ns() - due_ns > LATE_SHARE * period_ns
-                self._frames += 1
-                if len(self._stamps_ns) < STAMPS_REPORTED:
-                    self._stamps_ns.append(due_ns)
-        finally:
-            frames.close()
+        for index, image in enumerate(frames):
+            due_ns = start_ns + self._held_up_ns + round(index * period_ns)
+            lag_ns = self._now_ns() - due_ns
+            if lag_ns > MAX_LAG_S * 1e9:
+                self._held_up_ns += lag_ns
+                due_ns += lag_ns
+            header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
+            message = cv2_to_imgmsg(image, "bgr8", header)
+            self._infos.publish(camera_info_message(camera, header))
+            if not self._wait_until(due_ns):
+                return
+            self._images.publish(message)
+            self._late += self._now_ns() - due_ns > LATE_SHARE * period_ns
+            self._frames += 1
+            if len(self._stamps_ns) < STAMPS_REPORTED:
+                self._stamps_ns.append(due_ns)
 
     def _wait_for_subscribers(self, camera: Camera) -> None:
         end = time.monotonic() + self.config.wait_timeout_s
@@ -197,12 +212,19 @@ class VideoSource(Node):
 
 
 class DecodeAhead:
-    """Iterates over a video that another thread decodes, a few frames ahead."""
+    """Iterates over a video that another thread decodes, some frames ahead.
 
-    def __init__(self, reader: VideoReader, loop: bool) -> None:
-        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(DECODED_AHEAD)
+    size: width and height that frames are scaled down to, None for those of the video.
+    ahead: how many frames.
+    """
+
+    def __init__(
+        self, reader: VideoReader, loop: bool, size: tuple[int, int] | None, ahead: int
+    ) -> None:
+        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(ahead)
         self._reader = reader
         self._loop = loop
+        self._size = size
         self._closed = threading.Event()
         self._error: VideoError | None = None
         self._thread = threading.Thread(target=self._decode, name="moro_decoder", daemon=True)
@@ -215,6 +237,10 @@ class DecodeAhead:
         if self._error is not None:
             raise self._error
 
+    def filled(self) -> bool:
+        """Whether there is nothing to decode before a frame is taken."""
+        return self._queue.full() or not self._thread.is_alive()
+
     def close(self) -> None:
         """End the thread and release the video."""
         self._closed.set()
@@ -226,6 +252,8 @@ class DecodeAhead:
     def _decode(self) -> None:
         while True:
             for image in self._reader:
+                if self._size is not None:
+                    image = shrunk(image, self._size)
                 if not self._offer(image):
                     return
             if not self._loop:
@@ -267,6 +295,13 @@ def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
             f"{reader.width}x{reader.height}; give the calibration of this video."
         )
     return camera
+
+
+def smaller_size(camera: Camera, height: int) -> tuple[int, int] | None:
+    """Width (even) and height of a camera's images scaled down to a height; None: as they are."""
+    if height == 0 or camera.height <= height:
+        return None
+    return 2 * round(camera.width * height / camera.height / 2), height
 
 
 def run(args: list[str] | None) -> int:

@@ -23,7 +23,8 @@ FAULT_LOG_PERIOD_S = 5.0
 class Worker:
     """Takes the newest image and processes it in a thread of its own until it is stopped.
 
-    process: called with each image taken; a MoroError of it is counted, logged and survived.
+    process: called with each image taken and whether it had to wait, this thread being busy; a
+    MoroError of it is counted, logged and survived.
     on_failure: called once after any other error, which ends the thread.
     busy: held while an image is in work; whoever else touches what process uses has to hold it.
     last_fault: the newest fault in words.
@@ -31,7 +32,7 @@ class Worker:
 
     def __init__(
         self,
-        process: Callable[[AnyImage], None],
+        process: Callable[[AnyImage, bool], None],
         statistics: NodeStatistics,
         logger: RcutilsLogger,
         on_failure: Callable[[], None],
@@ -61,7 +62,7 @@ class Worker:
         while (image := self._slot.take()) is not None:
             try:
                 with self.busy:
-                    self._process(image)
+                    self._process(image, self._slot.late)
             except MoroError as error:
                 self._report(error)
             except Exception:

@@ -118,9 +118,11 @@ class Crowd:
     def __init__(self, pipeline: HumanMotionPipeline, people: int) -> None:
         self._pipeline, self._people = pipeline, people
 
-    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
+    def observe(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
+    ) -> Observed:
         """See HumanMotionPipeline; the copies cost the front-end nothing."""
-        observed = self._pipeline.observe(image, stamp_ns, camera)
+        observed = self._pipeline.observe(image, stamp_ns, camera, late)
         return dataclasses.replace(observed, frame=crowded(observed.frame, self._people))
 
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:

@@ -27,7 +27,9 @@ MARKS, KEPT = 10, 200
 class Engine(Protocol):
     """What is timed: HumanMotionPipeline, or another that works in the same two halves."""
 
-    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed: ...
+    def observe(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
+    ) -> Observed: ...
 
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult: ...
 
@@ -144,11 +146,11 @@ def play(engine: Engine, clip: Clip, timeline: Timeline, rate_hz: float, seconds
         slot: NewestSlot[tuple[int, int]] = NewestSlot()
         with Player(slot, rate_hz, seconds) as camera:
             while (item := slot.take()) is not None:
-                run.process(*item)
+                run.process(*item, slot.late)
         result.dropped, images = camera.dropped, round(seconds * rate_hz)
     else:
         while run.elapsed_s() < seconds:
-            run.process(images, time.monotonic_ns())
+            run.process(images, time.monotonic_ns(), late=False)
             images += 1
     run.finish()
     timeline.advance(images, run.interval_ns)
@@ -171,11 +173,12 @@ class _Playing:
         """Time since the start."""
         return (time.monotonic_ns() - self._start_ns) * 1e-9
 
-    def process(self, number: int, due_ns: int) -> None:
+    def process(self, number: int, due_ns: int, late: bool) -> None:
         """Look at an image, the number since the start, and hand it over."""
         result, clip, start = self.result, self._clip, self._timeline
         stamp_ns = start.stamp_ns + number * self.interval_ns
-        observed = self._engine.observe(clip.image(start.number + number), stamp_ns, clip.camera)
+        image = clip.image(start.number + number)
+        observed = self._engine.observe(image, stamp_ns, clip.camera, late)
         if len(result.observed) < KEPT:
             frame = dataclasses.replace(observed.frame, image=None)
             result.observed.append(dataclasses.replace(observed, frame=frame))

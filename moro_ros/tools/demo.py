@@ -36,6 +36,8 @@ from moro_ros.tools.video_options import VideoInput, add_camera_options, video_i
 CAMERA_TOPICS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
 NODE_MODULE = "moro_ros.ros.node"
 HUMANS_TOPIC = "/moro/humans"
+# Twelve seconds of 720p at 30 Hz.
+AHEAD_MB = 1000
 DIAGNOSTICS_NAME = ": human motion"
 STAGE_KEY = re.compile(r"stages_s\..*\.p50")
 READY_TIMEOUT_S = 120.0
@@ -76,6 +78,14 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--video", type=Path, help="video file (default: a sample that is fetched)")
     add_camera_options(parser)
     parser.add_argument("--rate", type=float, default=0.0, help="frames per second to play at")
+    parser.add_argument(
+        "--height",
+        type=int,
+        default=720,
+        metavar="PX",
+        help="scale taller images down to this height, as robots' cameras have it (0: never; "
+        "default: %(default)s)",
+    )
     parser.add_argument("--loop", action="store_true", help="play again and again until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
     parser.add_argument(
@@ -103,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.domain is not None:
         env["ROS_DOMAIN_ID"] = str(arguments.domain)
     print(f"Starting the nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; logs in {session.logs}")
-    play = {"loop": arguments.loop, "rate": arguments.rate}
+    play = {"loop": arguments.loop, "rate": arguments.rate, "height": arguments.height}
     run_nodes(source, play, session, env, arguments.keep_images)
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
@@ -125,7 +135,7 @@ def run_nodes(
 ) -> None:
     """Start recorder, node and video, wait for the video's end, stop them in reverse order.
 
-    play: the parameters loop and rate of moro_video.
+    play: the parameters loop, rate and height of moro_video.
     Raises: ProcessError if a process dies or never gets ready.
     """
     recording, playing = node_parameters(source, session, keep_images)
@@ -161,6 +171,7 @@ def node_parameters(
         "report": str(session.video_report.resolve()),
         # The node, and the recorder, without which nothing could be drawn.
         "wait_for_info_subscribers": 2,
+        "ahead_mb": AHEAD_MB,
     }
     if source.camera_file is not None:
         playing["camera"] = str(source.camera_file.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Container, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import DataError, VideoError
+from moro_ros.geometry.camera import resized_camera
 from moro_ros.inference.recording import OBSERVED, MotionRecording
 from moro_ros.inference.video import open_video
 from moro_ros.tools.render import Person, draw_overlay, draw_top_view, project, sheet
@@ -103,11 +103,7 @@ def _fitting(camera: Camera) -> Camera:
     """The camera of the overlay's images, which have even sides and at most MAX_WIDTH columns."""
     factor = min(1.0, MAX_WIDTH / camera.width)
     width, height = (2 * round(side * factor / 2) for side in (camera.width, camera.height))
-    # Pixel centres lie at whole numbers: the image begins half a pixel before 0.
-    stretch = np.array([width / camera.width, height / camera.height, 1.0])
-    half = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
-    matrix = np.linalg.inv(half) @ np.diag(stretch) @ half @ camera.matrix
-    return dataclasses.replace(camera, matrix=matrix, width=width, height=height)
+    return resized_camera(camera, width, height)
 
 
 def _people_by_stamp(recording: MotionRecording) -> dict[int, list[tuple[int, np.ndarray]]]:

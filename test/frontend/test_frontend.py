@@ -73,11 +73,11 @@ class Run:
             max_people,
         )
 
-    def __call__(self, *people: tuple[float, float, float], frames: int = 1):
+    def __call__(self, *people: tuple[float, float, float], frames: int = 1, late: bool = False):
         self.world.people = list(people)
         for _ in range(frames):
             self.stamp_ns += FRAME_NS
-            observed = self.frontend.observe(self.world.image(), self.stamp_ns)
+            observed = self.frontend.observe(self.world.image(), self.stamp_ns, late)
         return observed
 
 
@@ -122,6 +122,39 @@ def test_where_time_is_short_people_are_looked_at_in_turns():
         middles = sorted(float(p.box_xyxy[[0, 2]].mean()) for p in observed)
         np.testing.assert_allclose(middles, [x for x, _, _ in moved], atol=12)
     assert run.world.looks == 30 and run.frontend.carried_people >= 60
+
+
+def test_an_image_that_had_to_wait_gets_only_what_cannot_wait():
+    """Else it would make the next one wait too, until one is dropped."""
+    run = Run(every=1, look_share=1.0)
+    people = [(120, 240, 200), (320, 240, 210), (520, 240, 220)]
+    run(*people, frames=20)
+    searched, looked = [], []
+    for _ in range(6):
+        run.world.looks = run.world.detections = 0
+        assert len(run(*people, late=True)) == 3
+        searched.append(run.world.detections > 0)
+        looked.append(run.world.looks)
+    assert searched == [False, False, True] * 2
+    assert looked[:2] == [1, 1] and looked[3:5] == [1, 1]
+    # Somebody lost is looked for in every other image.
+    assert run(*people[:2])[2].keypoints is None
+    searched = []
+    for _ in range(4):
+        run.world.detections = 0
+        assert run(*people[:2], late=True)[2].keypoints is None
+        searched.append(run.world.detections > 0)
+    assert searched in ([False, True] * 2, [True, False] * 2)
+    assert run(*people, frames=3)[2].keypoints is not None
+
+
+def test_offline_no_image_is_late():
+    work = set()
+    for late in (False, True):
+        run = Run(every=5)
+        run((200, 240, 300), frames=20, late=late)
+        work.add((run.world.looks, run.world.detections))
+    assert len(work) == 1
 
 
 def test_somebody_lost_is_searched_for_at_once():
@@ -200,7 +233,7 @@ def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     assert bool(frontend.carried_people) == bool(look_share)
     assert sorted(published) == [1, 2]
     # The man is there from the first image; the woman comes from behind a tree at about image 42.
-    for person, (first_by, last_from) in {1: (3, 222), 2: (60, 195)}.items():
+    for person, (first_by, last_from) in {1: (5, 222), 2: (60, 195)}.items():
         frames = published[person]
         assert frames[0] <= first_by and frames[-1] >= last_from
         assert frames == list(range(frames[0], frames[-1] + 1))

@@ -46,6 +46,16 @@ def test_first_image_is_searched_completely_then_in_even_turns():
     assert len(sweep.next_tiles(640, 480)) == len(sweep_tiles(640, 480, 0.2))
 
 
+def test_live_the_first_search_is_spread_over_several_images():
+    sweep = Sweep(every=300, smallest_person=0.2, live=True)
+    everything = sweep_tiles(1920, 1080, 0.2)
+    turns = [sweep.next_tiles(1920, 1080) for _ in everything]
+    assert turns == [[tile] for tile in everything]
+    assert [len(sweep.next_tiles(1920, 1080)) for _ in range(10)] == [0] * 10
+    sweep.restart()
+    assert sweep.next_tiles(1920, 1080) == everything[:1]
+
+
 def test_tile_round_a_place_is_cut_at_the_border():
     tile = tile_round(np.array([10.0, 50.0]), 60.0, 100, 100)
     assert tile is not None

@@ -24,6 +24,20 @@ def test_what_fits_into_the_threads_time_is_looked_at(look_s: float, looks: int)
     assert turns(look_s).looks(3) == looks
 
 
+def test_a_late_image_gets_the_fewest_looks() -> None:
+    assert turns(0.001).looks(6, late=True) == 2
+    assert turns(0.001).looks(1, late=True) == 1
+    assert turns(0.001, share=0.0).looks(6, late=True) == 6
+
+
+def test_the_cameras_period_is_that_of_images_without_a_gap() -> None:
+    made = Turns(0.5, 2)
+    assert made.period_s == 0.0
+    for interval_s in (0.08, 0.04, 0.12):
+        made.image(interval_s)
+    assert made.period_s == 0.04
+
+
 def test_those_looked_at_last_are_spared() -> None:
     assert turns(0.03).spared([30, 10, 20]) == [2, 0]
 

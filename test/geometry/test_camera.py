@@ -11,6 +11,7 @@ from moro_ros.errors import CalibrationError
 from moro_ros.geometry.camera import (
     box_condition,
     project,
+    resized_camera,
     undistort_image,
     undistort_points,
     weak_to_full_camera,
@@ -34,6 +35,16 @@ def test_projection_is_opencvs():
     expected, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, None)
     pixels = project(torch.from_numpy(points), torch.from_numpy(K))
     np.testing.assert_allclose(pixels, expected[:, 0], atol=1e-3)
+
+
+def test_a_resized_image_shows_the_same_directions():
+    camera = Camera(K, 640, 480, PLUMB_BOB)
+    small = resized_camera(camera, 320, 120)
+    assert (small.width, small.height, small.distortion) == (320, 120, PLUMB_BOB)
+    # The outer corners of the corner pixels stay corners; pixel centres lie at whole numbers.
+    for corner, same in [((-0.5, -0.5), (-0.5, -0.5)), ((639.5, 479.5), (319.5, 119.5))]:
+        ray = np.linalg.inv(camera.matrix) @ (*corner, 1.0)
+        np.testing.assert_allclose((small.matrix @ ray)[:2], same, atol=1e-9)
 
 
 def test_every_clip_has_its_own_camera():

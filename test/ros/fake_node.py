@@ -75,7 +75,9 @@ class FakePipeline:
         self.window_fill = 0.5
         self.before = 0
 
-    def observe(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> Observed:
+    def observe(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
+    ) -> Observed:
         red, green, blue = (int(value) for value in image[0, 0])
         if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")

@@ -4,49 +4,14 @@ from __future__ import annotations
 
 import json
 import mmap
-import threading
 
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from moro_ros.inference.slot import NewestSlot
 from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
 from moro_ros.ros.statistics import NodeStatistics, flatten
-
-
-def test_slot_gives_the_newest_and_says_what_it_dropped() -> None:
-    slot: NewestSlot[int] = NewestSlot()
-    assert [slot.put(i) for i in (1, 2, 3)] == [False, True, True]
-    assert slot.take() == 3
-    assert not slot.put(4)
-
-
-def test_slot_loses_nothing_uncounted_between_threads() -> None:
-    slot: NewestSlot[int] = NewestSlot()
-    taken: list[int] = []
-
-    def consume() -> None:
-        while (item := slot.take()) is not None:
-            taken.append(item)
-
-    thread = threading.Thread(target=consume)
-    thread.start()
-    dropped = sum(slot.put(i) for i in range(1, 2001))
-    while not taken or taken[-1] != 2000:
-        thread.join(0.001)
-    slot.close()
-    thread.join(5.0)
-    assert not thread.is_alive()
-    assert taken == sorted(set(taken))
-    assert len(taken) + dropped == 2000
-
-
-def test_closing_wakes_a_waiting_consumer() -> None:
-    slot: NewestSlot[int] = NewestSlot()
-    threading.Timer(0.05, slot.close).start()
-    assert slot.take() is None
 
 
 def test_snapshot_counts_and_gives_percentiles() -> None:

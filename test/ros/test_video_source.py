@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
+from moro_ros.inference.video import open_video
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.image_io import imgmsg_to_cv2
+from moro_ros.ros.video_source import DecodeAhead, smaller_size
+from moro_ros.types import Camera
 
 pytestmark = pytest.mark.ros
 SCRIPT = ["-m", "moro_ros.ros.video_source"]
@@ -133,3 +137,40 @@ def test_refusals_name_the_remedy(
         assert process.end(None) == 1, remedy
         assert remedy in process.output()
         assert "Traceback" not in process.output()
+
+
+def test_taller_images_are_scaled_down_with_their_camera(
+    viewer: Viewer, start_node: Callable[..., Any], video: Path
+) -> None:
+    node = start_node(SCRIPT, video=video, focal=700.0, height=240, ahead_mb=1)
+    viewer.client.wait(lambda: node.process.poll() is not None, "the end of the video")
+    viewer.client.spin(0.2)
+    assert node.process.returncode == 0, node.output()
+    assert "as 320x240." in node.output()
+    assert {(image.width, image.height) for image in viewer.images} == {(320, 240)}
+    means = [imgmsg_to_cv2(image, "rgb8").mean() for image in viewer.images]
+    np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
+    info = viewer.infos[-1]
+    assert (info.width, info.height) == (320, 240)
+    np.testing.assert_allclose(info.k, [350, 0, 159.75, 0, 350, 119.75, 0, 0, 1])
+
+
+def test_the_smaller_size_keeps_the_shape_and_is_never_larger() -> None:
+    camera = Camera(np.eye(3), 1768, 994)
+    assert smaller_size(camera, 720) == (1280, 720)
+    assert smaller_size(camera, 0) is None
+    assert smaller_size(camera, 994) is None and smaller_size(camera, 2000) is None
+
+
+def test_decoding_goes_ahead_until_there_is_enough(video: Path) -> None:
+    frames = DecodeAhead(open_video(video), False, None, 5)
+    while not frames.filled():
+        time.sleep(0.001)
+    means = [image.mean() for image in frames]
+    np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
+    frames.close()
+    short = DecodeAhead(open_video(video), False, None, 10 * FRAMES)
+    while not short.filled():
+        time.sleep(0.001)
+    assert len(list(short)) == FRAMES
+    short.close()

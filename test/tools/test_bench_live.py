@@ -39,7 +39,7 @@ class Slow:
         self.stamps_ns: list[int] = []
         self.shown: list[int] = []
 
-    def observe(self, image, stamp_ns, camera):
+    def observe(self, image, stamp_ns, camera, late=False):
         time.sleep(self.observe_s)
         self.stamps_ns.append(stamp_ns)
         self.shown.append(int(image[0, 0, 0]))
