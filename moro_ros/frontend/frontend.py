@@ -115,8 +115,8 @@ class KeypointFrontend:
 
         image_rgb: (H, W, 3) uint8, the full image. stamp_ns: its acquisition time; a time that is
         not after the last one starts anew (a looping bag). late: it had to wait, so the next one
-        does not: as few as may be of those in sight are looked at, and nobody else is looked for,
-        in two of three such images at most, with somebody lost in one of two.
+        does not: only those in sight are looked at who have not been for two images, and nobody
+        else is looked for, in two of three such images at most, with somebody lost in one of two.
         Returns everybody in view and everybody out of sight for less than the hold time, by id.
         """
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
@@ -131,7 +131,8 @@ class KeypointFrontend:
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
         # With somebody lost there is no waiting: by the next image he is farther away.
-        hurried = 0 < len(regions) == in_sight and self._interval_s <= RARE_S
+        live = self._turns.share > 0.0
+        hurried = len(regions) == in_sight and self._interval_s <= RARE_S and (live or in_sight > 0)
         late = late and self._may_spare(len(regions), in_sight)
         self._unsearched = self._unsearched + 1 if late else 0
         looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:], late)
@@ -246,7 +247,9 @@ class KeypointFrontend:
 
     def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
         """What is taken for seen of those who are not looked at this time, by their place."""
-        spared = self._turns.spared(self._tracker.looked_ns[:in_sight], late)
+        spared = self._turns.spared(
+            self._tracker.looked_ns[:in_sight], self._stamp_ns if late else None
+        )
         carried = {place: self._tracker.carried(place) for place in spared}
         known = {place: sighting for place, sighting in carried.items() if sighting is not None}
         self.carried_people += len(known)

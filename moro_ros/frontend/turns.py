@@ -40,20 +40,25 @@ class Turns:
         before = look_s if self._look_s is None else self._look_s
         self._look_s = before + SMOOTHING * (look_s - before)
 
-    def looks(self, people: int, late: bool = False) -> int:
-        """Return how many of some people are to be looked at; late: as few as may be."""
+    def looks(self, people: int) -> int:
+        """Return how many of some people are to be looked at."""
         if self.share == 0.0 or self._look_s is None or not self.period_s:
             return people
-        least = math.ceil(people / (1 + MOST_CARRIED))
-        if late:
-            return least
         time_s = self.share * self.threads * self.period_s
+        least = math.ceil(people / (1 + MOST_CARRIED))
         return min(people, max(least, int(time_s / max(self._look_s, 1e-6))))
 
-    def spared(self, looked_ns: Sequence[int], late: bool = False) -> list[int]:
-        """Return who need not be looked at: those who were last; looked_ns: when, of everybody."""
+    def spared(self, looked_ns: Sequence[int], late_ns: int | None = None) -> list[int]:
+        """Return who need not be looked at: those who were last.
+
+        looked_ns: when everybody was looked at; late_ns: the time of an image that is late, in
+        which only those are looked at who may not be carried any longer.
+        """
         order = sorted(range(len(looked_ns)), key=lambda i: looked_ns[i])
-        return order[self.looks(len(looked_ns), late) :]
+        if late_ns is None or self.share == 0.0:
+            return order[self.looks(len(looked_ns)) :]
+        longest_ns = (MOST_CARRIED + 0.5) * self.period_s * 1e9
+        return [i for i in order if late_ns - looked_ns[i] < longest_ns]
 
     def restart(self) -> None:
         """Forget the camera's rate, as after a jump in time."""

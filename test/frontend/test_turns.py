@@ -24,10 +24,12 @@ def test_what_fits_into_the_threads_time_is_looked_at(look_s: float, looks: int)
     assert turns(look_s).looks(3) == looks
 
 
-def test_a_late_image_gets_the_fewest_looks() -> None:
-    assert turns(0.001).looks(6, late=True) == 2
-    assert turns(0.001).looks(1, late=True) == 1
-    assert turns(0.001, share=0.0).looks(6, late=True) == 6
+def test_in_a_late_image_only_those_are_looked_at_who_cannot_be_carried_any_longer() -> None:
+    period_ns = 40_000_000
+    now_ns = 100 * period_ns
+    looked_ns = [now_ns - images * period_ns for images in (3, 2, 1, 5)]
+    assert sorted(turns(0.001).spared(looked_ns, now_ns)) == [1, 2]
+    assert turns(0.001, share=0.0).spared(looked_ns, now_ns) == []
 
 
 def test_the_cameras_period_is_that_of_images_without_a_gap() -> None:
