@@ -35,9 +35,8 @@ SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
 LOST_TILE = 1.4
-# Looks per image at people who are not followed yet: one where time is short or nobody is lost,
-# else two.
-# Without anybody to follow, and between images that are rare anyway, there is time for all.
+# Looks per image at people who are not followed yet: one, or offline two to find somebody lost
+# again. Without anybody to follow, and between images that are rare anyway, there is time for all.
 NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
 # Found regions that wait for such a look.
 WAITING = 4
@@ -130,9 +129,9 @@ class KeypointFrontend:
         regions = self._tracker.predict(stamp_ns)
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
-        # With somebody lost there is no waiting: by the next image he is farther away.
+        # Offline there is no waiting with somebody lost: by the next image he is farther away.
         live = self._turns.share > 0.0
-        hurried = len(regions) == in_sight and self._interval_s <= RARE_S and (live or in_sight > 0)
+        hurried = self._interval_s <= RARE_S and (live or 0 < len(regions) == in_sight)
         late = late and self._may_spare(len(regions), in_sight)
         self._unsearched = self._unsearched + 1 if late else 0
         looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:], late)
@@ -152,7 +151,7 @@ class KeypointFrontend:
         if offered is not None:
             places = [Region.of_box(box) for box in offered]
         just_lost = [r for r, s in zip(looked_for[:in_sight], looks, strict=False) if s is None]
-        if just_lost and offered is None:
+        if just_lost and offered is None and not (live and hurried):
             for tile in self._tiles_round(image_rgb, just_lost[:1]):
                 places += self._detect(image_rgb, tile)
         if hurried:
@@ -160,16 +159,20 @@ class KeypointFrontend:
             self._waiting += [Candidate(region) for region in places]
             del self._waiting[WAITING:]
         else:
-            looks_left = 0 if late else self._looks_at_new(bool(regions))
+            rare = not regions or self._interval_s > RARE_S
+            looks_left = ALL_LOOKS if rare else LOST_LOOKS
             sightings += self._newcomers_at_once(image_rgb, sightings, places, looks_left)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
+        self._keep_times()
+        return self._tracker.observations()
+
+    def _keep_times(self) -> None:
         for name, seconds in self._spent:
             if name == "landmark_s":
                 self._turns.took(seconds)
         for stage in self.timings:
             self.timings[stage] = sum(seconds for name, seconds in self._spent if name == stage)
-        return self._tracker.observations()
 
     def offer(self, boxes_xyxy: np.ndarray) -> None:
         """Give the boxes (N, 4), pixels, of the people in the next image.
@@ -236,14 +239,6 @@ class KeypointFrontend:
             return False
         most = MOST_UNSEARCHED if in_sight == people else MOST_UNSEARCHED_LOST
         return self._unsearched < most
-
-    def _looks_at_new(self, anybody: bool) -> int:
-        """How many looks at those who may be new, one after the other; anybody: is known."""
-        if self._interval_s > RARE_S:
-            return ALL_LOOKS
-        if self._turns.share > 0.0:
-            return NEW_LOOKS
-        return LOST_LOOKS if anybody else ALL_LOOKS
 
     def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
         """What is taken for seen of those who are not looked at this time, by their place."""

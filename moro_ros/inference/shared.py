@@ -65,8 +65,9 @@ def warm_up(pipeline: HumanMotionPipeline) -> None:
     if isinstance(pipeline.frontend, KeypointFrontend):
         black = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
         pipeline.frontend.observe(black, 1)
-        # The detector found nobody; each thread's landmark network gets its first look.
-        for number in range(pipeline.config.detector.threads):
+        # The detector found nobody; each thread's landmark network gets its first look, in the
+        # image after the one that it is offered in.
+        for number in range(pipeline.config.detector.threads + 1):
             pipeline.frontend.offer(np.array([[0.0, 0.0, WARM_WIDTH, WARM_HEIGHT]]))
             pipeline.frontend.observe(black, 2 + number)
         pipeline.frontend.reset()

@@ -164,7 +164,7 @@ def test_the_shipped_recipes_are_whole():
 
 def test_the_recipes_that_go_on_are_of_the_shipped_network():
     first = load_training(share_path("config", "open_training.yaml"))
-    for name in ("open_training_live.yaml", "open_training_varied.yaml"):
-        training = load_training(share_path("config", name))
+    for name in ("live", "varied", "guided"):
+        training = load_training(share_path("config", f"open_training_{name}.yaml"))
         assert (training.moro, training.mesh) == (first.moro, first.mesh)
         training.stage("video")
