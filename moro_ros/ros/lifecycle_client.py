@@ -35,10 +35,18 @@ SHUTDOWN = {
 FIND_TIMEOUT_S = 15.0
 # Loading a model, which the first time may have to be fetched.
 ANSWER_TIMEOUT_S = 300.0
+# A question whose answer was lost is asked again; a transition never is.
+REPEAT_S = 3.0
 
 
 class LifecycleClient:
-    """Talks to one managed node; name: its full name."""
+    """Talks to one managed node; name: its full name.
+
+    A node can hear a request before it knows who reads the answer, which is then lost
+    (ros2/ros2#1253). Readers are announced in the order of their making, so a node that answered
+    `_get`, made last, knows `_change` as well: the state is asked for, and asked again, before any
+    transition.
+    """
 
     def __init__(self, node: Node, name: str) -> None:
         self._node, self._name = node, name
@@ -49,38 +57,40 @@ class LifecycleClient:
 
     def state(self) -> State:
         """The node's state; raises ConfigError if it does not answer."""
-        return self._call(self._get, GetState.Request()).current_state
+        return self._call(self._get, GetState.Request(), REPEAT_S).current_state
 
     def change(self, transition: str) -> bool:
         """Ask for a transition and wait for it; returns whether it succeeded.
 
         Raises: ConfigError if there is no such transition or the node does not answer.
         """
-        if transition == "shutdown":
-            state = self.state()
-            if state.id not in SHUTDOWN:
-                raise ConfigError(f"{self._name} is {state.label}: it cannot be shut down.")
-            number = SHUTDOWN[state.id]
-        elif transition in TRANSITIONS:
+        known = [*TRANSITIONS, "shutdown"]
+        if transition not in known:
+            raise ConfigError(f"No transition '{transition}'; expected {', '.join(known)}.")
+        state = self.state()
+        if transition in TRANSITIONS:
             number = TRANSITIONS[transition]
+        elif state.id in SHUTDOWN:
+            number = SHUTDOWN[state.id]
         else:
-            known = ", ".join([*TRANSITIONS, "shutdown"])
-            raise ConfigError(f"No transition '{transition}'; expected {known}.")
+            raise ConfigError(f"{self._name} is {state.label}: it cannot be shut down.")
         request = ChangeState.Request(transition=Transition(id=number))
         return bool(self._call(self._change, request).success)
 
-    def _call(self, service: Any, request: Any) -> Any:
+    def _call(self, service: Any, request: Any, repeat_s: float = ANSWER_TIMEOUT_S) -> Any:
         if not service.wait_for_service(FIND_TIMEOUT_S):
             raise ConfigError(
                 f"No managed node {self._name} was found. Nodes here: {', '.join(self._names())}."
             )
-        future = service.call_async(request)
+        answers = []
         end_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while not future.done() and time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.1)
-        if not future.done():
-            raise ConfigError(f"{self._name} did not answer for {ANSWER_TIMEOUT_S:.0f} s.")
-        return future.result()
+        while (now_s := time.monotonic()) < end_s:
+            answers.append(service.call_async(request))
+            while time.monotonic() < min(end_s, now_s + repeat_s):
+                self._executor.spin_once(timeout_sec=0.1)
+                if done := [answer for answer in answers if answer.done()]:
+                    return done[0].result()
+        raise ConfigError(f"{self._name} did not answer for {ANSWER_TIMEOUT_S:.0f} s.")
 
     def _names(self) -> list[str]:
         pairs = self._node.get_node_names_and_namespaces()

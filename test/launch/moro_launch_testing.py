@@ -20,11 +20,11 @@ import numpy as np
 import rclpy
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.msg import State
 from moro_ros.msg import HumanArray
 
 from launch import LaunchDescription
+from moro_ros.ros.lifecycle_client import LifecycleClient
 
 LAUNCH_FILE = Path(__file__).parents[2] / "launch" / "moro.launch.py"
 # The model is loaded, and discovery may take its time.
@@ -66,33 +66,23 @@ class TestRunning(unittest.TestCase):
     def setUpClass(cls) -> None:
         rclpy.init()
         cls.node = rclpy.create_node("launch_test")
+        cls.asking = rclpy.create_node("launch_test_asking")
+        cls.managed = LifecycleClient(cls.asking, "/launched/moro")
 
     @classmethod
     def tearDownClass(cls) -> None:
+        cls.asking.destroy_node()
         cls.node.destroy_node()
         rclpy.shutdown()
 
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        self.addCleanup(self.node.destroy_client, client)
-        self.assertTrue(client.wait_for_service(timeout_sec=PATIENCE_S), f"no {name}")
-        answer = client.call_async(request)
-        rclpy.spin_until_future_complete(self.node, answer, timeout_sec=PATIENCE_S)
-        self.assertTrue(answer.done(), f"{name} does not answer")
-        return answer.result()
-
     def state(self) -> int:
-        return self.call(GetState, "/launched/moro/get_state", GetState.Request()).current_state.id
+        return self.managed.state().id
 
     def wait_for_state(self, wanted: int) -> None:
         end = time.monotonic() + PATIENCE_S
         while self.state() != wanted and time.monotonic() < end:
             time.sleep(0.2)
         self.assertEqual(self.state(), wanted)
-
-    def change(self, transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        self.assertTrue(self.call(ChangeState, "/launched/moro/change_state", request).success)
 
     def humans(self, count: int) -> list[HumanArray]:
         """The next messages with somebody in them."""
@@ -119,9 +109,9 @@ class TestRunning(unittest.TestCase):
 
     def test_the_life_cycle_is_obeyed(self) -> None:
         self.wait_for_state(State.PRIMARY_STATE_ACTIVE)
-        self.change(Transition.TRANSITION_DEACTIVATE)
+        self.assertTrue(self.managed.change("deactivate"))
         self.assertEqual(self.state(), State.PRIMARY_STATE_INACTIVE)
-        self.change(Transition.TRANSITION_ACTIVATE)
+        self.assertTrue(self.managed.change("activate"))
         self.assertEqual(self.state(), State.PRIMARY_STATE_ACTIVE)
         self.humans(1)
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from moro_ros.msg import HumanArray
+from rcl_interfaces.srv import GetParameterTypes
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -37,6 +40,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 # Discovery takes 3 s and more when a first announcement is lost; a loaded machine adds to it.
 PATIENCE_S = 30.0
+# A question whose answer was lost is asked again.
+REPEAT_S = 3.0
 # The images of the bench.
 WIDTH, HEIGHT, FRAME = 64, 48, "test_optical_frame"
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -52,6 +57,7 @@ class Client:
         self.node = rclpy.create_node("test_client")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def join(self, node: Any) -> None:
         """Serve the callbacks of another node, too, until it leaves."""
@@ -75,11 +81,35 @@ class Client:
         return value
 
     def call(self, service: Any, request: Any) -> Any:
-        """Call a service and wait for its response."""
+        """Call a service of a node, `<node>/<service>`, and wait for its response."""
         self.wait(service.service_is_ready, f"the service {service.srv_name}")
+        if service not in self._known:
+            self._make_known(service.srv_name.rpartition("/")[0])
+            self._known.add(service)
         future = service.call_async(request)
         self.wait(future.done, f"the answer of {service.srv_name}")
         return future.result()
+
+    def _make_known(self, name: str) -> None:
+        """Wait until a node knows the clients made so far.
+
+        A node can hear a request before it knows who reads the answer, which is then lost
+        (ros2/ros2#1253). Readers are announced in order: once a last one, whose question may be
+        repeated, is answered, all before it are known.
+        """
+        last = self.node.create_client(GetParameterTypes, f"{name}/get_parameter_types")
+        self.wait(last.service_is_ready, f"the parameters of {name}")
+        answers, asked_s = [], -math.inf
+
+        def answered() -> bool:
+            nonlocal asked_s
+            if time.monotonic() > asked_s + REPEAT_S:
+                answers.append(last.call_async(GetParameterTypes.Request()))
+                asked_s = time.monotonic()
+            return any(answer.done() for answer in answers)
+
+        self.wait(answered, f"an answer of {name}")
+        self.node.destroy_client(last)
 
     def subscribe(self, msg_type: type, topic: str, qos: Any = 10) -> tuple[Any, list[Any]]:
         """A subscription that is matched with a publisher, and the list it fills."""
@@ -95,7 +125,9 @@ class Client:
 
 
 class NodeProcess:
-    """A node in a process of its own, whose output is kept."""
+    """A node in a process of its own, whose output is kept, and shown where a test fails."""
+
+    running: ClassVar[list[NodeProcess]] = []
 
     def __init__(
         self, folder: Path, script: list[str], namespace: str, parameters: dict[str, Any]
@@ -114,6 +146,7 @@ class NodeProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.running.append(self)
 
     def output(self) -> str:
         """What it has said so far."""
@@ -127,6 +160,16 @@ class NodeProcess:
             return self.process.wait(PATIENCE_S)
         finally:
             self.process.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Show what the nodes of a failed test have said last."""
+    report = yield
+    if report.failed:
+        for node in NodeProcess.running:
+            report.sections.append((f"process {node.process.pid}", node.output()[-4000:]))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -200,6 +243,7 @@ def start_node(
     yield start
     for process in running:
         process.end()
+        NodeProcess.running.remove(process)
 
 
 @pytest.fixture(scope="module")

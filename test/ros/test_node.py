@@ -255,18 +255,12 @@ def test_parameters_are_described_checked_and_applied(bench: Any) -> None:
     describe = node.create_client(DescribeParameters, "/moro/describe_parameters")
     change = node.create_client(SetParameters, "/moro/set_parameters")
 
-    def call(service: Any, request: Any) -> Any:
-        bench.client.wait(service.service_is_ready, service.srv_name)
-        future = service.call_async(request)
-        bench.client.wait(future.done, service.srv_name)
-        return future.result()
-
     def set_one(name: str, value: Any) -> Any:
         parameter = Parameter(name, value=value).to_parameter_msg()
-        return call(change, SetParameters.Request(parameters=[parameter])).results[0]
+        return bench.client.call(change, SetParameters.Request(parameters=[parameter])).results[0]
 
     request = DescribeParameters.Request(names=["tracker.hold_time_s", "model", "motion.passes"])
-    hold, model, passes = call(describe, request).descriptors
+    hold, model, passes = bench.client.call(describe, request).descriptors
     assert hold.description.endswith("[s]") and hold.floating_point_range[0].to_value == 10.0
     assert model.read_only and not passes.read_only
     assert passes.integer_range[0].from_value == 1
