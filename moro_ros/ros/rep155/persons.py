@@ -23,6 +23,8 @@ from moro_ros.types import BodyMotion
 
 TF = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _HEAD = JOINT_NAMES.index("head")
+# A message that is sent as its topic closes may not arrive: the 0 of somebody gone is repeated.
+FAREWELL_NS = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -30,7 +32,8 @@ class Person:
     """One person: its topics by their last name, and when and where it was seen last.
 
     seen_ns: stamp of the last image that shows the person. place: (3,) m and rotation (3, 3) of
-    the head in the reference frame, x front and z to the top; None while unknown.
+    the head in the reference frame, x front and z to the top; None while unknown. gone_ns: since
+    when it is known no more, its topics still open; None while it is known.
     """
 
     person_id: str
@@ -40,9 +43,12 @@ class Person:
     frame_id: str = ""
     place: np.ndarray | None = None
     rotation: np.ndarray | None = None
+    gone_ns: int | None = None
 
     def confidence(self, stamp_ns: int, memory_s: float) -> float:
         """Location confidence in [0, 1]: 1 while seen, 0 after memory_s."""
+        if self.gone_ns is not None:
+            return 0.0
         return max(0.0, 1.0 - (stamp_ns - self.seen_ns) * 1e-9 / memory_s)
 
 
@@ -81,9 +87,10 @@ class Persons:
         self._forget(stamp_ns, {motion.track_id for motion in motions})
         for motion in motions:
             self._see(motion, header)
+        known = [person for person in self.people.values() if person.gone_ns is None]
         lists = {
-            "known": [person.person_id for person in self.people.values()],
-            "tracked": [person.person_id for person in self.people.values() if person.tracked],
+            "known": [person.person_id for person in known],
+            "tracked": [person.person_id for person in known if person.tracked],
         }
         for name, ids in lists.items():
             if self.lists[name].watched():
@@ -94,7 +101,7 @@ class Persons:
                 value = person.confidence(stamp_ns, self._config.person_memory_s)
                 topic.put(Float32(data=value))
         if self._frames.count() > self._tf_listeners + self.listens:
-            transforms = [self._transform(person, header) for person in self.people.values()]
+            transforms = [self._transform(person, header) for person in known]
             found = [transform for transform in transforms if transform is not None]
             self._frames.put(TFMessage(transforms=found) if found else None)
 
@@ -116,6 +123,7 @@ class Persons:
         person = self.people.get(motion.track_id)
         if person is None:
             person = self._meet(motion.track_id, stamp_ns)
+        person.gone_ns = None
         if not person.tracked:
             person.tracked = True
             name = body_id(motion.track_id, self._config.id_prefix)
@@ -153,10 +161,12 @@ class Persons:
                 person.topics["body_id"].put(String(data=""))
             # A stamp of the past: another play of a bag.
             past = stamp_ns < person.seen_ns
-            if past or person.confidence(stamp_ns, self._config.person_memory_s) <= 0.0:
-                person.topics["location_confidence"].send(lambda: Float32(data=0.0))
-                _close(person)
-                del self.people[track_id]
+            if person.gone_ns is not None:
+                if not 0 <= stamp_ns - person.gone_ns < FAREWELL_NS:
+                    _close(person)
+                    del self.people[track_id]
+            elif past or person.confidence(stamp_ns, self._config.person_memory_s) <= 0.0:
+                person.gone_ns = stamp_ns
 
     def _transform(self, person: Person, header: Header) -> TransformStamped | None:
         if person.place is None or person.rotation is None:
