@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,6 +95,17 @@ def run_stream(stream: MoRoStream, observed: ObservedMotion) -> tuple[np.ndarray
         for motion in stream.push(image):
             joints[motion.track_id - 1, index[int(motion.stamps_ns[-1])]] = motion.joints[-1]
     return joints, 1e3 * (time.process_time() - start) / (people * frames)
+
+
+def cost_ms(stream: MoRoStream, observed: ObservedMotion) -> float:
+    """Return the processor time [ms] of one image with the first person alone, the median."""
+    stream.reset()
+    times = []
+    for image in images_of(observed):
+        start = time.process_time()
+        stream.push(replace(image, people=image.people[:1]))
+        times.append(time.process_time() - start)
+    return 1e3 * float(np.median(times[WARM_UP:]))
 
 
 def evaluate_live(stream: MoRoStream, observed: ObservedMotion) -> dict[str, float]:

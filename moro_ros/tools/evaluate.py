@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from moro_ros.tools import evaluate_open, evaluate_results, evaluate_video
+from moro_ros.tools import evaluate_live, evaluate_open, evaluate_results, evaluate_video
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,6 +19,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_argument("--threads", type=int, default=2, help="CPU threads")
     shared.add_argument("--json", action="store_true", help="print one JSON object")
     evaluate_open.register(sets, shared)
+    evaluate_live.register(sets, shared)
     evaluate_video.register(sets, shared)
     evaluate_results.register(sets, shared)
     parser.set_defaults(handler=command)

@@ -1,4 +1,4 @@
-"""`moro evaluate open`, `ablations`, `designs`, `live`, `sigma`: held-out motion, as if seen."""
+"""`moro evaluate open`, `ablations`, `designs`, `sigma`: held-out motion, as if seen."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from moro_ros.errors import DataError
 from moro_ros.evaluation import sigma
 from moro_ros.evaluation.ablations import compare, look_ahead, variants
 from moro_ros.evaluation.designs import evaluate_design, window_ms
-from moro_ros.evaluation.live_benchmark import LiveProtocol, evaluate_live, live_sequences
+from moro_ros.evaluation.live_benchmark import LiveProtocol, live_sequences
 from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.inference.stream import MoRoStream, load_stream, model_folder
 from moro_ros.inference.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
 from moro_ros.tools.tables import print_table, rounded
 
-MODES = ("window", "warm", "incremental")
 Metrics = Mapping[str, float]
 
 
@@ -154,29 +153,6 @@ def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, di
     return {name: {c: shown(m) for c, m in rows.items()} for name, rows in table.items()}
 
 
-def live_command(args: argparse.Namespace) -> int:
-    """The modes of the live stream, with look-aheads and passes, on occluded sequences."""
-    stream = stream_of(args)
-    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
-    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
-    observed = live_sequences(stream, motion, 1.0, protocol)
-    rows: list[dict[str, object]] = []
-    for mode in args.modes.split(","):
-        for ahead in (int(text) for text in args.look_ahead.split(",")):
-            for passes in (int(text) for text in args.decoding_passes.split(",")):
-                numbers = MotionConfig(
-                    mode=mode, look_ahead=ahead, passes=passes, refine_steps=args.refine_steps
-                )
-                stream.configure(numbers)
-                metrics = shown(evaluate_live(stream, observed))
-                rows.append({"mode": mode, "look_ahead": ahead, "passes": passes, **metrics})
-    if args.json:
-        print(json.dumps({"people": args.people, "frames": args.frames, "rows": rows}))
-    else:
-        print_table(rows)
-    return 0
-
-
 def sigma_command(args: argparse.Namespace) -> int:
     """Fit the joints' uncertainty on validation motion if asked to, and check it on the test's."""
     stream = stream_of(args)
@@ -213,24 +189,38 @@ def stream_of(args: argparse.Namespace) -> MoRoStream:
     return load_stream(PipelineConfig(model=args.model, motion=motion))
 
 
-def register(
-    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
-) -> None:
-    """Add the commands and their options."""
+def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the options of whatever is measured on held-out motion."""
     motion = argparse.ArgumentParser(add_help=False, parents=[shared])
     motion.add_argument("--motion", type=Path, help="motion npz instead of the set's test.npz")
     motion.add_argument("--seed", type=int, default=5, help="seed of cameras, noise and occluders")
     motion.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
-    subjects = argparse.ArgumentParser(add_help=False, parents=[motion])
+    return motion
+
+
+def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the same with a choice of subjects."""
+    subjects = argparse.ArgumentParser(add_help=False, parents=[motion_options(shared)])
     subjects.add_argument(
         "--subjects", default=",".join(STANDARD_SUBJECTS), help="subjects, by comma; empty: all"
     )
-    windows = argparse.ArgumentParser(add_help=False, parents=[subjects])
-    windows.add_argument("--windows", type=int, default=256, help="windows of 48 frames")
+    return subjects
+
+
+def stream_options() -> argparse.ArgumentParser:
+    """Return the options of live streams."""
     streams = argparse.ArgumentParser(add_help=False)
     streams.add_argument("--people", type=int, default=16, help="sequences run side by side")
     streams.add_argument("--frames", type=int, default=96, help="images of each sequence")
+    return streams
 
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the commands and their options."""
+    windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
+    windows.add_argument("--windows", type=int, default=256, help="windows of 48 frames")
     one = sets.add_parser("open", parents=[windows], help="held-out open motion")
     one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
     one.set_defaults(evaluate=open_command)
@@ -238,12 +228,8 @@ def register(
     parts.set_defaults(evaluate=ablations_command, windows=64)
     designs = sets.add_parser("designs", parents=[windows], help="open motion, a network's outputs")
     designs.set_defaults(evaluate=designs_command, windows=64)
-    live = sets.add_parser("live", parents=[subjects, streams], help="open motion as live streams")
-    live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma")
-    live.add_argument("--look-ahead", default="0,5,15", help="frames, by comma")
-    live.add_argument("--decoding-passes", default="1,2", help="passes, by comma")
-    live.set_defaults(evaluate=live_command)
-    spread = sets.add_parser("sigma", parents=[motion, streams], help="uncertainty of the joints")
+    parents = [motion_options(shared), stream_options()]
+    spread = sets.add_parser("sigma", parents=parents, help="uncertainty of the joints")
     spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
     spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
     spread.set_defaults(evaluate=sigma_command, people=32)

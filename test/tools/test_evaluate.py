@@ -11,7 +11,7 @@ import pytest
 from moro_ros.errors import DataError
 from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
-from moro_ros.tools import evaluate_open, evaluate_video
+from moro_ros.tools import evaluate_live, evaluate_open, evaluate_video
 from moro_ros.tools.cli import main
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
@@ -75,14 +75,20 @@ def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
     assert evaluate_open.find_motion(None, "test.npz") == beside / "test.npz"
 
 
-def test_live_measures_every_mode(motion_file, capsys) -> None:
+def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(evaluate_live, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda: (None, None))
     words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
-    result = run(capsys, "live", *words, "--look-ahead", "0,3", "--decoding-passes", "1")
+    words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
+    result = run(capsys, "live", *words)
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
     assert set(rows) == {(m, n) for m in ("window", "warm", "incremental") for n in (0, 3)}
     for (_, ahead), row in rows.items():
         assert row["described"] == pytest.approx((6 - ahead) / 6, abs=1e-3)
         assert 0 < row["mpjpe_mm"] < 1000 and row["ms_per_person"] > 0
+        assert row["latency_ms"] == pytest.approx(ahead * 1e3 / 30 + row["cost_ms"], abs=0.1)
+        assert row["cost_ms"] > 0 and "single_mpjpe_mm" not in row
+        assert 0 < row["multi_pa_mpjpe_mm"] <= row["multi_mpjpe_mm"] < 1000
 
 
 def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:

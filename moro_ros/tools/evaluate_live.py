@@ -1,0 +1,95 @@
+"""`moro evaluate live`: what each mode of the live stream is worth, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import product
+
+from moro_ros.config import MotionConfig
+from moro_ros.evaluation.live_benchmark import (
+    LiveProtocol,
+    cost_ms,
+    evaluate_live,
+    live_sequences,
+)
+from moro_ros.evaluation.open_benchmark import RATE_HZ
+from moro_ros.evaluation.pose2sim import TRIALS, Trial, load_trial
+from moro_ros.evaluation.video_sources import StreamJoints
+from moro_ros.inference.stream import MoRoStream
+from moro_ros.tools.evaluate_open import (
+    chosen,
+    find_motion,
+    shown,
+    stream_of,
+    stream_options,
+    subject_options,
+)
+from moro_ros.tools.evaluate_video import remembering_frontend, rows_of
+from moro_ros.tools.tables import print_table, rounded
+
+MODES = ("window", "warm", "incremental")
+VIDEO_KEYS = ("mpjpe_mm", "pa_mpjpe_mm")
+
+
+def command(args: argparse.Namespace) -> int:
+    """The modes of the live stream, with look-aheads and passes: accuracy, cost and latency."""
+    stream = stream_of(args)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+    observed = live_sequences(stream, motion, 1.0, protocol)
+    trials = load_trials(args.trials)
+    rows: list[dict[str, object]] = []
+    for mode, ahead, passes in product(
+        args.modes.split(","), numbers(args.look_ahead), numbers(args.decoding_passes)
+    ):
+        stream.configure(
+            MotionConfig(mode=mode, look_ahead=ahead, passes=passes, refine_steps=args.refine_steps)
+        )
+        metrics = shown(evaluate_live(stream, observed))
+        cost = cost_ms(stream, observed)
+        rows.append(
+            {"mode": mode, "look_ahead": ahead, "passes": passes, **metrics}
+            | {"cost_ms": rounded(cost, 2), "latency_ms": rounded(1e3 * ahead / RATE_HZ + cost, 1)}
+            | on_video(stream, trials)
+        )
+    if args.json:
+        print(json.dumps({"people": args.people, "frames": args.frames, "rows": rows}))
+    else:
+        print_table(rows)
+    return 0
+
+
+def numbers(text: str) -> list[int]:
+    """Read whole numbers, by comma."""
+    return [int(part) for part in text.split(",")]
+
+
+def load_trials(names: str) -> list[Trial]:
+    """Observe the trials of real video, by comma; none if the text is empty."""
+    if not names:
+        return []
+    frontend, _ = remembering_frontend()
+    return [load_trial(name, frontend) for name in names.split(",")]
+
+
+def on_video(stream: MoRoStream, trials: Sequence[Trial]) -> dict[str, object]:
+    """Return the errors of a stream, as it is configured, on real video: <trial>_<metric>."""
+    scores = {trial.name: rows_of(trial, StreamJoints(stream))["plain"] for trial in trials}
+    return {f"{name}_{key}": row[key] for name, row in scores.items() for key in VIDEO_KEYS}
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    parents = [subject_options(shared), stream_options()]
+    live = sets.add_parser("live", parents=parents, help="the modes of the live stream")
+    live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma")
+    live.add_argument("--look-ahead", default="0,2,5,10", help="frames, by comma")
+    live.add_argument("--decoding-passes", default="1,2,5", help="passes, by comma")
+    live.add_argument(
+        "--trials", default=",".join(TRIALS), help="real video, by comma: single, multi; or empty"
+    )
+    live.set_defaults(evaluate=command)
