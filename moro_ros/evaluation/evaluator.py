@@ -163,7 +163,14 @@ def _levels(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float
     if not samples:
         return {}
     error = np.concatenate([e for e, _ in samples]).mean(1)
-    share = np.concatenate([h for _, h in samples]).mean(1)
+    return error_by_level(error, np.concatenate([h for _, h in samples]).mean(1))
+
+
+def error_by_level(error: np.ndarray, share: np.ndarray) -> dict[str, float]:
+    """Return the mean error of the frames of each level, by its name; NaN where there are none.
+
+    error: (F,); share: (F,) of the joints that are hidden.
+    """
     level = np.searchsorted([bound for _, bound in OCCLUSION_LEVELS], share)
     return {name: _mean(error[level == i]) for i, (name, _) in enumerate(OCCLUSION_LEVELS)}
 

@@ -191,14 +191,16 @@ def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Fram
     return Trial(name, tuple(views), cut, people)
 
 
+def video_of(name: str, view: str) -> Path:
+    """Fetch the video of one camera of "single" or "multi". Raises: AssetError."""
+    return fetch(f"pose2sim_{name}_{view}.mp4")
+
+
 def load_trial(name: str, frontend: Frontend) -> Trial:
     """Fetch the videos of "single" or "multi" and run the front-end over them.
 
     Raises: AssetError when the videos can't be had; VideoError when they do not open.
     """
     views = load_calibration(fetch("pose2sim_calibration.qca.txt"))
-    frames = [
-        observe_video(frontend, fetch(f"pose2sim_{name}_{view.name}.mp4"), view.camera)
-        for view in views
-    ]
+    frames = [observe_video(frontend, video_of(name, view.name), view.camera) for view in views]
     return build_trial(name, views, frames)

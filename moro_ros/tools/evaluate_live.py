@@ -84,7 +84,7 @@ def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command and its options."""
-    parents = [subject_options(shared), stream_options()]
+    parents = [subject_options(shared), stream_options(16)]
     live = sets.add_parser("live", parents=parents, help="the modes of the live stream")
     live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma")
     live.add_argument("--look-ahead", default="0,2,5,10", help="frames, by comma")

@@ -18,8 +18,10 @@ from moro_ros.evaluation.designs import evaluate_design, window_ms
 from moro_ros.evaluation.live_benchmark import LiveProtocol, live_sequences
 from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
+from moro_ros.evaluation.open_plots import charts, joint_errors
 from moro_ros.inference.stream import MoRoStream, load_stream, model_folder
 from moro_ros.inference.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
+from moro_ros.tools.plot_files import write_plots
 from moro_ros.tools.tables import print_table, rounded
 
 Metrics = Mapping[str, float]
@@ -97,6 +99,12 @@ def open_command(args: argparse.Namespace) -> int:
             others["all subjects"] = conditions(
                 model, load_motion(path), replace(protocol, meshes=0), decoding
             )
+    if args.plots:
+        by_condition = {
+            name: joint_errors(model, motion, share, protocol, decoding)
+            for name, share in (("noise", 0.0), ("occluded", 1.0))
+        }
+        write_plots(charts(by_condition), args.plots)
     if args.json:
         print(json.dumps({**result, **others, "windows": args.windows}))
         return 0
@@ -207,10 +215,17 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return subjects
 
 
-def stream_options() -> argparse.ArgumentParser:
+def window_options(shared: argparse.ArgumentParser, count: int) -> argparse.ArgumentParser:
+    """Return the same with the number of windows, whose default is `count`."""
+    windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
+    windows.add_argument("--windows", type=int, default=count, help="windows of 48 frames")
+    return windows
+
+
+def stream_options(people: int) -> argparse.ArgumentParser:
     """Return the options of live streams."""
     streams = argparse.ArgumentParser(add_help=False)
-    streams.add_argument("--people", type=int, default=16, help="sequences run side by side")
+    streams.add_argument("--people", type=int, default=people, help="sequences run side by side")
     streams.add_argument("--frames", type=int, default=96, help="images of each sequence")
     return streams
 
@@ -219,17 +234,22 @@ def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the commands and their options."""
-    windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
-    windows.add_argument("--windows", type=int, default=256, help="windows of 48 frames")
-    one = sets.add_parser("open", parents=[windows], help="held-out open motion")
+    one = sets.add_parser(
+        "open", parents=[window_options(shared, 256)], help="held-out open motion"
+    )
     one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
+    one.add_argument("--plots", type=Path, help="folder for plots, made anew if it is missing")
     one.set_defaults(evaluate=open_command)
-    parts = sets.add_parser("ablations", parents=[windows], help="open motion, parts left out")
-    parts.set_defaults(evaluate=ablations_command, windows=64)
-    designs = sets.add_parser("designs", parents=[windows], help="open motion, a network's outputs")
-    designs.set_defaults(evaluate=designs_command, windows=64)
-    parents = [motion_options(shared), stream_options()]
+    parts = sets.add_parser(
+        "ablations", parents=[window_options(shared, 64)], help="open motion, parts left out"
+    )
+    parts.set_defaults(evaluate=ablations_command)
+    designs = sets.add_parser(
+        "designs", parents=[window_options(shared, 64)], help="open motion, a network's outputs"
+    )
+    designs.set_defaults(evaluate=designs_command)
+    parents = [motion_options(shared), stream_options(32)]
     spread = sets.add_parser("sigma", parents=parents, help="uncertainty of the joints")
     spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
     spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
-    spread.set_defaults(evaluate=sigma_command, people=32)
+    spread.set_defaults(evaluate=sigma_command)

@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-
 from moro_ros.data.sets import SETS, open_set
 from moro_ros.errors import DataError
 from moro_ros.evaluation.evaluator import FoundMotion, Report, TrueMotion, evaluate
@@ -18,6 +16,7 @@ from moro_ros.evaluation.readers.bodies import Bodies, load_rest_joints
 from moro_ros.evaluation.readers.table import READERS
 from moro_ros.evaluation.truth_file import truths_at
 from moro_ros.evaluation.truth_sets import truths_of
+from moro_ros.tools.plot_files import write_plots
 from moro_ros.tools.tables import print_table, rounded
 
 
@@ -96,7 +95,6 @@ def as_json(report: Report) -> dict[str, object]:
 
 def draw(reports: dict[str, Report], folder: Path) -> None:
     """Write per_joint.png, per_level.png and one over_time_NAME.png for each true motion."""
-    folder.mkdir(parents=True, exist_ok=True)
     first = next(iter(reports.values()))
     joints = {name: list(report.joint_mm.values()) for name, report in reports.items()}
     images = {"per_joint": bar_chart("MPJPE per joint [mm]", list(first.joint_mm), joints)}
@@ -109,8 +107,7 @@ def draw(reports: dict[str, Report], folder: Path) -> None:
         images[f"over_time_{motion.replace('/', '_')}"] = line_chart(
             f"{motion}: MPJPE [mm]", "frame", lines
         )
-    for name, image in images.items():
-        cv2.imwrite(str(folder / f"{name}.png"), image)
+    write_plots(images, folder)
 
 
 def register(

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from moro_ros.assets import fetch
 from moro_ros.config import MotionConfig, PipelineConfig
@@ -23,6 +24,7 @@ from moro_ros.frontend.blazepose import BlazePoseDetector, BlazePoseLandmarker
 from moro_ros.frontend.frontend import KeypointFrontend
 from moro_ros.frontend.track import carried_points
 from moro_ros.inference.stream import load_stream
+from moro_ros.tools.evaluate_pictures import draw_trial
 from moro_ros.tools.tables import print_table, rounded
 
 DIGITS = {"mpjpe_mm": 1, "pa_mpjpe_mm": 1, "hidden_mpjpe_mm": 1, "root_m": 3, "jitter": 1}
@@ -37,6 +39,9 @@ def command(args: argparse.Namespace) -> int:
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
+    if args.pictures:
+        for trial in trials:
+            draw_trial(trial, stream, args.pictures)
     others: dict[str, dict[str, dict[str, Row]]] = {}
     if not args.only:
         steps = args.refine_steps or 2
@@ -120,4 +125,5 @@ def register(
     video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
     video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
     video.add_argument("--only", action="store_true", help="the model alone, no other sources")
+    video.add_argument("--pictures", type=Path, help="folder for the bodies drawn over the videos")
     video.set_defaults(evaluate=command)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from moro_ros.errors import DataError
 from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
-from moro_ros.tools import evaluate_live, evaluate_open, evaluate_video
+from moro_ros.tools import evaluate, evaluate_live, evaluate_open, evaluate_pictures, evaluate_video
 from moro_ros.tools.cli import main
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
@@ -46,8 +48,22 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
         assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
     assert keys <= set(result)
     assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
-    alone = run(capsys, "open", "--windows", "2", "--subjects", "02", "--only")
+    words = ["open", "--windows", "2", "--subjects", "02", "--only", "--plots"]
+    plots = motion_file.parent / "plots"
+    alone = run(capsys, *words, str(plots))
     assert "refined" not in alone and alone["mpjpe_mm"] == result["mpjpe_mm"]
+    names = ["over_time.png", "per_joint.png", "per_level.png"]
+    assert sorted(path.name for path in plots.iterdir()) == names
+    assert main(["evaluate", *words, str(plots / names[0])]) == 1
+    assert "choose another --plots FOLDER" in capsys.readouterr().err
+
+
+def test_the_defaults_of_one_benchmark_are_not_another_s() -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.register(parser.add_subparsers())
+    words = {name: parser.parse_args(["evaluate", name]) for name in ("open", "ablations", "live")}
+    assert (words["open"].windows, words["ablations"].windows) == (256, 64)
+    assert (words["live"].people, parser.parse_args(["evaluate", "sigma"]).people) == (16, 32)
 
 
 def test_designs_reads_every_output_of_a_network(motion_file, capsys) -> None:
@@ -113,6 +129,25 @@ def toy_trial(name: str, frontend: object) -> Trial:
     truth = Truth(points, np.ones(points.shape[:2]))
     view = View("cam", camera, np.eye(3), np.zeros(3))
     return Trial(name, (view,), (frames,), (TruePerson(truth, frozenset({(0, 1)})),))
+
+
+def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
+    video = tmp_path / "grey.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (1000, 1000))
+    for _ in range(8):
+        writer.write(np.full((1000, 1000, 3), 127, np.uint8))
+    writer.release()
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda: (None, None))
+    monkeypatch.setattr(evaluate_pictures, "video_of", lambda trial, view: video)
+    words = ["pose2sim", "--only", "--trials", "single", "--pictures"]
+    run(capsys, *words, str(tmp_path / "pictures"))
+    for name in ("single_plain", "single_legs_hidden"):
+        sheet = cv2.imread(str(tmp_path / "pictures" / name / "sheet.png"))
+        assert (sheet.max(2) - sheet.min(2)).max() > 60  # bodies have colours, the video has none
+        assert (tmp_path / "pictures" / name / "overlay.mp4").stat().st_size > 0
+    assert main(["evaluate", *words, str(video)]) == 1
+    assert "choose another --pictures FOLDER" in capsys.readouterr().err
 
 
 def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> None:
