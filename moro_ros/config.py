@@ -18,6 +18,8 @@ import yaml
 from moro_ros.errors import ConfigError
 
 T = TypeVar("T")
+# Of motion.mode.
+MODES = ("window", "warm", "incremental")
 
 
 def option(
@@ -86,7 +88,7 @@ class MotionConfig:
     mode: str = option(
         "incremental", "What each image makes anew: the whole window, the window but with earlier "
         "tokens given (warm), or the newest frames alone (incremental)",
-        choices=("window", "warm", "incremental"),
+        choices=MODES,
     )  # fmt: skip
     window: int = option(48, "Frames decoded together", unit="frames", low=2, high=500)
     passes: int = option(1, "Passes of the masked decoding", low=1, high=20)

@@ -150,7 +150,8 @@ class KeypointFrontend:
         places = [region for regions_found in found for region in regions_found]
         if offered is not None:
             places = [Region.of_box(box) for box in offered]
-        just_lost = [r for r, s in zip(looked_for[:in_sight], looks, strict=False) if s is None]
+        known = zip(looked_for[:in_sight], looks[:in_sight], strict=True)
+        just_lost = [region for region, look in known if look is None]
         if just_lost and offered is None and not (live and hurried):
             for tile in self._tiles_round(image_rgb, just_lost[:1]):
                 places += self._detect(image_rgb, tile)

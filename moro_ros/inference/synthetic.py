@@ -115,11 +115,11 @@ class SyntheticFrontend:
         if not self._ids:
             self._ids = [next(self._numbers) for _ in SCENES]
         seconds = (stamp_ns - self._start_ns) * 1e-9
-        scenes = [scene(seconds) for scene in SCENES[: self._max_people]]
+        pairs = list(zip(self._ids, SCENES, strict=True))[: self._max_people]
         people = tuple(
             seen
-            for track_id, scene in zip(self._ids, scenes, strict=False)
-            if (seen := self._look(track_id, scene, self.camera)) is not None
+            for track_id, scene in pairs
+            if (seen := self._look(track_id, scene(seconds), self.camera)) is not None
         )
         self.timings["landmark_s"] = time.perf_counter() - start
         return people

@@ -71,10 +71,10 @@ def scenes(pipeline: HumanMotionPipeline, people: int, images: int) -> Iterator[
     for index in range(images):
         stamp_ns = 10**9 + round(index * 1e9 / RATE_HZ)
         result = pipeline.push(image, stamp_ns, CAMERA, mesh=True)
-        again = itertools.cycle(result.motions)
+        again = itertools.islice(itertools.cycle(result.motions), people)
         motions = tuple(
-            dataclasses.replace(motion, track_id=1 + number)
-            for number, motion in zip(range(people), again, strict=False)
+            dataclasses.replace(motion, track_id=number)
+            for number, motion in enumerate(again, start=1)
         )
         header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=CAMERA.frame_id)
         yield Scene(dataclasses.replace(result, motions=motions), header, image, pipeline)

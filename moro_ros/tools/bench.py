@@ -150,7 +150,7 @@ def bench(
         inputs = make_inputs(config.moro, timed_frames, device)
         states = [
             measure_time(form, inputs, passes, repeat, half, measured)
-            for form, measured in zip(forms, found, strict=False)
+            for form, measured in zip(forms[: len(found)], found, strict=True)
         ]
         differences = disagreement(*states) if baseline else {}
     return Report(

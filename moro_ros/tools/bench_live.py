@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.config import MODES, MotionConfig, PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.tools.bench_player import Run, Timeline, decoded, play, resident_mb
@@ -52,7 +52,7 @@ def register(subjects: Any) -> None:
     add("--people", type=int, default=1, help="people followed; beyond the video's: copies")
     add("--rate", type=float, default=30.0, help="images per second of the camera")
     add("--height", type=int, default=720, help="rows that the images are brought to")
-    add("--mode", choices=("window", "warm", "incremental"), help="default: the node's")
+    add("--mode", choices=MODES, help="default: the node's")
     add(
         "--seconds",
         type=float,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from itertools import product
 
-from moro_ros.config import MotionConfig
+from moro_ros.config import MODES, MotionConfig
 from moro_ros.evaluation.live_benchmark import (
     LiveProtocol,
     cost_ms,
@@ -29,7 +29,6 @@ from moro_ros.tools.evaluate_open import (
 from moro_ros.tools.evaluate_video import remembering_frontend, rows_of
 from moro_ros.tools.tables import print_table, rounded
 
-MODES = ("window", "warm", "incremental")
 VIDEO_KEYS = ("mpjpe_mm", "pa_mpjpe_mm")
 
 

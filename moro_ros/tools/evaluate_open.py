@@ -21,7 +21,7 @@ from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_plots import charts, joint_errors
 from moro_ros.inference.stream import MoRoStream, load_stream, model_folder
 from moro_ros.inference.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
-from moro_ros.tools.plot_files import write_plots
+from moro_ros.tools.image_folder import make_folder, write_images
 from moro_ros.tools.tables import print_table, rounded
 
 Metrics = Mapping[str, float]
@@ -84,6 +84,8 @@ def flat(name: str, result: Mapping[str, object]) -> list[dict[str, object]]:
 def open_command(args: argparse.Namespace) -> int:
     """Held-out open motion through synthetic cameras, without and with occlusion."""
     path = find_motion(args.motion, "test.npz")
+    if args.plots:
+        make_folder(args.plots, "--plots")
     model = OpenModel.of(stream_of(args).model)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(32, args.windows))
     decoding = Decoding(passes=args.passes, refine_steps=args.refine_steps)
@@ -99,17 +101,17 @@ def open_command(args: argparse.Namespace) -> int:
             others["all subjects"] = conditions(
                 model, load_motion(path), replace(protocol, meshes=0), decoding
             )
+    if args.json:
+        print(json.dumps({**result, **others, "windows": args.windows}))
+    else:
+        for name, table in {args.subjects or "all": result, **others}.items():
+            print_table(flat(name, table))
     if args.plots:
         by_condition = {
             name: joint_errors(model, motion, share, protocol, decoding)
             for name, share in (("noise", 0.0), ("occluded", 1.0))
         }
-        write_plots(charts(by_condition), args.plots)
-    if args.json:
-        print(json.dumps({**result, **others, "windows": args.windows}))
-        return 0
-    for name, table in {args.subjects or "all": result, **others}.items():
-        print_table(flat(name, table))
+        write_images(charts(by_condition), args.plots)
     return 0
 
 
@@ -238,7 +240,7 @@ def register(
         "open", parents=[window_options(shared, 256)], help="held-out open motion"
     )
     one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
-    one.add_argument("--plots", type=Path, help="folder for plots, made anew if it is missing")
+    one.add_argument("--plots", type=Path, help="folder for plots, made if it is missing")
     one.set_defaults(evaluate=open_command)
     parts = sets.add_parser(
         "ablations", parents=[window_options(shared, 64)], help="open motion, parts left out"

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.errors import DataError
 from moro_ros.evaluation.pose2sim import CONDITIONS, Trial, hide, video_of
 from moro_ros.inference.recording import MotionRecording, row_of
 from moro_ros.inference.stream import MoRoStream
 from moro_ros.inference.video import open_video
+from moro_ros.tools.image_folder import make_folder
 from moro_ros.tools.overlay import write_overlay
 
 # What can be seen in a picture.
 DRAWN = ("plain", "legs hidden")
 
 
-def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> list[Path]:
-    """Write folder/<trial>_<condition>/overlay.mp4 and sheet.png; return the sheets.
+def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> None:
+    """Write folder/<trial>_<condition>/overlay.mp4 and sheet.png.
 
     Raises: DataError if the folder cannot be made; VideoError if something cannot be written.
     """
@@ -28,7 +28,6 @@ def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> list[Path]:
         numbers = [round(frame.stamp_ns * reader.rate_hz / 1e9) for frame in frames]
     stamps_ns = np.full(numbers[-1] + 1, -1, np.int64)
     stamps_ns[numbers] = [frame.stamp_ns for frame in frames]
-    sheets = []
     for name in DRAWN:
         recording = MotionRecording(frames[0].camera)
         stream.reset()
@@ -37,11 +36,5 @@ def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> list[Path]:
             for motion in stream.push(hide(frame, number, CONDITIONS[name])):
                 recording.add(motion.track_id, row_of(motion))
         out = folder / f"{trial.name}_{name.replace(' ', '_')}"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"No pictures can be written to {out} ({error}): choose another --pictures FOLDER."
-            ) from error
-        sheets.append(write_overlay(video, stamps_ns, recording, stream.body, out)[1])
-    return sheets
+        make_folder(out, "--pictures")
+        write_overlay(video, stamps_ns, recording, stream.body, out)

@@ -16,7 +16,7 @@ from moro_ros.evaluation.readers.bodies import Bodies, load_rest_joints
 from moro_ros.evaluation.readers.table import READERS
 from moro_ros.evaluation.truth_file import truths_at
 from moro_ros.evaluation.truth_sets import truths_of
-from moro_ros.tools.plot_files import write_plots
+from moro_ros.tools.image_folder import make_folder, write_images
 from moro_ros.tools.tables import print_table, rounded
 
 
@@ -24,13 +24,13 @@ def command(args: argparse.Namespace) -> int:
     """Evaluate every result given on the same truth."""
     bodies = {kind: load_rest_joints(Path(path)) for kind, path in pairs(args.body, "--body")}
     truths = list(truths_from(args, bodies))
+    if args.plots:
+        make_folder(args.plots, "--plots")
     reports: dict[str, Report] = {}
     for method, path in pairs(args.results, "--results"):
         if method not in READERS:
             raise DataError(f"--results {method}=...: expected one of {', '.join(READERS)}.")
         reports[method] = evaluate(truths, Results(method, Path(path), bodies))
-    if args.plots:
-        draw(reports, args.plots)
     if args.json:
         print(json.dumps({name: as_json(report) for name, report in reports.items()}))
     else:
@@ -43,6 +43,8 @@ def command(args: argparse.Namespace) -> int:
                 for n, row in rows.items()
             ]
         )
+    if args.plots:
+        draw(reports, args.plots)
     return 0
 
 
@@ -107,7 +109,7 @@ def draw(reports: dict[str, Report], folder: Path) -> None:
         images[f"over_time_{motion.replace('/', '_')}"] = line_chart(
             f"{motion}: MPJPE [mm]", "frame", lines
         )
-    write_plots(images, folder)
+    write_images(images, folder)
 
 
 def register(

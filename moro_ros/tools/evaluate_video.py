@@ -25,6 +25,7 @@ from moro_ros.frontend.frontend import KeypointFrontend
 from moro_ros.frontend.track import carried_points
 from moro_ros.inference.stream import load_stream
 from moro_ros.tools.evaluate_pictures import draw_trial
+from moro_ros.tools.image_folder import make_folder
 from moro_ros.tools.tables import print_table, rounded
 
 DIGITS = {"mpjpe_mm": 1, "pa_mpjpe_mm": 1, "hidden_mpjpe_mm": 1, "root_m": 3, "jitter": 1}
@@ -33,15 +34,14 @@ Row = dict[str, object]
 
 def command(args: argparse.Namespace) -> int:
     """Score the model, its variants and BlazePose itself on the chosen trials."""
+    if args.pictures:
+        make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend()
     trials = [load_trial(name, frontend) for name in args.trials.split(",")]
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
-    if args.pictures:
-        for trial in trials:
-            draw_trial(trial, stream, args.pictures)
     others: dict[str, dict[str, dict[str, Row]]] = {}
     if not args.only:
         steps = args.refine_steps or 2
@@ -67,6 +67,9 @@ def command(args: argparse.Namespace) -> int:
         print_table(
             list(flat(args.model, result)) + [r for n, o in others.items() for r in flat(n, o)]
         )
+    if args.pictures:
+        for trial in trials:
+            draw_trial(trial, stream, args.pictures)
     return 0
 
 

@@ -55,6 +55,7 @@ def write_overlay(
         _video_writer(target, reader.rate_hz, size) as writer,
     ):
         shown, age = None, 0.0
+        # The video may go on after the last image that was published.
         timeline = zip(stamps_ns.tolist(), reader, strict=False)
         for index, (stamp_ns, image) in enumerate(
             tqdm(timeline, "Drawing", len(stamps_ns), unit="frame", disable=None)

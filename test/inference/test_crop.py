@@ -16,9 +16,11 @@ GOLDEN = Path(__file__).parents[1] / "golden/b0_crop.npz"
 def test_recorded_crops_agree_to_the_bit():
     with np.load(GOLDEN) as golden:
         images, crops = golden["images"], golden["crops_uint8"]
-        boxes = zip(golden["center"], golden["scale"], strict=True)
-        assert len(crops) > 0
-        for image, crop, (center, scale) in zip(images, crops, boxes, strict=False):
+        # Of the recorded images the first ones have their crops with them.
+        count = len(crops)
+        assert count > 0
+        boxes = zip(golden["center"][:count], golden["scale"][:count], strict=True)
+        for image, crop, (center, scale) in zip(images[:count], crops, boxes, strict=True):
             assert np.array_equal(crop_square(image, center, scale), crop)
 
 
