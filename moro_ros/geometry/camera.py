@@ -8,13 +8,11 @@ import cv2
 import numpy as np
 import torch
 
+from moro_ros.compat import undistort_fisheye_points, undistort_image_points
 from moro_ros.errors import CalibrationError
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.types import Camera
-
-# Undistortion is iterative; this brings a 120 degree lens below 1e-3 px.
-UNDISTORTION = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-8)
 
 
 @full_precision
@@ -80,11 +78,9 @@ def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
     matrix = np.asarray(camera.matrix, dtype=np.float64)
     distortion = np.asarray(camera.distortion, dtype=np.float64)
     if camera.distortion_model == "plumb_bob":
-        ideal = cv2.undistortImagePoints(source, matrix, distortion, None, UNDISTORTION)
+        ideal = undistort_image_points(source, matrix, distortion)
     elif camera.distortion_model == "equidistant":
-        ideal = cv2.fisheye.undistortPoints(
-            source, matrix, distortion, None, None, matrix, UNDISTORTION
-        )
+        ideal = undistort_fisheye_points(source, matrix, distortion)
     else:
         raise CalibrationError(
             f"Distortion model '{camera.distortion_model}' is not known; expected plumb_bob "

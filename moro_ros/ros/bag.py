@@ -19,7 +19,8 @@ class MotionBag:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        # Humble's rosbag2 cannot read the metadata of version 9; newer ones read 8 as well.
+        self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._typestore = known_types()
         self._connections: dict[str, Connection] = {}

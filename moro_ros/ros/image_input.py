@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import (
     QoSProfile,
@@ -16,6 +15,7 @@ from rclpy.qos import (
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.ros.bridge import AnyImage
+from moro_ros.ros.compat import SubscriptionEventCallbacks
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_subscription
 

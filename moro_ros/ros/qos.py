@@ -7,7 +7,6 @@ import difflib
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
@@ -16,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
 from moro_ros.errors import ConfigError
+from moro_ros.ros.compat import SubscriptionEventCallbacks
 
 PREFIX = "qos_overrides."
 # What each policy may be; numbers: the least one, of messages or of nanoseconds (0: no limit).

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from moro_ros.ros.compat import PublisherEventCallbacks
 
 # What libhri asks for (SystemDefaultsQoS, reliable) and what RViz, too, can read.
 STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

@@ -1,0 +1,33 @@
+"""What OpenCV names or takes differently before 4.6, such as Ubuntu 22.04's 4.5.4."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# The iteration that inverts a distortion; this brings a 120 degree lens below 1e-3 px.
+UNDISTORTION = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-8)
+
+
+def undistort_image_points(
+    points_px: np.ndarray, matrix: np.ndarray, distortion: np.ndarray
+) -> np.ndarray:
+    """Undistort points (N, 1, 2) px, float64, of a plumb_bob or rational lens; K is kept."""
+    if hasattr(cv2, "undistortImagePoints"):
+        return cv2.undistortImagePoints(points_px, matrix, distortion, None, UNDISTORTION)
+    old = cv2.undistortPointsIter  # type: ignore[attr-defined]  # OpenCV 5 has it no more
+    return old(points_px, matrix, distortion, None, matrix, UNDISTORTION)
+
+
+def undistort_fisheye_points(
+    points_px: np.ndarray, matrix: np.ndarray, distortion: np.ndarray
+) -> np.ndarray:
+    """Undistort points (N, 1, 2) px, float64, of an equidistant lens; K is kept.
+
+    Before 4.6 OpenCV does not take a criterion; it stops after 10 steps of its own, of Newton's
+    method, which suffice.
+    """
+    arguments = (points_px, matrix, distortion, None, None, matrix)
+    if hasattr(cv2, "undistortImagePoints"):
+        return cv2.fisheye.undistortPoints(*arguments, UNDISTORTION)
+    return cv2.fisheye.undistortPoints(*arguments)
