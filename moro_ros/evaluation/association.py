@@ -30,8 +30,10 @@ MIN_VIEWS = 3
 Track = tuple[int, int]
 
 
-def associate(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> list[frozenset[Track]]:
-    """Return the people seen by at least MIN_VIEWS views, each as the tracks that show them.
+def associate(
+    views: Sequence[View], frames: Sequence[Sequence[Frame]], min_views: int = MIN_VIEWS
+) -> list[frozenset[Track]]:
+    """Return the people seen by at least min_views views, each as the tracks that show them.
 
     Tracks are merged from the best meeting pair on; a merged person has at most one track per view
     and frame. A view may show a person by several tracks, one after the other.
@@ -51,12 +53,12 @@ def associate(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> list[
         if pair is None:
             break
         people = [person for person in people if person not in pair] + [pair[0] | pair[1]]
-    found = [p for p in people if len({view for view, _ in p}) >= MIN_VIEWS]
+    found = [p for p in people if len({view for view, _ in p}) >= min_views]
     return sorted(found, key=lambda person: -sum(len(sightings[track]) for track in person))
 
 
 def only(frames: Sequence[Sequence[Frame]], person: frozenset[Track]) -> list[list[Frame]]:
-    """Return the frames of each view with this person alone, where he is seen."""
+    """Return the frames of each view with this person alone, where they are seen."""
     result = []
     for number, of_view in enumerate(frames):
         ids = {track_id for view, track_id in person if view == number}

@@ -1,17 +1,13 @@
-"""Several calibrated cameras on one person: their calibration file and robust triangulation."""
+"""Several calibrated cameras on one person: robust triangulation of keypoints."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
-from moro_ros.errors import CalibrationError
-from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.geometry.camera import undistort_points
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints
 
@@ -19,8 +15,6 @@ MIN_VISIBILITY = 0.5
 MIN_VIEWS = 2
 # At 3.5 m, 40 px of a 1080 x 1920 video are 8 cm: views differ by half of that on one point.
 MAX_REPROJECTION_PX = 40.0
-# Qualisys calibrations count 1/64 pixels and millimetres.
-QCA_SUBPIXELS = 64.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,73 +39,25 @@ class Truth:
     error_px: np.ndarray
 
 
-def load_calibration(path: Path) -> tuple[View, ...]:
-    """Read a Qualisys calibration (Calib.qca.txt) as OpenCV cameras.
-
-    Raises: CalibrationError when the file is not of that layout.
-    """
-    try:
-        cameras = list(ElementTree.parse(path).getroot().iter("camera"))
-        views = tuple(_view(camera) for camera in cameras)
-    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
-        raise CalibrationError(
-            f"{path} is not a Qualisys calibration: {error!r}; expected Calib.qca.txt of Pose2Sim"
-        ) from error
-    if len(views) < MIN_VIEWS:
-        raise CalibrationError(f"{path} holds {len(views)} cameras, expected at least {MIN_VIEWS}")
-    return views
-
-
-def _view(camera: ElementTree.Element) -> View:
-    transform, intrinsic, area = (
-        _numbers(camera, tag) for tag in ("transform", "intrinsic", "fov_video")
-    )
-    matrix = np.array(
-        [
-            [intrinsic["focalLengthU"], 0, intrinsic["centerPointU"]],
-            [0, intrinsic["focalLengthV"], intrinsic["centerPointV"]],
-            [0, 0, QCA_SUBPIXELS],
-        ]
-    )
-    # Qualisys cameras look along -z with y up; OpenCV's look along +z with y down.
-    rotation = np.diag([1.0, -1, -1]) @ [
-        [transform[f"r{row}{column}"] for column in (1, 2, 3)] for row in (1, 2, 3)
-    ]
-    centre = np.array([transform[axis] for axis in "xyz"]) / MM_PER_M
-    names = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1")
-    return View(
-        name=camera.attrib["serial"],
-        camera=Camera(
-            matrix=matrix / QCA_SUBPIXELS,
-            width=round(area["right"] - area["left"]) + 1,
-            height=round(area["bottom"] - area["top"]) + 1,
-            distortion=(*(intrinsic[name] for name in names), intrinsic["tangentalDistortion2"]),
-        ),
-        rotation=rotation,
-        translation=-rotation @ centre,
-    )
-
-
-def _numbers(camera: ElementTree.Element, tag: str) -> dict[str, float]:
-    element = camera.find(tag)
-    if element is None:
-        raise ValueError(f"no <{tag}> in <camera>")
-    return {name: float(value) for name, value in element.attrib.items()}
-
-
-def triangulate(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Truth:
+def triangulate(
+    views: Sequence[View],
+    frames: Sequence[Sequence[Frame]],
+    max_px: float = MAX_REPROJECTION_PX,
+    min_views: int = MIN_VIEWS,
+) -> Truth:
     """Triangulate all keypoints, each view weighted by the visibility it reports.
 
     A point takes as many views as agree on it: the largest set whose worst reprojection error is
-    within MAX_REPROJECTION_PX (a view that confuses left and right disagrees and is left out).
+    within max_px (a view that confuses left and right disagrees and is left out).
 
-    frames: of each view, synchronous; the first person of each is used.
+    frames: of each view, synchronous; the first person of each is used. min_views: a point takes
+    at least; two may agree by chance where both guess.
     """
     point, weight = _observations(views, frames)
     world = np.full((*weight.shape[1:], 3), np.nan)
     error_px = np.full(weight.shape[1:], np.nan)
-    for size in range(len(views), MIN_VIEWS - 1, -1):
-        best_px = np.full(error_px.shape, float(MAX_REPROJECTION_PX))
+    for size in range(len(views), min_views - 1, -1):
+        best_px = np.full(error_px.shape, float(max_px))
         best_world = np.full_like(world, np.nan)
         for subset in combinations(range(len(views)), size):
             rows = list(subset)

@@ -18,11 +18,11 @@ from typing import Protocol
 import numpy as np
 
 from moro_ros.assets import fetch
-from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.evaluation.association import Track, associate, only
-from moro_ros.evaluation.multiview import Truth, View, load_calibration, triangulate
+from moro_ros.evaluation.calibrations import load_calibration
+from moro_ros.evaluation.multiview import Truth, View, triangulate
 from moro_ros.evaluation.video_score import RATE_HZ, Score, score
-from moro_ros.evaluation.video_sources import JointSource, Tracks
+from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
 from moro_ros.inference.video import open_video
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
@@ -98,18 +98,23 @@ def _without(person: PersonObservation, hidden: np.ndarray) -> PersonObservation
 
 @dataclass(frozen=True, slots=True)
 class TruePerson:
-    """One person's triangulation, and the tracks that show him, each a view and an id there."""
+    """One person's truth, and the tracks that show them, each a view and an id there."""
 
     truth: Truth
     tracks: frozenset[Track]
 
-    def joints(self, tracks: Tracks, view: int, count: int) -> np.ndarray:
-        """Return this person's joints of one view, (F, 22, 3), of all the view's tracks."""
-        joined = np.full((count, NUM_JOINTS, 3), np.nan)
-        for track_id in sorted(track_id for number, track_id in self.tracks if number == view):
-            if track_id in tracks:
-                joined = np.where(np.isfinite(joined), joined, tracks[track_id])
-        return joined
+    def points(self, tracks: Tracks, view: int, count: int) -> np.ndarray:
+        """Return this person's points of one view, (F, 22 + K, 3), of all the view's tracks."""
+        return joined(tracks, self.tracks, view, count)
+
+
+def joined(tracks: Tracks, mine: frozenset[Track], view: int, count: int) -> np.ndarray:
+    """Return what a person's tracks of one view say together, (F, 22 + K, 3), NaN for nothing."""
+    points = np.full((count, NUM_POINTS, 3), np.nan)
+    for track_id in sorted(track_id for number, track_id in mine if number == view):
+        if track_id in tracks:
+            points = np.where(np.isfinite(points), points, tracks[track_id])
+    return points
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +139,8 @@ class Trial:
                 hidden = np.array([[condition(i, k) for k in KEYPOINTS] for i in range(count)])
                 for person in self.people:
                     if any(of_view == number for of_view, _ in person.tracks):
-                        joints = person.joints(tracks, number, count)
-                        scores.append(score(joints, view, person.truth, hidden, name))
+                        points = person.points(tracks, number, count)
+                        scores.append(score(points, view, person.truth, hidden, name))
         return scores
 
     def with_true_keypoints(self) -> Trial:
@@ -152,13 +157,13 @@ class Trial:
                 if of_number == number
             }
             frames.append(
-                tuple(_redrawn(frame, index, view, truth_of) for index, frame in enumerate(of_view))
+                tuple(redrawn(frame, index, view, truth_of) for index, frame in enumerate(of_view))
             )
         return replace(self, frames=tuple(frames))
 
 
-def _redrawn(frame: Frame, index: int, view: View, truth_of: Mapping[int, Truth]) -> Frame:
-    """A frame whose keypoints are the projected truth, in an undistorted image."""
+def redrawn(frame: Frame, index: int, view: View, truth_of: Mapping[int, Truth]) -> Frame:
+    """Return a frame whose keypoints are the projected truth, in an undistorted image."""
     people = []
     for person in frame.people:
         if person.track_id not in truth_of or person.keypoints is None:

@@ -7,13 +7,17 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+import torch
 
+from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.data.occlusion import MIRRORED_KEYPOINTS
 from moro_ros.evaluation.video_score import LIMB_JOINTS
-from moro_ros.types import KEYPOINTS, BodyMotion, Frame
+from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, BodyMotion, Frame
 
-# Joints (F, 22, 3) m in the camera frame by track id; NaN where there is none.
+NUM_POINTS = NUM_JOINTS + NUM_KEYPOINTS
+# The 22 joints and then the body's own keypoints, (F, 22 + K, 3) m in the camera frame, by track
+# id; NaN where there are none.
 Tracks = dict[int, np.ndarray]
 Carry = Callable[[Sequence[tuple[int, np.ndarray]], int], np.ndarray | None]
 
@@ -26,6 +30,9 @@ class JointSource(Protocol):
 
 class MotionStream(Protocol):
     """What makes motion of observations, image by image (inference.MoRoStream)."""
+
+    @property
+    def body(self) -> BodyModel: ...
 
     def push(self, frame: Frame) -> tuple[BodyMotion, ...]: ...
 
@@ -45,8 +52,9 @@ class StreamJoints:
         index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
         for frame in frames:
             for motion in self.stream.push(frame):
-                for stamp_ns, joints in zip(motion.stamps_ns, motion.joints, strict=True):
-                    _place(tracks, motion.track_id, index[int(stamp_ns)], joints, len(frames))
+                points = body_points(motion, self.stream.body)
+                for stamp_ns, place in zip(motion.stamps_ns, points, strict=True):
+                    _place(tracks, motion.track_id, index[int(stamp_ns)], place, len(frames))
         return tracks
 
 
@@ -62,7 +70,8 @@ class FrameJoints:
         for number, frame in enumerate(frames):
             self.stream.reset()
             for motion in self.stream.push(frame):
-                _place(tracks, motion.track_id, number, motion.joints[-1], len(frames))
+                points = body_points(motion, self.stream.body)
+                _place(tracks, motion.track_id, number, points[-1], len(frames))
         return tracks
 
 
@@ -149,7 +158,7 @@ class WorldJoints:
         self.memory = memory
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
-        """Return the 12 limb joints of everybody seen, NaN for the others."""
+        """Return the 12 limb joints and all keypoints of everybody seen, NaN for other joints."""
         rows = [JOINT_NAMES.index(name) for name in LIMB_JOINTS]
         points = [list(KEYPOINTS).index(name) for name in LIMB_JOINTS]
         tracks: Tracks = {}
@@ -159,12 +168,20 @@ class WorldJoints:
                     continue
                 world = self.memory.of(person.keypoints.points_px)
                 if world is not None:
-                    joints = np.full((NUM_JOINTS, 3), np.nan)
-                    joints[rows] = world[points]
-                    _place(tracks, person.track_id, number, joints, len(frames))
+                    places = np.full((NUM_POINTS, 3), np.nan)
+                    places[rows], places[NUM_JOINTS:] = world[points], world
+                    _place(tracks, person.track_id, number, places, len(frames))
         return tracks
 
 
-def _place(tracks: Tracks, track_id: int, number: int, joints: np.ndarray, count: int) -> None:
-    empty = np.full((count, NUM_JOINTS, 3), np.nan)
-    tracks.setdefault(track_id, empty)[number] = joints
+def body_points(motion: BodyMotion, body: BodyModel) -> np.ndarray:
+    """Return the joints and the body's own keypoints of a motion, (F, 22 + K, 3) m."""
+    offsets = body.skeleton(torch.from_numpy(motion.smplx.betas)[None]).keypoint_offsets
+    rotations, joints = torch.from_numpy(motion.joint_rotations), torch.from_numpy(motion.joints)
+    keypoints = body.keypoints(rotations, joints, offsets)
+    return np.concatenate([motion.joints, keypoints.numpy()], 1)
+
+
+def _place(tracks: Tracks, track_id: int, number: int, points: np.ndarray, count: int) -> None:
+    empty = np.full((count, NUM_POINTS, 3), np.nan)
+    tracks.setdefault(track_id, empty)[number] = points

@@ -6,7 +6,13 @@ import argparse
 
 import torch
 
-from moro_ros.tools import evaluate_live, evaluate_open, evaluate_results, evaluate_video
+from moro_ros.tools import (
+    evaluate_live,
+    evaluate_multiview,
+    evaluate_open,
+    evaluate_results,
+    evaluate_video,
+)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,6 +27,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     evaluate_open.register(sets, shared)
     evaluate_live.register(sets, shared)
     evaluate_video.register(sets, shared)
+    evaluate_multiview.register(sets, shared)
     evaluate_results.register(sets, shared)
     parser.set_defaults(handler=command)
 

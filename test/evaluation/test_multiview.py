@@ -10,7 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from moro_ros.errors import CalibrationError
-from moro_ros.evaluation.multiview import View, load_calibration, triangulate
+from moro_ros.evaluation.calibrations import load_calibration
+from moro_ros.evaluation.multiview import View, triangulate
 from moro_ros.geometry.camera import project, undistort_points
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 

@@ -13,7 +13,7 @@ from moro_ros.evaluation import pose2sim
 from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import CONDITIONS, Trial, TruePerson
 from moro_ros.evaluation.video_score import LIMB_JOINTS, mean_scores
-from moro_ros.evaluation.video_sources import Tracks
+from moro_ros.evaluation.video_sources import NUM_POINTS, Tracks
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 FRAMES = 40
@@ -47,8 +47,9 @@ def frames() -> tuple[Frame, ...]:
 
 
 def joints_in(view: View, truth: Truth) -> np.ndarray:
-    """The joints, (F, 22, 3) in a view's camera, of somebody exactly like the truth."""
-    joints = np.zeros((FRAMES, len(JOINT_NAMES), 3))
+    """The points, (F, 22 + K, 3) in a view's camera, of somebody exactly like the truth."""
+    joints = np.zeros((FRAMES, NUM_POINTS, 3))
+    joints[:, len(JOINT_NAMES) :] = truth.points @ view.rotation.T + view.translation
     for name in LIMB_JOINTS:
         inside = truth.points[:, NAMES.index(name)] @ view.rotation.T + view.translation
         joints[:, JOINT_NAMES.index(name)] = inside
@@ -94,7 +95,7 @@ class PerfectSource:
         return found
 
 
-def test_a_source_is_scored_on_every_person_in_every_view_that_shows_him(truth) -> None:
+def test_a_source_is_scored_on_every_person_in_every_view_that_shows_them(truth) -> None:
     other = replace(truth, points=truth.points + 0.5)
     people = (
         TruePerson(truth, frozenset({(0, 1), (1, 5)})),
@@ -116,9 +117,9 @@ def test_a_source_is_scored_on_every_person_in_every_view_that_shows_him(truth) 
 
 def test_a_person_whose_track_broke_is_joined(truth) -> None:
     person = TruePerson(truth, frozenset({(0, 1), (0, 7), (2, 8)}))
-    first, second = (np.full((FRAMES, 22, 3), np.nan) for _ in range(2))
+    first, second = (np.full((FRAMES, NUM_POINTS, 3), np.nan) for _ in range(2))
     first[:10], second[15:] = 1.0, 2.0
-    joined = person.joints({1: first, 7: second, 8: first + 5}, 0, FRAMES)
+    joined = person.points({1: first, 7: second, 8: first + 5}, 0, FRAMES)
     assert (joined[:10] == 1).all() and np.isnan(joined[10:15]).all() and (joined[15:] == 2).all()
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
+from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation.video_sources import (
     FrameJoints,
@@ -15,7 +17,15 @@ from moro_ros.evaluation.video_sources import (
     WorldJoints,
     WorldMemory,
 )
-from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+from moro_ros.types import (
+    KEYPOINTS,
+    NUM_KEYPOINTS,
+    Camera,
+    Frame,
+    Keypoints,
+    PersonObservation,
+    SmplxParams,
+)
 
 CAMERA = Camera(np.eye(3), 10, 10)
 NAMES = list(KEYPOINTS)
@@ -27,11 +37,19 @@ class Word:
     stamps_ns: np.ndarray
     joints: np.ndarray
 
+    def __post_init__(self) -> None:
+        count = len(self.joints)
+        self.joints = self.joints.astype(np.float32)
+        self.joint_rotations = np.tile(np.eye(3, dtype=np.float32), (count, 22, 1, 1))
+        none = np.zeros((count, 3), np.float32)
+        self.smplx = SmplxParams(np.zeros(10, np.float32), none, np.tile(none, 21), none)
+
 
 class LateStream:
     """Speaks of the image before the newest, and counts the images since its reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, body: BodyModel) -> None:
+        self.body = body
         self.stamps: list[int] = []
 
     def reset(self) -> None:
@@ -52,16 +70,26 @@ def frames(count: int, points: np.ndarray | None = None) -> list[Frame]:
     return [Frame(100 * n, CAMERA, (person,)) for n in range(count)]
 
 
-def test_the_last_word_on_an_image_counts() -> None:
-    tracks = StreamJoints(LateStream()).recover(frames(4))
+def test_the_last_word_on_an_image_counts(open_body) -> None:
+    tracks = StreamJoints(LateStream(open_body)).recover(frames(4))
     assert tracks[3][:, 0, 0].tolist() == [2, 3, 4, 4]
-    again = StreamJoints(LateStream())
+    again = StreamJoints(LateStream(open_body))
     again.recover(frames(4))
     assert again.recover(frames(2))[3][:, 0, 0].tolist() == [2, 2]  # starts anew
 
 
-def test_each_frame_alone_knows_no_other() -> None:
-    assert FrameJoints(LateStream()).recover(frames(3))[3][:, 0, 0].tolist() == [-1, -1, -1]
+def test_the_body_s_own_keypoints_follow_the_joints(open_body) -> None:
+    points = StreamJoints(LateStream(open_body)).recover(frames(2))[3][0]
+    skeleton = open_body.skeleton(torch.zeros(1, 10))
+    heel = NAMES.index("left_heel")
+    offset = skeleton.keypoint_offsets[0, heel].numpy()
+    assert points[len(JOINT_NAMES) + heel] == pytest.approx(2 + offset, abs=1e-6)
+    assert offset[1] < -0.01  # below the ankle
+
+
+def test_each_frame_alone_knows_no_other(open_body) -> None:
+    told = FrameJoints(LateStream(open_body)).recover(frames(3))
+    assert told[3][:, 0, 0].tolist() == [-1, -1, -1]
 
 
 @dataclass

@@ -1,0 +1,297 @@
+"""Any synchronised, calibrated videos of people: a folder in, every camera against all of them.
+
+Cameras need not expose at the same times: the keypoints of all views are interpolated to each
+camera's own times before they are triangulated.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.errors import CalibrationError, DataError
+from moro_ros.evaluation.association import MIN_VIEWS, Track, associate, only
+from moro_ros.evaluation.calibrations import load_calibration
+from moro_ros.evaluation.multiview import Truth, View, triangulate
+from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, redrawn
+from moro_ros.evaluation.video_sources import JointSource
+from moro_ros.evaluation.view_score import ViewScore, score_view, shoulder_widths
+from moro_ros.inference.video import open_video
+from moro_ros.types import KEYPOINTS, Frame, Keypoints, PersonObservation
+
+CALIBRATIONS = ("camera_array.toml", "[Cc]alib*.toml", "*.qca.txt")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
+# caliscope's own tables of times.
+TIME_TABLES = ("timestamps.csv", "frame_time_history.csv")
+# Views disagree on a point by this at most, over the focal length: 25 px at 800 px.
+MAX_ERROR = 0.03
+# Keypoints are interpolated between frames of a view that are no farther apart, in frame periods.
+MAX_GAP = 1.6
+MAX_RATE_HZ = 45.0
+# From so many cameras on a point counts if three agree on it, where there are fewer if two do.
+MANY_VIEWS = 4
+# Two people's shoulders in metres; a calibration of another unit is far outside.
+SHOULDERS_M = (0.12, 0.7)
+
+_BELOW = ("hip", "knee", "ankle", "heel", "foot_index")
+CONDITIONS: Mapping[str, Condition] = {
+    "plain": lambda frame, name: False,
+    "below the chest hidden": lambda frame, name: name.endswith(_BELOW),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPerson:
+    """The tracks that show somebody, and the truth at each view's own times."""
+
+    tracks: frozenset[Track]
+    truths: tuple[Truth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSet:
+    """The observed videos of one folder; frames: of each view, at its own times."""
+
+    views: tuple[View, ...]
+    frames: tuple[tuple[Frame, ...], ...]
+    people: tuple[SeenPerson, ...]
+
+    def evaluate(
+        self, source: JointSource, names: Sequence[str], conditions: Mapping[str, Condition]
+    ) -> list[ViewScore]:
+        """Score a source on every person in every view under every condition.
+
+        names: keypoints that are scored.
+        """
+        scores = []
+        for condition, hidden in conditions.items():
+            for number, (view, frames) in enumerate(zip(self.views, self.frames, strict=True)):
+                shown = [hide(frame, index, hidden) for index, frame in enumerate(frames)]
+                found = source.recover(shown)
+                for person in self.people:
+                    if any(of_view == number for of_view, _ in person.tracks):
+                        points = joined(found, person.tracks, number, len(frames))
+                        (seen,) = only([frames], _alone(person.tracks, number))
+                        truth = person.truths[number]
+                        scores.append(score_view(points, view, truth, seen, names, condition))
+        return scores
+
+    def with_true_keypoints(self) -> VideoSet:
+        """Return the set seen by a perfect detector: the truth projected into every view."""
+        frames = []
+        for number, (view, of_view) in enumerate(zip(self.views, self.frames, strict=True)):
+            truth_of = {
+                track_id: person.truths[number]
+                for person in self.people
+                for of_number, track_id in person.tracks
+                if of_number == number
+            }
+            frames.append(tuple(redrawn(f, i, view, truth_of) for i, f in enumerate(of_view)))
+        return replace(self, frames=tuple(frames))
+
+
+def _alone(tracks: frozenset[Track], view: int) -> frozenset[Track]:
+    """The tracks of one view, which then is the first."""
+    return frozenset((0, track_id) for of_view, track_id in tracks if of_view == view)
+
+
+def load_set(
+    folder: Path, frontend: Frontend, calibration: Path | None = None, unit_m: float = 1.0
+) -> VideoSet:
+    """Run the front-end over the videos of a folder and triangulate everybody.
+
+    calibration: instead of the folder's own; unit_m: of its translations, in metres.
+    Raises: DataError, CalibrationError or VideoError naming the file and what was expected.
+    """
+    views = load_calibration(calibration or find_calibration(folder), unit_m)
+    paths = find_videos(folder, views)
+    times = read_times(folder)
+    frames = []
+    for view, path in zip(views, paths, strict=True):
+        frames.append(observe_at_own_times(frontend, path, view, times))
+    first = min(of_view[0].stamp_ns for of_view in frames)
+    moved = [[replace(f, stamp_ns=f.stamp_ns - first) for f in of_view] for of_view in frames]
+    return build_set(views, moved)
+
+
+def build_set(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> VideoSet:
+    """Find who is who in observed views and triangulate everybody at each view's times.
+
+    Raises: DataError if nobody is seen by enough cameras at once; CalibrationError if people come
+    out in another size than people have.
+    """
+    stamps = [np.array([frame.stamp_ns for frame in of_view]) for of_view in frames]
+    people = associate(views, [at_times(f, stamps[0]) for f in frames], min(MIN_VIEWS, len(views)))
+    if not people:
+        raise DataError(
+            f"Nobody is seen by {min(MIN_VIEWS, len(views))} of the {len(views)} cameras at the "
+            "same time and place; expected synchronised videos of people and their calibration "
+            "(docs/accuracy.md)."
+        )
+    max_px = MAX_ERROR * float(np.mean([view.camera.matrix[0, 0] for view in views]))
+    agreeing = 3 if len(views) >= MANY_VIEWS else 2
+    truths: list[list[Truth]] = [[] for _ in people]
+    for own in stamps:
+        resampled = [at_times(of_view, own) for of_view in frames]
+        for person, found in zip(people, truths, strict=True):
+            found.append(triangulate(views, only(resampled, person), max_px, agreeing))
+    seen = tuple(SeenPerson(p, tuple(t)) for p, t in zip(people, truths, strict=True))
+    for one in seen:
+        width = float(np.median(shoulder_widths(one.truths)))
+        if not SHOULDERS_M[0] <= width <= SHOULDERS_M[1]:
+            raise CalibrationError(
+                f"Somebody's shoulders are {width:.3g} m apart by this calibration, expected "
+                f"{SHOULDERS_M[0]} to {SHOULDERS_M[1]} m; give the length of its unit, such as "
+                "--unit-m 0.001 for millimetres."
+            )
+    return VideoSet(tuple(views), tuple(tuple(of_view) for of_view in frames), seen)
+
+
+def find_calibration(folder: Path) -> Path:
+    """Return the calibration file of a folder. Raises: DataError unless there is exactly one."""
+    if not folder.is_dir():
+        raise DataError(f"No folder '{folder}': expected one of calibrated videos.")
+    for pattern in CALIBRATIONS:
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            names = ", ".join(path.name for path in found)
+            raise DataError(f"{folder} has {names}: choose one with --calibration FILE.")
+        if found:
+            return found[0]
+    raise DataError(
+        f"{folder} has no calibration: expected {', '.join(CALIBRATIONS)}, or --calibration FILE."
+    )
+
+
+def find_videos(folder: Path, views: Sequence[View]) -> list[Path]:
+    """Return each view's video: the one whose name has the camera's name in it.
+
+    Raises: DataError if a camera has none or several.
+    """
+    if not folder.is_dir():
+        raise DataError(f"No folder '{folder}': expected one of calibrated videos.")
+    videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+    chosen = []
+    for view in views:
+        names = (view.name, view.name.replace("cam_", "port_"))
+        pattern = "|".join(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])" for name in names)
+        found = [path for path in videos if re.search(pattern, path.stem)]
+        if len(found) != 1:
+            there = ", ".join(path.name for path in found or videos) or "none"
+            raise DataError(
+                f"{folder}: camera {view.name} needs one video with its name, such as "
+                f"{view.name}.mp4; there is {there}."
+            )
+        chosen.append(found[0])
+    return chosen
+
+
+def read_times(folder: Path) -> dict[str, list[int]]:
+    """Return the times [ns] of each camera's frames from a table of caliscope, if there is one.
+
+    Raises: DataError if the table is there and not of that layout.
+    """
+    path = next((folder / name for name in TIME_TABLES if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    times: dict[str, list[int]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                number = row["cam_id"] if "cam_id" in row else row["port"]
+                times.setdefault(f"cam_{int(number)}", []).append(
+                    round(float(row["frame_time"]) * 1e9)
+                )
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected a table of cam_id (or port) and frame_time in seconds ({error!r})."
+        ) from error
+    return {name: sorted(of_camera) for name, of_camera in times.items()}
+
+
+def observe_at_own_times(
+    frontend: Frontend, path: Path, view: View, times: Mapping[str, list[int]]
+) -> list[Frame]:
+    """Everybody whom the front-end follows in a video, at 45 images a second at most.
+
+    times: see read_times; a video that is not named there has the times of its file.
+    Raises: DataError if there are fewer times than frames; CalibrationError if the calibration is
+    for another size.
+    """
+    frames: list[Frame] = []
+    given = times.get(view.name)
+    frontend.reset()
+    with closing(open_video(path)) as reader:
+        if (reader.width, reader.height) != (view.camera.width, view.camera.height):
+            raise CalibrationError(
+                f"{path} has {reader.width}x{reader.height} pixels but camera {view.name} was "
+                f"calibrated at {view.camera.width}x{view.camera.height}; expected the same size."
+            )
+        earliest = -np.inf
+        for number, image_bgr in enumerate(reader):
+            if given is not None and number >= len(given):
+                raise DataError(
+                    f"{path} has more than the {len(given)} frames that its times are given for; "
+                    "expected a row for every frame."
+                )
+            stamp_ns = round(number * 1e9 / reader.rate_hz) if given is None else given[number]
+            if stamp_ns < earliest:
+                continue
+            earliest = stamp_ns + 1e9 / MAX_RATE_HZ
+            image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
+            frames.append(Frame(stamp_ns, view.camera, frontend.observe(image_rgb, stamp_ns)))
+    return frames
+
+
+def at_times(frames: Sequence[Frame], stamps_ns: np.ndarray) -> list[Frame]:
+    """Return what one view would have seen at other times, keypoints interpolated in between.
+
+    A keypoint is as visible as in the less sure of the frames on either side. Where somebody was
+    not seen in both, or these are too far apart, nobody is reported.
+    """
+    own = np.array([frame.stamp_ns for frame in frames])
+    longest = MAX_GAP * float(np.median(np.diff(own))) if len(own) > 1 else 0.0
+    result = []
+    for stamp in stamps_ns:
+        after = int(np.searchsorted(own, stamp))
+        before = after if after < len(own) and own[after] == stamp else after - 1
+        people: tuple[PersonObservation, ...] = ()
+        if before >= 0 and after < len(own) and own[after] - own[before] <= longest:
+            gap = max(1, int(own[after] - own[before]))
+            people = _between(frames[before], frames[after], float(stamp - own[before]) / gap)
+        camera = frames[0].camera
+        result.append(Frame(int(stamp), camera, people))
+    return result
+
+
+def _between(first: Frame, second: Frame, share: float) -> tuple[PersonObservation, ...]:
+    later = {person.track_id: person.keypoints for person in second.people}
+    people = []
+    for person in first.people:
+        one, two = person.keypoints, later.get(person.track_id)
+        if one is None or two is None:
+            continue
+        keypoints = Keypoints(
+            points_px=one.points_px + np.float32(share) * (two.points_px - one.points_px),
+            visibility=np.minimum(one.visibility, two.visibility),
+            presence=np.minimum(one.presence, two.presence),
+        )
+        people.append(replace(person, keypoints=keypoints))
+    return tuple(people)
+
+
+def keypoint_names(text: str) -> tuple[str, ...]:
+    """Read names of keypoints, by comma; without a side they mean both. Raises: DataError."""
+    names: list[str] = []
+    for part in text.split(","):
+        sides = [name for name in KEYPOINTS if name in (part, f"left_{part}", f"right_{part}")]
+        if not sides:
+            raise DataError(f"No keypoint '{part}': expected names of {', '.join(KEYPOINTS)}.")
+        names += sides
+    return tuple(dict.fromkeys(names))
