@@ -22,6 +22,8 @@ NUM_LANDMARKS = 33
 # Landmarks 33 and 34 are not body points: the centre of the body circle and a point on it.
 CENTRE, RIM = 33, 34
 REGION_SCALE = 1.25
+# How much larger the region is in which somebody is looked for who was not seen in one.
+WIDER = 1.4
 # Outputs of the two networks; their shapes tell them apart.
 DETECTED_ROWS, DETECTED_SCORES = (1, 2254, 12), (1, 2254, 1)
 POINTS, WORLD, FLAG, HEATMAP = (1, 195), (1, 117), (1, 1), (1, 64, 64, 39)
@@ -62,6 +64,12 @@ class Region:
         moved = self.centre_px + np.array([right_px, down_px])
         return Region(moved, self.side_px, self.angle)
 
+    def widened(self, factor: float) -> Region:
+        """The region that shows more of what is below the head, which stays where it is."""
+        up = np.array([np.sin(self.angle), -np.cos(self.angle)])
+        head = self.centre_px + up * self.side_px / (2.0 * REGION_SCALE)
+        return Region(head + (self.centre_px - head) * factor, self.side_px * factor, self.angle)
+
     def image_from_crop(self, crop_size: int) -> np.ndarray:
         """(2, 3) affine map from pixels of a square crop of this region to the full image."""
         scale = self.side_px / crop_size
@@ -80,6 +88,8 @@ class Landmarks:
     visibility, presence: (33,) float32 in [0, 1].
     flag: probability that there is a person in the region.
     world: (33, 3) float32, the network's own metric guess, metres from mid-hip, camera axes.
+    peaks: (33,) float32 in [0, 1], height of the peak of each landmark's heatmap: high where the
+        network sees the landmark, low where it infers it from the others.
     """
 
     points_px: np.ndarray
@@ -87,12 +97,18 @@ class Landmarks:
     presence: np.ndarray
     flag: float
     world: np.ndarray
+    peaks: np.ndarray
 
     @property
     def keypoints(self) -> Keypoints:
         """The landmarks that the motion model uses, in the order of KEYPOINTS."""
         rows = _KEYPOINT_ROWS
         return Keypoints(self.points_px[rows], self.visibility[rows], self.presence[rows])
+
+    @property
+    def keypoint_peaks(self) -> np.ndarray:
+        """The peaks of the landmarks that the motion model uses, in the order of KEYPOINTS."""
+        return self.peaks[_KEYPOINT_ROWS]
 
     @property
     def region(self) -> Region:
@@ -164,6 +180,7 @@ class BlazePoseLandmarker:
             _sigmoid(rows[:NUM_LANDMARKS, 4]),
             float(outputs[FLAG].item()),
             outputs[WORLD].reshape(39, 3)[:NUM_LANDMARKS],
+            _sigmoid(outputs[HEATMAP][0, ..., :NUM_LANDMARKS].max(axis=(0, 1))),
         )
 
 

@@ -15,12 +15,14 @@ from moro_ros.assets import fetch
 from moro_ros.config import DetectorConfig, TrackerConfig
 from moro_ros.frontend.appearance import torso_colours
 from moro_ros.frontend.blazepose import (
+    WIDER,
     BlazePoseDetector,
     BlazePoseLandmarker,
     Detection,
     Landmarks,
     Region,
 )
+from moro_ros.frontend.plausibility import LEAST_FIT, sure_of_newcomer
 from moro_ros.frontend.search import Sweep, Tile, tile_round
 from moro_ros.frontend.sighting import Sighting
 from moro_ros.frontend.tracker import PersonTracker
@@ -67,10 +69,15 @@ class Landmarker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A region in which somebody new may be; looked_at: whether a first look found a person."""
+    """A region in which somebody new may be.
+
+    looked_at: whether a first look found a person; widened: whether a first look found none, so
+    that a larger region is tried.
+    """
 
     region: Region
     looked_at: bool = False
+    widened: bool = False
 
 
 class KeypointFrontend:
@@ -158,6 +165,7 @@ class KeypointFrontend:
         if hurried:
             sightings += self._newcomers(image_rgb, sightings, candidates, answers)
             self._waiting += [Candidate(region) for region in places]
+            self._waiting.sort(key=lambda candidate: candidate.widened)  # first looks go first
             del self._waiting[WAITING:]
         else:
             rare = not regions or self._interval_s > RARE_S
@@ -262,13 +270,16 @@ class KeypointFrontend:
         return map(work, items) if self._pool is None else self._pool.map(work, items)
 
     def _look(self, image_rgb: np.ndarray, region: Region) -> Sighting | None:
-        """What the landmark network sees in a region, or None if that is no person."""
+        """What the landmark network sees in a region, or None if no person is seen there."""
         start = time.perf_counter()
         landmarks = self._landmarker.locate(image_rgb, region)
         self._spent.append(("landmark_s", time.perf_counter() - start))
         if landmarks.flag < self._config.min_flag:
             return None
-        sighting = Sighting.of(landmarks)
+        height, width = image_rgb.shape[:2]
+        sighting = Sighting.of(landmarks, region.side_px, (width, height))
+        if sighting.fit < LEAST_FIT:
+            return None
         return replace(sighting, colours=torso_colours(image_rgb, landmarks.keypoints))
 
     def _next_candidates(self, regions: list[Region]) -> list[Candidate]:
@@ -290,9 +301,15 @@ class KeypointFrontend:
         """
         known, sure = [sighting.region for sighting in seen], []
         for candidate, sighting in zip(candidates, answers, strict=True):
-            if sighting is None or any(_same(candidate.region, other) for other in known):
+            if any(_same(candidate.region, other) for other in known):
                 continue
-            if not candidate.looked_at:
+            if sighting is None:
+                # The detector saw half of somebody: whoever stands behind furniture fits better
+                # into a larger region.
+                if not (candidate.looked_at or candidate.widened):
+                    wider = candidate.region.widened(WIDER)
+                    self._waiting.append(Candidate(wider, widened=True))
+            elif not candidate.looked_at:
                 self._waiting.insert(0, Candidate(sighting.region, looked_at=True))
             elif self._is_sure(sighting, image_rgb):
                 known.append(sighting.region)
@@ -320,11 +337,13 @@ class KeypointFrontend:
 
     def _is_sure(self, sighting: Sighting, image_rgb: np.ndarray) -> bool:
         """Whether somebody new may be followed: surely a person, and not too small."""
+        if sighting.score < max(SURE_FLAG, self._config.min_flag):
+            return False
+        if not sure_of_newcomer(sighting.fit, sighting.region.angle):
+            return False
         box = sighting.box_xyxy
         extent = float((box[2:] - box[:2]).max())
-        return sighting.score >= max(
-            SURE_FLAG, self._config.min_flag
-        ) and extent >= self._config.smallest_person * min(image_rgb.shape[:2])
+        return extent >= self._config.smallest_person * min(image_rgb.shape[:2])
 
     def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
         """Regions of the people that the detector finds in a tile, in the full image."""

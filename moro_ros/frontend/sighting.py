@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moro_ros.frontend.blazepose import REGION_SCALE, Landmarks, Region
+from moro_ros.frontend.plausibility import VISIBLE, believed, fit
 from moro_ros.types import KEYPOINTS
-
-VISIBLE = 0.5
 
 
 def _mirrored_order(names: list[str]) -> np.ndarray:
@@ -32,8 +31,10 @@ SIDED = np.flatnonzero(np.arange(len(MIRRORED)) != MIRRORED)
 class Sighting:
     """One person seen in the current image, not yet known to be anybody.
 
-    points_px: (K, 2) keypoints; visibility, presence: (K,); all in the order of KEYPOINTS.
-    region: the body circle's region; score: probability that it is a person.
+    points_px: (K, 2) keypoints; visibility (as far as it is believed, see plausibility.py),
+    presence: (K,); all in the order of KEYPOINTS.
+    region: the body circle's region; score: probability that it is a person; fit: how well a body
+    fits what is seen (plausibility.fit).
     searched: True if the search of the whole image led to it, so that it may be somebody new.
     colours: of the torso (appearance.torso_colours), None where it is not in the image.
     carried: True if nobody looked: it follows from the sightings before (Track.carried).
@@ -44,20 +45,25 @@ class Sighting:
     presence: np.ndarray
     region: Region
     score: float
+    fit: float = 1.0
     searched: bool = False
     colours: np.ndarray | None = None
     carried: bool = False
 
     @staticmethod
-    def of(landmarks: Landmarks) -> Sighting:
-        """The sighting that an answer of the landmark network stands for."""
-        keypoints = landmarks.keypoints
+    def of(landmarks: Landmarks, side_px: float, image_size: tuple[int, int]) -> Sighting:
+        """The sighting that an answer of the landmark network stands for.
+
+        side_px: of the region that the network saw; image_size: (width, height), pixels.
+        """
+        keypoints, peaks = landmarks.keypoints, landmarks.keypoint_peaks
         return Sighting(
             keypoints.points_px,
-            keypoints.visibility,
+            believed(keypoints.points_px, keypoints.visibility, peaks, side_px, image_size),
             keypoints.presence,
             landmarks.region,
             landmarks.flag,
+            fit(peaks, side_px),
         )
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from moro_ros.frontend.blazepose import WIDER, Region
 from moro_ros.frontend.sighting import (
     MIRRORED,
     SIDED,
@@ -48,9 +49,9 @@ def carried_points(looks: Sequence[tuple[int, np.ndarray]], now_ns: int) -> np.n
 class Track:
     """One person followed: the last sighting, moved to position_ns by correct() where that came.
 
-    corrected: whether position and velocity come from correct(). usual_px: the body circle's
-    diameter in the last half second. looks: times and keypoints (K, 2) of the two last sightings
-    that were no carried ones.
+    misses: images since the person was seen. corrected: whether position and velocity come from
+    correct(). usual_px: the body circle's diameter in the last half second. looks: times and
+    keypoints (K, 2) of the two last sightings that were no carried ones.
     """
 
     sighting: Sighting
@@ -62,6 +63,7 @@ class Track:
     track_id: int = 0
     corrected: bool = False
     mirrored_since_ns: int | None = None
+    misses: int = 0
     first_ns: int = field(init=False)
     posture: np.ndarray = field(init=False)
     colours: np.ndarray | None = field(init=False)
@@ -81,6 +83,15 @@ class Track:
         shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
         return moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
 
+    def region(self, now_ns: int) -> Region:
+        """Where to look for the person at a time.
+
+        Half of somebody behind furniture is seen best in a larger region than a whole body: after
+        two looks in vain the next two are wider, in turns.
+        """
+        expected = self.predicted(now_ns).region
+        return expected.widened(WIDER) if self.misses // 2 % 2 else expected
+
     def take(self, sighting: Sighting, now_ns: int, interval_s: float, hold_time_s: float) -> None:
         """Make a matched sighting the track's newest.
 
@@ -95,6 +106,7 @@ class Track:
         self._wear(sighting.colours, interval_s)
         self._grow(sighting.diameter_px, interval_s)
         self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
+        self.misses = 0
         if not sighting.carried:
             self.looks = (*self.looks[-1:], (now_ns, sighting.points_px))
             self.hits += 1

@@ -104,7 +104,7 @@ class PersonTracker:
             <= (late_s if track.seen_ns == previous else track.credit_s)
         ]
         self._tracks.sort(key=lambda track: (-track.seen_ns, -track.hits))
-        return [track.predicted(stamp_ns).region for track in self._tracks]
+        return [track.region(stamp_ns) for track in self._tracks]
 
     def update(self, sightings: list[Sighting], image_size: tuple[int, int]) -> int:
         """Tell what was seen in the image announced by `predict`.
@@ -115,6 +115,8 @@ class PersonTracker:
         """
         sightings = merge_duplicates(sightings)
         taken = self._match(sightings)
+        for track in self._tracks:
+            track.misses += track.seen_ns != self._now_ns
         self._tracks = [track for track in self._tracks if self._worth_keeping(track, image_size)]
         ignored = 0
         newcomers = [s for i, s in enumerate(sightings) if i not in taken and s.searched]

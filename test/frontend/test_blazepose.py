@@ -40,6 +40,15 @@ def test_region_shifts_without_changing():
     assert (region.side_px, region.angle) == (50.0, 0.3)
 
 
+def test_a_widened_region_keeps_the_head_in_place():
+    for angle in (0.0, 0.7, -2.0):
+        region = Region(np.array([300.0, 200.0]), 250.0, angle)
+        wide = region.widened(1.5)
+        assert (wide.side_px, wide.angle) == (375.0, angle)
+        up = np.array([np.sin(angle), -np.cos(angle)])
+        np.testing.assert_allclose(wide.centre_px + 150 * up, region.centre_px + 100 * up)
+
+
 def test_region_crop_shows_the_region_at_every_size():
     image = np.zeros((900, 1200, 3), np.uint8)
     image[300:600, 600:] = 255
@@ -55,7 +64,7 @@ def test_region_crop_shows_the_region_at_every_size():
 def test_keypoints_are_the_named_landmarks():
     points = np.stack([np.arange(35), np.zeros(35)], axis=1).astype(np.float32)
     values = np.arange(33, dtype=np.float32)
-    landmarks = Landmarks(points, values, values + 100, 1.0, np.zeros((33, 3)))
+    landmarks = Landmarks(points, values, values + 100, 1.0, np.zeros((33, 3)), values / 33)
     keypoints = landmarks.keypoints
     expected = list(KEYPOINTS.values())
     assert keypoints.points_px[:, 0].tolist() == expected

@@ -23,6 +23,9 @@ class World:
     def __init__(self) -> None:
         self.people: list[tuple[float, float, float]] = []
         self.flag = 1.0
+        self.peak = 1.0
+        # Least region, in heights of a person, in which the landmark network sees somebody.
+        self.least_region = 0.0
         self.detections = 0
         self.looks = 0
 
@@ -49,14 +52,15 @@ class World:
             person
             for person in self.people
             if np.hypot(*(region.centre_px - person[:2])) < 0.3 * region.side_px
+            and region.side_px >= self.least_region * person[2]
         ]
         ones, world = np.ones(33, np.float32), np.zeros((33, 3), np.float32)
         if not near:
-            return Landmarks(np.zeros((35, 2), np.float32), ones, ones, 0.0, world)
+            return Landmarks(np.zeros((35, 2), np.float32), ones, ones, 0.0, world, ones)
         x, y, height = near[0]
         body = np.stack([np.sin(np.arange(33)) / 5, np.linspace(-0.5, 0.5, 33)], axis=1)
         points = np.concatenate([body, [[0, 0], [0, -0.5]]]) * height + (x, y)
-        return Landmarks(points.astype(np.float32), ones, ones, self.flag, world)
+        return Landmarks(points.astype(np.float32), ones, ones, self.flag, world, self.peak * ones)
 
 
 class Run:
@@ -107,6 +111,35 @@ def test_a_followed_person_costs_one_look_an_image():
     run((200, 240, 300), frames=20)
     assert run.world.looks == 20
     assert run.world.detections <= 2
+
+
+def test_a_body_that_fits_nothing_is_nobody():
+    """The landmark network is sure of people in curtains, where its heatmaps show no peaks."""
+    run = Run()
+    run.world.peak = 0.5
+    assert run((200, 240, 300), frames=20) == ()
+    run.world.peak = 0.8
+    assert len(run((200, 240, 300), frames=20)) == 1
+    # Whoever is followed may be blurred for a while; but not fit nothing at all.
+    run.world.peak = 0.5
+    assert run((200, 240, 300))[0].keypoints is not None
+    run.world.peak = 0.3
+    assert run((200, 240, 300))[0].keypoints is None
+
+
+@pytest.mark.parametrize("look_share", [0.0, 1.0], ids=["offline", "live"])
+def test_somebody_half_hidden_is_found_and_kept_in_a_wider_region(look_share: float):
+    run = Run(look_share=look_share)
+    run.world.least_region = 1.4  # the detector's regions have 1.25
+    run((200, 240, 300), frames=12)
+    run.world.least_region = 0.0
+    (person,) = run((200, 240, 300), frames=10)
+    assert person.track_id == 1 and person.keypoints is not None
+    run.world.least_region = 1.4
+    seen = [run((200, 240, 300))[0].keypoints is not None for _ in range(12)]
+    assert any(seen), "wider looks find whom the usual ones lost"
+    run.world.least_region = 0.0
+    assert [p.track_id for p in run((200, 240, 300), frames=5)] == [1]
 
 
 def test_where_time_is_short_people_are_looked_at_in_turns():

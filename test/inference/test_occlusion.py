@@ -102,14 +102,14 @@ class Stage:
         if near and min(near)[0] < 0.35 * region.side_px:
             return self._landmarks(min(near)[2])
         ones, world = np.ones(33, np.float32), np.zeros((33, 3), np.float32)
-        return Landmarks(np.zeros((35, 2), np.float32), ones, ones, 0.0, world)
+        return Landmarks(np.zeros((35, 2), np.float32), ones, ones, 0.0, world, ones)
 
     def _landmarks(self, person: Person) -> Landmarks:
         points = np.tile(person.centre, (35, 1))
         points[LANDMARKS] = person.points
         points[CENTRE], points[RIM] = person.centre, person.centre - (0, 0.55 * person.height)
         ones, world = np.ones(33, np.float32), np.zeros((33, 3), np.float32)
-        return Landmarks(points.astype(np.float32), ones, ones, 1.0, world)
+        return Landmarks(points.astype(np.float32), ones, ones, 1.0, world, ones)
 
 
 class Play:
