@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from moro_ros.data.retarget import SourceMotion
+from moro_ros.data.retarget import BLOCK, SourceMotion
 from moro_ros.errors import DataError
 
 RATE_HZ = 120.0  # the files state none
@@ -20,6 +23,8 @@ BONES = (
     "rhumerus", "lradius", "rradius", "lhand", "rhand",
 )  # fmt: skip
 WRISTS = ("lwrist", "rwrist")  # begin where the forearms end
+LARGEST_SKELETON = 1 << 20  # bytes of an ASF file; those of CMU have 9,000
+LONGEST_LINE = 1 << 16
 SECTION = re.compile(r"^\s*:(\w+)", re.MULTILINE)
 
 
@@ -61,7 +66,8 @@ def read_asf(path: Path) -> AsfSkeleton:
         units = sections.get("units", "")
         angle = 1.0 if re.search(r"angle\s+rad", units) else float(np.pi / 180)
         root = sections["root"]
-        order = tuple(field(root, "order").split())
+        order = tuple(field(root, "order").lower().split())
+        check_order(order, whole=True)
         blocks = re.findall(r"begin\b(.*?)\bend\b", sections["bonedata"], re.DOTALL)
         loose = dict(parse_bone(block, angle) for block in blocks)
         parents = parse_tree(sections["hierarchy"])
@@ -76,6 +82,14 @@ def read_asf(path: Path) -> AsfSkeleton:
     if missing:
         raise DataError(f"its skeleton lacks the bones {', '.join(missing)}")
     return AsfSkeleton(bones, axes, order, angle)
+
+
+def check_order(names: tuple[str, ...], whole: bool = False) -> None:
+    """Raise ValueError unless no degree of freedom is named twice; whole: and all six are."""
+    moves = ("tx", "ty", "tz", "rx", "ry", "rz")
+    missing = [name for name in moves if whole and name not in names]
+    if missing or len(set(names)) != len(names):
+        raise ValueError(" ".join(names))
 
 
 def asf_sections(text: str) -> dict[str, str]:
@@ -98,7 +112,7 @@ def numbers(text: str, name: str, count: int) -> np.ndarray:
     words = field(text, name).split()[:count]
     if len(words) < count:
         raise ValueError(name)
-    return np.array([float(word) for word in words])
+    return np.array(finite(words))
 
 
 def axes_of(angles: np.ndarray, order: str, angle: float) -> np.ndarray:
@@ -110,10 +124,15 @@ def parse_bone(block: str, angle: float) -> tuple[str, AsfBone]:
     """Return name and bone, its parent still unknown, of one block of bonedata."""
     direction = numbers(block, "direction", 3)
     axis = field(block, "axis").split()
-    angles = np.array([float(word) for word in axis[:3]])
+    angles = np.array(finite(axis[:3]))
     dof = re.search(r"^\s*dof\s+(.+?)\s*$", block, re.MULTILINE)
-    turns = tuple(word for word in (dof[1].lower().split() if dof else ()))
-    vector = direction / np.linalg.norm(direction) * numbers(block, "length", 1)[0]
+    turns = tuple(dof[1].lower().split()) if dof else ()
+    check_order(turns)
+    size = float(np.linalg.norm(direction))
+    length = numbers(block, "length", 1)[0]
+    if size == 0 and length != 0:
+        raise ValueError("direction 0 0 0")
+    vector = direction / size * length if size else direction
     return field(block, "name"), AsfBone("", vector, axes_of(angles, axis[3], angle), turns)
 
 
@@ -136,12 +155,25 @@ def parse_tree(text: str) -> dict[str, str]:
     return parents
 
 
-def read_amc(path: Path, skeleton: AsfSkeleton, rate_hz: float | None = None) -> SourceMotion:
-    """Read a motion of a skeleton.
+def read_amc(
+    path: Path, skeleton: AsfSkeleton, rate_hz: float | None = None
+) -> Iterator[SourceMotion]:
+    """Yield the motion of a skeleton, at most BLOCK frames at once.
 
     Raises: DataError with the reason if it is damaged or belongs to another skeleton.
     """
-    frames = amc_frames(read_text(path))
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for frames in amc_blocks(file):
+                yield amc_motion(frames, skeleton, rate_hz or RATE_HZ)
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error})") from error
+
+
+def amc_motion(
+    frames: list[dict[str, list[float]]], skeleton: AsfSkeleton, rate_hz: float
+) -> SourceMotion:
+    """Return the motion of some frames: the values of every bone."""
     try:
         root = np.array([frame["root"] for frame in frames], np.float64)
         if root.ndim != 2 or root.shape[1] != len(skeleton.root_order):
@@ -168,34 +200,47 @@ def read_amc(path: Path, skeleton: AsfSkeleton, rate_hz: float | None = None) ->
         np.stack([world[name] for name in BONES], 1),
         np.stack([rest[name] for name in (*BONES[:20], *WRISTS)]),
         (hips[0] + hips[1]) / 2,
-        rate_hz or RATE_HZ,
+        rate_hz,
     )
 
 
-def amc_frames(text: str) -> list[dict[str, list[float]]]:
-    """Return the values of every bone, frame by frame."""
+def amc_blocks(file: TextIO) -> Iterator[list[dict[str, list[float]]]]:
+    """Yield the values of every bone, frame by frame, at most BLOCK frames at once."""
     frames: list[dict[str, list[float]]] = []
+    before = 0
     try:
-        for line in text.splitlines():
+        while line := file.readline(LONGEST_LINE):
             words = line.split()
             if not words or words[0][0] in "#:":
                 continue
-            if len(words) == 1:
-                if int(words[0]) != len(frames) + 1 and frames:
-                    raise ValueError(f"frame {words[0]} after {len(frames)}")
-                frames.append({})
-            else:
-                frames[-1][words[0]] = [float(word) for word in words[1:]]
+            if len(words) > 1:
+                frames[-1][words[0]] = finite(words[1:])
+                continue
+            number = before + len(frames)
+            if int(words[0]) != number + 1 and number:
+                raise ValueError(f"frame {words[0]} after {number}")
+            if len(frames) == BLOCK:
+                yield frames
+                frames, before = [], number
+            frames.append({})
     except (ValueError, IndexError) as error:
         raise DataError(f"it is damaged ({error})") from error
     if not frames:
         raise DataError("it has no frames: not an AMC file, or cut off")
-    return frames
+    yield frames
+
+
+def finite(words: list[str]) -> list[float]:
+    """Return the numbers of words; raises ValueError unless each is one and finite."""
+    values = [float(word) for word in words]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"'{' '.join(words[:8])}' is not finite")
+    return values
 
 
 def split_root(root: np.ndarray, skeleton: AsfSkeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return the root's place (F, 3) and rotation (F, 3, 3)."""
-    order = [word.lower() for word in skeleton.root_order]
+    order = list(skeleton.root_order)
     place = root[:, [order.index(name) for name in ("tx", "ty", "tz")]]
     turns = [name for name in order if name.startswith("r")]
     angles = root[:, [order.index(name) for name in turns]] * skeleton.angle
@@ -220,8 +265,10 @@ def bone_turn(
 
 
 def read_text(path: Path) -> str:
-    """Read a text file; raises DataError with the reason."""
+    """Read a small text file; raises DataError with the reason."""
     try:
+        if path.stat().st_size > LARGEST_SKELETON:
+            raise DataError(f"it has more than {LARGEST_SKELETON} bytes: not a skeleton (ASF)")
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"it cannot be read ({error})") from error

@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 
 from moro_ros.data.asf_amc import AsfSkeleton, read_amc, read_asf
-from moro_ros.data.bvh import bvh_motion, read_bvh
+from moro_ros.data.bvh import read_bvh
 from moro_ros.data.mocap import CATEGORY_WEIGHT
-from moro_ros.data.retarget import FPS, SourceMotion, TargetSkeleton, retarget, whole_parts
+from moro_ros.data.retarget import (
+    FPS,
+    SHORTEST,
+    SourceMotion,
+    TargetSkeleton,
+    retarget,
+    whole_parts,
+)
 from moro_ros.errors import DataError
 
 UNKNOWN_CATEGORY = "other"
@@ -111,23 +118,44 @@ def import_files(
     read_skeleton = skeleton_reader()
     for file in files:
         try:
-            source = read_source(file, rate_hz, read_skeleton)
-            rotations, places = retarget(source, target)
-            parts = whole_parts(rotations, places, target)
+            parts = convert(read_source(file, rate_hz, read_skeleton), target)
         except DataError as error:
             yield Skipped(file.path, str(error))
             continue
-        if not parts:
-            yield Skipped(file.path, "no second of it is free of tracking errors")
+        except Exception as error:  # one odd file must not lose all the others
+            yield Skipped(file.path, f"it cannot be converted ({type(error).__name__}: {error})")
+            continue
         name = clip_name(file.path)
-        for number, part in enumerate(parts):
+        for number, (rotations, places) in enumerate(parts):
             yield ImportedClip(
                 name if len(parts) == 1 else f"{name}_s{number}",
                 subject_of(file.path, root),
                 category_of(file.path, categories or {}),
-                rotations[part],
-                places[part],
+                rotations,
+                places,
             )
+
+
+def convert(
+    sources: Iterable[SourceMotion], target: TargetSkeleton
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rotations (F, 22, 3) rad and places (F, 3) m of each whole part of a file.
+
+    Raises: DataError if there is none.
+    """
+    parts = []
+    longest = 0
+    for source in sources:
+        rotations, places = retarget(source, target)
+        longest = max(longest, len(places))
+        parts += [(rotations[p], places[p]) for p in whole_parts(rotations, places, target)]
+    if longest < SHORTEST:
+        raise DataError(
+            f"it lasts {longest / FPS:.2f} s; a motion of {SHORTEST / FPS:g} s or more is needed"
+        )
+    if not parts:
+        raise DataError("no second of it is free of tracking errors")
+    return parts
 
 
 def skeleton_reader() -> Callable[[Path], AsfSkeleton]:
@@ -144,10 +172,10 @@ def skeleton_reader() -> Callable[[Path], AsfSkeleton]:
 
 def read_source(
     file: MotionFile, rate_hz: float | None, read_skeleton: Callable[[Path], AsfSkeleton]
-) -> SourceMotion:
-    """Read one file; raises DataError with the reason if it cannot be used."""
+) -> Iterator[SourceMotion]:
+    """Read one file, part by part; raises DataError with the reason if it cannot be used."""
     if file.path.suffix.lower() == ".bvh":
-        return bvh_motion(read_bvh(file.path), rate_hz)
+        return read_bvh(file.path, rate_hz)
     if file.skeleton is None:
         raise DataError("its skeleton is missing: no ASF file of its subject lies beside it")
     try:
@@ -191,7 +219,7 @@ def read_categories(path: Path) -> dict[str, str]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a CSV table.") from error
     for row in rows:
         if len(row) != 2 or row[1].strip() not in CATEGORY_WEIGHT:

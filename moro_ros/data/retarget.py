@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from moro_ros.body.body_model import BodyModel
-from moro_ros.body.topology import NUM_JOINTS, PARENTS
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.data.mocap import resample_motion
 from moro_ros.errors import DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
@@ -32,10 +32,14 @@ FLOOR_SHARE_AIRBORNE = 0.02  # where nobody ever stands
 Z_FROM_Y_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 # Faster is no person but a marker that was mistaken for another.
 LARGEST_SPEED = 13.0  # m/s, relative to the pelvis
+LARGEST_PLACE = 1e5  # m from the origin; what is farther away is damage
 LARGEST_TURN = np.radians(40.0)  # per frame at 30 Hz, of trunk and legs
 STEADY_JOINTS = (0, 1, 2, 3, 4, 5, 6, 9, 12, 15)
 MARGIN = 3  # frames around a spike that go with it
+SHORTEST_BONE = 1e-3  # of the legs' length; shorter ones have no direction
 SHORTEST = 30  # frames of a clip
+# Frames of a source that are converted at once, 5 min at 120 Hz: some 0.5 GB.
+BLOCK = 36_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ def target_skeleton(body: BodyModel) -> TargetSkeleton:
 def retarget(source: SourceMotion, target: TargetSkeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return rotation vectors (F, 22, 3) rad and pelvis (F, 3) m at 30 Hz, float32.
 
-    Raises: DataError if the source's rest pose does not face +z or has no legs.
+    Raises: DataError if the source's rest pose does not face +z or has a bone without length, or
+    if its values are too large.
     """
     check_facing(source.rest)
     world = source.rotations @ alignment(source.rest, target.rest)
@@ -92,8 +97,10 @@ def retarget(source: SourceMotion, target: TargetSkeleton) -> tuple[np.ndarray, 
     pelvis = scale * source.hips - world[:, 0] @ ((target.rest[1] + target.rest[2]) / 2)
     local[:, 0] = Z_FROM_Y_UP @ local[:, 0]
     rotations = matrix_to_rotvec(torch.from_numpy(local)).float().numpy()
-    places = (pelvis @ Z_FROM_Y_UP.T).astype(np.float32)
-    rotations, places = resample_motion(rotations, places, source.rate_hz, FPS)
+    places = pelvis @ Z_FROM_Y_UP.T
+    if not (np.isfinite(rotations).all() and np.abs(places).max(initial=0) < LARGEST_PLACE):
+        raise DataError("its values lead to no possible place or rotation")
+    rotations, places = resample_motion(rotations, places.astype(np.float32), source.rate_hz, FPS)
     return rotations, on_the_floor(rotations, places, target)
 
 
@@ -103,6 +110,11 @@ def check_facing(rest: np.ndarray) -> None:
     wide = float(np.linalg.norm(across))
     if not np.isfinite(rest).all() or leg <= 0 or wide <= 0:
         raise DataError("its skeleton has no hips or legs of any length")
+    for joint, child in LIMBS.items():
+        if not np.linalg.norm(rest[child] - rest[joint]) > SHORTEST_BONE * leg:
+            raise DataError(
+                f"its skeleton has no length from {JOINT_NAMES[joint]} to {JOINT_NAMES[child]}"
+            )
     if across[0] < 0.8 * wide or rest[4][1] > rest[1][1]:
         raise DataError("its rest pose does not stand upright along y, facing +z")
 
@@ -122,7 +134,10 @@ def alignment(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def shortest_arc(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the smallest rotation (3, 3) of one direction onto another, which is not opposite."""
-    a, b = first / np.linalg.norm(first), second / np.linalg.norm(second)
+    lengths = np.linalg.norm(first), np.linalg.norm(second)
+    if min(lengths) == 0:
+        raise DataError("its rest pose has shins that point forward")
+    a, b = first / lengths[0], second / lengths[1]
     cosine = float(a @ b)
     if cosine < -0.99:
         raise DataError("its rest pose is a limb folded back on itself")
@@ -157,7 +172,7 @@ def on_the_floor(rotations: np.ndarray, places: np.ndarray, target: TargetSkelet
     lowest, standing = [], []
     for joint, points in target.soles.items():
         height = (points @ turns[:, joint, 2].T).min(0) + joints[:, joint, 2]
-        speed = np.linalg.norm(np.gradient(joints[:, joint], axis=0), axis=-1) * FPS
+        speed = np.linalg.norm(velocity(joints[:, joint]), axis=-1)
         lowest.append(height)
         standing.append(speed < STANDING_SPEED)
     low = np.stack(lowest)
@@ -169,6 +184,11 @@ def on_the_floor(rotations: np.ndarray, places: np.ndarray, target: TargetSkelet
     else:
         floor = float(np.quantile(under.min(0), FLOOR_SHARE_AIRBORNE))
     return (places - np.array([places[0, 0], places[0, 1], floor])).astype(np.float32)
+
+
+def velocity(places: np.ndarray) -> np.ndarray:
+    """Return the velocity (F, 3) m/s of places (F, 3) m at 30 Hz; a single place stands still."""
+    return np.gradient(places, axis=0) * FPS if len(places) > 1 else np.zeros_like(places)
 
 
 def whole_parts(rotations: np.ndarray, places: np.ndarray, target: TargetSkeleton) -> list[slice]:

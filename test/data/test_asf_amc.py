@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moro_ros.data import asf_amc
 from moro_ros.data.asf_amc import BONES, WRISTS, read_amc, read_asf
 from moro_ros.data.retarget import LIMBS, retarget, target_skeleton, world_joints
 from moro_ros.errors import DataError
@@ -128,7 +129,7 @@ def test_limbs_point_as_in_the_files(tmp_path, open_body, angle):
     values = smooth_values(161)
     write_asf(tmp_path / "86.asf", angle=angle)
     write_amc(tmp_path / "86_01.amc", values, 161, 1.0 if angle == "deg" else np.pi / 180)
-    source = read_amc(tmp_path / "86_01.amc", read_asf(tmp_path / "86.asf"))
+    (source,) = read_amc(tmp_path / "86_01.amc", read_asf(tmp_path / "86.asf"))
     assert source.rate_hz == 120
     target = target_skeleton(open_body)
     rotations, places = retarget(source, target)
@@ -150,7 +151,8 @@ def test_a_body_in_the_rest_pose_stands_on_the_floor_with_flat_soles(tmp_path, o
         values[name][:, 2] = 18.3 * sign
     write_amc(tmp_path / "a.amc", values, 161)
     target = target_skeleton(open_body)
-    rotations, places = retarget(read_amc(tmp_path / "a.amc", read_asf(tmp_path / "a.asf")), target)
+    (source,) = read_amc(tmp_path / "a.amc", read_asf(tmp_path / "a.asf"))
+    rotations, places = retarget(source, target)
     turns, joints = world_joints(rotations, places, target)
     for ankle in (7, 8):
         assert abs(np.degrees(np.arcsin(turns[:, ankle, 2, 0]))).max() < 1.0
@@ -169,7 +171,12 @@ def test_damage_is_named(tmp_path):
         read_asf(asf)
     write_asf(asf)
     text = asf.read_text()
-    for damaged in (text[:700], text.replace("direction", "course"), "", text.replace("XYZ", "")):
+    for damaged in (
+        text[:700], text.replace("direction", "course"), "", text.replace("XYZ", ""),
+        text.replace("length 8.0", "length nan"), text.replace("TX TY TZ", "TX TY"),
+        text.replace("dof rx ry rz", "dof rx rx rz"), text.replace("0.342 -0.94 0", "0 0 0"),
+        text + "#" * (1 << 20),
+    ):  # fmt: skip
         asf.write_text(damaged)
         with pytest.raises(DataError, match="skeleton"):
             read_asf(asf)
@@ -184,8 +191,30 @@ def test_damage_is_named(tmp_path):
         whole.replace("\n3\nroot", "\n7\nroot"): "frame 7 after 2",
         whole.replace("\nltibia ", "\nltibia x", 1): "damaged",
         whole.replace("\nltibia ", "\nltibia 1 ", 1): "lacks values",
+        whole.replace("\nltibia ", "\nltibia nan ", 1): "not finite",
     }
     for damaged, reason in cases.items():
         amc.write_text(damaged)
         with pytest.raises(DataError, match=reason):
-            read_amc(amc, skeleton)
+            list(read_amc(amc, skeleton))
+
+
+def test_long_files_are_read_in_parts(tmp_path, monkeypatch):
+    write_asf(tmp_path / "a.asf")
+    write_amc(tmp_path / "a.amc", smooth_values(25), 25)
+    skeleton = read_asf(tmp_path / "a.asf")
+    (whole,) = read_amc(tmp_path / "a.amc", skeleton)
+    monkeypatch.setattr(asf_amc, "BLOCK", 10)
+    parts = list(read_amc(tmp_path / "a.amc", skeleton))
+    assert [len(part.hips) for part in parts] == [10, 10, 5]
+    np.testing.assert_array_equal(np.concatenate([part.hips for part in parts]), whole.hips)
+
+
+def test_a_bone_without_length_is_named(tmp_path, open_body):
+    write_asf(tmp_path / "a.asf")
+    text = (tmp_path / "a.asf").read_text()
+    (tmp_path / "a.asf").write_text(text.replace("length 8.1", "length 0.0"))
+    write_amc(tmp_path / "a.amc", smooth_values(25), 25)
+    (source,) = read_amc(tmp_path / "a.amc", read_asf(tmp_path / "a.asf"))
+    with pytest.raises(DataError, match="no length from left_knee to left_ankle"):
+        retarget(source, target_skeleton(open_body))

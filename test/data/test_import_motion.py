@@ -18,7 +18,7 @@ from moro_ros.data.import_motion import (
     subject_of,
 )
 from moro_ros.data.mocap import load_motion
-from moro_ros.data.retarget import target_skeleton, whole_parts
+from moro_ros.data.retarget import SourceMotion, target_skeleton, whole_parts
 from moro_ros.errors import DataError
 
 
@@ -88,6 +88,40 @@ def test_unusable_files_are_skipped_with_their_reason(tmp_path, open_body):
     assert "not a BVH file" in reasons["a.bvh"]
     assert "no ASF file" in reasons["03_01.amc"]
     assert "04.asf cannot be used" in reasons["04_01.amc"]
+
+
+def test_one_odd_file_does_not_lose_the_others(tmp_path, open_body, monkeypatch):
+    """Neither one that is too short nor one that brings up a fault of the program."""
+    target = target_skeleton(open_body)
+    rest = target.rest
+
+    def source(frames, size=1.0):
+        turns = np.tile(np.eye(3) * size, (frames, 22, 1, 1))
+        return SourceMotion(turns, rest, np.zeros((frames, 3)), 120.0)
+
+    sources = {
+        "a": [source(1)], "b": [source(300), source(1), source(130)], "c": [source(300)],
+        "d": [source(300, np.nan)],
+    }  # fmt: skip
+
+    def read(file, *_):
+        if file.path.stem == "c":
+            raise ZeroDivisionError("odd")
+        return iter(sources[file.path.stem])
+
+    for name in sources:
+        (tmp_path / f"{name}.bvh").touch()
+    monkeypatch.setattr(import_motion, "read_source", read)
+    results = list(import_files(find_motion(tmp_path), tmp_path, target))
+    clips = {r.name: len(r.translation) for r in results if isinstance(r, ImportedClip)}
+    assert clips == {"b_s0": 75, "b_s1": 33}
+    assert all(np.isfinite(r.rotations).all() for r in results if isinstance(r, ImportedClip))
+    reasons = {r.path.stem: r.reason for r in results if isinstance(r, Skipped)}
+    assert reasons == {
+        "a": "it lasts 0.03 s; a motion of 1 s or more is needed",
+        "c": "it cannot be converted (ZeroDivisionError: odd)",
+        "d": "its values lead to no possible place or rotation",
+    }
 
 
 def test_names_subjects_and_categories(tmp_path):
