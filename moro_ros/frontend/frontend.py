@@ -363,11 +363,20 @@ def load_frontend(
     threads = detector_config.threads
     return KeypointFrontend(
         BlazePoseDetector(fetch("pose_detection.tflite"), threads),
-        BlazePoseLandmarker(fetch("pose_landmark_full.tflite"), threads),
+        load_landmarker(detector_config),
         detector_config,
         tracker_config,
         max_people,
     )
+
+
+def load_landmarker(config: DetectorConfig) -> BlazePoseLandmarker:
+    """Load the landmark network of the configuration.
+
+    Raises: AssetError if its file can't be had; the heavy one's is not downloaded here.
+    """
+    name = f"pose_landmark_{config.landmarks}.tflite"
+    return BlazePoseLandmarker(fetch(name, download=config.landmarks == "full"), config.threads)
 
 
 def _sweep(config: DetectorConfig) -> Sweep:

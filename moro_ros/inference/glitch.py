@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.inference.world import moved
 from moro_ros.types import BodyMotion
 
@@ -23,6 +24,10 @@ DEPTHS, LEAST_DEPTHS, SPREADS = 7, 5, 3.0
 MAD_TO_SIGMA = 1.4826
 # What a body at rest can accelerate with, a jump's push-off, m/s^2.
 ACCELERATION = 20.0
+# Nobody is turned upside down out of the camera's sight: while nothing is seen of the hips, a trunk
+# that is turned by more than this from where it pointed is held for this long, in s.
+OVERTURNED, OVERTURNED_S = np.deg2rad(100.0), 0.5
+PELVIS, NECK = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("neck")
 
 
 class GlitchGate:
@@ -34,6 +39,7 @@ class GlitchGate:
     def __init__(self) -> None:
         self._told: BodyMotion | None = None
         self._measured: tuple[np.ndarray, int] | None = None  # joints and stamp, the last believed
+        self._trunk: np.ndarray | None = None  # towards the neck, of those believed last
         self._depths: deque[tuple[float, int]] = deque(maxlen=DEPTHS)  # and their stamps
         self._held = 0
         self._leapt = False
@@ -53,7 +59,31 @@ class GlitchGate:
             self._leapt = self.holding
             return False
         self._leapt = self._measured is not None and not self._reached(motion, max_speed_mps)
-        return self._leapt and self._held < MOST_HELD
+        return (self._leapt and self._held < MOST_HELD) or self._overturned(motion)
+
+    def _overturned(self, motion: BodyMotion) -> bool:
+        """Whether a trunk turned over though nothing was seen of its lower end."""
+        if self._trunk is None or self._measured is None or motion.observed[-1, PELVIS]:
+            return False
+        seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
+        along = float(_trunk(motion) @ self._trunk)
+        turned = along < np.cos(OVERTURNED) * float(np.linalg.norm(self._trunk))
+        self._leapt |= turned
+        return turned and seconds <= OVERTURNED_S
+
+    def _follow_trunk(self, motion: BodyMotion) -> None:
+        """Take up a believed trunk: at once where its hips are seen, else slowly."""
+        now = _trunk(motion)
+        if (
+            self._trunk is None
+            or self._measured is None
+            or motion.observed[-1, PELVIS]
+            or self._leapt
+        ):
+            self._trunk = now
+            return
+        seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
+        self._trunk = self._trunk + -np.expm1(-seconds / OVERTURNED_S) * (now - self._trunk)
 
     def _reached(self, motion: BodyMotion, max_speed_mps: float) -> bool:
         assert self._measured is not None
@@ -118,6 +148,7 @@ class GlitchGate:
             self._depths.clear()
         if motion.keypoints_seen[-1]:
             joints, stamp_ns = motion.joints[-1].astype(np.float64), int(motion.stamps_ns[-1])
+            self._follow_trunk(motion)
             self._measured = joints, stamp_ns
             self._depths.append((float(joints[0, 2]), stamp_ns))
         return not self._leapt
@@ -126,3 +157,9 @@ class GlitchGate:
         """Keep what is told, complete with its velocity, as what a next pose may be replaced by."""
         self._told = motion
         return motion
+
+
+def _trunk(motion: BodyMotion) -> np.ndarray:
+    """The unit vector (3,) from the newest pelvis to the neck."""
+    trunk = (motion.joints[-1, NECK] - motion.joints[-1, PELVIS]).astype(np.float64)
+    return trunk / max(float(np.linalg.norm(trunk)), 1e-9)

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("moro_ros.tools.train", "train the networks"),
     "data": ("moro_ros.tools.data", "import and look at motion data"),
     "evaluate": ("moro_ros.tools.evaluate", "measure a model on motion with ground truth"),
+    "fetch": ("moro_ros.tools.fetch", "download model files ahead of time"),
     "idle": ("moro_ros.tools.idle", "measure what the idle node costs"),
     "bench": ("moro_ros.tools.bench", "measure run times"),
     "export": ("moro_ros.tools.export", "write a model for another runtime"),

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from moro_ros.assets import fetch
-from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, TRIALS, Condition, Trial, load_trial
 from moro_ros.evaluation.video_score import Score, mean_scores
 from moro_ros.evaluation.video_sources import (
@@ -20,8 +20,8 @@ from moro_ros.evaluation.video_sources import (
     WorldJoints,
     WorldMemory,
 )
-from moro_ros.frontend.blazepose import BlazePoseDetector, BlazePoseLandmarker
-from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.frontend.blazepose import BlazePoseDetector
+from moro_ros.frontend.frontend import KeypointFrontend, load_landmarker
 from moro_ros.frontend.track import carried_points
 from moro_ros.inference.stream import load_stream
 from moro_ros.tools.evaluate_pictures import draw_trial
@@ -36,7 +36,7 @@ def command(args: argparse.Namespace) -> int:
     """Score the model, its variants and BlazePose itself on the chosen trials."""
     if args.pictures:
         make_folder(args.pictures, "--pictures")
-    frontend, memory = remembering_frontend()
+    frontend, memory = remembering_frontend(args.landmarks)
     trials = [load_trial(name, frontend) for name in args.trials.split(",")]
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
@@ -73,11 +73,11 @@ def command(args: argparse.Namespace) -> int:
     return 0
 
 
-def remembering_frontend() -> tuple[KeypointFrontend, WorldMemory]:
+def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, WorldMemory]:
     """Build the default front-end so that BlazePose's world landmarks can be asked for later."""
-    config = PipelineConfig()
+    config = PipelineConfig(detector=DetectorConfig(landmarks=landmarks))
     threads = config.detector.threads
-    memory = WorldMemory(BlazePoseLandmarker(fetch("pose_landmark_full.tflite"), threads))
+    memory = WorldMemory(load_landmarker(config.detector))
     detector = BlazePoseDetector(fetch("pose_detection.tflite"), threads)
     frontend = KeypointFrontend(
         detector,
@@ -127,6 +127,9 @@ def register(
     video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
     video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
     video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
+    video.add_argument(
+        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
+    )
     video.add_argument("--only", action="store_true", help="the model alone, no other sources")
     video.add_argument("--pictures", type=Path, help="folder for the bodies drawn over the videos")
     video.set_defaults(evaluate=command)

@@ -12,7 +12,7 @@ from moro_ros.assets import fetch
 from moro_ros.config import DetectorConfig, TrackerConfig
 from moro_ros.errors import AssetError
 from moro_ros.frontend.blazepose import Detection, Landmarks, Region
-from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
+from moro_ros.frontend.frontend import KeypointFrontend, load_frontend, load_landmarker
 
 FRAME_NS = 33_333_333
 
@@ -277,6 +277,12 @@ def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     assert np.all(seen[2][100][:, 1] > 480) and 900 < seen[2][100][0, 0] < 1100
     assert np.all(seen[2][180][:, 0] < 400)
     assert seen[1][205][0, 0] > 1000 and seen[1][205][0, 1] > 600
+
+
+def test_the_heavy_landmarks_are_never_downloaded_at_run_time(monkeypatch, tmp_path):
+    monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    with pytest.raises(AssetError, match="moro fetch pose_landmark_heavy"):
+        load_landmarker(DetectorConfig(landmarks="heavy"))
 
 
 def test_offered_boxes_replace_the_search_of_one_image():

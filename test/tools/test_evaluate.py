@@ -93,7 +93,7 @@ def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
 
 def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
     monkeypatch.setattr(evaluate_live, "load_trial", toy_trial)
-    monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda: (None, None))
+    monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
     words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
     words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
     result = run(capsys, "live", *words)
@@ -138,7 +138,7 @@ def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
         writer.write(np.full((1000, 1000, 3), 127, np.uint8))
     writer.release()
     monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
-    monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda: (None, None))
+    monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda *_: (None, None))
     monkeypatch.setattr(evaluate_pictures, "video_of", lambda trial, view: video)
     words = ["pose2sim", "--only", "--trials", "single", "--pictures"]
     run(capsys, *words, str(tmp_path / "pictures"))
@@ -155,7 +155,7 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> N
     monkeypatch.setattr(
         evaluate_video,
         "remembering_frontend",
-        lambda: (None, evaluate_video.WorldMemory(None)),
+        lambda *_: (None, evaluate_video.WorldMemory(None)),
     )
     result = run(capsys, "pose2sim")
     conditions = {"plain", "legs hidden", "left side hidden", "30 % of frames blank"}

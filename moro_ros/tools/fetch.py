@@ -1,0 +1,29 @@
+"""`moro fetch`: bring model files and sample videos into the cache before they are needed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from moro_ros.assets import ASSETS, fetch
+
+# What every run looks at people with.
+USUAL = ("pose_detection.tflite", "pose_landmark_full.tflite")
+
+
+def register(subparsers: Any) -> None:
+    """Add the subcommand to the `moro` command."""
+    parser = subparsers.add_parser(
+        "fetch",
+        help="download model files ahead of time",
+        description="Downloads files into the cache, checks their sha256 and prints their paths.",
+        epilog=f"Known: {', '.join(ASSETS)}.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(USUAL)}")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fetch each file and print where it is. Raises: AssetError."""
+    for name in arguments.names or USUAL:
+        print(fetch(name))
