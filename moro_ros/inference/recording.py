@@ -27,9 +27,9 @@ motion.npz holds, readable without pickle (F = frames in which the person was pu
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -55,6 +55,7 @@ ROW = np.dtype(
     ]
 )
 
+ROWS_AT_ONCE = 1024
 CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
 _STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
 
@@ -79,21 +80,57 @@ class MotionRecording:
 
     def save(self, path: Path) -> None:
         """Write motion.npz (layout above)."""
-        camera = self.camera
-        arrays: dict[str, Any] = {
-            "stamps_ns": np.array(self.stamps_ns, dtype=np.int64),
-            "ids": np.array(sorted(self._rows), dtype=np.int64),
-            "frame_id": np.array(camera.frame_id if camera else ""),
-            "joint_names": np.array(JOINT_NAMES),
-            "camera_matrix": camera.matrix if camera else np.zeros((3, 3)),
-            "image_size": np.array([camera.width, camera.height] if camera else [0, 0]),
-            "distortion": np.array(camera.distortion if camera else (), dtype=np.float64),
-            "distortion_model": np.array(camera.distortion_model if camera else ""),
-        }
-        for track_id, rows in self.people().items():
-            arrays |= {f"{track_id}/{name}": rows[name] for name in ROW.names or ()}
         with path.open("wb") as file:
-            np.savez(file, **arrays)
+            write_table(file, self.camera, self.stamps_ns, self.people())
+
+
+class Rows(Protocol):
+    """The rows of one person: an array (F,) of dtype ROW, or what gives parts of one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> np.ndarray: ...
+
+
+def write_table(
+    file: BinaryIO,
+    camera: Camera | None,
+    stamps_ns: Sequence[int],
+    people: Mapping[int, Rows],
+) -> None:
+    """Write motion.npz (layout above), a part of a person at a time, and cut the file there."""
+    arrays: dict[str, Any] = {
+        "stamps_ns": np.array(stamps_ns, dtype=np.int64),
+        "ids": np.array(sorted(people), dtype=np.int64),
+        "frame_id": np.array(camera.frame_id if camera else ""),
+        "joint_names": np.array(JOINT_NAMES),
+        "camera_matrix": camera.matrix if camera else np.zeros((3, 3)),
+        "image_size": np.array([camera.width, camera.height] if camera else [0, 0]),
+        "distortion": np.array(camera.distortion if camera else (), dtype=np.float64),
+        "distortion_model": np.array(camera.distortion_model if camera else ""),
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+        for track_id, rows in sorted(people.items()):
+            for name in ROW.names or ():
+                with archive.open(f"{track_id}/{name}.npy", "w", force_zip64=True) as entry:
+                    write_column(entry, name, rows)
+    file.truncate()
+
+
+def write_column(file: Any, name: str, rows: Rows) -> None:
+    """Write one field of a person's rows as an array of the npy format."""
+    base, shape = ROW[name].base, ROW[name].shape
+    header = {
+        "descr": np.lib.format.dtype_to_descr(base),
+        "fortran_order": False,
+        "shape": (len(rows), *shape),
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        file.write(rows[start : start + ROWS_AT_ONCE][name].tobytes())
 
 
 def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from moro_ros.inference.append_file import AppendFile
 from moro_ros.resources import share_path
+
+# Chunks, of a megabyte or more, that may be given up for the index: one of 64 GB needs ten.
+SPARE_CHUNKS = 16
+
+
+class Mark(NamedTuple):
+    """What the writer knew when a chunk was complete; size: of the file, bytes."""
+
+    size: int
+    chunks: int
+    counts: dict[int, int]
+    stats: dict[int, int]
+    times: tuple[int, int]
 
 
 class MotionBag:
@@ -22,9 +39,16 @@ class MotionBag:
         # Humble's rosbag2 cannot read the metadata of version 9; newer ones read 8 as well.
         self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
+        self.path = folder / f"{folder.name}.mcap"
+        storage: Any = self._writer.storage
+        # rosbags' own file has a buffer, which cannot be emptied any more once the disk is full.
+        storage.bio.close()
+        storage.bio = self._file = AppendFile(self.path)
+        self._storage = storage
+        self._end = self._file.tell()  # of the last whole chunk
+        self._marks: deque[Mark] = deque(maxlen=SPARE_CHUNKS)
         self._typestore = known_types()
         self._connections: dict[str, Connection] = {}
-        self.path = folder / f"{folder.name}.mcap"
 
     def add_topic(self, topic: str, msgtype: str) -> None:
         """Declare a topic, of a type such as "tf2_msgs/msg/TFMessage", before its first message."""
@@ -33,16 +57,61 @@ class MotionBag:
         )
 
     def write(self, topic: str, stamp_ns: int, cdr: bytes) -> None:
-        """Append one serialised message received at stamp_ns."""
-        self._writer.write(self._connections[topic], stamp_ns, cdr)
+        """Append one serialised message received at stamp_ns. Raises: OSError."""
+        chunks = len(self._storage.chunks)
+        try:
+            self._writer.write(self._connections[topic], stamp_ns, cdr)
+        except OSError:
+            self._file.cut(self._end)
+            raise
+        if len(self._storage.chunks) > chunks:
+            self._marks.append(self._mark())
+            self._end = self._marks[-1].size
 
-    def close(self) -> None:
-        """Write what is pending and the index."""
-        self._writer.close()
+    def close(self) -> str:
+        """Write what is pending and the index; returns what is missing, in words.
+
+        Where the disk is full, the newest chunks make room for the index, without which a file
+        cannot be read. Raises: OSError if there are none: the file stays unreadable.
+        """
+        error: OSError | None = None
+        while True:
+            try:
+                self._writer.close()
+            except OSError as reason:
+                # Otherwise only metadata.yaml is missing, which nobody needs beside one file.
+                if self._writer.storage is not None:
+                    error = reason
+                    if not self._marks:
+                        self.abort()
+                        raise
+                    self._return_to(self._marks.pop())
+                    continue
+            return "" if error is None else f"the end of {self.path.name} ({error})"
 
     def abort(self) -> None:
         """Give the file up; it stays unreadable."""
         self._writer.abort()
+
+    def _mark(self) -> Mark:
+        writer, storage = self._writer, self._storage
+        return Mark(
+            self._file.tell(),
+            len(storage.chunks),
+            dict(writer.counts),
+            dict(storage.channel_stats),
+            (writer.min_timestamp, writer.max_timestamp),
+        )
+
+    def _return_to(self, mark: Mark) -> None:
+        """Forget what was written after a chunk."""
+        self._file.cut(mark.size)
+        writer, storage = self._writer, self._storage
+        del storage.chunks[mark.chunks :]
+        storage.chunk = type(storage.chunk)(2**63 - 1, 0, BytesIO(), defaultdict(list))
+        writer.counts, storage.channel_stats = mark.counts, mark.stats
+        writer.min_timestamp, writer.max_timestamp = mark.times
+        storage.message_start_time, storage.message_end_time = mark.times
 
 
 def known_types() -> Typestore:

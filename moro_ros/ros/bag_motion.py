@@ -72,9 +72,8 @@ class BagMotion:
         self._check_stamp(stamp_ns)
         observed = self._pipeline.observe(pixels, stamp_ns, camera)
         result = self._pipeline.recover(observed)
-        motion = self._files.motion
-        motion.camera = motion.camera or camera
-        motion.stamps_ns.append(stamp_ns)
+        self._files.camera = self._files.camera or camera
+        self._files.add_image(stamp_ns)
         for person in result.motions:
             self.tally.people.add(person.track_id)
             self._files.add(person.track_id, row_of(person))

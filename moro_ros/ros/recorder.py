@@ -1,7 +1,8 @@
 """moro_recorder: writes what moro_node publishes to motion.mcap, motion.npz and joints.csv.
 
 Everything is written under a temporary name and put in place when the recorder is told to stop
-(SIGINT or SIGTERM), so that a file that is there is complete.
+(SIGINT or SIGTERM), so that a file that is there is complete. Where it cannot go on, as on a full
+disk, it completes the files with what it has and says what is missing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import json
 import os
 import signal
 import sys
+import traceback
+from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.errors import CalibrationError, MoroError
+from moro_ros.errors import CalibrationError, ConfigError, MoroError
 from moro_ros.inference.motion_files import TABLE, MotionFiles
 from moro_ros.inference.recording import ROW
 from moro_ros.msg import Human, HumanArray
@@ -52,12 +56,24 @@ class RecordingFiles:
         self._files = MotionFiles(folder, overwrite, (BAG,))
         # The mcap's own index names its file: write it under its final name.
         self.bag = MotionBag(self._files.temporary / Path(BAG).stem)
-        self.motion, self.add = self._files.motion, self._files.add
+        self.motion = self._files
 
-    def finish(self) -> None:
-        """Complete the files and put them in place."""
-        self.bag.close()
-        self._files.finish(self.bag.path)
+    def finish(self) -> tuple[list[Path], list[str]]:
+        """Complete the files as far as the disk allows and put them in place.
+
+        Returns: where they are, and what is missing, in words.
+        """
+        # Completing the table frees the space of its rows for the end of the bag.
+        missing = self._files.complete()
+        try:
+            missing += filter(None, [self.bag.close()])
+        except OSError as error:
+            missing.append(f"{BAG} ({error})")
+            self.bag.path.unlink(missing_ok=True)
+        try:
+            return self._files.place(self.bag.path), missing
+        except ConfigError as error:
+            raise ConfigError(f"{error} The recording is in {self._files.temporary}.") from error
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -70,15 +86,15 @@ class RecorderNode(Node):
 
     def __init__(self) -> None:
         super().__init__("moro_recorder")
-        output = Path(self.declare_parameter("output", ".").value)
+        self._output = output = Path(self.declare_parameter("output", ".").value)
         overwrite = self.declare_parameter("overwrite", False).value
         report = self.declare_parameter("report", "").value
         humans = self.declare_parameter("humans_topic", "/moro/humans").value
         camera = self.declare_parameter("camera_info_topic", "/camera/camera_info").value
         images = self.declare_parameter("image_topics", [""]).value
         self._report_path = Path(report) if report else None
-        self._latencies: list[float] = []
-        self._camera_infos = 0
+        self._latencies = array("d")
+        self._frames = self._camera_infos = 0
         self._people: dict[int, int] = {}
         self._diagnostics: dict[str, dict[str, str]] = {}
         self._connected = False
@@ -119,14 +135,16 @@ class RecorderNode(Node):
         self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
     def _on_humans(self, message: HumanArray) -> None:
-        self._latencies.append(float(message.latency))
+        if self._report_path is not None:
+            self._latencies.append(message.latency)
+        self._frames += 1
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        self._files.motion.stamps_ns.append(stamp_ns)
+        self._files.motion.add_image(stamp_ns)
         for human in message.humans:
             if human.tracking_state == Human.TRACKING_LOST:
                 continue  # its last pose is recorded already
             self._people[human.id] = self._people.get(human.id, 0) + 1
-            self._files.add(human.id, row_of_human(human, stamp_ns))
+            self._files.motion.add(human.id, row_of_human(human, stamp_ns))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_infos += 1
@@ -148,16 +166,33 @@ class RecorderNode(Node):
             state = "Receiving from" if connected else "Nobody publishes"
             self.get_logger().info(f"{state} {self._humans_topic}.")
         self._connected = connected
-        self.write_report(finished=False)
+        self._try_report(finished=False)
 
-    def finish(self) -> None:
-        """Complete the files and the report."""
-        self._files.finish()
-        self.write_report(finished=True)
+    def finish(self, reason: str = "") -> bool:
+        """Complete the files and the report; returns whether nothing is missing.
 
-    def discard(self) -> None:
-        """Leave no files behind."""
-        self._files.discard()
+        reason: why the recording ends before it was told to, if it does.
+        """
+        places, missing = self._files.finish()
+        if reason or missing:
+            names = ", ".join(path.name for path in places) or "nothing"
+            self.get_logger().fatal(
+                f"The recording ended early: {reason or 'it cannot be completed'}. Kept in "
+                f"{self._output.resolve()}: {names}, with {self._files.motion.images} images. "
+                f"Missing: {'; '.join([*missing, 'all that came later'] if reason else missing)}."
+            )
+        self._try_report(finished=not (reason or missing))
+        return not (reason or missing)
+
+    def _try_report(self, finished: bool) -> None:
+        """Write the report; one that fails is no reason to end the recording."""
+        try:
+            self.write_report(finished)
+        except OSError as error:
+            self.get_logger().warning(
+                f"The report {self._report_path} cannot be written: {error}.",
+                throttle_duration_sec=60.0,
+            )
 
     def write_report(self, finished: bool) -> None:
         """Write the statistics so far as JSON to the file named by the parameter 'report'."""
@@ -168,7 +203,7 @@ class RecorderNode(Node):
         report = {
             "finished": finished,
             "connected": self._connected,
-            "frames_received": len(self._latencies),
+            "frames_received": self._frames,
             "camera_infos_received": self._camera_infos,
             "people": {str(track_id): frames for track_id, frames in self._people.items()},
             "latency_p50_s": None if np.isnan(p50) else float(p50),
@@ -207,24 +242,36 @@ def record(args: list[str] | None) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node, finished = None, False
+    node = None
     try:
         node = RecorderNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not stopped:
-            executor.spin_once(timeout_sec=0.2)
-        node.finish()
-        finished = True
+        reason = spin(node, lambda: stopped)
+        return 0 if node.finish(reason) else 1
     except (MoroError, OSError) as error:
         rclpy.logging.get_logger("moro_recorder").fatal(str(error))
+        return 1
     finally:
         if node is not None:
-            if not finished:
-                node.discard()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0 if finished else 1
+
+
+def spin(node: RecorderNode, stopped: Callable[[], bool]) -> str:
+    """Record until told to stop; returns the error that ended it before, in words.
+
+    Whatever it is, hours may have been recorded, and those are kept.
+    """
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stopped():
+            executor.spin_once(timeout_sec=0.2)
+    except OSError as error:
+        return str(error)
+    except Exception as error:
+        node.get_logger().error(f"Unexpected error:\n{traceback.format_exc()}")
+        return repr(error)
+    return ""
 
 
 def main(args: list[str] | None = None) -> None:

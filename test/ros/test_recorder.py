@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TransformStamped
 from mcap.reader import make_reader
 from moro_ros.msg import Human, HumanArray, HumanJoint
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
@@ -207,3 +208,100 @@ def test_a_folder_that_cannot_be_written_is_named(start_node: StartNode, tmp_pat
     assert node.end(None) == 1
     assert "Cannot write to the folder" in node.output()
     assert "Traceback" not in node.output()
+
+
+# The recorder in a process in which none of its files may become larger than the first argument.
+LIMITED = """
+import resource, sys
+from moro_ros.ros import recorder
+size, make = int(sys.argv.pop(1)), recorder.RecordingFiles
+def limited(*arguments):  # not before DDS has made its shared memory
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return make(*arguments)
+recorder.RecordingFiles = limited
+recorder.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "images"), [(1_500_000, "[]"), (3_000_000, "['/camera/image_raw']")]
+)
+def test_a_full_disk_ends_the_recording_and_keeps_it(
+    publishers: Publishers, start_node: StartNode, tmp_path: Path, size: int, images: str
+) -> None:
+    """Whichever file is the first to be too large: motion.npz, or motion.mcap with images."""
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    parameters = {"image_topics": images} if images != "[]" else {}
+    node = start_node(["-c", LIMITED, str(size)], output=out, report=report, **parameters)
+    publishers.wait_for_recorder(report)
+    publishers.image.publish(Image(height=1, width=1, encoding="mono8", step=1, data=[7]))
+    large = Image(height=300, width=300, encoding="rgb8", step=900, data=bytes(270_000))
+    end, index = time.monotonic() + 60, 0
+    while node.process.poll() is None:
+        assert time.monotonic() < end, "the recorder did not end"
+        publishers.frame(index)
+        if images != "[]":
+            publishers.image.publish(large)
+        index += 1
+        time.sleep(0.002)
+    assert node.process.poll() == 1
+    said = node.output()
+    assert "The recording ended early: [Errno 27] File too large" in said
+    assert "all that came later" in said and "Traceback" not in said
+    assert sorted(p.name for p in out.iterdir()) == ["joints.csv", "motion.mcap", "motion.npz"]
+    recording = load_recording(out / "motion.npz")
+    kept = len(recording.stamps_ns)
+    assert f"with {kept} images" in said
+    assert max(path.stat().st_size for path in out.iterdir()) > 0.4 * size
+    with AnyReader([out / "motion.mcap"]) as reader:
+        connections = [c for c in reader.connections if c.topic == "/moro/humans"]
+        cdrs = [cdr for _, _, cdr in reader.messages(connections)]
+        assert len(cdrs) == reader.topics["/moro/humans"].msgcount
+    stamps = [deserialize_message(bytes(cdr), HumanArray).header.stamp for cdr in cdrs]
+    received = [stamp.sec * 10**9 + stamp.nanosec for stamp in stamps]
+    # Both end early, but nothing in between is missing.
+    both = min(kept, len(received))
+    assert both > 3 and received[:both] == recording.stamps_ns[:both]
+    assert json.loads(report.read_text())["finished"] is False
+
+
+def test_an_unexpected_error_keeps_the_recording(
+    publishers: Publishers, start_node: StartNode, tmp_path: Path
+) -> None:
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    program = (
+        "from moro_ros.ros import recorder\n"
+        "row_of_human = recorder.row_of_human\n"
+        "def odd(human, stamp_ns):\n"
+        "    if human.transl[1] == 6: raise ZeroDivisionError('odd')\n"
+        "    return row_of_human(human, stamp_ns)\n"
+        "recorder.row_of_human = odd\n"
+        "recorder.main()\n"
+    )
+    node = start_node(["-c", program], output=out, report=report)
+    publishers.wait_for_recorder(report)
+    for index in range(FRAMES):
+        publishers.frame(index)
+    assert node.end(None) == 1
+    assert "The recording ended early: ZeroDivisionError('odd')" in node.output()
+    assert [len(load_recording(out / "motion.npz").people()[i]) for i in (3, 5)] == [5, 4]
+    with AnyReader([out / "motion.mcap"]) as reader:
+        assert reader.topics["/moro/humans"].msgcount == 7
+
+
+def test_a_report_that_cannot_be_written_any_more_does_not_end_it(
+    publishers: Publishers, start_node: StartNode, tmp_path: Path
+) -> None:
+    out, folder = tmp_path / "out", tmp_path / "reports"
+    node = start_node(SCRIPT, output=out, report=folder / "report.json")
+    publishers.wait_for_recorder(folder / "report.json")
+    for index in range(FRAMES):
+        publishers.frame(index)
+    wait_for_frames(folder / "report.json", FRAMES)
+    folder.rename(tmp_path / "elsewhere")
+    end = time.monotonic() + 30
+    while "cannot be written" not in node.output():
+        assert time.monotonic() < end, "nothing was said of the report"
+        time.sleep(0.05)
+    assert node.end() == 0, node.output()
+    check_table(out)
