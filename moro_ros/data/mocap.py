@@ -76,6 +76,11 @@ class MotionSet:
             self.fps,
         )
 
+    def without_subjects(self, subjects: tuple[str, ...]) -> MotionSet:
+        """Return the clips of all but the given subjects; raises DataError if none is left."""
+        others = sorted(set(self.subjects.tolist()) - set(subjects))
+        return self.only_subjects(tuple(others))
+
     def draw(
         self, count: int, frames: int, rng: np.random.Generator, warp: bool = True
     ) -> MotionWindows:

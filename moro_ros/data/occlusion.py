@@ -17,6 +17,7 @@ MIRRORED_KEYPOINTS = tuple(
     NAMES.index(name.replace("left", "right") if "left" in name else name.replace("right", "left"))
     for name in NAMES
 )
+HIPS = (NAMES.index("left_hip"), NAMES.index("right_hip"))
 LIMBS: tuple[tuple[int, ...], ...] = (
     tuple(NAMES.index(n) for n in ("left_elbow", "left_wrist")),
     tuple(NAMES.index(n) for n in ("right_elbow", "right_wrist")),
@@ -38,7 +39,8 @@ class ObservationNoise:
     about 4 frames. outliers, outlier_size: share and size of gross errors. swaps: share of
     windows with a burst of 1 to 8 frames in which left and right are exchanged. dropouts: share
     of seen points reported unseen. ghosts: share of hidden points reported seen, with an offset
-    of ghost_size. occlusion: share of windows with an occluder.
+    of ghost_size. occlusion: share of windows with an occluder. guesses: share of windows in which
+    unseen hips, behind a table or below the image, are reported as seen; guess_size: their offset.
     """
 
     definition_m: float = 0.022
@@ -53,6 +55,8 @@ class ObservationNoise:
     ghosts: float = 0.1
     ghost_size: float = 0.045
     occlusion: float = 0.75
+    guesses: float = 0.0
+    guess_size: float = 0.06
 
     def scores(
         self,
@@ -72,6 +76,16 @@ class ObservationNoise:
         # A ghost persists for the whole window of one keypoint: detectors err stubbornly.
         ghost = torch.from_numpy(rng.random((shape[0], 1, shape[2]))) < self.ghosts
         ghost = ghost & ~visible & inside
+        if self.guesses:
+            guessing = torch.from_numpy(rng.random((shape[0], 1, 1)) < self.guesses)
+            hips = torch.zeros(shape[2], dtype=torch.bool)
+            hips[list(HIPS)] = True
+            guessed = guessing & hips & ~visible
+            shift = torch.from_numpy(rng.normal(size=(shape[0], 1, shape[2], 2))).float()
+            shift = shift * self.guess_size * size[..., None, None]
+            points = torch.where(guessed[..., None], points + shift, points)
+            ghost = ghost & ~guessed
+            visible, lost = visible | guessed, lost & ~guessed
         offset = torch.from_numpy(rng.normal(size=(shape[0], 1, shape[2], 2))).float()
         offset = offset * self.ghost_size
         points = torch.where(ghost[..., None], points + offset * size[..., None, None], points)

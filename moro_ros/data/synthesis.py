@@ -7,7 +7,7 @@ plane (see inference/preprocess.py).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,15 @@ from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.inference.preprocess import PersonBoxes, enclosing_box, observe, running_boxes
 
 MIN_DEPTH = 0.25  # m; nearer points are not seen
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRange:
+    """Where cameras stand, m: distance from the person, height, height of the aim."""
+
+    distance: tuple[float, float] = (1.4, 8.0)
+    height: tuple[float, float] = (0.3, 2.6)
+    aim: tuple[float, float] = (0.6, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,10 @@ class CameraMotion:
     betas: Tensor
     half_image: Tensor
     up: Tensor
+
+    def resized(self, size: Tensor) -> CameraMotion:
+        """Return the same with person and world `size` times as large, (B,)."""
+        return replace(self, translation=self.translation * size[:, None, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,17 @@ class ObservedMotion:
 
 
 def place_cameras(
-    windows: MotionWindows, betas: Tensor, body: BodyModel, rng: np.random.Generator
+    windows: MotionWindows,
+    betas: Tensor,
+    body: BodyModel,
+    rng: np.random.Generator,
+    where: CameraRange = CameraRange(),
 ) -> CameraMotion:
     """Look at each window with a random static camera.
 
-    Distance 1.4 to 8 m, height 0.3 to 2.6 m, vertical field of view 30 to 80 degrees, landscape
-    or portrait, roll about 2 degrees; the aim is near the person, not on it.
+    where: by default a distance of 1.4 to 8 m and a height of 0.3 to 2.6 m. Vertical field of view
+    30 to 80 degrees, landscape or portrait, roll about 2 degrees; the aim is near the person, not
+    on it.
     """
     batch = windows.translation.shape[0]
 
@@ -74,13 +92,15 @@ def place_cameras(
 
     translation = windows.translation * leg_ratio(body, betas)[:, None, None]
     ground = translation.mean(1) * torch.tensor([1.0, 1.0, 0.0])
-    distance, azimuth = uniform(math.log(1.4), math.log(8.0)).exp(), uniform(0.0, 2 * math.pi)
+    nearest, farthest = where.distance
+    distance = uniform(math.log(nearest), math.log(farthest)).exp()
+    azimuth = uniform(0.0, 2 * math.pi)
     position = ground.clone()
     position[:, 0] += distance * azimuth.cos()
     position[:, 1] += distance * azimuth.sin()
-    position[:, 2] = uniform(0.3, 2.6)
+    position[:, 2] = uniform(*where.height)
     target = ground.clone()
-    target[:, 2] = uniform(0.6, 1.2)
+    target[:, 2] = uniform(*where.aim)
     target[:, :2] += normal(batch, 2) * 0.08 * distance[:, None]
     forward = normalize(target - position, dim=-1)
     vertical = torch.tensor([0.0, 0.0, 1.0]).expand(batch, 3)
@@ -128,8 +148,12 @@ def look(
     body: BodyModel,
     noise: ObservationNoise,
     rng: np.random.Generator,
+    covered: Tensor | None = None,
 ) -> ObservedMotion:
-    """Project a motion and give it a detector's noise, blind spots and occluders."""
+    """Project a motion and give it a detector's noise, blind spots and occluders.
+
+    covered: (K,) bool, keypoints that something hides all the time.
+    """
     joints, keypoints = pose_keypoints(truth, body)
     batch, _, count = keypoints.shape[:3]
     bias = torch.from_numpy(rng.normal(size=(batch, 1, count, 3))).float() * noise.definition_m
@@ -140,6 +164,8 @@ def look(
     noisy = add_noise(points, extent.size, noise, rng)
     inside = (noisy.abs() < truth.half_image[:, None, None]).all(-1) & in_front
     hidden = hide_keypoints(points, extent, noise, rng)
+    if covered is not None:
+        hidden = hidden | covered
     visible = inside & ~hidden
     noisy, visible, visibility, presence = noise.scores(noisy, extent.size, visible, inside, rng)
     boxes = running_boxes(noisy, visible)

@@ -29,14 +29,16 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Triangulated keypoints.
+    """Where a person truly was, by triangulation or a body fit (body_fit.py).
 
-    points: (F, K, 3) m, world frame, NaN where no two views agree on the point.
+    points: (F, K, 3) m, world frame, keypoints, NaN where no two views agree on the point.
     error_px: (F, K) largest reprojection error over the views used, pixels, NaN likewise.
+    joints: (F, 22, 3) m of the fitted body, whose own keypoints the points then are, or None.
     """
 
     points: np.ndarray
     error_px: np.ndarray
+    joints: np.ndarray | None = None
 
 
 def triangulate(
@@ -53,7 +55,7 @@ def triangulate(
     frames: of each view, synchronous; the first person of each is used. min_views: a point takes
     at least; two may agree by chance where both guess.
     """
-    point, weight = _observations(views, frames)
+    point, weight = observations(views, frames)
     world = np.full((*weight.shape[1:], 3), np.nan)
     error_px = np.full(weight.shape[1:], np.nan)
     for size in range(len(views), min_views - 1, -1):
@@ -71,10 +73,10 @@ def triangulate(
     return Truth(world, error_px)
 
 
-def _observations(
+def observations(
     views: Sequence[View], frames: Sequence[Sequence[Frame]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (C, F, K, 2) on the normalised plane and their weights (C, F, K), 0 if unseen."""
+    """Return keypoints (C, F, K, 2) on the normalised plane and weights (C, F, K), 0 if unseen."""
     count = min(len(of_view) for of_view in frames)
     weight = np.zeros((len(views), count, len(KEYPOINTS)))
     point = np.zeros((*weight.shape, 2))

@@ -6,7 +6,7 @@ keypoint noise (data/occlusion.py), fixed seed; joints relative to the pelvis, m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,10 +96,21 @@ def evaluate_open(
     the window), root_mm (metric pelvis position), acceleration_error (m/s2, camera frame), jitter
     and jitter_truth (10 m/s3), hidden_share; with meshes pve_mm and mesh_jitter.
     """
+    windows = observed_windows(motion, model.body, occlusion, protocol)
+    return evaluate_windows(model, windows, protocol, decoding)
+
+
+def evaluate_windows(
+    model: OpenModel,
+    windows: Iterable[ObservedMotion],
+    protocol: OpenProtocol,
+    decoding: Decoding | None = None,
+) -> dict[str, float]:
+    """Return the metrics of observed windows, given in batches; see evaluate_open."""
     rows: Rows = {}
     done = 0
     decoding = decoding or Decoding(passes=protocol.passes)
-    for observed in observed_windows(motion, model.body, occlusion, protocol):
+    for observed in windows:
         found = recover(model, observed, decoding)
         score(rows, found.joints.numpy(), found.translation.numpy(), observed)
         if done < protocol.meshes:

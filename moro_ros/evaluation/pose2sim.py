@@ -1,10 +1,11 @@
 """The real-video benchmark: people before four calibrated cameras, pseudo ground truth in metres.
 
 The videos are the two demos of Pose2Sim (BSD-3-Clause): one person who balances on one leg, and two
-people who walk past and behind one another. Ground truth is the weighted triangulation of the
-front-end's own keypoints over the four views, so it checks what one view alone makes of them
-(depth, hidden limbs, metric place), not the keypoints. A "hidden" keypoint is taken from the motion
-model's input, while the truth still knows it from the other cameras.
+people, the same adult and a child, who walk past and behind one another. Ground truth is the
+weighted triangulation of the front-end's own keypoints over the four views, or a body fitted to
+them (fitted_truth.py), so it checks what one view alone makes of them (depth, hidden limbs, metric
+place), not the keypoints. A "hidden" keypoint is taken from the motion model's input, while the
+truth still knows it from the other cameras.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from moro_ros.assets import fetch
 from moro_ros.evaluation.association import Track, associate, only
+from moro_ros.evaluation.body_fit import FittedBody
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import Truth, View, triangulate
 from moro_ros.evaluation.video_score import RATE_HZ, Score, score
@@ -27,6 +29,8 @@ from moro_ros.inference.video import open_video
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 TRIALS = ("single", "multi")
+# Hip to ankle along the leg; the trials' adult has 0.74 m, the child 0.6 m.
+CHILD_LEG_M = 0.67
 
 
 class Frontend(Protocol):
@@ -98,10 +102,15 @@ def _without(person: PersonObservation, hidden: np.ndarray) -> PersonObservation
 
 @dataclass(frozen=True, slots=True)
 class TruePerson:
-    """One person's truth, and the tracks that show them, each a view and an id there."""
+    """One person's truth, and the tracks that show them, each a view and an id there.
+
+    name: "adult" or "child"; fit: the body fit that the truth is of, or None.
+    """
 
     truth: Truth
     tracks: frozenset[Track]
+    name: str = "adult"
+    fit: FittedBody | None = None
 
     def points(self, tracks: Tracks, view: int, count: int) -> np.ndarray:
         """Return this person's points of one view, (F, 22 + K, 3), of all the view's tracks."""
@@ -140,7 +149,8 @@ class Trial:
                 for person in self.people:
                     if any(of_view == number for of_view, _ in person.tracks):
                         points = person.points(tracks, number, count)
-                        scores.append(score(points, view, person.truth, hidden, name))
+                        found = score(points, view, person.truth, hidden, name)
+                        scores.append(replace(found, person=person.name))
         return scores
 
     def with_true_keypoints(self) -> Trial:
@@ -189,11 +199,23 @@ def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Fram
     """Cut the views to one length, find who is who and triangulate everybody."""
     count = min(len(of_view) for of_view in frames)
     cut = tuple(tuple(of_view[:count]) for of_view in frames)
-    people = tuple(
-        TruePerson(triangulate(views, only(cut, person)), person)
-        for person in associate(views, cut)
-    )
-    return Trial(name, tuple(views), cut, people)
+    people = []
+    for tracks in associate(views, cut):
+        truth = triangulate(views, only(cut, tracks))
+        people.append(TruePerson(truth, tracks, size_name(truth)))
+    return Trial(name, tuple(views), cut, tuple(people))
+
+
+def size_name(truth: Truth) -> str:
+    """Return "child" for somebody with short legs, else "adult"."""
+    legs = []
+    for side in ("left", "right"):
+        rows = [list(KEYPOINTS).index(f"{side}_{part}") for part in ("hip", "knee", "ankle")]
+        hip, knee, ankle = truth.points[:, rows].swapaxes(0, 1)
+        legs.append(np.linalg.norm(hip - knee, axis=-1) + np.linalg.norm(knee - ankle, axis=-1))
+    known = np.concatenate(legs)
+    known = known[np.isfinite(known)]
+    return "child" if known.size and float(np.median(known)) < CHILD_LEG_M else "adult"
 
 
 def video_of(name: str, view: str) -> Path:
@@ -201,11 +223,16 @@ def video_of(name: str, view: str) -> Path:
     return fetch(f"pose2sim_{name}_{view}.mp4")
 
 
-def load_trial(name: str, frontend: Frontend) -> Trial:
-    """Fetch the videos of "single" or "multi" and run the front-end over them.
+def observe_trial(name: str, frontend: Frontend) -> tuple[tuple[View, ...], list[list[Frame]]]:
+    """Fetch the videos of "single" or "multi" and run a front-end over them.
 
     Raises: AssetError when the videos can't be had; VideoError when they do not open.
     """
     views = load_calibration(fetch("pose2sim_calibration.qca.txt"))
     frames = [observe_video(frontend, video_of(name, view.name), view.camera) for view in views]
-    return build_trial(name, views, frames)
+    return views, frames
+
+
+def load_trial(name: str, frontend: Frontend) -> Trial:
+    """Observe a trial and triangulate everybody. Raises: see observe_trial."""
+    return build_trial(name, *observe_trial(name, frontend))

@@ -1,13 +1,14 @@
-"""How far single-camera joints are from a triangulated truth: one score per view and condition."""
+"""How far single-camera joints are from a true body: one score per view and condition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M, aligned, jitter
 from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.types import KEYPOINTS
@@ -37,6 +38,7 @@ class Score:
     hidden_mpjpe_mm: as mpjpe_mm, only the joints whose keypoint was hidden from the model.
     root_m: distance of mid-hip in the camera frame. jitter: 10 m/s3, in the camera frame.
     coverage: share of the frames with a truth that also have a motion. frames: those with both.
+    keypoints_mm: the body's own 19 keypoints, relative to their mid-hip. person: whose score it is.
     """
 
     view: str
@@ -48,18 +50,24 @@ class Score:
     jitter: float
     coverage: float
     frames: int
+    keypoints_mm: float = float("nan")
+    person: str = ""
 
 
 def score(
-    joints: np.ndarray, view: View, truth: Truth, hidden: np.ndarray, condition: str = "plain"
+    points: np.ndarray, view: View, truth: Truth, hidden: np.ndarray, condition: str = "plain"
 ) -> Score:
-    """Compare recovered joints with the triangulation in one camera.
+    """Compare a recovered body with the truth in one camera.
 
-    joints: (F, 22, 3) m, camera frame, NaN where there is no motion.
-    hidden: (F, K) bool, which keypoints the model did not see.
+    points: (F, 22 + K, 3) m, joints and keypoints in the camera frame, NaN where there is no
+    motion. hidden: (F, K) bool, which keypoints the model did not see.
     """
-    expected = truth.points[:, KEYPOINT_ROWS] @ view.rotation.T + view.translation
-    found = joints[:, BODY_ROWS]
+    true_points = truth.points @ view.rotation.T + view.translation
+    expected = true_points[:, KEYPOINT_ROWS]
+    if truth.joints is not None:
+        expected = truth.joints[:, BODY_ROWS] @ view.rotation.T + view.translation
+    found, own_points = points[:, BODY_ROWS], points[:, NUM_JOINTS:]
+    own_error = _from_hips(own_points) - _from_hips(true_points)
     found_root, expected_root = found[:, HIPS].mean(1), expected[:, HIPS].mean(1)
     error = (found - found_root[:, None]) - (expected - expected_root[:, None])
     distance = MM_PER_M * np.linalg.norm(error, axis=-1)  # (F, 12)
@@ -81,7 +89,14 @@ def score(
         jitter=mean(jitter(found, RATE_HZ)) if len(found) >= MIN_RUN else float("nan"),
         coverage=float(both.sum() / with_truth.sum()) if with_truth.any() else float("nan"),
         frames=int(both.sum()),
+        keypoints_mm=MM_PER_M * mean(np.linalg.norm(own_error, axis=-1)),
     )
+
+
+def _from_hips(points: np.ndarray) -> np.ndarray:
+    """Keypoints (F, K, 3) relative to the middle of those of the hips."""
+    hips = points[:, [KEYPOINT_ROWS[row] for row in HIPS]]
+    return np.asarray(points - hips.mean(1, keepdims=True))
 
 
 def mean(values: np.ndarray) -> float:
@@ -93,10 +108,12 @@ def mean(values: np.ndarray) -> float:
 def mean_scores(scores: Sequence[Score]) -> list[Score]:
     """Return the mean over the views of each condition, in the conditions' order; frames add up."""
     result = []
-    names = [f.name for f in fields(Score) if f.name not in ("view", "condition", "frames")]
+    names = [f.name for f in fields(Score) if f.type == "float"]
     for condition in dict.fromkeys(item.condition for item in scores):
         group = [item for item in scores if item.condition == condition]
-        means = {name: mean(np.array([getattr(i, name) for i in group])) for name in names}
+        means: dict[str, Any] = {
+            name: mean(np.array([getattr(i, name) for i in group])) for name in names
+        }
         frames = sum(item.frames for item in group)
         result.append(Score(view="mean", condition=condition, frames=frames, **means))
     return result

@@ -19,12 +19,15 @@ from moro_ros.evaluation.live_benchmark import LiveProtocol, live_sequences
 from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_plots import charts, joint_errors
+from moro_ros.evaluation.open_worlds import evaluate_worlds
 from moro_ros.inference.stream import MoRoStream, load_stream, model_folder
 from moro_ros.inference.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
 from moro_ros.tools.image_folder import make_folder, write_images
 from moro_ros.tools.tables import print_table, rounded
 
 Metrics = Mapping[str, float]
+# People of val.npz of whom the set of daily motion (docs/data.md) has other clips.
+ALSO_TRAINED = ("14",)
 
 
 def find_motion(given: Path | None, name: str) -> Path:
@@ -53,6 +56,11 @@ def chosen(path: Path, subjects: str) -> MotionSet:
     """Read a motion file and keep the subjects, by comma; all if the text is empty."""
     motion = load_motion(path)
     return motion.only_subjects(tuple(subjects.split(","))) if subjects else motion
+
+
+def validation_motion(given: Path | None) -> MotionSet:
+    """Read the validation motion without the people who are trained on (ALSO_TRAINED)."""
+    return load_motion(find_motion(given, "val.npz")).without_subjects(ALSO_TRAINED)
 
 
 def shown(metrics: Metrics) -> dict[str, object]:
@@ -101,11 +109,18 @@ def open_command(args: argparse.Namespace) -> int:
             others["all subjects"] = conditions(
                 model, load_motion(path), replace(protocol, meshes=0), decoding
             )
+    worlds: dict[str, dict[str, object]] = {}
+    if not args.only:
+        seated = load_motion(args.seated) if args.seated else None
+        for name, metrics in evaluate_worlds(model, motion, protocol, decoding, seated):
+            worlds[name] = shown(metrics)
     if args.json:
-        print(json.dumps({**result, **others, "windows": args.windows}))
+        print(json.dumps({**result, **others, "worlds": worlds, "windows": args.windows}))
     else:
         for name, table in {args.subjects or "all": result, **others}.items():
             print_table(flat(name, table))
+        if worlds:
+            print_table([{"what": name, **metrics} for name, metrics in worlds.items()])
     if args.plots:
         by_condition = {
             name: joint_errors(model, motion, share, protocol, decoding)
@@ -168,19 +183,18 @@ def sigma_command(args: argparse.Namespace) -> int:
     stream = stream_of(args)
     protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
 
-    def samples(name: str, given: Path | None) -> sigma.Samples:
-        motion = load_motion(find_motion(given, name))
+    def samples(motion: MotionSet) -> sigma.Samples:
         batches = [live_sequences(stream, motion, share, protocol) for share in (0.0, 1.0)]
         return sigma.collect(stream, batches)
 
     if args.fit:
-        use_table(stream, sigma.fit(samples("val.npz", args.validation)))
+        use_table(stream, sigma.fit(samples(validation_motion(args.validation))))
         table = stream.recovery.uncertainty
         assert table is not None
         write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
     elif stream.recovery.uncertainty is None:
         raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to measure it.")
-    result = sigma.coverage(samples("test.npz", args.motion))
+    result = sigma.coverage(samples(load_motion(find_motion(args.motion, "test.npz"))))
     if args.json:
         print(json.dumps({name: shown(row) for name, row in result.items()}))
     else:
@@ -240,6 +254,10 @@ def register(
         "open", parents=[window_options(shared, 256)], help="held-out open motion"
     )
     one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
+    one.add_argument(
+        "--seated", type=Path, metavar="FILE",
+        help="motion npz with people who sit, such as cmu_daily.npz, for one more row",
+    )  # fmt: skip
     one.add_argument("--plots", type=Path, help="folder for plots, made if it is missing")
     one.set_defaults(evaluate=open_command)
     parts = sets.add_parser(

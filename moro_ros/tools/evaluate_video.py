@@ -1,16 +1,28 @@
-"""`moro evaluate pose2sim`: real video, one camera against the triangulation of four."""
+"""`moro evaluate pose2sim`: real video, one camera against a body fitted to four."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from moro_ros.assets import fetch
+from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
-from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, TRIALS, Condition, Trial, load_trial
+from moro_ros.errors import AssetError
+from moro_ros.evaluation.fitted_truth import fit_trial, residuals
+from moro_ros.evaluation.pose2sim import (
+    CONDITIONS,
+    PLAIN,
+    TRIALS,
+    Condition,
+    Trial,
+    load_trial,
+    observe_trial,
+)
 from moro_ros.evaluation.video_score import Score, mean_scores
 from moro_ros.evaluation.video_sources import (
     FrameJoints,
@@ -24,11 +36,20 @@ from moro_ros.frontend.blazepose import BlazePoseDetector
 from moro_ros.frontend.frontend import KeypointFrontend, load_landmarker
 from moro_ros.frontend.track import carried_points
 from moro_ros.inference.stream import load_stream
+from moro_ros.resources import share_path
 from moro_ros.tools.evaluate_pictures import draw_trial
 from moro_ros.tools.image_folder import make_folder
 from moro_ros.tools.tables import print_table, rounded
 
-DIGITS = {"mpjpe_mm": 1, "pa_mpjpe_mm": 1, "hidden_mpjpe_mm": 1, "root_m": 3, "jitter": 1}
+LOGGER = logging.getLogger(__name__)
+DIGITS = {
+    "keypoints_mm": 1,
+    "mpjpe_mm": 1,
+    "pa_mpjpe_mm": 1,
+    "hidden_mpjpe_mm": 1,
+    "root_m": 3,
+    "jitter": 1,
+}
 Row = dict[str, object]
 
 
@@ -37,7 +58,7 @@ def command(args: argparse.Namespace) -> int:
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
-    trials = [load_trial(name, frontend) for name in args.trials.split(",")]
+    trials, fits = load_trials(args, frontend)
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     live = StreamJoints(stream)
@@ -62,8 +83,11 @@ def command(args: argparse.Namespace) -> int:
         world = WorldJoints(memory)
         others["BlazePose world landmarks"] = {t.name: unplaced(rows_of(t, world)) for t in trials}
     if args.json:
-        print(json.dumps({**result, "sources": others}))
+        print(json.dumps({**result, "sources": others, "fits": fits}))
     else:
+        if fits:
+            print("The truth: a body fitted to all views. What its keypoints leave, in pixels:")
+            print_table(fits)
         print_table(
             list(flat(args.model, result)) + [r for n, o in others.items() for r in flat(n, o)]
         )
@@ -71,6 +95,40 @@ def command(args: argparse.Namespace) -> int:
         for trial in trials:
             draw_trial(trial, stream, args.pictures)
     return 0
+
+
+def load_trials(
+    args: argparse.Namespace, frontend: KeypointFrontend
+) -> tuple[list[Trial], list[Row]]:
+    """Observe the chosen trials; returns them and how well the fits of their truth explain them."""
+    trials, rows = [], list[Row]()
+    second = second_frontend(args.landmarks) if args.truth == "fit" else None
+    for name in args.trials.split(","):
+        trial = load_trial(name, frontend)
+        if args.truth == "fit":
+            others = [observe_trial(name, second)[1]] if second else []
+            fitted = fit_trial(trial, benchmark_body(), others)
+            rows += [
+                {key: rounded(v, 3) if isinstance(v, float) else v for key, v in row.items()}
+                for row in residuals(fitted, trial)
+            ]
+            trial = fitted
+        trials.append(trial)
+    return trials, rows
+
+
+def benchmark_body() -> BodyModel:
+    """Load the open body, which is the truth's whatever the model's is."""
+    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+
+
+def second_frontend(landmarks: str) -> KeypointFrontend | None:
+    """Build the front-end with the other landmark network, if that is at hand."""
+    try:
+        return remembering_frontend("full" if landmarks == "heavy" else "heavy")[0]
+    except AssetError as error:
+        LOGGER.warning("The truth is fitted to one landmark network's keypoints alone: %s", error)
+        return None
 
 
 def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, WorldMemory]:
@@ -92,14 +150,23 @@ def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, Wor
 def rows_of(
     trial: Trial, source: JointSource, conditions: Mapping[str, Condition] = PLAIN
 ) -> dict[str, Row]:
-    """Return condition -> metrics, the mean over views and people."""
-    scores = mean_scores(trial.evaluate(source, conditions))
-    return {score.condition: row_of(score) for score in scores}
+    """Return condition -> metrics, the mean over views and people.
+
+    Of a trial of several people each condition has another row for adult and child.
+    """
+    scores = trial.evaluate(source, conditions)
+    rows = {score.condition: row_of(score) for score in mean_scores(scores)}
+    names = list(dict.fromkeys(score.person for score in scores))
+    if len(names) > 1:
+        for name in names:
+            for score in mean_scores([score for score in scores if score.person == name]):
+                rows[f"{score.condition}, {name}"] = row_of(score)
+    return rows
 
 
 def row_of(score: Score) -> Row:
     """Return a score's numbers without its names."""
-    numbers = {k: v for k, v in asdict(score).items() if k not in ("view", "condition")}
+    numbers = {k: v for k, v in asdict(score).items() if k not in ("view", "condition", "person")}
     return {
         key: value if isinstance(value, int) else rounded(value, DIGITS.get(key, 3))
         for key, value in numbers.items()
@@ -126,6 +193,10 @@ def register(
     """Add the command and its options."""
     video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
     video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
+    video.add_argument(
+        "--truth", choices=("fit", "triangulation"), default="fit",
+        help="a body fitted to all views, or the triangulated keypoints",
+    )  # fmt: skip
     video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
     video.add_argument(
         "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"

@@ -27,8 +27,9 @@ def truth() -> Truth:
 
 
 def joints_of(truth: Truth) -> np.ndarray:
-    """The joints, (F, 22, 3) in VIEW's camera, of somebody exactly like the truth."""
-    joints = np.zeros((FRAMES, len(JOINT_NAMES), 3))
+    """The points, (F, 22 + K, 3) in VIEW's camera, of somebody exactly like the truth."""
+    joints = np.zeros((FRAMES, len(JOINT_NAMES) + NUM_KEYPOINTS, 3))
+    joints[:, len(JOINT_NAMES) :] = truth.points @ VIEW.rotation.T + VIEW.translation
     for name in LIMB_JOINTS:
         inside = truth.points[:, NAMES.index(name)] @ VIEW.rotation.T + VIEW.translation
         joints[:, JOINT_NAMES.index(name)] = inside
@@ -83,6 +84,21 @@ def test_unknown_truth_and_missing_motion_are_left_out(truth) -> None:
     assert result.frames == 25
 
 
+def test_a_fitted_body_is_compared_joint_by_joint_and_keypoint_by_keypoint(truth) -> None:
+    joints = np.random.default_rng(4).uniform(-0.8, 0.8, (FRAMES, len(JOINT_NAMES), 3))
+    fitted = replace(truth, joints=joints)
+    found = joints_of(truth)
+    found[:, : len(JOINT_NAMES)] = joints @ VIEW.rotation.T + VIEW.translation
+    result = score(found, VIEW, fitted, NOTHING_HIDDEN)
+    assert result.mpjpe_mm == pytest.approx(0, abs=1e-6)
+    assert result.keypoints_mm == pytest.approx(0, abs=1e-6)
+    found[:, len(JOINT_NAMES) + NAMES.index("nose"), 2] += 0.19
+    result = score(found, VIEW, fitted, NOTHING_HIDDEN)
+    assert result.mpjpe_mm == pytest.approx(0, abs=1e-6)
+    assert result.keypoints_mm == pytest.approx(10)  # one of nineteen
+    assert score(found, VIEW, truth, NOTHING_HIDDEN).mpjpe_mm > 100
+
+
 def test_means_are_over_views_and_frames_add_up() -> None:
     def made(view: str, condition: str, error: float, frames: int) -> Score:
         return Score(view, condition, error, error, float("nan"), 0.1, 1.0, 1.0, frames)
@@ -95,6 +111,8 @@ def test_means_are_over_views_and_frames_add_up() -> None:
 
 
 def test_jitter_is_that_of_the_motion_not_of_the_truth(truth) -> None:
-    smooth = np.linspace(0, 1, FRAMES)[:, None, None] * np.ones((1, len(JOINT_NAMES), 3))
+    smooth = np.linspace(0, 1, FRAMES)[:, None, None] * np.ones(
+        (1, len(JOINT_NAMES) + NUM_KEYPOINTS, 3)
+    )
     assert score(smooth, VIEW, truth, NOTHING_HIDDEN).jitter == pytest.approx(0, abs=1e-6)
     assert score(joints_of(truth), VIEW, truth, NOTHING_HIDDEN).jitter > 100

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from moro_ros.errors import DataError
+from moro_ros.evaluation import body_fit
 from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.tools import evaluate, evaluate_live, evaluate_open, evaluate_pictures, evaluate_video
@@ -48,10 +49,15 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
         assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
     assert keys <= set(result)
     assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
+    worlds = result["worlds"]
+    assert {"clean", "seated at a table", "widened postures", "children"} <= set(worlds)
+    assert 0 < worlds["clean"]["mpjpe_mm"] < 300 and "pve_mm" not in worlds["clean"]
     words = ["open", "--windows", "2", "--subjects", "02", "--only", "--plots"]
     plots = motion_file.parent / "plots"
     alone = run(capsys, *words, str(plots))
-    assert "refined" not in alone and alone["mpjpe_mm"] == result["mpjpe_mm"]
+    assert (
+        "refined" not in alone and not alone["worlds"] and alone["mpjpe_mm"] == result["mpjpe_mm"]
+    )
     names = ["over_time.png", "per_joint.png", "per_level.png"]
     assert sorted(path.name for path in plots.iterdir()) == names
     assert main(["evaluate", *words, str(plots / names[0])]) == 1
@@ -96,7 +102,8 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
     monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
     words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
     words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
-    result = run(capsys, "live", *words)
+    result = run(capsys, "live", *words, "--rates", "")
+    assert result["rates"] == []
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
     assert set(rows) == {(m, n) for m in ("window", "warm", "incremental") for n in (0, 3)}
     for (_, ahead), row in rows.items():
@@ -105,6 +112,14 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
         assert row["latency_ms"] == pytest.approx(ahead * 1e3 / 30 + row["cost_ms"], abs=0.1)
         assert row["cost_ms"] > 0 and "single_mpjpe_mm" not in row
         assert 0 < row["multi_pa_mpjpe_mm"] <= row["multi_mpjpe_mm"] < 1000
+
+
+def test_people_who_are_trained_on_are_not_validated_on(motion_file, tmp_path) -> None:
+    with np.load(motion_file) as data:
+        arrays = dict(data)
+    path = tmp_path / "val.npz"
+    np.savez(path, **{**arrays, "subjects": np.array(["14", "49"])})
+    assert evaluate_open.validation_motion(path).subjects.tolist() == ["49"]
 
 
 def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
@@ -140,7 +155,7 @@ def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda *_: (None, None))
     monkeypatch.setattr(evaluate_pictures, "video_of", lambda trial, view: video)
-    words = ["pose2sim", "--only", "--trials", "single", "--pictures"]
+    words = ["pose2sim", "--only", "--truth", "triangulation", "--trials", "single", "--pictures"]
     run(capsys, *words, str(tmp_path / "pictures"))
     for name in ("single_plain", "single_legs_hidden"):
         sheet = cv2.imread(str(tmp_path / "pictures" / name / "sheet.png"))
@@ -150,14 +165,14 @@ def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
     assert "choose another --pictures FOLDER" in capsys.readouterr().err
 
 
-def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> None:
+def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(
         evaluate_video,
         "remembering_frontend",
         lambda *_: (None, evaluate_video.WorldMemory(None)),
     )
-    result = run(capsys, "pose2sim")
+    result = run(capsys, "pose2sim", "--truth", "triangulation")
     conditions = {"plain", "legs hidden", "left side hidden", "30 % of frames blank"}
     for trial in ("single", "multi"):
         assert set(result[trial]) == conditions
@@ -173,5 +188,11 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch) -> N
         "with true keypoints",
         "BlazePose world landmarks",
     }
+    assert result["fits"] == []
+    monkeypatch.setattr(body_fit, "STEPS", 2)
+    monkeypatch.setenv("MORO_CACHE", str(tmp_path))
     only = run(capsys, "pose2sim", "--only", "--trials", "single")
-    assert set(only) == {"single", "sources"} and only["sources"] == {}
+    assert set(only) == {"single", "sources", "fits"} and only["sources"] == {}
+    (fit,) = only["fits"]
+    # One camera is no truth.
+    assert fit["frames"] == 0 and fit["median_px"] > 0 and only["single"]["plain"]["frames"] == 0

@@ -1,0 +1,206 @@
+"""Other worlds of the open benchmark: near cameras, seated people, wide postures, children.
+
+Each shows the same held-out motion as the benchmark itself, changed as its row says. Nothing here
+is shared with the training's own postures and occluders beyond data/synthesis.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.data.mocap import MotionSet, MotionWindows
+from moro_ros.data.occlusion import CLEAN, ObservationNoise
+from moro_ros.data.synthesis import CameraRange, ObservedMotion, look, place_cameras
+from moro_ros.data.variation import vary, wave
+from moro_ros.errors import DataError
+from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_windows
+from moro_ros.evaluation.open_decoding import Decoding, OpenModel
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.types import KEYPOINTS
+
+NOISE = replace(ObservationNoise(), occlusion=0.0)
+# BlazePose reports hips behind a table as seen in nearly every image, knees and feet hardly ever.
+GUESSING = replace(NOISE, guesses=1.0, ghosts=0.0)
+LEGS = ("hip", "knee", "ankle", "heel", "foot_index")
+# People who sit: hip and knee flexion and lean of the trunk, lowest and highest, rad.
+HIP, KNEE, LEAN = (1.2, 1.6), (1.1, 1.8), (-0.1, 0.5)
+# Arms of people who sit: standard deviation of the shoulders, mean flexion of the elbows, rad.
+SHOULDER, ELBOW = 0.35, 0.7
+# Of sitting people in motion capture: thighs from the vertical, rad, and height of the pelvis, m.
+THIGH, SEAT_M = math.radians(50), (0.25, 0.75)
+# Windows are drawn for one that sits so often at most.
+MOST_DRAWS = 200
+
+STANDARD = CameraRange()
+Prepare = Callable[[MotionWindows, BodyModel, np.random.Generator], MotionWindows]
+
+
+def as_it_is(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
+    """Return the windows themselves."""
+    return windows
+
+
+def on_the_spot(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
+    """Return windows that do not leave their place, so that nobody walks through a near camera."""
+    place = windows.translation.clone()
+    place[..., :2] = place[..., :2].mean(1, keepdim=True)
+    return MotionWindows(windows.rotations, place)
+
+
+def widened(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
+    """Return windows that all take postures of their own (data/variation.py)."""
+    return vary(windows, torch.ones(len(windows.translation), dtype=torch.bool), body, rng)
+
+
+def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
+    """Return windows of people who sit with the feet on the floor, lean and move their arms."""
+    batch, frames = windows.translation.shape[:2]
+    turns = rotvec_to_matrix(windows.rotations)
+
+    def steady(limits: tuple[float, float]) -> Tensor:
+        middle = torch.from_numpy(rng.uniform(*limits, size=(batch, 1, 1))).float()
+        return middle + 0.05 * wave(batch, frames, 1, rng)
+
+    def about(axis: tuple[float, float, float], angle: Tensor) -> Tensor:
+        return rotvec_to_matrix(angle * torch.tensor(axis))
+
+    def joint(name: str) -> int:
+        return JOINT_NAMES.index(name)
+
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        turns[:, :, joint(f"{side}_hip")] = about((-1.0, 0.0, 0.0), steady(HIP))
+        turns[:, :, joint(f"{side}_knee")] = about((1.0, 0.0, 0.0), steady(KNEE))
+        moved = rotvec_to_matrix(SHOULDER * wave(batch, frames, 3, rng))
+        shoulder, elbow = joint(f"{side}_shoulder"), joint(f"{side}_elbow")
+        turns[:, :, shoulder] = turns[:, :, shoulder] @ moved
+        bent = ELBOW * (1 + 0.5 * wave(batch, frames, 1, rng)).clamp_min(0)
+        turns[:, :, elbow] = about((0.0, -sign, 0.0), bent)
+    turns[:, :, joint("spine2")] = about((1.0, 0.0, 0.0), steady(LEAN))
+    rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
+    lowest = body.forward_kinematics(turns, rest)[1][..., 2].amin(-1)
+    place = on_the_spot(windows, body, rng).translation
+    place[..., 2] = -lowest
+    return MotionWindows(matrix_to_rotvec(turns), place)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One row: what people do, where cameras stand, what hides whom, how large people are."""
+
+    prepare: Prepare = as_it_is
+    noise: ObservationNoise = NOISE
+    where: CameraRange = STANDARD
+    covered: tuple[str, ...] = ()
+    size: tuple[float, float] = (1.0, 1.0)
+
+
+TABLE = CameraRange((0.7, 2.5), (0.7, 1.6), (0.7, 1.1))
+# Cameras before children are as high as before adults, whose world is made smaller.
+CHILDREN = (0.55, 0.85)
+WORLDS: dict[str, World] = {
+    "clean": World(noise=CLEAN),
+    "upper body, 0.5 to 1.5 m": World(
+        on_the_spot, GUESSING, CameraRange((0.5, 1.5), (0.9, 1.7), (1.1, 1.4)), LEGS
+    ),
+    "seated at a table": World(seated, GUESSING, TABLE, LEGS),
+    "widened postures": World(widened),
+    "children": World(
+        where=CameraRange((1.4 / 0.7, 8.0 / 0.7), (0.3 / 0.7, 2.6 / 0.7)), size=CHILDREN
+    ),
+}
+
+
+def world_windows(
+    motion: MotionSet, body: BodyModel, world: World, protocol: OpenProtocol
+) -> Iterator[ObservedMotion]:
+    """Yield a world's windows in batches; the same for every model."""
+    rng = np.random.default_rng(protocol.seed)
+    covered = torch.tensor([name.endswith(world.covered or ("-",)) for name in KEYPOINTS])
+    for start in range(0, protocol.windows, protocol.batch):
+        count = min(protocol.batch, protocol.windows - start)
+        windows = world.prepare(motion.draw(count, protocol.frames, rng, warp=False), body, rng)
+        betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
+        truth = place_cameras(windows, betas, body, rng, world.where)
+        observed = look(truth, body, world.noise, rng, covered)
+        size = torch.from_numpy(rng.uniform(*world.size, count)).float()
+        yield resized(observed, size)
+
+
+def resized(observed: ObservedMotion, size: Tensor) -> ObservedMotion:
+    """Return the same sight of a person and a world `size` times as large, (B,)."""
+    factor = size[:, None, None, None]
+    return replace(
+        observed,
+        truth=observed.truth.resized(size),
+        joints=observed.joints * factor,
+        keypoints=observed.keypoints * factor,
+    )
+
+
+def sitting_windows(motion: MotionSet) -> Prepare:
+    """Return what takes windows of a file in which somebody sits, instead of those given.
+
+    Raises: DataError if the file shows nobody who sits.
+    """
+
+    def prepare(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
+        count, frames = windows.translation.shape[:2]
+        found: list[MotionWindows] = []
+        for _ in range(MOST_DRAWS):
+            drawn = motion.draw(count, frames, rng, warp=False)
+            rows = sits(drawn, body).nonzero()[:, 0]
+            found.append(MotionWindows(drawn.rotations[rows], drawn.translation[rows]))
+            if sum(len(part.translation) for part in found) >= count:
+                break
+        rotations = torch.cat([part.rotations for part in found])[:count]
+        places = torch.cat([part.translation for part in found])[:count]
+        if len(rotations) < count:
+            raise DataError(
+                f"Of {MOST_DRAWS * count} windows of the --seated motion {len(rotations)} show "
+                f"somebody who sits, expected {count}; give a file with more sitting people."
+            )
+        return on_the_spot(MotionWindows(rotations, places), body, rng)
+
+    return prepare
+
+
+def sits(windows: MotionWindows, body: BodyModel) -> Tensor:
+    """Return in which windows somebody sits in the middle and at both ends, (B,) bool."""
+    turns = rotvec_to_matrix(windows.rotations[:, [0, windows.rotations.shape[1] // 2, -1]])
+    rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
+    joints = body.forward_kinematics(turns, rest)[1]
+    height = windows.translation[:, [0, windows.translation.shape[1] // 2, -1], 2]
+    low = (height > SEAT_M[0]) & (height < SEAT_M[1])
+    for side in ("left", "right"):
+        hip, knee = (joints[:, :, JOINT_NAMES.index(f"{side}_{p}")] for p in ("hip", "knee"))
+        thigh = torch.nn.functional.normalize(knee - hip, dim=-1)
+        low = low & (thigh[..., 2] > -math.cos(THIGH))
+    return low.all(1)
+
+
+def evaluate_worlds(
+    model: OpenModel,
+    motion: MotionSet,
+    protocol: OpenProtocol,
+    decoding: Decoding,
+    seated_motion: MotionSet | None = None,
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield each world's name and metrics (open_benchmark.evaluate_open).
+
+    seated_motion: of people who really sit, for one more world.
+    """
+    worlds = dict(WORLDS)
+    if seated_motion is not None:
+        prepare = sitting_windows(seated_motion)
+        worlds["seated at a table, recorded"] = World(prepare, GUESSING, TABLE, LEGS)
+    for name, world in worlds.items():
+        windows = world_windows(motion, model.body, world, protocol)
+        yield name, evaluate_windows(model, windows, replace(protocol, meshes=0), decoding)

@@ -1,0 +1,122 @@
+"""Worlds of the open benchmark: each shows what its row says, and the truth stays the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.config import PipelineConfig
+from moro_ros.data.mocap import MotionSet
+from moro_ros.data.synthesis import ObservedMotion
+from moro_ros.errors import DataError
+from moro_ros.evaluation import open_worlds
+from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_windows
+from moro_ros.evaluation.open_decoding import Decoding, OpenModel
+from moro_ros.evaluation.open_worlds import WORLDS, evaluate_worlds, seated, world_windows
+from moro_ros.inference.stream import load_stream
+from moro_ros.types import KEYPOINTS
+
+SMALL = OpenProtocol(windows=24, frames=12, batch=12)
+NAMES = list(KEYPOINTS)
+LEGS = [i for i, name in enumerate(NAMES) if name.endswith(("knee", "ankle", "heel", "index"))]
+HIPS = [NAMES.index(f"{side}_hip") for side in ("left", "right")]
+
+
+def shown(walking, open_body, name: str) -> list[ObservedMotion]:
+    return list(world_windows(walking, open_body, WORLDS[name], SMALL))
+
+
+def test_the_same_windows_on_every_run(walking, open_body) -> None:
+    for name in WORLDS:
+        first, again = (shown(walking, open_body, name) for _ in range(2))
+        assert [len(batch.joints) for batch in first] == [12, 12]
+        for one, other in zip(first, again, strict=True):
+            assert torch.equal(one.observation, other.observation), name
+            assert torch.equal(one.joints, other.joints), name
+
+
+def test_clean_keypoints_are_the_true_ones(walking, open_body) -> None:
+    for batch in shown(walking, open_body, "clean"):
+        half = batch.boxes.size[..., None, None] / 2
+        points = batch.observation[..., :2] * half + batch.boxes.center[..., None, :]
+        true = batch.keypoints[..., :2] / batch.keypoints[..., 2:]
+        assert (points - true)[batch.seen].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [("upper body, 0.5 to 1.5 m", (0.3, 2.0)), ("seated at a table", (0.4, 3.0))],
+)
+def test_near_people_show_no_legs_and_hips_are_guesses(walking, open_body, name, limits) -> None:
+    for batch in shown(walking, open_body, name):
+        assert not batch.seen[..., LEGS].any()
+        assert batch.seen[..., HIPS].all()
+        assert (batch.observation[..., HIPS, 2] >= 0.5).all()
+        distance = batch.truth.translation.norm(dim=-1)
+        assert limits[0] < distance.min() and distance.max() < limits[1]
+        half = batch.boxes.size[..., None, None] / 2
+        points = batch.observation[..., :2] * half + batch.boxes.center[..., None, :]
+        off = (points - batch.keypoints[..., :2] / batch.keypoints[..., 2:])[..., HIPS, :]
+        assert off.norm(dim=-1).mean() > 0.03 * batch.boxes.size.mean()
+
+
+def test_who_sits_has_level_thighs_and_the_feet_on_the_floor(walking, open_body) -> None:
+    rng = np.random.default_rng(0)
+    windows = seated(walking.draw(16, 12, rng, warp=False), open_body, rng)
+    assert open_worlds.sits(windows, open_body).all()
+    assert not open_worlds.sits(walking.draw(16, 12, rng, warp=False), open_body).any()
+    height = windows.translation[..., 2]
+    assert height.min() > 0.3 and height.max() < 0.75
+    place = windows.translation[..., :2]
+    assert (place - place[:, :1]).abs().max() < 1e-6
+
+
+def test_children_look_like_adults_and_are_smaller(walking, open_body) -> None:
+    def thigh(batch: ObservedMotion) -> torch.Tensor:
+        hip, knee = (batch.joints[:, :, JOINT_NAMES.index(f"left_{p}")] for p in ("hip", "knee"))
+        return (hip - knee).norm(dim=-1).mean(1)
+
+    alike = replace(WORLDS["children"], size=(1.0, 1.0))
+    adults = list(world_windows(walking, open_body, alike, SMALL))
+    for child, adult in zip(shown(walking, open_body, "children"), adults, strict=True):
+        size = thigh(child) / thigh(adult)
+        assert size.min() >= 0.55 and size.max() <= 0.85
+        assert torch.equal(child.observation[0], adult.observation[0])
+        pelvis = child.joints[:, :, 0]
+        torch.testing.assert_close(pelvis, child.truth.translation)
+
+
+def test_every_world_is_measured(walking) -> None:
+    model = OpenModel.of(load_stream(PipelineConfig()).model)
+    protocol = OpenProtocol(windows=2, frames=12, batch=2)
+    found = dict(evaluate_worlds(model, walking, protocol, Decoding()))
+    assert set(found) == set(WORLDS)
+    assert all(np.isfinite(metrics["mpjpe_mm"]) for metrics in found.values())
+    assert found["seated at a table"]["hidden_share"] > 0.3 > found["clean"]["hidden_share"]
+    windows = list(world_windows(walking, model.body, WORLDS["clean"], protocol))
+    again = evaluate_windows(model, windows, protocol)
+    assert again["mpjpe_mm"] == found["clean"]["mpjpe_mm"]
+
+
+def test_recorded_sitting_is_chosen_from_a_file(walking, open_body) -> None:
+    rng = np.random.default_rng(0)
+    windows = seated(walking.draw(1, 90, rng, warp=False), open_body, rng)
+    sitting = MotionSet(
+        np.concatenate([walking.rotations[:90], windows.rotations[0].numpy()]),
+        np.concatenate([walking.translation[:90], windows.translation[0].numpy()]),
+        np.array([0, 90]),
+        np.array([90, 90]),
+        np.array(["02", "13"]),
+        np.array(["walk_run", "daily_reach_sit"]),
+        np.array(["walk", "sit"]),
+        30.0,
+    )
+    prepare = open_worlds.sitting_windows(sitting)
+    chosen = prepare(walking.draw(6, 12, rng, warp=False), open_body, rng)
+    assert len(chosen.translation) == 6 and open_worlds.sits(chosen, open_body).all()
+    with pytest.raises(DataError, match="somebody who sits, expected 6"):
+        open_worlds.sitting_windows(walking)(walking.draw(6, 12, rng, warp=False), open_body, rng)
