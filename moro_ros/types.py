@@ -43,7 +43,8 @@ class Camera:
     matrix: intrinsics K, (3, 3) float64, pixels of the full image.
     width, height: image size in pixels.
     distortion: coefficients D in OpenCV order, empty for a rectified image.
-    distortion_model: "plumb_bob" (also for rational_polynomial, 8 coefficients) or "equidistant".
+    distortion_model: "plumb_bob" (also for rational_polynomial: the number of coefficients, 4, 5,
+        8, 12 or 14, says which) or "equidistant", which bends the image with coefficients of 0 too.
     frame_id: name of the camera optical frame.
     """
 
@@ -53,6 +54,11 @@ class Camera:
     distortion: tuple[float, ...] = ()
     distortion_model: str = "plumb_bob"
     frame_id: str = "camera_optical_frame"
+
+    @property
+    def distorted(self) -> bool:
+        """Whether the image differs from that of an ideal pinhole."""
+        return self.distortion_model == "equidistant" or any(self.distortion)
 
 
 @dataclass(frozen=True, slots=True)

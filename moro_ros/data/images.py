@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
 from moro_ros.data.dataset import Clip
 from moro_ros.errors import DataError
-from moro_ros.geometry.camera import undistort_image
-from moro_ros.types import Camera
+from moro_ros.geometry.lens import undistort_image
 
 
 def read_image(clip: Clip, frame: int) -> np.ndarray:
@@ -38,8 +35,3 @@ def read_image(clip: Clip, frame: int) -> np.ndarray:
             f"{camera.width} x {camera.height} as the clip's camera."
         )
     return undistort_image(image, camera)
-
-
-def rectified_camera(camera: Camera) -> Camera:
-    """Return the camera of read_image's pictures: the same without distortion."""
-    return replace(camera, distortion=())

@@ -13,7 +13,8 @@ import numpy as np
 from moro_ros.errors import CalibrationError
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.multiview import MIN_VIEWS, View
-from moro_ros.inference.camera_file import check_camera
+from moro_ros.geometry.camera_check import check_camera
+from moro_ros.inference.camera_file import toml_camera
 from moro_ros.types import Camera
 
 if sys.version_info >= (3, 11):
@@ -51,7 +52,7 @@ def _toml_views(path: Path, unit_m: float) -> tuple[View, ...]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         tables = values.get("cameras", values)
         return tuple(
-            _toml_view(key, table, unit_m)
+            _toml_view(key, table, unit_m, f"{path}, camera {key}")
             for key, table in tables.items()
             if isinstance(table, dict) and "matrix" in table and not table.get("ignore")
         )
@@ -61,8 +62,7 @@ def _toml_views(path: Path, unit_m: float) -> tuple[View, ...]:
         raise CalibrationError(f"{path}: {LAYOUTS} ({error!r}).") from error
 
 
-def _toml_view(key: str, table: dict[str, Any], unit_m: float) -> View:
-    width, height = (int(value) for value in table["size"])
+def _toml_view(key: str, table: dict[str, Any], unit_m: float, source: str) -> View:
     rotation = np.asarray(table["rotation"], np.float64)
     if rotation.shape == (3,):  # Pose2Sim and Anipose write rotation vectors
         rotation = np.asarray(cv2.Rodrigues(rotation)[0], np.float64)
@@ -72,18 +72,10 @@ def _toml_view(key: str, table: dict[str, Any], unit_m: float) -> View:
         or np.linalg.det(rotation) < 0
     ):
         raise ValueError(f"the rotation of camera {key} is no rotation")
-    coefficients = tuple(float(value) for value in np.ravel(table.get("distortions", ())))
-    camera = Camera(
-        matrix=np.asarray(table["matrix"], np.float64).reshape(3, 3),
-        width=width,
-        height=height,
-        distortion=coefficients if any(coefficients) else (),
-        distortion_model="equidistant" if table.get("fisheye") else "plumb_bob",
-    )
     number = table.get("cam_id", table.get("port"))
     name = str(table.get("name", key)) if number is None else f"cam_{number}"
     translation = np.asarray(table["translation"], np.float64).reshape(3) * unit_m
-    return View(name, camera, rotation, translation)
+    return View(name, toml_camera(table, source), rotation, translation)
 
 
 def _qualisys_views(path: Path) -> tuple[View, ...]:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from moro_ros.geometry.camera import undistort_points
+from moro_ros.geometry.lens import undistort_points
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints
 
 MIN_VISIBILITY = 0.5

@@ -25,6 +25,7 @@ from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import Truth, View, triangulate
 from moro_ros.evaluation.video_score import RATE_HZ, Score, score
 from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
+from moro_ros.geometry.lens import rectified_camera
 from moro_ros.inference.video import open_video
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
@@ -192,7 +193,7 @@ def redrawn(frame: Frame, index: int, view: View, truth_of: Mapping[int, Truth])
                 ),
             )
         )
-    return replace(frame, camera=replace(frame.camera, distortion=()), people=tuple(people))
+    return replace(frame, camera=rectified_camera(frame.camera), people=tuple(people))
 
 
 def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Trial:

@@ -11,7 +11,7 @@ from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.multiview import MIN_VISIBILITY, Truth, View
 from moro_ros.evaluation.video_score import mean
-from moro_ros.geometry.camera import image_points, undistort_points
+from moro_ros.geometry.lens import image_points, undistort_points
 from moro_ros.types import KEYPOINTS, Frame
 
 SHOULDERS = [list(KEYPOINTS).index(f"{side}_shoulder") for side in ("left", "right")]

@@ -1,15 +1,12 @@
-"""The pinhole camera: projection, undistortion, and from a person's box to a camera-frame pose."""
+"""The pinhole camera: projection, resizing, and from a person's box to a camera-frame pose."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import cv2
 import numpy as np
 import torch
 
-from moro_ros.compat import undistort_fisheye_points, undistort_image_points
-from moro_ros.errors import CalibrationError
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.types import Camera
@@ -63,51 +60,3 @@ def resized_camera(camera: Camera, width: int, height: int) -> Camera:
     half = np.array([[1.0, 0, 0.5], [0, 1.0, 0.5], [0, 0, 1.0]])
     matrix = np.linalg.inv(half) @ np.diag(stretch) @ half @ camera.matrix
     return dataclasses.replace(camera, matrix=matrix, width=width, height=height)
-
-
-def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
-    """Where the points of a distorted image lie in the rectified image of the same K: (N, 2) px.
-
-    points_px: (N, 2). Points may lie outside the image. The dtype is kept.
-
-    Raises: CalibrationError for a distortion model other than plumb_bob and equidistant.
-    """
-    if not any(camera.distortion) or len(points_px) == 0:
-        return points_px
-    source = np.asarray(points_px, dtype=np.float64).reshape(-1, 1, 2)
-    matrix = np.asarray(camera.matrix, dtype=np.float64)
-    distortion = np.asarray(camera.distortion, dtype=np.float64)
-    if camera.distortion_model == "plumb_bob":
-        ideal = undistort_image_points(source, matrix, distortion)
-    elif camera.distortion_model == "equidistant":
-        ideal = undistort_fisheye_points(source, matrix, distortion)
-    else:
-        raise CalibrationError(
-            f"Distortion model '{camera.distortion_model}' is not known; expected plumb_bob "
-            "(also for rational_polynomial) or equidistant. Publish rectified images instead."
-        )
-    return ideal.reshape(-1, 2).astype(points_px.dtype)
-
-
-def undistort_image(image: np.ndarray, camera: Camera) -> np.ndarray:
-    """The rectified image of the same K and size, (H, W, C) -> the same; see undistort_points."""
-    if not any(camera.distortion):
-        return image
-    matrix = np.asarray(camera.matrix, dtype=np.float64)
-    distortion = np.asarray(camera.distortion, dtype=np.float64)
-    if camera.distortion_model == "equidistant":
-        return cv2.fisheye.undistortImage(image, matrix, distortion, Knew=matrix)
-    return cv2.undistort(image, matrix, distortion)
-
-
-def image_points(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Pixels (N, 2) of the image, distorted like it, of points (N, 3) m in front of the camera."""
-    source = np.asarray(points, dtype=np.float64).reshape(-1, 1, 3)
-    matrix = np.asarray(camera.matrix, dtype=np.float64)
-    distortion = np.asarray(camera.distortion, dtype=np.float64)
-    none = np.zeros(3)
-    if camera.distortion_model == "equidistant" and distortion.size:
-        found, _ = cv2.fisheye.projectPoints(source, none, none, matrix, distortion)
-    else:
-        found, _ = cv2.projectPoints(source, none, none, matrix, distortion)
-    return found.reshape(-1, 2)

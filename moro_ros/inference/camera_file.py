@@ -1,7 +1,14 @@
-"""Calibration files: a camera from TOML (Sports2D, Pose2Sim) or YAML (ROS camera_calibration)."""
+"""Calibration files: a camera from what calibration tools and drivers write.
+
+TOML of Sports2D, Pose2Sim, Anipose and caliscope; YAML of ROS camera_calibration; OpenCV's
+FileStorage (%YAML:1.0, JSON); .ini or ost.txt of camera_calibration_parsers; and what
+`ros2 topic echo --once` prints of a camera_info.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +17,8 @@ import numpy as np
 import yaml
 
 from moro_ros.errors import CalibrationError
+from moro_ros.geometry.camera_check import check_camera, distortion_of
+from moro_ros.geometry.lens import part_of_camera
 from moro_ros.types import Camera
 
 if sys.version_info >= (3, 11):
@@ -19,30 +28,60 @@ else:
 
 OPTICAL_FRAME = "camera_optical_frame"
 LAYOUTS = (
-    "expected a TOML table with size, matrix and distortions, or a YAML of ROS camera_calibration "
-    "with image_width, image_height and camera_matrix"
+    "expected a YAML of ROS camera_calibration or of OpenCV's FileStorage with image_width, "
+    "image_height, camera_matrix and distortion_coefficients; a TOML table with size, matrix and "
+    "distortions; an .ini of ROS; or what ros2 topic echo --once prints of camera_info"
 )
+# Names under which OpenCV's samples, its users and ROS keep the same thing, without case and "_".
+WIDTHS, HEIGHTS = ("imagewidth", "width"), ("imageheight", "height")
+MATRICES = ("cameramatrix", "k", "m1", "cameramatrix1", "intrinsicmatrix", "mtx")
+DISTORTIONS = (
+    *("distortioncoefficients", "distcoeffs", "distcoeff", "distcoefs", "d", "d1", "dist"),
+    *("distcoeffs1", "distortion"),
+)
+MODELS, FISHEYE_FLAGS = ("distortionmodel", "cameramodel"), ("fisheyemodel", "fisheye")
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the matrices of OpenCV's FileStorage as the mappings that they are."""
+
+
+def _mapping(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+    if not isinstance(node, yaml.MappingNode):
+        raise yaml.constructor.ConstructorError(None, None, "unknown tag", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:opencv-", _mapping)
 
 
 def load_camera(path: str | Path, frame_id: str = OPTICAL_FRAME) -> Camera:
-    """Read a calibration file; of several cameras in a TOML file the first is taken.
+    """Read a calibration file; of several cameras in a file the first is taken.
 
-    Raises: CalibrationError if the file is missing, of no known layout or has bad values.
+    Raises: CalibrationError if the file is missing, of no known layout or of no possible camera.
     """
     path = Path(path).expanduser()
+    source = f"Camera file {path}"
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
         raise CalibrationError(f"Cannot read the camera file {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise CalibrationError(f"{source} is not text; {LAYOUTS}.") from error
     try:
-        camera = (
-            _from_toml(values, frame_id) if path.suffix == ".toml" else _from_ros(values, frame_id)
-        )
-    except (KeyError, StopIteration, TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError(f"Camera file {path}: {LAYOUTS} ({error!r}).") from error
-    check_camera(camera, f"Camera file {path}")
-    return camera
+        if path.suffix == ".toml":
+            camera = toml_camera(_first_table(tomllib.loads(text)), source)
+        elif re.search(r"^camera matrix\s*$", text, re.MULTILINE):
+            camera = _from_ini(text, source)
+        else:
+            camera = _from_mapping(_first_document(text), source)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        where = " ".join(str(error).split())
+        raise CalibrationError(f"{source} cannot be read ({where}); {LAYOUTS}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = str(error.args[0]) if error.args else "empty"
+        raise CalibrationError(f"{source}: {reason}; {LAYOUTS}.") from error
+    return dataclasses.replace(camera, frame_id=frame_id)
 
 
 def camera_from_focal(
@@ -50,62 +89,107 @@ def camera_from_focal(
 ) -> Camera:
     """A camera without distortion whose principal point is the image centre.
 
-    focal_px: focal length in pixels. Raises: CalibrationError if it is not positive.
+    focal_px: focal length in pixels. Raises: CalibrationError if no lens has it.
     """
     matrix = np.array([[focal_px, 0.0, width / 2], [0.0, focal_px, height / 2], [0.0, 0.0, 1.0]])
     camera = Camera(matrix, width, height, frame_id=frame_id)
-    check_camera(camera, "Focal length")
+    check_camera(camera, "Camera")
     return camera
 
 
-def check_camera(camera: Camera, source: str) -> None:
-    """Check that a calibration has finite values and positive focal lengths and size.
+def toml_camera(table: dict[str, Any], source: str) -> Camera:
+    """The camera of one table of a TOML as Anipose, Pose2Sim and caliscope write it.
 
-    source: what the message begins with. Raises: CalibrationError.
+    Raises: CalibrationError; KeyError, TypeError or ValueError for other tables.
     """
-    focal = camera.matrix[0, 0], camera.matrix[1, 1]
-    if not np.isfinite(camera.matrix).all() or not np.isfinite(camera.distortion).all():
-        raise CalibrationError(f"{source}: the intrinsics are not finite; calibrate the camera.")
-    if min(focal) <= 0:
-        raise CalibrationError(
-            f"{source}: focal lengths are {focal[0]:g} and {focal[1]:g} px, expected positive "
-            "values; calibrate the camera."
-        )
-    if min(camera.width, camera.height) <= 0:
-        raise CalibrationError(
-            f"{source}: the image size is {camera.width}x{camera.height}, expected positive."
-        )
-
-
-def _from_toml(values: dict[str, Any], frame_id: str) -> Camera:
-    table = next(v for v in values.values() if isinstance(v, dict) and "matrix" in v)
     width, height = (int(value) for value in table["size"])
-    return Camera(
-        matrix=_matrix(table["matrix"]),
-        width=width,
-        height=height,
-        distortion=_distortion(table.get("distortions", ())),
-        distortion_model="equidistant" if table.get("fisheye") else "plumb_bob",
-        frame_id=frame_id,
-    )
+    name = "equidistant" if table.get("fisheye") else "plumb_bob"
+    return _checked(table["matrix"], width, height, name, table.get("distortions", ()), source)
 
 
-def _from_ros(values: dict[str, Any], frame_id: str) -> Camera:
-    name = str(values.get("distortion_model", "plumb_bob"))
-    return Camera(
-        matrix=_matrix(values["camera_matrix"]["data"]),
-        width=int(values["image_width"]),
-        height=int(values["image_height"]),
-        distortion=_distortion(values.get("distortion_coefficients", {}).get("data", ())),
-        distortion_model="equidistant" if name in ("equidistant", "fisheye") else "plumb_bob",
-        frame_id=frame_id,
-    )
+def _first_table(values: dict[str, Any]) -> dict[str, Any]:
+    tables = values.get("cameras", values)
+    found = (t for t in tables.values() if isinstance(t, dict) and "matrix" in t)
+    table = next(found, None)
+    if table is None:
+        raise KeyError("no table with a matrix")
+    return table
 
 
-def _matrix(values: Any) -> np.ndarray:
-    return np.asarray(values, dtype=np.float64).reshape(3, 3)
+def _first_document(text: str) -> dict[str, Any]:
+    """The first YAML document; `ros2 topic echo` ends each message with a document's mark."""
+    # OpenCV's directive is no YAML: the standard has a space instead of the colon.
+    text = re.sub(r"\A%YAML:[\d.]+\s*", "", text)
+    values = next(iter(yaml.load_all(text, Loader=_Loader)), None)
+    if not isinstance(values, dict):
+        raise TypeError("no names with values")
+    if any("intrinsics" in value for value in values.values() if isinstance(value, dict)):
+        raise ValueError("this is a camchain of Kalibr, which is not read")
+    return {str(key).lower().replace("_", ""): value for key, value in values.items()}
 
 
-def _distortion(values: Any) -> tuple[float, ...]:
-    coefficients = tuple(float(value) for value in values)
-    return coefficients if any(coefficients) else ()
+def _from_mapping(values: dict[str, Any], source: str) -> Camera:
+    size = _entry(values, ("imagesize", "size"), None)
+    if size is None:
+        size = _entry(values, WIDTHS), _entry(values, HEIGHTS)
+    width, height = _numbers(size)
+    name = _entry(values, MODELS, None)
+    if name is None:
+        name = "equidistant" if _entry(values, FISHEYE_FLAGS, 0) in (1, True) else "plumb_bob"
+    matrix, coefficients = _entry(values, MATRICES), _entry(values, DISTORTIONS, ())
+    camera = _checked(matrix, int(width), int(height), str(name), coefficients, source)
+    region = _entry(values, ("roi",), {})
+    left, top, *part = (int(region.get(k, 0)) for k in ("x_offset", "y_offset", "width", "height"))
+    bins = int(values.get("binningx", 0)), int(values.get("binningy", 0))
+    return part_of_camera(camera, (left, top, part[0], part[1]), bins)
+
+
+def _from_ini(text: str, source: str) -> Camera:
+    """Read camera_calibration_parsers' layout: headings, and below each its numbers.
+
+    The distortion model is not written; its number of coefficients says which it is.
+    """
+    blocks: dict[str, list[float]] = {}
+    numbers: list[float] = []
+    for line in (part.strip() for part in text.splitlines()):
+        if not line or line.startswith(("#", "[")):
+            continue
+        if line[0].isalpha():
+            # A second camera follows the first in a file of a stereo pair.
+            numbers = [] if line in blocks else blocks.setdefault(line, [])
+        else:
+            numbers.extend(float(word) for word in line.split())
+    for name in ("width", "height", "camera matrix"):
+        if not blocks.get(name):
+            raise KeyError(f"no numbers under '{name}'")
+    width, height = blocks["width"][0], blocks["height"][0]
+    return _checked(
+        blocks["camera matrix"], int(width), int(height), "plumb_bob",
+        blocks.get("distortion", ()), source,
+    )  # fmt: skip
+
+
+def _entry(values: dict[str, Any], names: tuple[str, ...], *default: Any) -> Any:
+    """The first of some names that there is, or the default; without one KeyError is raised."""
+    found = [values[name] for name in names if values.get(name) is not None] or [*default]
+    if not found:
+        raise KeyError(f"no {names[0]}")
+    return found[0]
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers of a list or of a mapping with `data`, in any nesting."""
+    data = value.get("data", ()) if isinstance(value, dict) else value
+    return [float(number) for number in np.asarray(data, dtype=object).ravel()]
+
+
+def _checked(
+    matrix: Any, width: int, height: int, name: str, coefficients: Any, source: str
+) -> Camera:
+    model, distortion = distortion_of(name, _numbers(coefficients), source)
+    numbers = _numbers(matrix)
+    if len(numbers) != 9:
+        raise ValueError(f"the camera matrix has {len(numbers)} numbers instead of 9")
+    camera = Camera(np.reshape(numbers, (3, 3)), width, height, distortion, model)
+    check_camera(camera, source)
+    return camera

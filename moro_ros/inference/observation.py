@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.errors import ImageError
-from moro_ros.geometry.camera import undistort_image, undistort_points
+from moro_ros.geometry.lens import normalised_points, undistort_image
 from moro_ros.inference.crop import crop_person
 from moro_ros.inference.preprocess import PersonBoxes
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, PersonObservation
@@ -18,16 +18,18 @@ BOX_UNIT_PX = 200.0  # the published box scale counts in these
 def normalised_keypoints(
     person: PersonObservation, camera: Camera
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,)."""
+    """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,).
+
+    What the lens model cannot place (see normalised_points) counts as unseen and not present.
+    """
     if person.keypoints is None:
         nothing = torch.zeros(NUM_KEYPOINTS)
         return torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing
-    points_px = undistort_points(person.keypoints.points_px, camera)
-    focal, center = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
+    plane, sound = normalised_points(person.keypoints.points_px, camera)
     return (
-        torch.as_tensor((points_px - center) / focal, dtype=torch.float32),
-        torch.from_numpy(person.keypoints.visibility.astype(np.float32)),
-        torch.from_numpy(person.keypoints.presence.astype(np.float32)),
+        torch.as_tensor(plane, dtype=torch.float32),
+        torch.from_numpy((person.keypoints.visibility * sound).astype(np.float32)),
+        torch.from_numpy((person.keypoints.presence * sound).astype(np.float32)),
     )
 
 

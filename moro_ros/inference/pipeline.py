@@ -15,8 +15,9 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, ImageError
 from moro_ros.frontend.frontend import KeypointFrontend, load_frontend
+from moro_ros.geometry.lens import image_points
 from moro_ros.inference.stream import MoRoStream, load_stream
-from moro_ros.inference.synthetic import SyntheticFrontend, project
+from moro_ros.inference.synthetic import SyntheticFrontend
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Frame, Observed, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ def body_points(motion: BodyMotion, camera: Camera) -> np.ndarray:
     joints = motion.joints[-1, _JOINTS].astype(np.float64)
     ahead = joints[:, 2] > _NEAREST_M
     if ahead.any():
-        points[_POINTS[ahead]] = project(joints[ahead], camera)
+        points[_POINTS[ahead]] = image_points(joints[ahead], camera)
     return points
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.config import DetectorConfig, TrackerConfig
+from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.types import KEYPOINTS, Camera, Keypoints, PersonObservation
 
@@ -148,7 +149,7 @@ class SyntheticFrontend:
     def _look(self, track_id: int, scene: Scene, camera: Camera) -> PersonObservation | None:
         pose, pelvis, unseen = scene
         points = self._keypoints(torch.from_numpy(pose).float(), torch.from_numpy(pelvis).float())
-        points_px = project(points.numpy().astype(np.float64), camera)
+        points_px = image_points(points.numpy().astype(np.float64), camera)
         size = np.array([camera.width, camera.height])
         inside = ((points_px >= 0) & (points_px < size)).all(-1)
         visible: np.ndarray = np.array(inside)
@@ -171,15 +172,3 @@ class SyntheticFrontend:
         rest = skeleton.joints[:, :NUM_JOINTS]
         chain, joints = self._body.forward_kinematics(rotvec_to_matrix(pose)[None], rest)
         return self._body.keypoints(chain, joints, skeleton.keypoint_offsets)[0] + pelvis
-
-
-def project(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Pixels (N, 2) at which a camera, distorted or not, sees points (N, 3) m before it."""
-    zero, distortion = np.zeros(3), np.array(camera.distortion, dtype=np.float64)
-    if camera.distortion_model == "equidistant" and distortion.any():
-        pixels, _ = cv2.fisheye.projectPoints(
-            points[:, None], zero, zero, camera.matrix, distortion
-        )
-    else:
-        pixels, _ = cv2.projectPoints(points, zero, zero, camera.matrix, distortion)
-    return np.asarray(pixels).reshape(-1, 2)

@@ -30,7 +30,7 @@ _HEAD = JOINT_NAMES.index("head")
 def projected(points: np.ndarray, camera: Camera) -> np.ndarray:
     """Pixels (N, 2) of points (N, 3) m in front of the camera, camera optical frame."""
     # Here, for it brings torch along, and a node that is not configured does without.
-    from moro_ros.geometry.camera import image_points
+    from moro_ros.geometry.lens import image_points
 
     return image_points(points, camera)
 

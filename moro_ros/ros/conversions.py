@@ -7,16 +7,22 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from moro_ros.geometry.camera_check import CameraFault, Kind, check_camera, distortion_of
+from moro_ros.geometry.lens import part_of_camera
 from moro_ros.ros import faults
 from moro_ros.ros.faults import BadCamera
 from moro_ros.types import Camera
 
-# Distortion models of sensor_msgs and the numbers of coefficients that OpenCV takes.
-DISTORTION_MODELS: dict[str, tuple[int, ...]] = {
-    "plumb_bob": (4, 5),
-    "rational_polynomial": (8,),
-    "equidistant": (4,),
+# Under what the faults of a camera are counted.
+REASONS: dict[Kind, str] = {
+    "size": faults.CAMERA_SIZE,
+    "zero": faults.UNCALIBRATED,
+    "not_finite": faults.NOT_FINITE,
+    "distortion": faults.DISTORTION,
+    "implausible": faults.IMPLAUSIBLE,
 }
+# Coefficients of sensor_msgs' plumb_bob; OpenCV's longer models are its rational_polynomial.
+PLUMB_BOB = 5
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -33,37 +39,29 @@ def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
     """The camera of the images that come with a camera_info; binning and ROI are applied.
 
     rectified: the images are rectified already, so P describes them instead of K and D.
-    Raises: BadCamera if the camera is not calibrated or the values make no sense.
+    Raises: BadCamera if the camera is not calibrated, or if no camera can be like this.
     """
-    values = info.p if rectified else info.k
-    matrix = np.array(values, dtype=np.float64).reshape(3, -1)[:, :3].copy()
-    name = "P" if rectified else "K"
-    if not np.isfinite(matrix).all() or not np.isfinite(info.d).all():
-        raise BadCamera(
-            faults.NOT_FINITE,
-            f"camera_info holds values that are not finite in {name} or D; calibrate the camera.",
+    values, source = (info.p, "camera_info (P)") if rectified else (info.k, "camera_info")
+    try:
+        model, distortion = (
+            ("plumb_bob", ()) if rectified else distortion_of(info.distortion_model, info.d, source)
         )
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise BadCamera(
-            faults.UNCALIBRATED,
-            f"camera_info has focal lengths of {matrix[0, 0]:g} and {matrix[1, 1]:g} px "
-            f"in {name}: it is not calibrated. Calibrate it (camera_calibration) or give the "
-            "driver its calibration file.",
+        camera = Camera(
+            matrix=np.array(values, dtype=np.float64).reshape(3, -1)[:, :3].copy(),
+            width=info.width,
+            height=info.height,
+            distortion=distortion,
+            distortion_model=model,
+            frame_id=info.header.frame_id,
         )
-    model, distortion = ("plumb_bob", ()) if rectified else _distortion(info)
-    roi, binning = info.roi, (max(1, info.binning_x), max(1, info.binning_y))
-    whole = roi.width == 0 or roi.height == 0
-    # As image_geometry does it: first the offset of the region, then the binning.
-    if not whole:
-        matrix[:2, 2] -= roi.x_offset, roi.y_offset
-    matrix[:2] /= np.array(binning, dtype=np.float64)[:, None]
-    return Camera(
-        matrix=matrix,
-        width=(info.width if whole else roi.width) // binning[0],
-        height=(info.height if whole else roi.height) // binning[1],
-        distortion=distortion,
-        distortion_model=model,
-        frame_id=info.header.frame_id,
+        check_camera(camera, source)
+    except CameraFault as fault:
+        raise BadCamera(REASONS[fault.kind], str(fault)) from fault
+    roi = info.roi
+    return part_of_camera(
+        camera,
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+        (info.binning_x, info.binning_y),
     )
 
 
@@ -93,26 +91,7 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     message.k = camera.matrix.astype(np.float64).ravel()
     message.r = np.eye(3).ravel()
     message.p = np.hstack([camera.matrix, np.zeros((3, 1))]).ravel()
-    rational = camera.distortion_model == "plumb_bob" and len(camera.distortion) == 8
+    rational = camera.distortion_model == "plumb_bob" and len(camera.distortion) > PLUMB_BOB
     message.distortion_model = "rational_polynomial" if rational else camera.distortion_model
-    message.d = list(camera.distortion) or [0.0] * DISTORTION_MODELS[message.distortion_model][-1]
+    message.d = list(camera.distortion) or [0.0] * PLUMB_BOB
     return message
-
-
-def _distortion(info: CameraInfo) -> tuple[str, tuple[float, ...]]:
-    coefficients = tuple(float(value) for value in info.d)
-    if not any(coefficients):
-        return ("equidistant" if info.distortion_model == "equidistant" else "plumb_bob"), ()
-    counts = DISTORTION_MODELS.get(info.distortion_model)
-    if counts is None or len(coefficients) not in counts:
-        known = ", ".join(
-            f"{name} ({' or '.join(map(str, counts))})"
-            for name, counts in DISTORTION_MODELS.items()
-        )
-        raise BadCamera(
-            faults.DISTORTION,
-            f"camera_info has {len(coefficients)} distortion coefficients of the model "
-            f"'{info.distortion_model}'; expected {known}.",
-        )
-    model = "equidistant" if info.distortion_model == "equidistant" else "plumb_bob"
-    return model, coefficients

@@ -15,6 +15,7 @@ UNCALIBRATED = "camera_info_zero"
 NOT_FINITE = "camera_info_not_finite"
 DISTORTION = "camera_info_distortion"
 CAMERA_SIZE = "camera_info_size"
+IMPLAUSIBLE = "camera_info_implausible"
 REPEATED_STAMP = "repeated_stamp"
 REJECTED = "rejected"
 

@@ -85,7 +85,7 @@ class Perception:
         if camera is None:
             return "none"
         fx, fy = camera.matrix[0, 0], camera.matrix[1, 1]
-        distortion = camera.distortion_model if any(camera.distortion) else "no distortion"
+        distortion = camera.distortion_model if camera.distorted else "no distortion"
         return f"{camera.width}x{camera.height}, fx {fx:.1f}, fy {fy:.1f} px, {distortion}"
 
     def check(self, options: NodeConfig) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.geometry.lens import image_points, normalised_points
 from moro_ros.types import Camera
 
 Colour = tuple[float, float, float]
@@ -58,38 +59,20 @@ def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     pixels = np.full((len(points), 2), np.nan)
     valid = points[:, 2] > _NEAR_M
-    distorted = any(camera.distortion)
-    if distorted:
+    if camera.distorted:
         radius = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], _NEAR_M)
         valid &= radius < _valid_radius(camera)
-    if not valid.any():
-        return pixels
-    if not distorted:
-        seen = points[valid] @ camera.matrix.T
-        pixels[valid] = seen[:, :2] / seen[:, 2:]
-        return pixels
-    zero, distortion = np.zeros(3), np.array(camera.distortion, dtype=np.float64)
-    if camera.distortion_model == "equidistant":
-        seen, _ = cv2.fisheye.projectPoints(
-            points[valid][None], zero, zero, camera.matrix, distortion
-        )
-    else:
-        seen, _ = cv2.projectPoints(points[valid], zero, zero, camera.matrix, distortion)
-    pixels[valid] = seen.reshape(-1, 2)
+    if valid.any():
+        pixels[valid] = image_points(points[valid], camera)
     return pixels
 
 
 def _valid_radius(camera: Camera) -> float:
     """Normalised image radius up to which the distortion is trusted: a third beyond the corners."""
     width, height = camera.width, camera.height
-    corners = np.array([[[0, 0]], [[width, 0]], [[0, height]], [[width, height]]], np.float64)
-    distortion = np.array(camera.distortion, dtype=np.float64)
-    undistort = (
-        cv2.fisheye.undistortPoints
-        if camera.distortion_model == "equidistant"
-        else cv2.undistortPoints
+    rays, _ = normalised_points(
+        np.array([[0, 0], [width, 0], [0, height], [width, height]]), camera
     )
-    rays = undistort(corners, camera.matrix, distortion).reshape(-1, 2)
     return float(1.33 * np.linalg.norm(rays, axis=1).max())
 
 

@@ -34,9 +34,17 @@ class VideoInput:
 def add_camera_options(parser: argparse.ArgumentParser) -> None:
     """--focal and --camera."""
     camera = parser.add_mutually_exclusive_group()
-    camera.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
     camera.add_argument(
-        "--camera", type=Path, metavar="FILE", help="calibration: ROS camera_info YAML, or TOML"
+        "--focal",
+        type=float,
+        metavar="PX",
+        help="focal length in pixels; a phone's main camera: 0.75 x the image's longer side",
+    )
+    camera.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FILE",
+        help="calibration of ROS (YAML, ini, camera_info), OpenCV (YAML) or Pose2Sim (TOML)",
     )
 
 
@@ -53,7 +61,8 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
     if path is not None and not calibrated:
         raise ConfigError(
             "The video's camera is unknown: give --focal PX (focal length in pixels) or "
-            "--camera FILE (calibration). A phone's main camera has about 0.75 x image width."
+            "--camera FILE (calibration). A phone's main camera has about 0.75 x the longer "
+            "side of the image, held upright or not."
         )
     if path is None:
         path, camera_file = assets.fetch(SAMPLE_VIDEO), assets.fetch(SAMPLE_CALIBRATION)

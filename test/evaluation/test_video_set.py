@@ -26,8 +26,9 @@ from moro_ros.evaluation.video_set import (
     load_set,
     read_times,
 )
+from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.inference.synthetic import project, sitter
+from moro_ros.inference.synthetic import sitter
 from moro_ros.tools import evaluate_multiview
 from moro_ros.tools.cli import main
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
@@ -67,7 +68,7 @@ def person(open_body):
 
 
 def seen_by(view: View, points: np.ndarray) -> Keypoints:
-    pixels = project(points @ view.rotation.T + view.translation, view.camera)
+    pixels = image_points(points @ view.rotation.T + view.translation, view.camera)
     full = np.ones(NUM_KEYPOINTS, np.float32)
     return Keypoints(pixels.astype(np.float32), full, full)
 

@@ -12,15 +12,15 @@ from moro_ros.geometry.camera import (
     box_condition,
     project,
     resized_camera,
-    undistort_image,
-    undistort_points,
     weak_to_full_camera,
 )
+from moro_ros.geometry.lens import undistort_image, undistort_points
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotvec_to_matrix
 from moro_ros.types import Camera
 
 K = np.array([[610.0, 0, 333], [0, 590, 251], [0, 0, 1]])
 PLUMB_BOB = (-0.31, 0.12, 1e-3, -5e-4, -0.02)
+TILTED = (0.4, -0.2, 1e-4, 2e-4, 0.05, 0.7, -0.1, 0.02, 1e-3, -2e-3, 1e-3, 2e-3, 0.02, -0.01)
 RATIONAL = (0.4, -0.2, 1e-4, 2e-4, 0.05, 0.7, -0.1, 0.02)
 EQUIDISTANT = (-0.03, 0.01, -0.004, 0.001)
 
@@ -56,7 +56,14 @@ def test_every_clip_has_its_own_camera():
 
 @pytest.mark.parametrize(
     ("model", "distortion"),
-    [("plumb_bob", PLUMB_BOB), ("plumb_bob", RATIONAL), ("equidistant", EQUIDISTANT)],
+    [
+        ("plumb_bob", PLUMB_BOB),
+        ("plumb_bob", RATIONAL),
+        ("plumb_bob", TILTED[:12]),
+        ("plumb_bob", TILTED),
+        ("equidistant", EQUIDISTANT),
+        ("equidistant", (0.0,) * 4),
+    ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_undistortion_inverts_the_lens(model, distortion, dtype):

@@ -17,10 +17,11 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig, TrackerConfig
 from moro_ros.frontend.blazepose import CENTRE, RIM, Detection, Landmarks, Region
 from moro_ros.frontend.frontend import KeypointFrontend
+from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.inference.pipeline import HumanMotionPipeline
 from moro_ros.inference.stream import load_stream
-from moro_ros.inference.synthetic import project, walker
+from moro_ros.inference.synthetic import walker
 from moro_ros.types import KEYPOINTS, Camera, PipelineResult
 
 FRAME_NS = 33_333_333
@@ -62,7 +63,7 @@ class Stage:
         chain, joints = self.body.forward_kinematics(rotvec_to_matrix(pose)[None], self._rest)
         points = self.body.keypoints(chain, joints, self._offsets)[0].numpy().astype(float)
         for person in people:
-            person.points = project(points + np.array([person.x, 0.4, person.z]), CAMERA)
+            person.points = image_points(points + np.array([person.x, 0.4, person.z]), CAMERA)
         self.people = sorted(people, key=lambda person: person.z)
         image = np.full((CAMERA.height, CAMERA.width, 3), 90, np.uint8)
         for person in reversed(self.people):
@@ -154,7 +155,7 @@ def test_somebody_hidden_for_a_second_walks_on_under_his_id(play):
         assert np.isfinite(motion.joints).all() and motion.joints[-1, 0, 2] > 1.0
     assert np.linalg.norm(motion.joints[-1, 0] - before) < 1.5
     # The box that nobody sees is the recovered body's, not one of the future.
-    shown = project(motion.joints[-1, :1].astype(float), CAMERA)[0]
+    shown = image_points(motion.joints[-1, :1].astype(float), CAMERA)[0]
     (person,) = result.people
     assert np.all(person.box_xyxy[:2] - 60 < shown) and np.all(shown < person.box_xyxy[2:] + 60)
     someone.hidden = False

@@ -9,7 +9,7 @@ import pytest
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
-from moro_ros.geometry.camera import undistort_points
+from moro_ros.geometry.lens import undistort_points
 from moro_ros.inference.pipeline import load_pipeline
 from moro_ros.inference.synthetic import FEET, LEGS, SCENES, TABLE_PERIOD_S, SyntheticFrontend
 from moro_ros.types import Camera

@@ -20,6 +20,7 @@ from moro_ros.ros.conversions import (
 from moro_ros.ros.faults import BadCamera
 from moro_ros.types import Camera
 
+RATIONAL = [0.1, -0.2, 0.001, 0.002, 0.05, 0.2, 0.1, 0.05]
 MATRIX = np.array([[900.0, 0.0, 610.0], [0.0, 910.0, 355.0], [0.0, 0.0, 1.0]])
 
 
@@ -39,9 +40,13 @@ def info(**changes: Any) -> CameraInfo:
     [
         ("plumb_bob", [0.1, -0.2, 0.001, 0.002, 0.05], "plumb_bob"),
         ("plumb_bob", [0.1, -0.2, 0.001, 0.002], "plumb_bob"),
-        ("rational_polynomial", [0.1, -0.2, 0.001, 0.002, 0.05, 0.2, 0.1, 0.05], "plumb_bob"),
+        ("rational_polynomial", RATIONAL, "plumb_bob"),
         ("equidistant", [0.1, -0.2, 0.03, 0.002], "equidistant"),
         ("equidistant", [0.0, 0.0, 0.0, 0.0], "equidistant"),
+        ("equidistant", [], "equidistant"),
+        ("Kannala Brandt4", [0.1, -0.2, 0.03, 0.002], "equidistant"),
+        ("rational_polynomial", [*RATIONAL, 1e-3, 2e-3, 0.0, 1e-3], "plumb_bob"),
+        ("rational_polynomial", [*RATIONAL, 1e-3, 2e-3, 0.0, 1e-3, 0.02, 0.01], "plumb_bob"),
         ("plumb_bob", [], "plumb_bob"),
         ("", [0.0] * 5, "plumb_bob"),
     ],
@@ -49,7 +54,8 @@ def info(**changes: Any) -> CameraInfo:
 def test_camera_survives_the_round_trip(model: str, coefficients: list, expected: str) -> None:
     camera = camera_from_info(info(distortion_model=model, d=coefficients))
     assert camera.distortion_model == expected
-    assert camera.distortion == (tuple(coefficients) if any(coefficients) else ())
+    bent = any(coefficients) or expected == "equidistant"
+    assert camera.distortion == (tuple(coefficients) or (0.0,) * 4 if bent else ())
     assert (camera.width, camera.height, camera.frame_id) == (1280, 720, "lens")
     np.testing.assert_array_equal(camera.matrix, MATRIX)
     again = camera_from_info(camera_info_message(camera, Header(frame_id="lens")))
@@ -87,12 +93,26 @@ def test_region_and_binning_keep_directions() -> None:
         ({"d": [0.1, float("nan")]}, "camera_info_not_finite"),
         ({"d": [0.1, 0.2, 0.3]}, "camera_info_distortion"),
         ({"distortion_model": "fov", "d": [0.9]}, "camera_info_distortion"),
+        ({"distortion_model": "omni"}, "camera_info_distortion"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "camera_info_distortion"),
+        ({"d": [1e3, 0.0, 0.0, 0.0, 0.0]}, "camera_info_distortion"),
+        ({"k": MATRIX.T.ravel()}, "camera_info_implausible"),
+        ({"k": (MATRIX / [[1280], [720], [1]]).ravel()}, "camera_info_implausible"),
+        ({"width": 600, "height": 300}, "camera_info_implausible"),
+        ({"width": 0}, "camera_info_size"),
     ],
 )
 def test_bad_calibrations_are_refused_by_name(change: dict, reason: str) -> None:
     with pytest.raises(BadCamera) as error:
         camera_from_info(info(**change))
     assert error.value.reason == reason
+
+
+def test_a_region_may_leave_the_principal_point_outside() -> None:
+    """The check is of the lens, and not of the part of its image that a driver delivers."""
+    roi = RegionOfInterest(x_offset=0, y_offset=400, width=64, height=48)
+    camera = camera_from_info(info(roi=roi))
+    assert camera.matrix[0, 2] > 64 and camera.matrix[1, 2] < 0
 
 
 def test_image_size_must_be_the_calibration_s() -> None:

@@ -158,6 +158,8 @@ def bad_images(bench: Any) -> dict[str, tuple[Image, CameraInfo]]:
     zero.k = np.zeros(9)
     nan.k = np.full(9, np.nan)
     distortion.distortion_model, distortion.d = "polynomial_of_mine", [0.1, 0.2]
+    millimetres = bench.info()
+    millimetres.k = [4.2, 0.0, WIDTH / 2, 0.0, 4.2, HEIGHT / 2, 0.0, 0.0, 1.0]
     good = bench.info()
     return {
         "unknown_encoding": (encoding, good),
@@ -167,13 +169,15 @@ def bad_images(bench: Any) -> dict[str, tuple[Image, CameraInfo]]:
         "camera_info_zero": (bench.image(1), zero),
         "camera_info_not_finite": (bench.image(1), nan),
         "camera_info_distortion": (bench.image(1), distortion),
+        "camera_info_implausible": (bench.image(1), millimetres),
         "camera_info_size": (bench.image(1), bench.info(2 * WIDTH, 2 * HEIGHT)),
     }
 
 
 REASONS = (
     "unknown_encoding", "empty_image", "short_data", "image_layout", "camera_info_zero",
-    "camera_info_not_finite", "camera_info_distortion", "camera_info_size",
+    "camera_info_not_finite", "camera_info_distortion", "camera_info_implausible",
+    "camera_info_size",
 )  # fmt: skip
 
 

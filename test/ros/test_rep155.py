@@ -33,7 +33,7 @@ from std_msgs.msg import Bool, Float32, String
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.geometry.camera import image_points
+from moro_ros.geometry.lens import image_points
 from moro_ros.ros.conversions import stamp_to_ns
 
 pytestmark = pytest.mark.ros

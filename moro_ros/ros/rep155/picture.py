@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.geometry.camera import image_points
+from moro_ros.geometry.lens import image_points
 from moro_ros.ros.bridge import image_message
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Keypoints, PersonObservation
 
