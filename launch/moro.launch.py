@@ -115,6 +115,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
     if given["bag"]:
         bag = {"bag": str(Path(given["bag"]).expanduser().absolute())}
         played = {"speed": float(given["speed"]), "loop": switch("loop", given)}
+        played["wait_for_nodes"] = ",".join(node_names(given))
         nodes.append(
             Node(
                 package="moro_ros",
@@ -139,6 +140,13 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             )
         )
     return nodes
+
+
+def node_names(given: dict[str, str]) -> list[str]:
+    """Full names of the nodes that moro_node makes."""
+    cameras = [name.strip() for name in given["cameras"].split(",") if name.strip()]
+    space = given["namespace"].strip("/")
+    return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in cameras or [""]]
 
 
 def video_node(given: dict[str, str], clock: dict, topics: list, common: dict) -> Node:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from rclpy.serialization import deserialize_message
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.errors import ConfigError, DataError
+from moro_ros.ros.bag_reader import AnyReader
 from moro_ros.ros.bridge import AnyImage
 
 IMAGES: dict[str, type] = {
@@ -38,7 +38,7 @@ class BagImages:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: AnyReader,
         image_topic: str = "",
         info_topic: str = "",
         start_s: float = 0.0,
@@ -90,7 +90,7 @@ class BagImages:
         raise DataError(f"{self._infos[0].topic} holds no message, so the camera is unknown.")
 
 
-def chosen(reader: Reader, topic: str, kinds: dict[str, type], option: str) -> list[Connection]:
+def chosen(reader: AnyReader, topic: str, kinds: dict[str, type], option: str) -> list[Connection]:
     """The connections of a topic, or of the only one of these types if none is named.
 
     Raises: ConfigError naming those that there are.
@@ -105,7 +105,7 @@ def chosen(reader: Reader, topic: str, kinds: dict[str, type], option: str) -> l
     return [item for item in fitting if item.topic == topic]
 
 
-def beside(reader: Reader, images: list[Connection]) -> str:
+def beside(reader: AnyReader, images: list[Connection]) -> str:
     """The topic camera_info in the namespace of the images, if it was recorded; else empty."""
     namespace = images[0].topic.removesuffix("/compressed").rpartition("/")[0]
     name = f"{namespace}/camera_info"

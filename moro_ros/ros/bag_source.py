@@ -9,21 +9,21 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
 
 from moro_ros.config import option
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters
+from moro_ros.ros.bag_reader import AnyReader, open_bag
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.profile import use_image_profile
 
@@ -31,6 +31,8 @@ CLOCK = "/clock"
 # /clock goes out at least this often [s of the recording].
 CLOCK_PERIOD_S = 0.01
 DEPTH = 10
+# A node that has to be waited for is named again after this time [s].
+REMIND_S = 10.0
 # How long a stop signal may go unnoticed [s].
 POLL_S = 0.1
 
@@ -39,15 +41,23 @@ POLL_S = 0.1
 class BagConfig:
     """The parameters of moro_bag."""
 
-    bag: str = option("", "Folder of a rosbag2 recording (mcap or sqlite3)", read_only=True)
+    bag: str = option(
+        "", "Folder, or file, of a rosbag2 recording (mcap or sqlite3)", read_only=True
+    )
     speed: float = option(
         1.0, "How many times faster than it was recorded", low=0.01, high=100.0, read_only=True
     )
     loop: bool = option(False, "Begin again at the end; the clock jumps back", read_only=True)
     clock: bool = option(True, "Publish the recording's time on /clock", read_only=True)
+    wait_for_nodes: str = option(
+        "", "Full names, with commas, of the nodes that must listen to the recording's images "
+        "before it begins; empty: none",
+        read_only=True,
+    )  # fmt: skip
     start_delay_s: float = option(
-        2.0, "Pause before the first message, in which subscribers find us", unit="s",
-        low=0.0, high=600.0, read_only=True,
+        2.0, "Pause before the first message, and after the wait for nodes, in which subscribers "
+        "find us",
+        unit="s", low=0.0, high=600.0, read_only=True,
     )  # fmt: skip
 
 
@@ -60,7 +70,7 @@ class BagSource(Node):
         self.config = parameters.declare(self, BagConfig)
         self._time = self.create_publisher(Clock, CLOCK, DEPTH) if self.config.clock else None
 
-    def play(self, reader: Reader) -> None:
+    def play(self, reader: AnyReader) -> None:
         """Publish the recording, again and again with `loop`, until its end or a stop.
 
         Raises: ConfigError if none of its topics is of a type that is installed.
@@ -73,6 +83,9 @@ class BagSource(Node):
         self.get_logger().info(
             f"Playing {self.config.bag}: {len(publishers)} topics, {duration_s:.1f} s."
         )
+        images = [p for p in publishers.values() if p.msg_type in (Image, CompressedImage)]
+        for name in filter(None, map(str.strip, self.config.wait_for_nodes.split(","))):
+            self._wait_for_node(name, images)
         self._stop.wait(self.config.start_delay_s)
         while not self._stop.is_set():
             self._play_once(reader, connections, publishers)
@@ -80,7 +93,7 @@ class BagSource(Node):
                 return
 
     def _play_once(
-        self, reader: Reader, connections: list[Connection], publishers: dict[int, Publisher]
+        self, reader: AnyReader, connections: list[Connection], publishers: dict[int, Publisher]
     ) -> None:
         start_s = time.monotonic()
         for connection, stamp_ns, data in reader.messages(connections):
@@ -89,6 +102,40 @@ class BagSource(Node):
             if self._stop.is_set():
                 return
             publishers[connection.id].publish(bytes(data))
+
+    def _wait_for_node(self, name: str, images: list[Publisher]) -> None:
+        """Wait until a node listens to one of the images, however long its model takes to load."""
+        topics = ", ".join(sorted(publisher.topic_name for publisher in images)) or "no images"
+        told_s = -REMIND_S
+        while not self._stop.is_set():
+            if any(self._is_heard(publisher, name) for publisher in images):
+                return
+            if (other := self._image_topics(name)) and not other & {p.topic_name for p in images}:
+                self.get_logger().warning(
+                    f"{name} listens to {', '.join(sorted(other))}, but the recording has "
+                    f"{topics}: start with image:=TOPIC and camera_info:=TOPIC as recorded."
+                )
+                return
+            if time.monotonic() - told_s >= REMIND_S:
+                told_s = time.monotonic()
+                self.get_logger().info(f"Waiting until {name} is active and listens to {topics}.")
+            self._stop.wait(POLL_S)
+
+    def _is_heard(self, publisher: Publisher, name: str) -> bool:
+        """Whether a node listens to a topic, and its connection with us has been made."""
+        found = self.get_subscriptions_info_by_topic(publisher.topic_name)
+        names = {full_name(item.node_namespace, item.node_name) for item in found}
+        return name in names and publisher.get_subscription_count() > 0
+
+    def _image_topics(self, name: str) -> set[str]:
+        """The images that a node listens to; none before it is active."""
+        space, _, own = name.rpartition("/")
+        try:
+            found = self.get_subscriber_names_and_types_by_node(own, space or "/")
+        except NodeNameNonExistentError:
+            return set()
+        kinds = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+        return {topic for topic, types in found if kinds & set(types)}
 
     def _wait(self, first_ns: int, due_s: float, start_s: float) -> None:
         """Let the clock run until a time of the recording, s since its start."""
@@ -120,6 +167,11 @@ class BagSource(Node):
             )
 
 
+def full_name(namespace: str, name: str) -> str:
+    """The full name of a node."""
+    return f"{namespace.rstrip('/')}/{name}"
+
+
 def installed_type(name: str) -> Any:
     """The class of a message type such as sensor_msgs/msg/Image; None if it is not installed."""
     package, _, message = name.split("/")
@@ -137,18 +189,6 @@ def offered_qos(connection: Connection) -> QoSProfile:
     )
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     return QoSProfile(depth=DEPTH, durability=durability)
-
-
-def open_bag(path: str) -> Reader:
-    """Open a recording; raises ConfigError if there is none."""
-    if not path:
-        raise ConfigError("bag: got nothing, expected the folder of a rosbag2 recording.")
-    try:
-        reader = Reader(Path(path).expanduser())
-        reader.open()
-    except (ReaderError, OSError) as error:
-        raise ConfigError(f"bag: cannot play {path}: {error}") from error
-    return reader
 
 
 def run(args: list[str] | None = None) -> int:

@@ -24,6 +24,16 @@ STANDARD_PREFIXES = ("qos_overrides.",)
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessBagConfig:
+    """What the action ~/process_bag may do."""
+
+    root: str = option(
+        "", "Folder below which the action ~/process_bag may write; empty: the action is refused",
+        read_only=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """What of moro_node concerns ROS alone."""
 
@@ -105,6 +115,7 @@ class NodeConfig:
     annotated_rate_hz: float = option(
         10.0, "Most annotated images per second", unit="Hz", low=0.1, high=240.0
     )
+    process_bag: ProcessBagConfig = field(default_factory=ProcessBagConfig)
     humans: HumansConfig = field(default_factory=HumansConfig)
 
 

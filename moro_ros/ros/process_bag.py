@@ -19,7 +19,7 @@ from moro_ros.errors import ConfigError, MoroError
 from moro_ros.inference.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
-from moro_ros.ros.bag_source import open_bag
+from moro_ros.ros.bag_reader import open_bag
 
 if TYPE_CHECKING:
     from moro_ros.ros.lifecycle import MoroNode
@@ -100,8 +100,7 @@ class BagAction:
         goal, node = handle.request, self._node
         if node.pipeline is None:
             raise ConfigError(f"The node is {node.state}: configure it first.")
-        if not goal.output:
-            raise ConfigError("output: got nothing, expected a folder for the results.")
+        output = output_folder(node.options.process_bag.root, goal.output)
         with contextlib.closing(open_bag(goal.bag)) as reader:
             images = BagImages(
                 reader, goal.image_topic, goal.camera_info_topic, goal.start_s, goal.end_s
@@ -110,7 +109,6 @@ class BagAction:
             config = node.config
             config = replace(config, detector=replace(config.detector, look_share=0.0))
             pipeline = node.make_pipeline(config)
-            output = Path(goal.output).expanduser().absolute()
             files = MotionFiles(output, goal.overwrite)
             try:
                 motion = BagMotion(pipeline, files, node.options.rectified)
@@ -122,6 +120,32 @@ class BagAction:
             finally:
                 files.discard()
         return result_of(motion, written)
+
+
+def output_folder(root: str, output: str) -> Path:
+    """The folder for the results of a goal, without links: `output`, which is below `root`.
+
+    Whoever can reach the node's topics can send a goal; only the operator says where they write.
+    Raises: ConfigError if there is no root, or if the folder is not below it.
+    """
+    if not root:
+        raise ConfigError(
+            "process_bag.root is empty, so that nothing may be written: start the node with the "
+            "folder below which results may be, such as process_bag.root:=/var/lib/moro."
+        )
+    if not output:
+        raise ConfigError("output: got nothing, expected a folder for the results.")
+    base = Path(root).expanduser().resolve()
+    try:
+        folder = (base / output).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a path too long
+        raise ConfigError(f"output: got '{output}', which is no folder: {error}") from error
+    if not folder.is_relative_to(base):
+        raise ConfigError(
+            f"output: got '{output}', which leads to {folder}; expected a folder below "
+            f"process_bag.root, {base}."
+        )
+    return folder
 
 
 class Progress:

@@ -156,9 +156,17 @@ def bag_arguments(arguments: argparse.Namespace) -> list[str]:
             raise ConfigError("--speed belongs to --bag PATH.")
         return []
     parameters: dict[str, object] = {"bag": str(arguments.bag.resolve()), "loop": arguments.loop}
+    parameters["wait_for_nodes"] = ",".join(node_names(arguments))
     if arguments.speed is not None:
         parameters["speed"] = arguments.speed
     return ros_arguments(parameters)
+
+
+def node_names(arguments: argparse.Namespace) -> list[str]:
+    """Full names of the nodes that moro_node makes."""
+    cameras = [name.strip() for name in arguments.cameras.split(",") if name.strip()]
+    space = arguments.namespace.strip("/")
+    return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in cameras or [""]]
 
 
 def rviz_arguments(arguments: argparse.Namespace) -> list[str]:

@@ -74,6 +74,15 @@ def test_the_nodes_of_each_argument(start: Callable[..., list[Any]]) -> None:
         assert executables(params_file=name) == ["moro_node"]
 
 
+def test_the_recording_waits_for_every_node(launch_file: ModuleType) -> None:
+    for namespace, cameras, names in (
+        ("", "", ["/moro"]),
+        ("/robot/", "", ["/robot/moro"]),
+        ("robot", "front, side", ["/robot/front/moro", "/robot/side/moro"]),
+    ):
+        assert launch_file.node_names({"namespace": namespace, "cameras": cameras}) == names
+
+
 def test_single_parameters_outrank_the_others(start: Callable[..., list[Any]]) -> None:
     text = "{max_people: 2, device: 'cuda:0'}"
     (node,) = start(parameters=text, backend="torch", device="cpu")

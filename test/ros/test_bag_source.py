@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from moro_ros.msg import HumanArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
@@ -117,3 +119,56 @@ def test_what_cannot_be_played_is_named(start_node: Callable[..., Any], bag: str
     node = start_node(SCRIPT, bag=f"'{bag}'")
     assert node.end(None) == 1
     assert "bag: " in node.output() and "Traceback" not in node.output()
+
+
+def test_playback_begins_when_the_node_listens(
+    client: Any,
+    start_node: Callable[..., Any],
+    start_fake_node: Callable[..., Any],
+    recording: Path,
+) -> None:
+    """However late that is, nothing of the recording is lost."""
+    remaps = ["--ros-args", "-r", "/cam/image_raw:=/late/image"]
+    remaps += ["-r", "/cam/camera_info:=/late/camera_info"]
+    # Somebody else who listens from the beginning on, such as RViz, is not waited for.
+    seen: list[Image] = []
+    subscription = client.node.create_subscription(Image, "/late/image", seen.append, 10)
+    playing = start_node([*SCRIPT, *remaps], bag=str(recording), wait_for_nodes="/late/moro")
+    client.wait(lambda: "Waiting until /late/moro is active" in playing.output(), "the wait")
+    perceiving, _ = start_fake_node(
+        namespace="/late", use_sim_time=True, image_reliability="reliable", autostart=False
+    )
+    change = client.node.create_client(ChangeState, "/late/moro/change_state")
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+    assert client.call(change, request).success
+    client.spin(3.0)
+    assert seen == [] and playing.process.poll() is None
+    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
+    assert client.call(change, request).success
+    client.wait(lambda: playing.process.poll() is not None, "the end of the recording")
+    assert playing.process.poll() == 0, playing.output()
+    client.spin(1.0)
+    assert len(seen) == COUNT
+    assert perceiving.end() == 0
+    assert f"Done: {COUNT} images received" in perceiving.output()
+    client.node.destroy_subscription(subscription)
+
+
+def test_a_node_that_listens_to_something_else_is_named(
+    client: Any,
+    start_node: Callable[..., Any],
+    start_fake_node: Callable[..., Any],
+    recording: Path,
+) -> None:
+    perceiving, _ = start_fake_node(namespace="/other", use_sim_time=True)
+    playing = start_node(SCRIPT, bag=str(recording), wait_for_nodes="/other/moro")
+    assert playing.end(None) == 0, playing.output()
+    said = "/other/moro listens to /other/image, but the recording has /cam/image_raw"
+    assert said in playing.output()
+    assert perceiving.end() == 0
+
+
+def test_a_wait_can_be_ended(start_node: Callable[..., Any], recording: Path, client: Any) -> None:
+    playing = start_node(SCRIPT, bag=str(recording), wait_for_nodes="/nobody")
+    client.wait(lambda: "Waiting until /nobody" in playing.output(), "the wait")
+    assert playing.end() == 0, playing.output()

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
 from moro_ros.action import ProcessBag
+from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 from std_msgs.msg import Header
@@ -86,6 +88,25 @@ class Worker:
         assert status == GoalStatus.STATUS_ABORTED and not result.success
         assert not result.files
         return result.message
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all temporary ones."""
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="module")
+def bench(make_bench: Callable[..., Any], client: Any, root: Path) -> Any:
+    bench = make_bench(**{"process_bag.root": root})
+    bench.listen_to_all()
+
+    def answered() -> bool:
+        bench.info_publisher.publish(bench.info())
+        return bench.answered(bench.image_publisher)
+
+    client.wait(answered, "an answer of the node")
+    return bench
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +197,10 @@ def test_what_cannot_be_read_is_refused_with_the_reason(
 
 
 def test_cleanup_ends_the_work(
-    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path
+    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path, root: Path
 ) -> None:
     """And a node that is not configured says that it has no model."""
-    node, _ = start_fake_node(0.02, namespace="/tidy")
+    node, _ = start_fake_node(0.02, namespace="/tidy", **{"process_bag.root": root})
     worker = Worker(client, "/tidy/moro")
     change = client.node.create_client(ChangeState, "/tidy/moro/change_state")
     handle = worker.send(recording, tmp_path)
@@ -197,9 +218,9 @@ def test_cleanup_ends_the_work(
 
 
 def test_the_end_of_the_node_ends_the_work(
-    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path
+    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path, root: Path
 ) -> None:
-    node, _ = start_fake_node(0.02, namespace="/gone")
+    node, _ = start_fake_node(0.02, namespace="/gone", **{"process_bag.root": root})
     worker = Worker(client, "/gone/moro")
     worker.send(recording, tmp_path)
     client.wait(lambda: worker.feedback, "feedback")
@@ -207,3 +228,55 @@ def test_the_end_of_the_node_ends_the_work(
     assert "Traceback" not in node.output()
     assert list(tmp_path.iterdir()) == []
     worker.actions.destroy()
+
+
+def test_nothing_is_written_outside_of_the_root(
+    worker: Worker, recording: Path, tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "link").symlink_to("/var/tmp")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "within").symlink_to(tmp_path)
+    name = f"moro_{tmp_path.name}"
+    for output in (
+        f"/var/tmp/{name}", tmp_path / f"link/{name}", f"../{name}", root / f"../{name}",
+        f"{root}-{name}",
+    ):  # fmt: skip
+        message = worker.refused(recording, output)
+        assert "expected a folder below process_bag.root" in message and str(root) in message
+    assert "loop" in worker.refused(recording, tmp_path / "loop" / name)
+    assert not list(Path("/var/tmp").glob(f"{name}*")) and not list(root.parent.glob(f"*{name}*"))
+    # Relative to the root, through a link that stays within it.
+    inside = (tmp_path / "within" / "part").relative_to(root)
+    status, result = worker.result(worker.send(recording, inside, end_s=0.2))
+    assert status == GoalStatus.STATUS_SUCCEEDED
+    assert set(result.files) == {str(tmp_path / "part" / n) for n in ("motion.npz", "joints.csv")}
+
+
+def test_a_dangling_link_is_not_overwritten(
+    worker: Worker, recording: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "motion.npz").symlink_to(tmp_path / "precious")
+    assert "holds motion.npz already" in worker.refused(recording, tmp_path, end_s=0.2)
+    assert (tmp_path / "motion.npz").is_symlink()
+
+
+def test_without_a_root_the_action_is_refused(
+    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path
+) -> None:
+    """And nobody can name one at run time."""
+    node, _ = start_fake_node(0.02, namespace="/closed")
+    worker = Worker(client, "/closed/moro")
+    configured = client.node.create_client(GetState, "/closed/moro/get_state")
+    client.wait(
+        lambda: client.call(configured, GetState.Request()).current_state.label == "active",
+        "an active node",
+    )
+    assert "process_bag.root is empty" in worker.refused(recording, tmp_path / "out")
+    change = client.node.create_client(SetParameters, "/closed/moro/set_parameters")
+    root = Parameter("process_bag.root", value=str(tmp_path)).to_parameter_msg()
+    answer = client.call(change, SetParameters.Request(parameters=[root]))
+    assert not answer.results[0].successful
+    assert "process_bag.root is empty" in worker.refused(recording, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    worker.actions.destroy()
+    assert node.end() == 0, node.output()

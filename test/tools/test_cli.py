@@ -155,6 +155,9 @@ def test_run_plays_a_recording_in_its_own_time(tmp_path: Path) -> None:
     node = node_arguments(arguments)
     for word in ("use_sim_time:=true", 'cameras:="a,b"', "autostart:=false"):
         assert word in node
+    assert 'wait_for_nodes:="/a/moro,/b/moro"' in bag
+    alone = bag_arguments(parsed("--bag", str(tmp_path), "--namespace", "/robot/"))
+    assert 'wait_for_nodes:="/robot/moro"' in alone
     assert bag_arguments(parsed()) == []
     assert "use_sim_time:=true" not in node_arguments(parsed())
 
