@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -195,6 +196,8 @@ def evaluate_worlds(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield each world's name and metrics (open_benchmark.evaluate_open).
 
+    A network that reads the floor has a second row of each, with the floor told.
+
     seated_motion: of people who really sit, for one more world.
     """
     worlds = dict(WORLDS)
@@ -202,5 +205,17 @@ def evaluate_worlds(
         prepare = sitting_windows(seated_motion)
         worlds["seated at a table, recorded"] = World(prepare, GUESSING, TABLE, LEGS)
     for name, world in worlds.items():
-        windows = world_windows(motion, model.body, world, protocol)
-        yield name, evaluate_windows(model, windows, replace(protocol, meshes=0), decoding)
+        for word, way in floor_ways(model, decoding).items():
+            windows = world_windows(motion, model.body, world, protocol)
+            metrics = evaluate_windows(model, windows, replace(protocol, meshes=0), way)
+            yield name + word, metrics
+
+
+def floor_ways(model: OpenModel, decoding: Decoding) -> dict[str, Decoding]:
+    """Return a decoding, and a second one with the floor told for a network that reads it."""
+    ways = {"": decoding}
+    # Networks from before the floor was an input do not declare it.
+    if getattr(model.loaded.config.moro.keypoints, "floor", False):
+        told: dict[str, Any] = {"floor": True}
+        ways[", floor told"] = replace(decoding, **told)
+    return ways

@@ -27,9 +27,13 @@ from moro_ros.evaluation.video_score import RATE_HZ, Score, score
 from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
 from moro_ros.geometry.lens import rectified_camera
 from moro_ros.inference.video import open_video
+from moro_ros.inference.world import GroundPlane
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 TRIALS = ("single", "multi")
+# Qualisys puts the world's origin on the floor, z up.
+FLOOR = GroundPlane(np.array([0.0, 0.0, 1.0]), 0.0)
+TellFloor = Callable[[GroundPlane | None], None]
 # Hip to ankle along the leg; the trials' adult has 0.74 m, the child 0.6 m.
 CHILD_LEG_M = 0.67
 
@@ -137,12 +141,21 @@ class Trial:
     people: tuple[TruePerson, ...]
 
     def evaluate(
-        self, source: JointSource, conditions: Mapping[str, Condition] = CONDITIONS
+        self,
+        source: JointSource,
+        conditions: Mapping[str, Condition] = CONDITIONS,
+        tell_floor: TellFloor | None = None,
     ) -> list[Score]:
-        """Score a source on every person in every view under every condition."""
+        """Score a source on every person in every view under every condition.
+
+        tell_floor: is told the floor in the frame of each view before it is asked, and at the end
+        that it is not known.
+        """
         scores = []
         for name, condition in conditions.items():
             for number, (view, frames) in enumerate(zip(self.views, self.frames, strict=True)):
+                if tell_floor is not None:
+                    tell_floor(FLOOR.moved(view.rotation, view.translation))
                 shown = [hide(frame, i, condition) for i, frame in enumerate(frames)]
                 tracks = source.recover(shown)
                 count = len(frames)
@@ -152,6 +165,8 @@ class Trial:
                         points = person.points(tracks, number, count)
                         found = score(points, view, person.truth, hidden, name)
                         scores.append(replace(found, person=person.name))
+        if tell_floor is not None:
+            tell_floor(None)
         return scores
 
     def with_true_keypoints(self) -> Trial:

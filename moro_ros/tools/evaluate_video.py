@@ -19,6 +19,7 @@ from moro_ros.evaluation.pose2sim import (
     PLAIN,
     TRIALS,
     Condition,
+    TellFloor,
     Trial,
     load_trial,
     observe_trial,
@@ -64,6 +65,10 @@ def command(args: argparse.Namespace) -> int:
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
     others: dict[str, dict[str, dict[str, Row]]] = {}
+    # Networks from before the floor was an input have nothing to tell it to.
+    tell_floor = getattr(stream, "set_floor", None)
+    if tell_floor and getattr(stream.model.config.moro.keypoints, "floor", False):
+        others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, tell_floor) for t in trials}
     if not args.only:
         steps = args.refine_steps or 2
         stream.configure(replace(motion, refine_steps=steps))
@@ -148,13 +153,16 @@ def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, Wor
 
 
 def rows_of(
-    trial: Trial, source: JointSource, conditions: Mapping[str, Condition] = PLAIN
+    trial: Trial,
+    source: JointSource,
+    conditions: Mapping[str, Condition] = PLAIN,
+    tell_floor: TellFloor | None = None,
 ) -> dict[str, Row]:
     """Return condition -> metrics, the mean over views and people.
 
     Of a trial of several people each condition has another row for adult and child.
     """
-    scores = trial.evaluate(source, conditions)
+    scores = trial.evaluate(source, conditions, tell_floor)
     rows = {score.condition: row_of(score) for score in mean_scores(scores)}
     names = list(dict.fromkeys(score.person for score in scores))
     if len(names) > 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +102,22 @@ def test_every_world_is_measured(walking) -> None:
     windows = list(world_windows(walking, model.body, WORLDS["clean"], protocol))
     again = evaluate_windows(model, windows, protocol)
     assert again["mpjpe_mm"] == found["clean"]["mpjpe_mm"]
+
+
+@dataclass(frozen=True)
+class Told(Decoding):
+    floor: bool = False
+
+
+def test_a_network_that_reads_the_floor_is_measured_with_it_too() -> None:
+    def ways(**keypoints: bool) -> dict[str, Decoding]:
+        moro = SimpleNamespace(keypoints=SimpleNamespace(**keypoints))
+        config = SimpleNamespace(moro=moro)
+        model: Any = SimpleNamespace(loaded=SimpleNamespace(config=config))
+        return open_worlds.floor_ways(model, Told(passes=2))
+
+    assert ways() == ways(floor=False) == {"": Told(passes=2)}
+    assert ways(floor=True) == {"": Told(passes=2), ", floor told": Told(passes=2, floor=True)}
 
 
 def test_recorded_sitting_is_chosen_from_a_file(walking, open_body) -> None:

@@ -11,9 +11,10 @@ import pytest
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import pose2sim
 from moro_ros.evaluation.multiview import Truth, View
-from moro_ros.evaluation.pose2sim import CONDITIONS, Trial, TruePerson
+from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, Trial, TruePerson
 from moro_ros.evaluation.video_score import LIMB_JOINTS, mean_scores
 from moro_ros.evaluation.video_sources import NUM_POINTS, Tracks
+from moro_ros.inference.world import GroundPlane
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 FRAMES = 40
@@ -113,6 +114,18 @@ def test_a_source_is_scored_on_every_person_in_every_view_that_shows_them(truth)
     assert means["plain"].coverage == 1
     assert means["30 % of frames blank"].coverage == pytest.approx(1 - 9 / FRAMES)
     assert means["legs hidden"].hidden_mpjpe_mm == pytest.approx(0, abs=1e-6)
+
+
+def test_the_floor_is_told_in_each_view_s_own_frame(truth, frames) -> None:
+    people = (TruePerson(truth, frozenset({(0, 1), (1, 1)})),)
+    trial = Trial("t", (VIEW, OTHER), (frames, frames), people)
+    told: list[GroundPlane | None] = []
+    trial.evaluate(PerfectSource({1: joints_in(VIEW, truth)}), PLAIN, told.append)
+    assert len(told) == 3 and told[2] is None
+    point = np.array([0.3, 1.2, 0.7])  # 0.7 m above the floor
+    for plane, view in zip(told, (VIEW, OTHER), strict=False):
+        assert plane is not None
+        assert plane.heights(view.rotation @ point + view.translation) == pytest.approx(0.7)
 
 
 def test_a_person_whose_track_broke_is_joined(truth) -> None:
