@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
-.PHONY: help demo test pytest lint setup check-sourced clean distclean FORCE
+.PHONY: help demo test pytest lint colcon setup check-sourced clean distclean FORCE
 
 # The venv has a ROS 2 of its own: two of them on one library path are picked from at random.
 SOURCED_ROS := $(firstword $(ROS_DISTRO) $(AMENT_PREFIX_PATH))
@@ -50,8 +50,9 @@ help:
 	@echo '          CAMERA=calibration.toml    instead of FOCAL; ARGS="..." more options of "moro demo"'
 	@echo 'make test                        all tests, ruff and mypy (PYTEST="-k tracker" passes options on)'
 	@echo 'make lint                        ruff and mypy alone'
+	@echo 'make colcon DISTRO=jazzy         colcon build and colcon test against ROS 2 Jazzy (or kilted) as wheels'
 	@echo 'make setup                       only the set-up that the others begin with, in $(VENV)'
-	@echo 'make clean / distclean           remove build results / also $(VENV) and out/'
+	@echo 'make clean / distclean           remove build results / also $(VENV), .colcon and out/'
 	@echo 'PYTHON=python3.12                another Python (now: $(PYTHON))'
 
 demo: setup
@@ -69,6 +70,10 @@ lint: setup
 	$(BIN)/ruff check $(LINTED)
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
+
+# Tests: make colcon DISTRO=kilted TESTS='test/ros;test/launch'.
+colcon:
+	@PYTHON='$(PYTHON)' scripts/colcon_build.sh '$(DISTRO)' $(if $(TESTS),'$(TESTS)')
 
 setup: check-sourced $(STAMPS)/interfaces $(STAMPS)/heavy
 
@@ -90,13 +95,11 @@ $(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
 	@touch $@
 
 # The package is built without isolation, so that its cmake folder stays valid and a changed message
-# costs seconds; what [build-system] lists is therefore installed like the rest.
-$(STAMPS)/packages: $(STAMPS)/venv pyproject.toml setup.cfg constraints.txt
+# costs seconds; what compiles the messages is therefore installed like the rest.
+$(STAMPS)/packages: $(STAMPS)/venv setup.cfg constraints.txt requirements-jazzy.txt scripts/requirements.py
 	@echo '[2/3] Pinned packages: the first time some 400 MB to fetch, 3 GB where PyTorch brings CUDA'
-	@sed -n '/^requires = \[/,/^\]/s/^ *"\(.*\)",$$/\1/p' pyproject.toml >$(STAMPS)/requirements
-	@$(BIN)/python -c "import configparser as c; s = c.ConfigParser(); s.read('setup.cfg'); \
-	  e = s['options.extras_require']; print(s['options']['install_requires'], e['test'], e['lint'])" >>$(STAMPS)/requirements
-	$(call guarded,$(PIP) -r $(STAMPS)/requirements)
+	@$(BIN)/python scripts/requirements.py ros test lint >$(STAMPS)/requirements
+	$(call guarded,$(PIP) -r requirements-jazzy.txt -r $(STAMPS)/requirements)
 	@touch $@
 
 # The Python files are used where they lie (an editable install): only what is compiled or stands in
@@ -104,7 +107,7 @@ $(STAMPS)/packages: $(STAMPS)/venv pyproject.toml setup.cfg constraints.txt
 COMPILED := $(wildcard msg/*.msg srv/*.srv action/*.action) $(shell find embedded cmake -type f) CMakeLists.txt package.xml setup.py
 $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
-	$(call guarded,$(PIP) --no-build-isolation --no-deps -e .)
+	$(call guarded,MORO_ROS_MESSAGES=1 $(PIP) --no-build-isolation --no-deps -e .)
 	@touch $@
 
 # An option of the detector that is worth 41 MB where npm is there, and no failed set-up.
@@ -120,4 +123,4 @@ clean:
 	find moro_ros test launch -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf '$(VENV)' out
+	rm -rf '$(VENV)' .colcon out

@@ -1,4 +1,8 @@
-"""The pip route: the same CMakeLists.txt that colcon uses builds the messages into the wheel."""
+"""The pip routes: the library alone, or with MORO_ROS_MESSAGES=1 the nodes and their messages.
+
+The messages are compiled by the CMakeLists.txt that colcon uses, against a ROS 2 that pip has
+installed; `make` does so. An extra cannot decide it: pip does not tell a build its extras.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,39 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from setuptools import Command, Distribution, setup
 from setuptools.command.build import build
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r"<version>([^<]+)", (ROOT / "package.xml").read_text(encoding="utf-8"))[1]
+WITH_MESSAGES = os.environ.get("MORO_ROS_MESSAGES", "") not in ("", "0")
+# What the library reads of share/moro_ros; with the messages CMakeLists.txt installs all of it.
+LIBRARY_DATA = ("package.xml", "models", "config")
 BUILD_FAILED = (
     "moro_ros: building the messages failed; the build's own words are above. It needs a C++ "
     "compiler and the Python headers (Debian, Ubuntu: apt install g++ python3-dev)."
+)
+NO_ROS = (
+    "moro_ros: MORO_ROS_MESSAGES is set, but no ROS 2 with rosidl_cmake was found to compile the "
+    "messages against. Run make, or install requirements-jazzy.txt first and then build with "
+    "--no-build-isolation, see docs/install.md."
 )
 
 
 def ros_prefix() -> Path:
     """Find share/rosidl_cmake's folder: a sourced ROS 2, pip's build environment or this venv."""
-    import rosidl_adapter  # a Python package that every ROS 2 has
-
+    try:
+        import rosidl_adapter  # a Python package that every ROS 2 has
+    except ModuleNotFoundError as error:
+        raise SystemExit(NO_ROS) from error
     roots = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     roots += [Path(rosidl_adapter.__file__).parents[4], Path(sys.prefix)]
     for root in roots:
         if (root / "share" / "rosidl_cmake" / "cmake").is_dir():
             return root
-    raise SystemExit("moro_ros: no ROS 2 with rosidl_cmake was found; see docs/install.md.")
+    raise SystemExit(NO_ROS)
 
 
 def run_cmake(source: Path, build: Path, stage: Path, prefix: Path, generated_only: bool) -> None:
@@ -111,10 +125,37 @@ class BuildInterfaces(Command):
         self.distribution.data_files = [*data, *folders.items()]
 
 
-class Build(build):
-    """setuptools' build with the messages as its last step."""
+class BuildShare(Command):
+    """The build step of the library alone: the files of share/moro_ros that it reads."""
 
-    sub_commands: ClassVar[list] = [*build.sub_commands, ("build_interfaces", None)]
+    description = "collect the data files"
+    user_options: ClassVar[list[tuple[str, str, str]]] = []
+
+    def initialize_options(self) -> None:
+        self.editable_mode = False
+
+    def finalize_options(self) -> None:
+        pass
+
+    def run(self) -> None:
+        if self.editable_mode:  # the checkout is its own share/moro_ros
+            return
+        data = self.distribution.data_files or []
+        for name in LIBRARY_DATA:
+            files = [path for path in (ROOT / name, *(ROOT / name).rglob("*")) if path.is_file()]
+            for path in sorted(files):
+                folder = Path("share", "moro_ros") / path.parent.relative_to(ROOT)
+                data.append((str(folder), [str(path)]))
+        self.distribution.data_files = data
+
+
+class Build(build):
+    """setuptools' build with the messages, or the data files, as its last step."""
+
+    sub_commands: ClassVar[list] = [
+        *build.sub_commands,
+        ("build_interfaces" if WITH_MESSAGES else "build_share", None),
+    ]
 
     def run(self) -> None:
         # What an earlier build left here would go into the wheel, files that are no more included.
@@ -122,15 +163,24 @@ class Build(build):
         super().run()
 
 
-class BinaryDistribution(Distribution):
+class WithMessages(Distribution):
     """Tells setuptools that the wheel holds compiled files though it lists no extension."""
 
     def has_ext_modules(self) -> bool:
         return True
 
 
+class LibraryAlone(Distribution):
+    """Leaves out the commands that start nodes, which would find no messages."""
+
+    def parse_config_files(self, *args: Any, **kwargs: Any) -> None:
+        super().parse_config_files(*args, **kwargs)
+        scripts = self.entry_points["console_scripts"]
+        scripts[:] = [script for script in scripts if "moro_ros.ros." not in script]
+
+
 setup(
     version=VERSION,
-    distclass=BinaryDistribution,
-    cmdclass={"build": Build, "build_interfaces": BuildInterfaces},
+    distclass=WithMessages if WITH_MESSAGES else LibraryAlone,
+    cmdclass={"build": Build, "build_interfaces": BuildInterfaces, "build_share": BuildShare},
 )

@@ -1,10 +1,13 @@
-"""What OpenCV names or takes differently before 4.6, such as Ubuntu 22.04's 4.5.4."""
+"""What Ubuntu 22.04's OpenCV 4.5.4 and Pillow 9.0 name or take differently from newer ones."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from PIL import Image
 
+# An enumeration since Pillow 9.1.
+BILINEAR = getattr(Image, "Resampling", Image).BILINEAR
 # The iteration that inverts a distortion; this brings a 120 degree lens below 1e-3 px.
 UNDISTORTION = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-8)
 

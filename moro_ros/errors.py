@@ -48,12 +48,11 @@ _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pil
 def missing_module(error: ModuleNotFoundError) -> InstallationError:
     """What a user is to do about a failed import."""
     name = (error.name or str(error)).split(".")[0]
-    if name == "moro_ros":
-        text = f"{error.name} is not there: the messages are not built, or not sourced. "
-        remedy = "Run make setup; with ROS 2: colcon build, then . install/setup.bash."
-    elif name == "rclpy" or name.endswith(("_msgs", "_interfaces")):
-        text = f"The ROS 2 package {name} is not there. "
-        remedy = "Source your ROS 2 and install what package.xml names: rosdep install."
+    if name in ("moro_ros", "rclpy") or name.endswith(("_msgs", "_interfaces")):
+        text = f"{error.name or name} is not there: this is the library without ROS 2, or no ROS 2 "
+        text += "with all of package.xml is sourced. "
+        remedy = "For the nodes run make setup in a checkout; with ROS 2, rosdep install, colcon "
+        remedy += "build and . install/setup.bash. See docs/install.md."
     else:
         text = f"The Python package {name} is not installed. "
         distribution = _DISTRIBUTIONS.get(name, name.replace("_", "-"))

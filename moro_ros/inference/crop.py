@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from moro_ros.compat import BILINEAR
+
 CROP_PX = 256
 # The backbone sees a 256 x 192 image: these columns of the square crop.
 COLUMNS = slice(32, 224)
@@ -47,7 +49,7 @@ def crop_square(image: np.ndarray, center_px: np.ndarray, scale: float) -> np.nd
     source = image[max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
     row, column = max(-top, 0), max(-left, 0)
     patch[row : row + source.shape[0], column : column + source.shape[1]] = source
-    resized = Image.fromarray(patch).resize((CROP_PX, CROP_PX), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(patch).resize((CROP_PX, CROP_PX), BILINEAR)
     return np.asarray(resized)
 
 

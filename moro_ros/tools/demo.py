@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: MoroError with one message if video or camera are wrong or a process dies.
     """
+    env = clean_environment(os.environ) | private_domain()
     source = video_input(arguments.video, arguments.focal, arguments.camera)
     fetch_models()
     session = Session(arguments.out)
@@ -109,7 +110,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"Cannot write to {session.out} ({error}); choose another --out."
         ) from error
-    env = clean_environment(os.environ) | private_domain()
     if arguments.domain is not None:
         env["ROS_DOMAIN_ID"] = str(arguments.domain)
     print(f"Starting the nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; logs in {session.logs}")

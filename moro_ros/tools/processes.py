@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from moro_ros.errors import MoroError
+from moro_ros.errors import MoroError, missing_module
+from moro_ros.resources import PACKAGE
 
 STOP_TIMEOUT_S = 20.0
 _TAIL_LINES = 8
@@ -35,7 +36,12 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     is. Where rclpy comes from Python wheels, whatever belongs to another ROS is taken out, and so
     are the traces of the wheels' bootstrapper, which sets the library path up anew in each child:
     two copies of a message package on one library path are picked from at random.
+
+    Raises: InstallationError if this is the library without ROS 2.
     """
+    for name in ("rclpy", f"{PACKAGE}.msg"):
+        if importlib.util.find_spec(name) is None:
+            raise missing_module(ModuleNotFoundError(f"no {name}", name=name))
     clean = dict(environment)
     if importlib.util.find_spec("ros_wheels_bootstrapper") is None:
         return clean

@@ -65,6 +65,6 @@ def test_shrinking_averages(image):
     crop = crop_square(image, np.array([200.0, 150.0]), 2.0)
     patch = np.zeros((400, 400, 3), np.uint8)
     patch[50:350] = image[:, 0:400]
-    expected = np.asarray(Image.fromarray(patch).resize((256, 256), Image.Resampling.BILINEAR))
+    expected = np.asarray(Image.fromarray(patch).resize((256, 256), Image.BILINEAR))
     assert np.array_equal(crop, expected)
     assert crop[64:192].std() < image.std() * 0.75

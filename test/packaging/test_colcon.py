@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILT = os.environ.get("MORO_COLCON_WORKSPACE")
 WHEELS = importlib.util.find_spec("ros_wheels_bootstrapper") is not None
 pytestmark = [
     pytest.mark.slow,
@@ -19,7 +20,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A workspace with this package and a C++ package that uses its messages, built."""
+    """A workspace with this package and a C++ package that uses its messages, built.
+
+    scripts/colcon_build.sh has built one already and names it.
+    """
+    if BUILT:
+        return Path(BUILT)
     folder = tmp_path_factory.mktemp("ws")
     (folder / "src").mkdir()
     (folder / "src" / "moro_ros").symlink_to(ROOT)

@@ -1,6 +1,7 @@
-"""The wheel that pip builds holds the Python files, the messages and what share/ needs."""
+"""The wheel with the messages holds the Python files, these and what share/ needs."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,7 @@ pytestmark = [
         importlib.util.find_spec("rosidl_adapter") is None
         or importlib.util.find_spec("setuptools") is None
         or importlib.util.find_spec("ros_wheels_bootstrapper") is None,
-        reason="the wheels of [build-system] are not installed",
+        reason="what requirements-*.txt lists is not installed",
     ),
 ]
 
@@ -26,7 +27,10 @@ def names(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
     command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", folder, ROOT]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    env = os.environ | {"MORO_ROS_MESSAGES": "1"}
+    result = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, cwd=folder
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     (wheel,) = folder.glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())

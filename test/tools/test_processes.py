@@ -138,7 +138,11 @@ def test_another_ros_and_the_bootstrapper_leave_no_trace(monkeypatch: pytest.Mon
 
 
 def test_a_sourced_ros_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    found = importlib.util.find_spec
+    missing = {"ros_wheels_bootstrapper"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in missing else found(name)
+    )
     sourced = {"AMENT_PREFIX_PATH": "/opt/ros/jazzy", "LD_LIBRARY_PATH": "/opt/ros/jazzy/lib"}
     assert clean_environment(sourced) == sourced
 
