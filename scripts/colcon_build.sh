@@ -32,7 +32,7 @@ venv=$folder/venv
 workspace=$folder/ws
 
 made_for=$(echo "$venv"; "$python" -V; cd "$root"; sha256sum constraints.txt "requirements-$distro.txt" setup.cfg)
-if [ "$made_for" != "$(cat "$venv/made_for" 2>/dev/null)" ]; then
+if [ "$made_for" != "$(cat "$venv/made_for" 2>/dev/null)" ] || ! "$venv/bin/python" -c ''; then
   echo "[1/3] ROS 2 ${distro^} and colcon in $venv"
   rm -rf "$venv" "$workspace"
   "$python" -m venv "$venv"
@@ -60,5 +60,10 @@ colcon build --symlink-install --cmake-args -G Ninja -Wno-dev \
   "-DMORO_ROS_TESTS=$tests"
 
 echo "[3/3] colcon test: ${tests//;/ }"
+# Sourced, since package.xml does not name hri_msgs, which is optional.
+set +u
+# shellcheck source=/dev/null
+. install/setup.bash
+set -u
 MORO_COLCON_WORKSPACE=$workspace colcon test --packages-select moro_ros \
   --event-handlers console_direct+ --return-code-on-test-failure
