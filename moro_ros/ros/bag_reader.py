@@ -10,7 +10,7 @@ import rclpy.logging
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
-from moro_ros.errors import ConfigError
+from moro_ros.errors import ConfigError, DataError
 
 STORAGES = (".mcap", ".db3")
 # What begins a message that is compressed by itself, which only metadata.yaml tells.
@@ -84,6 +84,23 @@ def open_bag(path: str) -> AnyReader:
         return FileReader(files)
     except ConfigError as error:
         raise ConfigError(f"bag: cannot play {path}: {error}.") from error
+
+
+def read_messages(
+    reader: AnyReader, connections: Collection[Connection], start: int | None = None,
+    stop: int | None = None,
+) -> Iterator[tuple[Connection, int, bytes]]:  # fmt: skip
+    """Yield messages of an open recording; raises DataError where it cannot be read on."""
+    messages = reader.messages(connections, start, stop)
+    while True:
+        try:
+            item = next(messages, None)
+        except Exception as error:  # each storage has errors of its own
+            raise DataError(f"The recording is damaged: {error!r}. Recover it first.") from error
+        if item is None:
+            return
+        connection, stamp_ns, data = item
+        yield connection, stamp_ns, bytes(data)
 
 
 def storage_files(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from moro_ros.config import option
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters
-from moro_ros.ros.bag_reader import AnyReader, open_bag
+from moro_ros.ros.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.profile import use_image_profile
 
@@ -73,7 +73,8 @@ class BagSource(Node):
     def play(self, reader: AnyReader) -> None:
         """Publish the recording, again and again with `loop`, until its end or a stop.
 
-        Raises: ConfigError if none of its topics is of a type that is installed.
+        Raises: ConfigError if none of its topics is of a type that is installed, DataError if it
+        is damaged.
         """
         publishers = dict(self._make_publishers(reader.connections))
         if not publishers:
@@ -96,12 +97,12 @@ class BagSource(Node):
         self, reader: AnyReader, connections: list[Connection], publishers: dict[int, Publisher]
     ) -> None:
         start_s = time.monotonic()
-        for connection, stamp_ns, data in reader.messages(connections):
+        for connection, stamp_ns, data in read_messages(reader, connections):
             due_s = (stamp_ns - reader.start_time) * 1e-9
             self._wait(reader.start_time, due_s, start_s)
             if self._stop.is_set():
                 return
-            publishers[connection.id].publish(bytes(data))
+            publishers[connection.id].publish(data)
 
     def _wait_for_node(self, name: str, images: list[Publisher]) -> None:
         """Wait until a node listens to one of the images, however long its model takes to load."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -172,3 +173,16 @@ def test_a_wait_can_be_ended(start_node: Callable[..., Any], recording: Path, cl
     playing = start_node(SCRIPT, bag=str(recording), wait_for_nodes="/nobody")
     client.wait(lambda: "Waiting until /nobody" in playing.output(), "the wait")
     assert playing.end() == 0, playing.output()
+
+
+def test_a_recording_that_is_damaged_within_is_named(
+    start_node: Callable[..., Any], recording: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(recording, tmp_path / "walk")
+    file = folder / "walk.mcap"
+    content = bytearray(file.read_bytes())
+    content[200:20_000] = b"\xff" * 19_800
+    file.write_bytes(content)
+    node = start_node(SCRIPT, bag=str(folder), start_delay_s=0.0)
+    assert node.end(None) == 1
+    assert "The recording is damaged" in node.output() and "Traceback" not in node.output()
