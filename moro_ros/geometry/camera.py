@@ -7,6 +7,10 @@ import dataclasses
 import numpy as np
 import torch
 
+# Users of the library find all about a camera here; lens.py stands apart to be free of torch.
+from moro_ros.geometry.lens import image_points as image_points
+from moro_ros.geometry.lens import undistort_image as undistort_image
+from moro_ros.geometry.lens import undistort_points as undistort_points
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.types import Camera
