@@ -41,7 +41,8 @@ class CameraGuard:
 
     Points of the background are followed from the reference into the newest image (Lucas-Kanade);
     half of them having moved means that the camera has, for what moves by itself is less. A slow
-    drift adds up, because the reference stays. shift: that counts, as a share of the image's width.
+    drift adds up, because the reference stays. A shift that follows from a changed focal length or
+    principal point is the lens's. shift: that counts, as a share of the image's width.
     """
 
     def __init__(self, shift: float = 0.01) -> None:
@@ -55,15 +56,21 @@ class CameraGuard:
         """
         self._reference: np.ndarray | None = None
         self._points = np.zeros((0, 1, 2), np.float32)
+        self._matrix: np.ndarray | None = None
         self._checked_ns: int | None = None
         self._suspicions = 0
 
     def look(
-        self, image_rgb: np.ndarray, stamp_ns: int, boxes_xyxy: Iterable[np.ndarray]
+        self,
+        image_rgb: np.ndarray,
+        stamp_ns: int,
+        boxes_xyxy: Iterable[np.ndarray],
+        matrix: np.ndarray | None = None,
     ) -> ViewChange | None:
         """Look at an image; returns the change of the view once it is sure, else None.
 
-        image_rgb: (H, W, 3) uint8; boxes_xyxy: of the people in it, (4,) pixels each.
+        image_rgb: (H, W, 3) uint8; boxes_xyxy: of the people in it, (4,) pixels each; matrix: K of
+        the camera, (3, 3) pixels, None if it never changes.
         """
         before = self._checked_ns
         if before is not None and 0 <= stamp_ns - before < PERIOD_S * 1e9:
@@ -77,30 +84,31 @@ class CameraGuard:
         # Equalised, so that a lamp that is switched on is no motion.
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         free = background(grey.shape, [np.asarray(box) * scale for box in boxes_xyxy])
+        matrix = np.identity(3) if matrix is None else np.diag([scale, scale, 1.0]) @ matrix
         if self._reference is None or self._reference.shape != grey.shape:
-            self._adopt(grey, free)
+            self._adopt(grey, free, matrix)
             return None
-        change = self._compare(grey, free)
+        change = self._compare(grey, free, matrix)
         if change is None:
             self._suspicions = 0
             if len(self._points) < LEAST_POINTS:
-                self._adopt(grey, free)
+                self._adopt(grey, free, matrix)
             return None
         self._suspicions += 1
         if self._suspicions < CONFIRMATIONS:
             return None
-        self._adopt(grey, free)
+        self._adopt(grey, free, matrix)
         return change
 
-    def _adopt(self, grey: np.ndarray, free: np.ndarray) -> None:
+    def _adopt(self, grey: np.ndarray, free: np.ndarray, matrix: np.ndarray) -> None:
         found = cv2.goodFeaturesToTrack(grey, FEATURES, 0.02, 8.0, mask=free)
-        self._reference = grey
+        self._reference, self._matrix = grey, matrix
         points = np.zeros((0, 1, 2)) if found is None else np.asarray(found)
         self._points = points.astype(np.float32).reshape(-1, 1, 2)
         self._suspicions = 0
 
-    def _compare(self, grey: np.ndarray, free: np.ndarray) -> ViewChange | None:
-        if len(self._points) < LEAST_POINTS or self._reference is None:
+    def _compare(self, grey: np.ndarray, free: np.ndarray, matrix: np.ndarray) -> ViewChange | None:
+        if len(self._points) < LEAST_POINTS or self._reference is None or self._matrix is None:
             return None
         there, status, difference = cv2.calcOpticalFlowPyrLK(
             self._reference, grey, self._points, self._points.copy(), winSize=(15, 15), maxLevel=3
@@ -116,7 +124,13 @@ class CameraGuard:
         found = open_view & (status[:, 0] > 0) & (difference[:, 0] < SAME_LOOK)
         if found.sum() < FOUND_AGAIN * open_view.sum():
             return ViewChange(None)
-        moved = float(np.median(np.linalg.norm(end[found] - start[found], axis=1))) / width
+        # Where the lens alone would have them. An estimated K may also change without the lens.
+        lens = matrix @ np.linalg.inv(self._matrix)
+        expected = start @ lens[:2, :2].T + lens[:2, 2]
+        moved = min(
+            float(np.median(np.linalg.norm(end[found] - place[found], axis=1))) / width
+            for place in (start, expected)
+        )
         return ViewChange(moved) if moved > self.shift else None
 
 

@@ -11,21 +11,35 @@ class Relay:
 
     Nothing queues up: who hands over waits for the piece before, so that what comes after it is as
     new as can be. For one caller at a time; the thread ends with the last reference to the relay.
+
+    on_error: called in the relay's thread with the error of a piece of work, as soon as it fails.
+    Without it the error is raised by whichever of `hand_over` and `rest` comes next.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_error: Callable[[Exception], None] | None = None) -> None:
         self._thread = ThreadPoolExecutor(1, name)
+        self._on_error = on_error
         self._work: Future[None] | None = None
 
     def hand_over(self, work: Callable[[], None]) -> None:
-        """Have a piece of work done; raises what went wrong in the one before."""
+        """Have a piece of work done, also where the one before has failed."""
         before = self._work
-        self.rest()
-        self._work = self._thread.submit(work)
+        if before is not None:
+            wait([before])
+        self._work = self._thread.submit(self._do, work)
         if before is not None:
             before.result()
 
     def rest(self) -> None:
         """Wait until nothing is in work."""
-        if self._work is not None:
-            wait([self._work])
+        before, self._work = self._work, None
+        if before is not None:
+            before.result()
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            if self._on_error is None:
+                raise
+            self._on_error(error)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from moro_ros.errors import DataError, MoroError
 from moro_ros.inference.motion_files import MotionFiles
 from moro_ros.inference.recording import row_of
-from moro_ros.ros import faults
 from moro_ros.ros.bag_images import BagImage
 from moro_ros.ros.bridge import rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, stamp_to_ns
-from moro_ros.ros.faults import BadImage
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.stamps import StampOrder
 from moro_ros.types import Camera
 
 if TYPE_CHECKING:
@@ -34,16 +34,18 @@ class Tally:
 class BagMotion:
     """Writes the motion of the people in recorded images; unusable ones are counted and skipped.
 
-    pipeline: of its own, with nobody in it. rectified: see camera_from_info.
+    pipeline: of its own, with nobody in it; options: those of the node.
     """
 
-    def __init__(self, pipeline: HumanMotionPipeline, files: MotionFiles, rectified: bool) -> None:
+    def __init__(
+        self, pipeline: HumanMotionPipeline, files: MotionFiles, options: NodeConfig
+    ) -> None:
         self.tally = Tally()
         self._pipeline = pipeline
         self._files = files
-        self._rectified = rectified
+        self._options = options
         self._calibration = Calibration()
-        self._last_ns: int | None = None
+        self._order = StampOrder()
 
     def run(self, images: Iterable[BagImage], go_on: Callable[[float], bool]) -> bool:
         """Work through the images; returns whether it came to the end.
@@ -69,7 +71,8 @@ class BagMotion:
         camera = self._camera(item)
         pixels = rgb_pixels(item.image)
         check_size(camera, pixels.shape[1], pixels.shape[0])
-        self._check_stamp(stamp_ns)
+        if self._order.jump(stamp_ns, self._pipeline.config.motion.max_gap_s):
+            self._pipeline.reset()
         observed = self._pipeline.observe(pixels, stamp_ns, camera)
         result = self._pipeline.recover(observed)
         self._files.camera = self._files.camera or camera
@@ -80,16 +83,7 @@ class BagMotion:
 
     def _camera(self, item: BagImage) -> Camera:
         frame_id = item.image.header.frame_id
-        if self._calibration.update(frame_id, item.info, self._rectified):
+        if self._calibration.update(frame_id, item.info, self._options):
             self._pipeline.reset()
         assert self._calibration.camera is not None
         return self._calibration.camera
-
-    def _check_stamp(self, stamp_ns: int) -> None:
-        before, self._last_ns = self._last_ns, stamp_ns
-        if before == stamp_ns:
-            raise BadImage(
-                faults.REPEATED_STAMP, f"Two images have the stamp {stamp_ns * 1e-9:.6f} s."
-            )
-        if before is not None and stamp_ns < before:
-            self._pipeline.reset()

@@ -70,7 +70,8 @@ class Condition:
     """What of a node's condition is no counter.
 
     state: of the life cycle; quiet_s: seconds without an image where that is too long, else None;
-    fault: the newest fault in words; qos_problems: publishers that cannot be heard, in words.
+    fault: the newest fault in words; qos_problems: publishers that cannot be heard, in words;
+    warnings: of what is wrong with the images that come, in words.
     """
 
     state: str = ACTIVE
@@ -78,6 +79,7 @@ class Condition:
     quiet_s: float | None = None
     fault: str = ""
     qos_problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class HealthMonitor:
@@ -100,11 +102,14 @@ class HealthMonitor:
         if condition.qos_problems:
             return DiagnosticStatus.ERROR, " ".join(condition.qos_problems)
         if condition.quiet_s is not None:
-            return DiagnosticStatus.WARN, f"No image for {condition.quiet_s:.1f} s."
+            quiet = f"No image for {condition.quiet_s:.1f} s."
+            return DiagnosticStatus.WARN, " ".join((quiet, *condition.warnings))
         if bad and not grown("processed"):
             return DiagnosticStatus.ERROR, f"No image is usable: {condition.fault}"
         if bad:
             return DiagnosticStatus.WARN, f"Some images are not usable: {condition.fault}"
+        if condition.warnings:
+            return DiagnosticStatus.WARN, " ".join(condition.warnings)
         if grown("camera_moved"):
             return DiagnosticStatus.WARN, "The camera was moved: the windows start anew."
         if not condition.enabled:

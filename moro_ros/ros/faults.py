@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
+import traceback
+from collections.abc import Callable
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
 from moro_ros.errors import CalibrationError, ImageError, MoroError
+from moro_ros.ros.statistics import NodeStatistics
+
+# A fault is logged when it first occurs, and then at most this often.
+LOG_PERIOD_S = 5.0
 
 # Reasons, as they appear in the diagnostics (bad.<reason>).
 ENCODING = "unknown_encoding"
@@ -17,6 +28,7 @@ DISTORTION = "camera_info_distortion"
 CAMERA_SIZE = "camera_info_size"
 IMPLAUSIBLE = "camera_info_implausible"
 REPEATED_STAMP = "repeated_stamp"
+OUT_OF_ORDER = "out_of_order"
 REJECTED = "rejected"
 
 
@@ -39,3 +51,34 @@ class BadCamera(CalibrationError):
 def reason_of(error: MoroError) -> str:
     """The name under which an error of one frame is counted."""
     return error.reason if isinstance(error, BadImage | BadCamera) else REJECTED
+
+
+class FaultLog:
+    """Counts and logs what goes wrong with images, in whichever thread it does.
+
+    on_failure: called after an error that no input should cause. newest: the newest fault in words.
+    """
+
+    def __init__(
+        self, statistics: NodeStatistics, logger: RcutilsLogger, on_failure: Callable[[], None]
+    ) -> None:
+        self.newest = ""
+        self._statistics = statistics
+        self._logger = logger
+        self._on_failure = on_failure
+        self._logged_s: dict[str, float] = {}
+
+    def take(self, error: Exception) -> None:
+        """Note the error of one image: a MoroError is survived, any other ends the node."""
+        if not isinstance(error, MoroError):
+            words = "".join(traceback.format_exception(error))
+            self._logger.fatal(f"Unexpected error, stopping:\n{words}")
+            self._on_failure()
+            return
+        reason = reason_of(error)
+        times = self._statistics.bad_frame(reason)
+        self.newest = str(error)
+        now = time.monotonic()
+        if now - self._logged_s.get(reason, -math.inf) >= LOG_PERIOD_S:
+            self._logged_s[reason] = now
+            self._logger.warning(f"Image skipped ({reason}, {times} so far): {error}")

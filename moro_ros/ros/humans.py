@@ -10,10 +10,10 @@ from std_msgs.msg import Header
 
 from moro_ros.inference.world import GroundPlane, moved
 from moro_ros.msg import Human, HumanArray, HumanJoint
-from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import quaternions
 from moro_ros.ros.output import Scene, TopicOutput, by_stamp
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.stamps import latency_s
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import BodyMotion
 
@@ -109,8 +109,7 @@ class HumansOutput(TopicOutput):
         for track_id in scene.result.lost:
             self._known.pop(track_id, None)
         message = human_array(scene, tuple(gone))
-        late_ns = self._clock.now().nanoseconds - stamp_to_ns(scene.header.stamp)
-        message.latency = late_ns * 1e-9
+        message.latency = latency_s(scene.header.stamp, self._clock)
         return [message]
 
 

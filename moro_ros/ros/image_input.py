@@ -1,4 +1,4 @@
-"""The subscriptions to image and camera_info, and why they stay silent if they do."""
+"""The subscriptions to image and camera_info: what they ask for, and why nothing comes."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import (
+    DurabilityPolicy,
     QoSProfile,
     ReliabilityPolicy,
     qos_policy_name_from_kind,
     qos_profile_sensor_data,
 )
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.compat import SubscriptionEventCallbacks
 from moro_ros.ros.parameters import NodeConfig
-from moro_ros.ros.qos import create_subscription
+from moro_ros.ros.qos import create_subscription, decided
+from moro_ros.ros.transport import Transport, remedy
+
+# For a publisher that tells its calibration once.
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 
 
 class ImageInput:
-    """Subscribes to image (or image/compressed) and camera_info.
+    """Subscribes to image (or image/compressed) and camera_info as their publishers need it.
 
-    on_image, on_camera_info: called in the executor's thread. topic: full name of the images'.
+    camera_info is heard from volatile and from transient-local publishers. With image_reliability
+    auto the images are asked for as best effort until some are lost that a reliable publisher would
+    send again. Call `tend` once a second.
+
+    on_image, on_camera_info: called in the executor's thread; on_lost: with how many images the
+    middleware has lost. topic: full name of the images'.
     """
 
     def __init__(
@@ -32,26 +45,94 @@ class ImageInput:
         options: NodeConfig,
         on_image: Callable[[AnyImage], None],
         on_camera_info: Callable[[CameraInfo], None],
+        on_lost: Callable[[int], None],
     ) -> None:
         self._node = node
-        self._reliable = options.image_reliability == "reliable"
+        self._on_image, self._on_camera_info, self._on_lost = on_image, on_camera_info, on_lost
         self._compressed = options.image_transport == "compressed"
-        policy = ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
-        qos = QoSProfile(depth=qos_profile_sensor_data.depth, reliability=policy)
         # The topic of image_transport: a remapped image takes its compressed form along.
         self.topic = node.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
+        self.info_topic = node.resolve_topic_name("camera_info")
+        self._auto = options.image_reliability == "auto" and not decided(
+            node, self.topic, "reliability"
+        )
         self._mismatches: dict[str, str] = {}
-        self._lost = 0
-        kind = CompressedImage if self._compressed else Image
+        self._transport = Transport()
+        self._reliable = options.image_reliability == "reliable"
+        self._images = self._subscribe_images()
+        self._infos = {DurabilityPolicy.VOLATILE: self._subscribe_infos(qos_profile_sensor_data)}
+        self._follow_infos()
+
+    def tend(self) -> None:
+        """Adapt the subscriptions to what was found out about the publishers since the last call.
+
+        For the executor's thread.
+        """
+        self._follow_infos()
+        if self._auto:
+            self._follow_images()
+        self._transport.next_period()
+
+    def _subscribe_images(self) -> Subscription:
+        policy = ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
+        qos = QoSProfile(depth=qos_profile_sensor_data.depth, reliability=policy)
         events = SubscriptionEventCallbacks(
-            incompatible_qos=self._on_incompatible, message_lost=self._on_lost
+            incompatible_qos=self._note_incompatible, message_lost=self._note_lost
         )
-        self._subscriptions = (
-            create_subscription(node, kind, self.topic, on_image, qos, events),
-            create_subscription(
-                node, CameraInfo, "camera_info", on_camera_info, qos_profile_sensor_data
-            ),
-        )
+        kind = CompressedImage if self._compressed else Image
+        return create_subscription(self._node, kind, self.topic, self._take_image, qos, events)
+
+    def _subscribe_infos(self, qos: QoSProfile) -> Subscription:
+        # That each durability does not match the other's publishers is no news.
+        quiet = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
+        take = self._on_camera_info
+        return create_subscription(self._node, CameraInfo, "camera_info", take, qos, quiet)
+
+    def _follow_infos(self) -> None:
+        """Hear each durability that is published, for a message told once is not told again.
+
+        A transient-local subscription alone would miss volatile publishers, and both at once would
+        have each of them complain of the other.
+        """
+        found = self._node.get_publishers_info_by_topic(self.info_topic)
+        wanted = {info.qos_profile.durability for info in found} & {
+            DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+        }  # fmt: skip
+        if not wanted or decided(self._node, self.info_topic, "durability"):
+            return
+        for durability in wanted - self._infos.keys():
+            latched = durability == DurabilityPolicy.TRANSIENT_LOCAL
+            qos = LATCHED if latched else qos_profile_sensor_data
+            self._infos[durability] = self._subscribe_infos(qos)
+        for durability in self._infos.keys() - wanted:
+            self._node.destroy_subscription(self._infos.pop(durability))
+
+    def _follow_images(self) -> None:
+        """Ask for reliable images where that helps, and no more where it would end them."""
+        loss = self._transport.loss
+        if self._reliable == self._offered_reliable or not (loss or self._reliable):
+            return
+        self._reliable = not self._reliable
+        self._node.destroy_subscription(self._images)
+        self._images = self._subscribe_images()
+        self._transport.restart()
+        if self._reliable:
+            self._node.get_logger().warning(
+                f"Images are lost: {loss}. The publisher is reliable, so that from now on the node "
+                "asks for what is lost again (image_reliability: auto)."
+            )
+        else:
+            self._node.get_logger().warning(
+                f"A publisher of {self.topic} is best effort: the node asks for best-effort images "
+                "again (image_reliability: auto)."
+            )
+
+    @property
+    def _offered_reliable(self) -> bool:
+        """Whether there are publishers of the images, and all are reliable."""
+        found = self._node.get_publishers_info_by_topic(self.topic)
+        kinds = {info.qos_profile.reliability for info in found}
+        return kinds == {ReliabilityPolicy.RELIABLE}
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -59,9 +140,19 @@ class ImageInput:
         return tuple(self._mismatches.values())
 
     @property
-    def lost(self) -> int:
-        """Images that the middleware says it lost on the way, ever."""
-        return self._lost
+    def loss(self) -> str:
+        """How many images arrive and the remedy, in words; empty unless many are lost."""
+        loss = self._transport.loss
+        if not loss:
+            return ""
+        what = remedy(self._reliable, self._offered_reliable, self._compressed)
+        return f"Of {self.topic} the node {loss}. {what}"
+
+    @property
+    def info_publishers(self) -> list[str]:
+        """Full names of the nodes that publish camera_info."""
+        found = self._node.get_publishers_info_by_topic(self.info_topic)
+        return sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
 
     def why_quiet(self) -> str:
         """Why no image comes, as far as the graph of nodes tells, and the remedy."""
@@ -74,11 +165,13 @@ class ImageInput:
         types = {info.topic_type for info in publishers}
         if wanted not in types:
             return f"{self.topic} carries {', '.join(sorted(types))}, not {wanted}."
+        if loss := self.loss:
+            return loss
         return f"the publisher of {self.topic} is silent."
 
     def destroy(self) -> None:
         """End the subscriptions."""
-        for subscription in self._subscriptions:
+        for subscription in (self._images, *self._infos.values()):
             self._node.destroy_subscription(subscription)
 
     def _near_topic(self) -> str:
@@ -90,8 +183,14 @@ class ImageInput:
             return f"{other} is published: set image_transport to {transport}."
         return "Remap 'image' and 'camera_info' to the camera's topics."
 
-    def _on_incompatible(self, event: Any) -> None:
+    def _take_image(self, image: AnyImage) -> None:
+        self._transport.came()
+        self._on_image(image)
+
+    def _note_incompatible(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
+        if self._auto and policy == "RELIABILITY":
+            return  # `tend` asks for best effort then
         self._mismatches[policy] = self._explained(policy)
         self._node.get_logger().error(self._mismatches[policy])
 
@@ -106,5 +205,7 @@ class ImageInput:
             "that no image comes. Publish images with the default policies or as sensor data."
         )
 
-    def _on_lost(self, event: Any) -> None:
-        self._lost = event.total_count
+    def _note_lost(self, event: Any) -> None:
+        # rclpy's total begins anew with each subscription.
+        self._transport.lost(event.total_count_change)
+        self._on_lost(event.total_count_change)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters, qos
 from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.image_input import ImageInput
 from moro_ros.ros.logs import forward_library_logs
 from moro_ros.ros.outputs import Outputs
@@ -60,7 +61,6 @@ class MoroNode(LifecycleNode):
             "moro", automatically_declare_parameters_from_overrides=True, cli_args=arguments
         )
         self.make_pipeline = pipeline_factory
-        self._on_failure = on_failure
         forward_library_logs(self.get_logger())
         self.config = parameters.declare(self, PipelineConfig)
         self.options = parameters.declare(self, NodeConfig)
@@ -68,6 +68,7 @@ class MoroNode(LifecycleNode):
             self.get_logger().warning(warning)
         qos.check(self)
         self.counters = NodeStatistics()
+        self.faults = FaultLog(self.counters, self.get_logger(), on_failure)
         self.pipeline: HumanMotionPipeline | None = None
         self.outputs: Outputs | None = None
         self.perception: Perception | None = None
@@ -167,13 +168,16 @@ class MoroNode(LifecycleNode):
             self.pipeline,
             self.outputs,
             self.counters,
+            self.faults,
             self.get_logger(),
             self.config,
             self._boxes,
         )
         self._camera_info = None
-        self.worker = Worker(self._process, self.counters, self.get_logger(), self._on_failure)
-        self.input = ImageInput(self, self.options, self._on_image, self._on_camera_info)
+        self.worker = Worker(self._process, self.counters, self.faults)
+        self.input = ImageInput(
+            self, self.options, self._on_image, self._on_camera_info, self._on_lost
+        )
         self.watch.start()
         for warning in qos.unused(self):
             self.get_logger().warning(warning)
@@ -213,11 +217,14 @@ class MoroNode(LifecycleNode):
 
     def _on_image(self, message: AnyImage) -> None:
         self.counters.count("received")
-        self.watch.image_came(time.monotonic())
+        self.watch.image_came(stamp_to_ns(message.header.stamp))
         if not self.enabled:
             self.counters.count("disabled")
         elif self.worker is not None:
             self.worker.put(message)
+
+    def _on_lost(self, images: int) -> None:
+        self.counters.count("lost_in_transport", images)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         values = {parameter.name: parameter.value for parameter in changes}

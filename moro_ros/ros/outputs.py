@@ -12,7 +12,6 @@ from moro_ros.body.posture import CAMERA_UP
 from moro_ros.inference.world import GroundEstimator, GroundPlane
 from moro_ros.ros.annotated import AnnotatedOutput
 from moro_ros.ros.bodies import BodiesOutput
-from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import TransformsOutput, check_level
 from moro_ros.ros.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
 from moro_ros.ros.markers import MarkersOutput
@@ -21,6 +20,7 @@ from moro_ros.ros.output import Body, Output, Scene, by_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.publisher import available
+from moro_ros.ros.stamps import latency_s
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import PipelineResult
 
@@ -112,7 +112,7 @@ class Outputs:
         wanted: Wanted,
         options: NodeConfig,
     ) -> float:
-        """Publish one image's result; returns the latency: publication minus header.stamp, s.
+        """Publish one image's result; returns the latency: see stamps.latency_s.
 
         image: (H, W, 3) uint8 RGB; header: stamp and camera frame.
         """
@@ -127,11 +127,11 @@ class Outputs:
             for output in wanted.outputs:
                 if output.prompt:
                     output.publish(scene, options)
-        latency_s = (self._clock.now().nanoseconds - stamp_to_ns(header.stamp)) * 1e-9
+        late_s = latency_s(header.stamp, self._clock)
         for output in wanted.outputs:
             if not output.prompt:
                 output.publish(whole, options)
-        return latency_s
+        return late_s
 
     def _describe(self, scene: Scene, options: NodeConfig) -> Scene:
         """The scene with everybody's posture and falls, and the residual of each fit made."""

@@ -55,11 +55,22 @@ class NodeConfig:
         0.01, "Shift of the background over the image's width that counts as a moved camera",
         low=0.002, high=0.5,
     )  # fmt: skip
+    camera_info_focal_change: float = option(
+        0.01, "Smallest change of the focal length in camera_info, as a share of it, that restarts "
+        "the windows; a smaller one, as by autofocus, is followed",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    camera_info_center_change: float = option(
+        0.01, "Smallest change of the principal point in camera_info, as a share of the image, "
+        "that restarts the windows; also of where its distortion moves any point",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     image_reliability: str = option(
-        "best_effort",
-        "QoS of the image subscription; best_effort hears every publisher, reliable only reliable "
-        "ones but loses nothing of a large image sent without a shared-memory profile",
-        choices=("best_effort", "reliable"),
+        "auto",
+        "QoS of the image subscription: best_effort hears every publisher, reliable only reliable "
+        "ones but gets lost parts of an image again; auto: best_effort, and reliable once images "
+        "are lost in transport and every publisher is reliable",
+        choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )
     rectified: bool = option(False, "The images are rectified: P of camera_info describes them")

@@ -15,14 +15,14 @@ from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.inference.camera_guard import CameraGuard
 from moro_ros.inference.relay import Relay
-from moro_ros.ros import faults
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, stamp_to_ns
-from moro_ros.ros.faults import BadImage
+from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.stamps import StampOrder
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera, Frame, Observed
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moro_ros.inference.pipeline import HumanMotionPipeline
 
 IGNORED_LOG_PERIOD_S = 5.0
+CALIBRATION_LOG_PERIOD_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Roi:
 class Perception:
     """Runs the pipeline on images in the order of their arrival; for one thread.
 
-    That thread looks at an image while another recovers and publishes the motion of the one before.
+    That thread looks at an image while another recovers and publishes the motion of the one before;
+    what goes wrong there goes to `faults` at once.
     """
 
     def __init__(
@@ -60,20 +62,23 @@ class Perception:
         pipeline: HumanMotionPipeline,
         outputs: Outputs,
         statistics: NodeStatistics,
+        faults: FaultLog,
         logger: RcutilsLogger,
         config: PipelineConfig,
         boxes: BoxesInput | None = None,
     ) -> None:
-        self._relay = Relay("moro_motion")
+        self._relay = Relay("moro_motion", faults.take)
         self._boxes = boxes
         self._pipeline = pipeline
         self._outputs = outputs
         self._statistics = statistics
         self._logger = logger
         self._config = config
-        self._ignored_people = self._carried_people = 0
+        # The pipeline has counted since it was made, which may be before a deactivation.
+        self._ignored_people = pipeline.ignored_people
+        self._carried_people = pipeline.carried_people
         self._calibration = Calibration()
-        self._last_stamp_ns: int | None = None
+        self._order = StampOrder()
         self._guard = CameraGuard()
         self._roi: Roi | None = None
         self._ids: list[int] = []
@@ -87,6 +92,11 @@ class Perception:
         fx, fy = camera.matrix[0, 0], camera.matrix[1, 1]
         distortion = camera.distortion_model if camera.distorted else "no distortion"
         return f"{camera.width}x{camera.height}, fx {fx:.1f}, fy {fy:.1f} px, {distortion}"
+
+    @property
+    def flapping(self) -> str:
+        """Why the calibration keeps changing, in words; empty as a rule."""
+        return self._calibration.flapping
 
     def check(self, options: NodeConfig) -> None:
         """Check that the model in use can serve the options; raises ConfigError."""
@@ -127,14 +137,13 @@ class Perception:
 
         The image has been looked at when this returns; the rest is done while the next one is.
         info: the newest camera_info; late: see HumanMotionPipeline.observe.
-        Raises: MoroError if the image cannot be used; what went wrong with the rest is raised with
-        the next image.
+        Raises: MoroError if the image cannot be used.
         """
         stamp_ns = stamp_to_ns(image.header.stamp)
-        self._check_stamp(stamp_ns)
+        self._check_stamp(stamp_ns, config.motion.max_gap_s)
         # Faults of the image itself come first: one without pixels has no size to compare.
         size = image_size(image)
-        camera = self._current_camera(image, info, options.rectified)
+        camera = self._current_camera(image, info, options)
         if size is not None:
             check_size(camera, *size)
         wanted = self._outputs.wanted(stamp_ns, options)
@@ -177,9 +186,9 @@ class Perception:
         latency_s = self._outputs.publish(result, pixels, header, wanted, options)
         stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
         self._ids = [motion.track_id for motion in result.motions]
-        self._statistics.count("ids_lost", len(result.lost))
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
-        self._statistics.processed(self._ids, latency_s, stages, self._pipeline.window_fill)
+        fill = self._pipeline.window_fill
+        self._statistics.processed(self._ids, result.lost, latency_s, stages, fill)
 
     def _report_people(self, max_people: int) -> None:
         before, self._carried_people = self._carried_people, self._pipeline.carried_people
@@ -193,25 +202,24 @@ class Perception:
                 throttle_duration_sec=IGNORED_LOG_PERIOD_S,
             )
 
-    def _check_stamp(self, stamp_ns: int) -> None:
-        before, self._last_stamp_ns = self._last_stamp_ns, stamp_ns
-        if before is None or stamp_ns > before:
-            return
-        if stamp_ns == before:
-            raise BadImage(
-                faults.REPEATED_STAMP,
-                f"Two images in a row have the stamp {stamp_ns * 1e-9:.6f} s. The driver must "
-                "stamp every image with its acquisition time.",
+    def _check_stamp(self, stamp_ns: int, max_gap_s: float) -> None:
+        back_s = self._order.jump(stamp_ns, max_gap_s)
+        if back_s:
+            self._logger.warning(
+                f"Stamps went back by {back_s:.3f} s (a recording that loops, or a clock that was "
+                "set): everybody is forgotten and the windows start anew."
             )
-        self._logger.warning(
-            f"Stamps went back by {(before - stamp_ns) * 1e-9:.3f} s (a bag that loops?): "
-            "everybody is forgotten and the windows start anew."
-        )
-        self.restart()
+            self.restart()
 
-    def _current_camera(self, image: AnyImage, info: CameraInfo | None, rectified: bool) -> Camera:
-        if self._calibration.update(image.header.frame_id, info, rectified):
-            self._logger.warning("The camera's calibration changed: the windows start anew.")
+    def _current_camera(
+        self, image: AnyImage, info: CameraInfo | None, options: NodeConfig
+    ) -> Camera:
+        if change := self._calibration.update(image.header.frame_id, info, options):
+            self._logger.warning(
+                f"The camera's calibration changed ({change}): everybody is forgotten and the "
+                "windows start anew.",
+                throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
+            )
             self.restart()
         assert self._calibration.camera is not None
         return self._calibration.camera
@@ -219,7 +227,7 @@ class Perception:
     def _watch_camera(self, pixels: np.ndarray, frame: Frame, options: NodeConfig) -> None:
         self._guard.shift = options.camera_guard_shift
         boxes = [person.box_xyxy for person in frame.people]
-        change = self._guard.look(pixels, frame.stamp_ns, boxes)
+        change = self._guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
         if change is None:
             return
         by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image's width"

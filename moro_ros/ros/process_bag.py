@@ -111,7 +111,7 @@ class BagAction:
             pipeline = node.make_pipeline(config)
             files = MotionFiles(output, goal.overwrite)
             try:
-                motion = BagMotion(pipeline, files, node.options.rectified)
+                motion = BagMotion(pipeline, files, node.options)
                 tell = Progress(handle, motion, images.total)
                 complete = motion.run(
                     images, lambda share: tell(share) and not self._stopped.is_set()

@@ -18,6 +18,8 @@ from moro_ros.errors import ConfigError
 from moro_ros.ros.compat import SubscriptionEventCallbacks
 
 PREFIX = "qos_overrides."
+# Marks, in its descriptor, an override that was given at the start: rclpy declares all the others.
+GIVEN = "given at the start"
 # What each policy may be; numbers: the least one, of messages or of nanoseconds (0: no limit).
 NAMES = {
     "history": ("keep_last", "keep_all"),
@@ -54,12 +56,34 @@ def create_subscription(
     qos: QoSProfile | int,
     events: SubscriptionEventCallbacks | None = None,
 ) -> Subscription:
-    """Make a subscription whose QoS can be overridden; the overrides have been checked."""
-    options = overridable("subscription")
+    """Make a subscription whose QoS can be overridden; the overrides have been checked.
+
+    It may be made again with another profile: what was not given at the start is then as asked.
+    """
+    full = node.resolve_topic_name(topic)
+    free = [
+        policy
+        for policy in POLICIES["subscription"]
+        if decided(node, full, policy) or not node.has_parameter(override(full, policy))
+    ]
+    options = QoSOverridingOptions([QoSPolicyKind[name.upper()] for name in free])
     return node.create_subscription(
         kind, topic, callback, profile_of(qos), event_callbacks=events,
         qos_overriding_options=options,
     )  # fmt: skip
+
+
+def override(topic: str, policy: str) -> str:
+    """The parameter that overrides a policy of a subscription to a topic, by its full name."""
+    return f"{PREFIX}{topic}.subscription.{policy}"
+
+
+def decided(node: Node, topic: str, policy: str) -> bool:
+    """Whether a policy of the subscription to a topic (full name) was given at the start."""
+    name = override(topic, policy)
+    if not node.has_parameter(name):
+        return False
+    return bool(node.describe_parameter(name).additional_constraints == GIVEN)
 
 
 def profile_of(qos: QoSProfile | int) -> QoSProfile:
@@ -95,6 +119,7 @@ def check(node: Node) -> None:
             description=f"{policy} for {entity} `{topic}`",
             type=parameter.type_.value,
             read_only=True,
+            additional_constraints=GIVEN,
         )
         node.set_descriptor(name, descriptor, parameter.get_parameter_value())
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 WINDOW = 3000
 EVENTS = (
     "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
-    "ignored_people", "carried", "held", "ids_lost",
+    "ignored_people", "carried", "held", "ids_lost", "lost_in_transport",
 )  # fmt: skip
 
 
@@ -29,7 +30,8 @@ class NodeStatistics:
         self._stages: dict[str, deque[float]] = {}
         self._people_now = 0
         self._window_fill = 0.0
-        self._ids_seen: set[int] = set()
+        self._ids_known: set[int] = set()
+        self._ids_seen = 0
         self._start = time.monotonic()
 
     def count(self, event: str, times: int = 1) -> None:
@@ -45,21 +47,27 @@ class NodeStatistics:
 
     def processed(
         self,
-        ids: list[int],
+        ids: Iterable[int],
+        lost: Iterable[int],
         latency_s: float,
         stage_s: Mapping[str, float],
         window_fill: float = 0.0,
     ) -> None:
         """Count a processed image with the people in it, its latency and its time per stage.
 
+        lost: ids that ended with it, which never come back. latency_s: NaN if it is unknown.
         window_fill: how full the windows are on average, 0 to 1.
         """
         with self._lock:
             self._counts["processed"] += 1
             self._window_fill = window_fill
-            self._people_now = len(ids)
-            self._ids_seen.update(ids)
-            self._latencies.append(latency_s)
+            now, ended = set(ids), set(lost)
+            self._people_now = len(now)
+            self._ids_seen += len(now - self._ids_known)
+            self._ids_known = (self._ids_known | now) - ended
+            self._counts["ids_lost"] += len(ended)
+            if not math.isnan(latency_s):
+                self._latencies.append(latency_s)
             for name, seconds in stage_s.items():
                 self._stages.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
 
@@ -69,17 +77,19 @@ class NodeStatistics:
         received, processed, dropped (overwritten by a newer image), idle (nobody subscribed),
         disabled (by ~/enable), resets (of the windows), camera_moved, ignored_people (found beyond
         max_people), carried (people not looked at for want of time, detector.look_share), held
-        (poses held back, motion.max_speed_mps), bad: frames by reason; people: in view now,
+        (poses held back, motion.max_speed_mps), lost_in_transport (images that the middleware says
+        it lost), bad: frames by reason; people: in view now,
         people_seen: ids so far, ids_lost: those whose track ended; window_fill: how full the
         windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and
-        p95 by stage; uptime_s. Times are null before the first image.
+        p95 by stage; uptime_s. Times are null before the first image, and the latency where stamps
+        are of another clock.
         """
         with self._lock:
             return {
                 **{name: self._counts[name] for name in EVENTS},
                 "bad": dict(self._bad),
                 "people": self._people_now,
-                "people_seen": len(self._ids_seen),
+                "people_seen": self._ids_seen,
                 "window_fill": self._window_fill,
                 "latency_s": _percentiles(self._latencies),
                 "stages_s": {name: _percentiles(v) for name, v in self._stages.items()},

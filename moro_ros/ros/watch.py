@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, ROSClock
 
 from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
 from moro_ros.ros.qos import create_publisher
+from moro_ros.ros.stamps import foreign_clock
 
 if TYPE_CHECKING:
     from moro_ros.ros.lifecycle import MoroNode
@@ -35,13 +36,18 @@ class Watch:
         self._last_image_s = self._reported_s = time.monotonic()
         self._quiet = False
         self._reported = 0
+        self._stamp_clock = ""
+        self._said: set[str] = set()
 
     def start(self) -> None:
         """Begin to wait for images."""
         self._last_image_s, self._quiet = time.monotonic(), False
 
-    def image_came(self, now_s: float) -> None:
-        """Note the arrival of an image; now_s: of time.monotonic()."""
+    def image_came(self, stamp_ns: int) -> None:
+        """Note the arrival of an image of a stamp."""
+        now_s, clock = time.monotonic(), self._node.get_clock()
+        simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        self._stamp_clock = foreign_clock(stamp_ns, clock.now().nanoseconds, simulated)
         if self._quiet:
             self._node.get_logger().info(
                 f"Images are back after {now_s - self._last_image_s:.1f} s."
@@ -66,18 +72,23 @@ class Watch:
         node = self._node
         now_s = time.monotonic()
         pause_s = now_s - self._last_image_s
+        if node.input is not None:
+            node.input.tend()
         quiet = node.input is not None and pause_s > node.options.image_timeout_s
         if quiet and not self._quiet and node.input is not None:
             self._quiet = True
             node.get_logger().warning(f"No image for {pause_s:.1f} s: {node.input.why_quiet()}")
+        warnings = self._warnings()
+        self._say(warnings)
         statistics = node.statistics()
         statistics |= self._rates.since(statistics, now_s) | self._state() | memory()
         condition = Condition(
             state=node.state,
             enabled=node.enabled,
             quiet_s=pause_s if quiet else None,
-            fault="" if node.worker is None else node.worker.last_fault,
+            fault=node.faults.newest,
             qos_problems=() if node.input is None else node.input.problems,
+            warnings=tuple(warnings.values()),
         )
         level, message = self._health.judge(statistics, condition)
         name = f"{node.get_fully_qualified_name()}: human motion"
@@ -94,8 +105,34 @@ class Watch:
             "calibration": "none" if perception is None else perception.calibration,
             "ground": "" if node.outputs is None else ground_state(node.outputs),
             "qos": " ".join(node.input.problems) if node.input is not None else "",
-            "lost_in_transport": 0 if node.input is None else node.input.lost,
+            "stamp_clock": "" if node.input is None else self._stamp_clock,
         }
+
+    def _warnings(self) -> dict[str, str]:
+        """What is wrong with what comes in while images are answered, in words, by kind."""
+        node = self._node
+        found: dict[str, str] = {}
+        if node.input is None or node.perception is None:
+            return found
+        if loss := node.input.loss:
+            found["loss"] = loss
+        if flapping := node.perception.flapping:
+            names = node.input.info_publishers
+            many = f" It is published by {', '.join(names)}." if len(names) > 1 else ""
+            found["flapping"] = flapping + many
+        if self._stamp_clock:
+            found["clock"] = (
+                f"The images' stamps are not of this node's clock but look like {self._stamp_clock}"
+                ". Their latency is unknown, and others cannot tell how old the people are. Have "
+                "the driver stamp images with ROS time."
+            )
+        return found
+
+    def _say(self, warnings: dict[str, str]) -> None:
+        """Log each kind of warning when it appears, not as long as it lasts."""
+        for kind in warnings.keys() - self._said:
+            self._node.get_logger().warning(warnings[kind])
+        self._said = set(warnings)
 
     def _report(self) -> None:
         now_s, period_s = time.monotonic(), self._node.options.log_period_s

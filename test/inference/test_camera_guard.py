@@ -112,3 +112,36 @@ def test_stamps_of_the_past_are_looked_at_too(room: np.ndarray) -> None:
     guard = CameraGuard()
     watch(guard, lambda i: view(room), 3, start=1000)
     assert len(watch(guard, lambda i: view(room, 30.0), 10)) == 1
+
+
+def zoomed(room: np.ndarray, factor: float) -> np.ndarray:
+    """The still view through a lens whose focal length has grown by a factor."""
+    matrix = np.diag([factor, factor, 1.0])
+    matrix[:2, 2] = (1 - factor) * WIDTH / 2, (1 - factor) * HEIGHT / 2
+    return cv2.warpPerspective(view(room), matrix, (WIDTH, HEIGHT))
+
+
+def intrinsics(factor: float) -> np.ndarray:
+    return np.array([[500.0 * factor, 0, WIDTH / 2], [0, 500.0 * factor, HEIGHT / 2], [0, 0, 1.0]])
+
+
+def test_a_lens_that_zooms_as_it_says_is_no_moved_camera(room: np.ndarray) -> None:
+    def moved(told: Callable[[float], np.ndarray]) -> int:
+        guard = CameraGuard()
+        looks = (
+            guard.look(zoomed(room, factor), i * STEP_NS, [], told(factor))
+            for i, factor in enumerate(np.linspace(1.0, 1.15, 20))
+        )
+        return sum(look is not None for look in looks)
+
+    assert moved(intrinsics) == 0
+    assert moved(lambda factor: intrinsics(1.0)) >= 1
+
+
+def test_an_estimated_calibration_that_wavers_is_no_moved_camera(room: np.ndarray) -> None:
+    guard = CameraGuard()
+    for i in range(20):
+        look = guard.look(view(room), i * STEP_NS, [], intrinsics(1.0 if i < 5 else 1.1))
+        assert look is None
+    looks = [guard.look(view(room, 30.0), i * STEP_NS, [], intrinsics(1.1)) for i in range(20, 26)]
+    assert sum(look is not None for look in looks) == 1

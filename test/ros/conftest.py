@@ -330,7 +330,7 @@ class Bench:
     def status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
         """The newest diagnostics and their values."""
         status = self.diagnostics[-1].status[0]
-        texts = ("model", "model_sha256", "state", "calibration", "ground", "qos")
+        texts = ("model", "model_sha256", "state", "calibration", "ground", "qos", "stamp_clock")
         values = {v.key: v.value if v.key in texts else json.loads(v.value) for v in status.values}
         return status, values
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
-from moro_ros.errors import CheckpointError
+from moro_ros.errors import CheckpointError, ImageError
 from moro_ros.ros.node import run
 from moro_ros.types import BodyMotion, Camera, Frame, Observed, PipelineResult, SmplxParams
 
@@ -58,10 +58,12 @@ def body_motion(
 class FakePipeline:
     """Sees as many people, up to 3, as the blue value of the image's first pixel.
 
-    Red 255 with green 0 there makes it fail as a programming error would; every call is written to
+    Red 255 with green 0 there makes it fail as a programming error would, red 128 as an image does
+    whose motion cannot be recovered; every call is written to
     `log` as a line of JSON.
     """
 
+    config = PipelineConfig()
     faces = np.arange(48, dtype=np.int32).reshape(16, 3)
     vertex_parts = (np.arange(50) % NUM_JOINTS).astype(np.uint8)
     joint_parents = (*PARENTS, *range(20, 22), *([21] * 31))
@@ -71,7 +73,8 @@ class FakePipeline:
     def __init__(self, log: Path | None, delay_s: float) -> None:
         self._log = log
         self._delay_s = delay_s
-        self.ignored_people = self.carried_people = 0
+        # As a pipeline that has worked before this node.
+        self.ignored_people = self.carried_people = 40
         self.window_fill = 0.5
         self.before = 0
 
@@ -87,6 +90,8 @@ class FakePipeline:
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
         frame = observed.frame
         blue, stamp_ns = int(frame.image[0, 0, 2]), frame.stamp_ns
+        if frame.image[0, 0, 0] == 128:
+            raise ImageError("The motion of this image is beyond recovery.")
         self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=frame.camera.matrix[0, 0])
         time.sleep(self._delay_s)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))

@@ -28,14 +28,22 @@ class Ear:
 
     def __init__(self, client: Any, **options: str) -> None:
         self.images: list[Any] = []
-        self._client, self._node = client, rclpy.create_node("ear")
-        client.join(self._node)
-        self.input = ImageInput(self._node, NodeConfig(**options), self.images.append, id)
+        self._client, self.node = client, rclpy.create_node("ear")
+        client.join(self.node)
+        self.infos: list[Any] = []
+        self.lost: list[int] = []
+        self.input = ImageInput(
+            self.node,
+            NodeConfig(**options),
+            self.images.append,
+            self.infos.append,
+            self.lost.append,
+        )
 
     def end(self) -> None:
         self.input.destroy()
-        self._client.leave(self._node)
-        self._node.destroy_node()
+        self._client.leave(self.node)
+        self.node.destroy_node()
 
 
 @pytest.fixture

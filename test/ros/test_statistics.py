@@ -20,7 +20,7 @@ def test_snapshot_counts_and_gives_percentiles() -> None:
     assert empty["latency_s"] == {"p50": None, "p95": None} and empty["bad"] == {}
     for i in range(101):
         statistics.count("received")
-        statistics.processed([1, 2] if i % 2 else [2, 5], i / 100, {"motion_s": i / 1000})
+        statistics.processed([1, 2] if i % 2 else [2, 5], [], i / 100, {"motion_s": i / 1000})
     assert [statistics.bad_frame("x"), statistics.bad_frame("x")] == [1, 2]
     now = statistics.snapshot()
     assert (now["received"], now["processed"], now["bad"]) == (101, 101, {"x": 2})
@@ -32,7 +32,7 @@ def test_snapshot_counts_and_gives_percentiles() -> None:
 
 def test_diagnostics_carry_the_statistics_as_json_values() -> None:
     statistics = NodeStatistics()
-    statistics.processed([1], 0.25, {"motion_s": 0.125})
+    statistics.processed([1], [], 0.25, {"motion_s": 0.125})
     values = statistics.snapshot() | {"model": "fake"}
     array = diagnostic_array("n", values, DiagnosticStatus.OK, "fine", Time(sec=5))
     read = {item.key: item.value for item in array.status[0].values}
@@ -48,12 +48,12 @@ def test_health_is_judged_by_what_changed() -> None:
         return monitor.judge(statistics.snapshot(), Condition(quiet_s=quiet_s, fault="the fault"))
 
     assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
-    statistics.processed([1], 0.1, {})
+    statistics.processed([1], [], 0.1, {})
     assert judge() == (DiagnosticStatus.OK, "1 people in view.")
     statistics.bad_frame("x")
     assert judge()[0] == DiagnosticStatus.ERROR
     statistics.bad_frame("x")
-    statistics.processed([1], 0.1, {})
+    statistics.processed([1], [], 0.1, {})
     level, message = judge()
     assert level == DiagnosticStatus.WARN and "the fault" in message
     statistics.count("idle")

@@ -1,0 +1,94 @@
+"""The stamps of images: whether they come in order, and by which clock they were made."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock
+
+from moro_ros.ros import faults
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.faults import BadImage
+
+# So many images in a row that are older than the newest are no disorder: the clock was set back,
+# or a recording shorter than the gap loops.
+LATE_IN_ROW = 10
+# Whose stamps lie farther back or ahead uses another clock. No image takes so long.
+OLDEST_S = 60.0
+# Clocks of two machines that nobody synchronises differ by less than this for a while.
+AHEAD_S = 1.0
+
+
+class StampOrder:
+    """Tells an image out of order from a time that jumps back; one instance per stream."""
+
+    def __init__(self) -> None:
+        self._newest_ns: int | None = None
+        self._late = 0
+
+    def jump(self, stamp_ns: int, max_gap_s: float) -> float:
+        """Take the next image's stamp; returns by how many seconds the time jumped back, else 0.
+
+        An image that is older than the newest by max_gap_s at most is out of order.
+        Raises: BadImage for an image out of order, and for one that repeats the newest stamp.
+        """
+        newest_ns = stamp_ns if self._newest_ns is None else self._newest_ns
+        back_s = (newest_ns - stamp_ns) * 1e-9
+        if stamp_ns == self._newest_ns:
+            raise BadImage(
+                faults.REPEATED_STAMP,
+                f"Two images have the stamp {stamp_ns * 1e-9:.6f} s. The driver must stamp every "
+                "image with its acquisition time.",
+            )
+        if 0.0 < back_s <= max_gap_s and self._late + 1 < LATE_IN_ROW:
+            self._late += 1
+            raise BadImage(
+                faults.OUT_OF_ORDER,
+                f"The image is {back_s:.3f} s older than one that came before it. It is left out; "
+                "a driver should publish images in the order of their stamps.",
+            )
+        self._newest_ns, self._late = stamp_ns, 0
+        return max(0.0, back_s)
+
+
+def latency_s(stamp: Time, clock: Clock) -> float:
+    """Time since a stamp, s; NaN if the stamp is of another clock, for then nobody knows."""
+    late_s = (clock.now().nanoseconds - stamp_to_ns(stamp)) * 1e-9
+    return late_s if -AHEAD_S <= late_s <= OLDEST_S else math.nan
+
+
+def foreign_clock(stamp_ns: int, now_ns: int, simulated: bool) -> str:
+    """The clock by which a stamp seems to have been made, in words; empty: the node's own.
+
+    now_ns: of the node's clock; simulated: whether that is /clock (use_sim_time).
+    """
+    if near(stamp_ns, now_ns):
+        return ""
+    if simulated and now_ns == 0:
+        return "a clock that this node does not have yet: use_sim_time is set and no /clock came"
+    clocks = {
+        "the system's clock, while this node takes the time from /clock (use_sim_time)":
+            time.time_ns(),
+        "the clock since the computer was started (CLOCK_MONOTONIC)": time.monotonic_ns(),
+    }  # fmt: skip
+    if hasattr(time, "CLOCK_BOOTTIME"):  # Linux
+        boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        clocks["the clock since the computer was started (CLOCK_BOOTTIME)"] = boot_ns
+    for name, clock_ns in clocks.items():
+        if near(stamp_ns, clock_ns):
+            return name
+    off_s = (now_ns - stamp_ns) * 1e-9
+    if off_s < 0.0:
+        return f"a clock that is {-off_s:.1f} s ahead: synchronise the computers (chrony)"
+    day = datetime.fromtimestamp(stamp_ns * 1e-9, UTC)
+    if day.year == 1970:
+        return "a clock that began with the device or the simulation, not with the year 1970"
+    return f"a recording's, of {day:%Y-%m-%d %H:%M} UTC: play it with its clock and use_sim_time"
+
+
+def near(stamp_ns: int, clock_ns: int) -> bool:
+    """Whether a clock that reads clock_ns can have made a stamp."""
+    return -AHEAD_S <= (clock_ns - stamp_ns) * 1e-9 <= OLDEST_S

@@ -1,0 +1,72 @@
+"""Transport: how many of the images sent arrive, and what to do where many do not."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rclpy.utilities import get_rmw_implementation_identifier
+
+from moro_ros.resources import share_path
+
+# Seconds, and periods of `tend`, that are judged together.
+PERIODS = 10
+# So many lost images, and such a share of all, are worth a word.
+LEAST_LOST, LEAST_SHARE = 3, 0.1
+
+
+class Transport:
+    """Counts the images of the last PERIODS periods that arrived and that were lost on the way."""
+
+    def __init__(self) -> None:
+        self._periods: deque[list[int]] = deque([[0, 0]], maxlen=PERIODS)
+
+    def came(self) -> None:
+        """Count an image that arrived."""
+        self._periods[-1][0] += 1
+
+    def lost(self, images: int) -> None:
+        """Count images of which the middleware says that it lost them."""
+        self._periods[-1][1] += images
+
+    def next_period(self) -> None:
+        """Begin a new period."""
+        self._periods.append([0, 0])
+
+    def restart(self) -> None:
+        """Forget what was counted, as after a change of the subscription."""
+        self._periods.clear()
+        self.next_period()
+
+    @property
+    def loss(self) -> str:
+        """What arrives, in words; empty unless many images are lost."""
+        received, lost = (sum(period[i] for period in self._periods) for i in (0, 1))
+        if lost < max(LEAST_LOST, LEAST_SHARE * (received + lost)):
+            return ""
+        return f"received {received} of {received + lost} images, the rest was lost in transport"
+
+
+def profile_hint() -> str:
+    """What makes room for large images in the middleware in use."""
+    if "fastrtps" not in get_rmw_implementation_identifier():
+        return "give the sockets more room (sysctl net.core.rmem_max)"
+    return (
+        "start the driver with FASTDDS_DEFAULT_PROFILES_FILE (up to Jazzy: "
+        f"FASTRTPS_DEFAULT_PROFILES_FILE) set to {share_path('config', 'fastdds_images.xml')}"
+    )
+
+
+def remedy(asked_reliable: bool, offered_reliable: bool, compressed: bool) -> str:
+    """What to do about lost images, in a sentence.
+
+    asked_reliable: by this node; offered_reliable: by every publisher; compressed: the images are.
+    """
+    ways = []
+    if not asked_reliable and offered_reliable:
+        ways.append("set image_reliability to auto or reliable")
+    elif not offered_reliable:
+        ways.append("have the driver publish reliable images (it is best effort)")
+    ways.append(profile_hint())
+    if not compressed:
+        ways.append("set image_transport to compressed")
+    return f"To get all: {', or '.join(ways)}."
