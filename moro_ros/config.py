@@ -85,6 +85,14 @@ class TrackerConfig:
         3, "Frames in which a new person must be seen before it is published", unit="frames",
         low=1, high=100,
     )  # fmt: skip
+    picture_s: float = option(
+        5.0, "Who has not moved for so long since first seen, not even swayed, is counted and "
+        "named as a picture or clothes. 0: nobody",
+        unit="s", low=0.0, high=600.0,
+    )  # fmt: skip
+    drop_pictures: bool = option(
+        False, "Do not report such people until they move. Somebody asleep may look the same"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from moro_ros.frontend.blazepose import (
     Landmarks,
     Region,
 )
+from moro_ros.frontend.notices import Notices
 from moro_ros.frontend.plausibility import LEAST_FIT, sure_of_newcomer
 from moro_ros.frontend.search import Sweep, Tile, tile_round
 from moro_ros.frontend.sighting import Sighting
@@ -101,6 +102,7 @@ class KeypointFrontend:
         self._detector, self._landmarker = detector, landmarker
         self._config = detector_config
         self._tracker = PersonTracker(tracker_config, max_people)
+        self.notices = Notices()
         self._sweep = _sweep(detector_config)
         self._stamp_ns: int | None = None
         self._offered: np.ndarray | None = None
@@ -173,6 +175,7 @@ class KeypointFrontend:
             sightings += self._newcomers_at_once(image_rgb, sightings, places, looks_left)
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
+        self._tracker.judge_pictures(self.notices)
         self._keep_times()
         return self._tracker.observations()
 
@@ -342,8 +345,11 @@ class KeypointFrontend:
         if not sure_of_newcomer(sighting.fit, sighting.region.angle):
             return False
         box = sighting.box_xyxy
-        extent = float((box[2:] - box[:2]).max())
-        return extent >= self._config.smallest_person * min(image_rgb.shape[:2])
+        share = float((box[2:] - box[:2]).max()) / min(image_rgb.shape[:2])
+        least = self._config.smallest_person
+        if share < least and self._tracker.empty:
+            self.notices.too_small(share, least, self._stamp_ns or 0)
+        return share >= least
 
     def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
         """Regions of the people that the detector finds in a tile, in the full image."""

@@ -16,6 +16,7 @@ from moro_ros.frontend.sighting import (
     moved,
     posture,
 )
+from moro_ros.frontend.stillness import Stillness
 
 SIZE_RATIO_LIMIT = 1.7
 COLOUR_SMOOTHING_S = 0.5
@@ -51,7 +52,8 @@ class Track:
 
     misses: images since the person was seen. corrected: whether position and velocity come from
     correct(). usual_px: the body circle's diameter in the last half second. looks: times and
-    keypoints (K, 2) of the two last sightings that were no carried ones.
+    keypoints (K, 2) of the two last sightings that were no carried ones. picture: whether they were
+    judged never to have moved.
     """
 
     sighting: Sighting
@@ -64,6 +66,8 @@ class Track:
     corrected: bool = False
     mirrored_since_ns: int | None = None
     misses: int = 0
+    stillness: Stillness = field(default_factory=Stillness)
+    picture: bool = False
     first_ns: int = field(init=False)
     posture: np.ndarray = field(init=False)
     colours: np.ndarray | None = field(init=False)
@@ -76,6 +80,11 @@ class Track:
         self.usual_px = self.sighting.diameter_px
         self.posture = posture(self.sighting)
         self.looks = ((self.seen_ns, self.sighting.points_px),)
+        self._watch()
+
+    def _watch(self) -> None:
+        now = self.sighting
+        self.stillness.look(now.points_px, now.visibility, now.diameter_px, self.seen_ns)
 
     def predicted(self, now_ns: int) -> Sighting:
         """The last sighting moved on with a velocity that dies away."""
@@ -108,6 +117,7 @@ class Track:
         self.sighting, self.seen_ns, self.position_ns = sighting, now_ns, now_ns
         self.misses = 0
         if not sighting.carried:
+            self._watch()
             self.looks = (*self.looks[-1:], (now_ns, sighting.points_px))
             self.hits += 1
 

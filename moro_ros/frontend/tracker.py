@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from moro_ros.config import TrackerConfig
 from moro_ros.frontend.appearance import likeness
 from moro_ros.frontend.blazepose import Region
+from moro_ros.frontend.notices import Notices
 from moro_ros.frontend.sighting import Sighting, pose_distance
 from moro_ros.frontend.track import SIZE_RATIO_LIMIT, Track
 from moro_ros.types import Keypoints, PersonObservation
@@ -67,6 +68,11 @@ class PersonTracker:
     def full(self) -> bool:
         """Whether max_people are followed."""
         return len(self._tracks) >= self._max_people
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is followed."""
+        return not self._tracks
 
     @property
     def looked_ns(self) -> list[int]:
@@ -135,11 +141,27 @@ class PersonTracker:
                 track.track_id = next(self.ids) if lost is None else lost.track_id
         return ignored
 
+    def judge_pictures(self, notices: Notices) -> None:
+        """Judge who has never moved, once after each `update`, and note whoever is new.
+
+        Whoever is not reported for that and moves after all gets a new id, since theirs ended.
+        """
+        found = []
+        for track in self._tracks:
+            still, limit_s = track.stillness, self._config.picture_s
+            picture = 0.0 < limit_s <= still.watched_s and not still.moved
+            if picture and not track.picture and track.track_id:
+                found.append(track.track_id)
+            elif track.picture and not picture and self._config.drop_pictures:
+                track.track_id = next(self.ids)
+            track.picture = picture and track.track_id > 0
+        notices.pictures(found, self._config.picture_s, self._config.drop_pictures)
+
     def observations(self) -> tuple[PersonObservation, ...]:
         """Everybody of whom something may be published, by id; keypoints only of those seen."""
         people = []
         for track in sorted(self._tracks, key=lambda track: track.track_id):
-            if track.track_id == 0:
+            if track.track_id == 0 or (track.picture and self._config.drop_pictures):
                 continue
             now = track.predicted(self._now_ns)
             seen = track.seen_ns == self._now_ns

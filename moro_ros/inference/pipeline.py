@@ -99,6 +99,11 @@ class HumanMotionPipeline:
         """How often somebody in sight was not looked at for want of time (detector.look_share)."""
         return self.frontend.carried_people
 
+    @property
+    def noticed(self) -> dict[str, int]:
+        """What the front-end noticed beside the people, counted by name (frontend.Notices)."""
+        return self.frontend.notices.counts
+
     def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
         """Give the next image's people, found by another detector (KeypointFrontend.offer)."""
         self.frontend.offer(boxes_xyxy)

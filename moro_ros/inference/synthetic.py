@@ -19,6 +19,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.config import DetectorConfig, TrackerConfig
+from moro_ros.frontend.notices import Notices
 from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.types import KEYPOINTS, Camera, Keypoints, PersonObservation
@@ -87,8 +88,7 @@ class SyntheticFrontend:
     """Reports imagined people as the keypoint front-end would, without looking at the image.
 
     camera: the one that sees them, to be set before each image. ignored_people, carried_people,
-    timings: as in
-    KeypointFrontend.
+    notices, timings: as in KeypointFrontend.
     """
 
     def __init__(self, body: BodyModel, max_people: int) -> None:
@@ -99,6 +99,7 @@ class SyntheticFrontend:
         self._numbers: Iterator[int] = itertools.count(1)
         self.camera: Camera | None = None
         self.ignored_people = self.carried_people = 0
+        self.notices = Notices()
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
 
     def observe(

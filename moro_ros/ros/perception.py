@@ -77,6 +77,7 @@ class Perception:
         # The pipeline has counted since it was made, which may be before a deactivation.
         self._ignored_people = pipeline.ignored_people
         self._carried_people = pipeline.carried_people
+        self._noticed = dict(pipeline.noticed)
         self._calibration = Calibration()
         self._order = StampOrder()
         self._guard = CameraGuard()
@@ -191,6 +192,9 @@ class Perception:
         self._statistics.processed(self._ids, result.lost, latency_s, stages, fill)
 
     def _report_people(self, max_people: int) -> None:
+        for event, total in self._pipeline.noticed.items():
+            self._statistics.count(event, total - self._noticed.get(event, 0))
+            self._noticed[event] = total
         before, self._carried_people = self._carried_people, self._pipeline.carried_people
         self._statistics.count("carried", self._carried_people - before)
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people

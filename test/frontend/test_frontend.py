@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -277,6 +278,55 @@ def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     assert np.all(seen[2][100][:, 1] > 480) and 900 < seen[2][100][0, 0] < 1100
     assert np.all(seen[2][180][:, 0] < 400)
     assert seen[1][205][0, 0] > 1000 and seen[1][205][0, 1] > 600
+
+
+def test_only_small_people_in_view_are_hinted_at(caplog):
+    run = Run(every=1)
+    run.frontend.configure(DetectorConfig(every=1, smallest_person=0.6), TrackerConfig(), 6)
+    assert run((320, 240, 200), frames=20) == ()
+    assert run.frontend.notices.counts["small_people"] > 0
+    said = [record.getMessage() for record in caplog.records]
+    hints = [text for text in said if "detector.smallest_person" in text]
+    assert len(hints) == 1 and "0.42" in hints[0]  # once in ten seconds
+    # Somebody who is tall enough is reported: then there is nothing to say.
+    run((320, 240, 300), frames=10)
+    before = run.frontend.notices.counts["small_people"]
+    assert len(run((320, 240, 300), (80, 240, 200), frames=20)) == 1
+    assert run.frontend.notices.counts["small_people"] == before
+
+
+def test_who_never_moved_is_named_and_dropped_if_asked(caplog):
+    run, picture = Run(every=30), (200, 240, 300)
+    tracker = TrackerConfig(picture_s=2.0)
+    run.frontend.configure(DetectorConfig(every=30), tracker, 6)
+    jitter = np.random.default_rng(1)
+    for step in range(100):
+        x, y = jitter.normal(0, 0.4, 2)
+        sway = 6 * np.sin(step / 10)  # of 300 px: 3 cm
+        people = run((200 + x, 240 + y, 300), (450 + sway, 240, 280))
+    assert [p.track_id for p in people] == [1, 2]
+    assert run.frontend.notices.counts["pictures"] == 1
+    named = [r.getMessage() for r in caplog.records if "has not moved" in r.getMessage()]
+    (still,) = [p.track_id for p in people if p.box_xyxy[0] < 300]
+    assert len(named) == 1 and f"Person {still} " in named[0] and "still reported" in named[0]
+    run.frontend.configure(DetectorConfig(every=30), replace(tracker, drop_pictures=True), 6)
+    (swaying,) = run(picture, (450, 240, 280))
+    assert swaying.box_xyxy[0] > 300
+    # A picture that walks was none; its id has ended, so that it gets another.
+    for step in range(40):
+        people = run((200 + 2 * step, 240, 300), (450, 240, 280))
+    assert len(people) == 2 and still not in [p.track_id for p in people]
+
+
+def test_who_moved_once_may_sit_still_for_ever():
+    run = Run(every=30)
+    run.frontend.configure(
+        DetectorConfig(every=30), TrackerConfig(picture_s=2.0, drop_pictures=True), 6
+    )
+    for step in range(60):
+        run((200 + step, 240, 300))
+    assert [p.track_id for p in run((260, 240, 300), frames=150)] == [1]
+    assert run.frontend.notices.counts["pictures"] == 0
 
 
 def test_the_heavy_landmarks_are_never_downloaded_at_run_time(monkeypatch, tmp_path):

@@ -75,6 +75,7 @@ class FakePipeline:
         self._delay_s = delay_s
         # As a pipeline that has worked before this node.
         self.ignored_people = self.carried_people = 40
+        self.noticed = {"small_people": 0, "pictures": 40}
         self.window_fill = 0.5
         self.before = 0
 
@@ -85,6 +86,7 @@ class FakePipeline:
         if (red, green) == (255, 0):
             raise RuntimeError("a fault of the program")
         self.ignored_people += max(0, blue - 3)
+        self.noticed["pictures"] += blue == 5
         return Observed(Frame(stamp_ns, camera, (), image), {})
 
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:

@@ -60,11 +60,15 @@ def test_nobody_in_view_is_an_empty_array_after_who_left_was_lost_once(bench: An
 
 
 def test_people_beyond_the_limit_are_said_and_counted(bench: Any) -> None:
-    before = bench.fresh_status()[1]["ignored_people"]
+    status = bench.fresh_status()[1]
+    before, pictures = status["ignored_people"], status["pictures"]
     assert len(tracked(bench.answer(bench.image(5)))) == 3
     limit = "people in view: the farthest are not followed"
     bench.client.wait(lambda: limit in bench.node.output(), "the log of the limit")
-    assert bench.fresh_status()[1]["ignored_people"] == before + 2
+    status = bench.fresh_status()[1]
+    assert status["ignored_people"] == before + 2
+    # What else the front-end notices is counted likewise.
+    assert status["pictures"] == pictures + 1 and status["small_people"] == 0
 
 
 def test_transforms_make_the_tree_of_rep_155(bench: Any) -> None:
