@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -99,3 +102,48 @@ def motion_file(tmp_path, walking):
         subjects=walking.subjects, category=walking.categories, names=walking.names, fps=30,
     )  # fmt: skip
     return path
+
+
+def stripes(index: int, width: int, height: int) -> np.ndarray:
+    """An image (H, W, 3) BGR of its own for every index: columns grow brighter, blue on top."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[...] = np.linspace(40, 200, width)[None, :, None] + index % 8 * 5
+    image[: height // 4, :, 1:] = 30
+    return image
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    """make_video(path, times_s, size=(64, 48), rate=30, tick=1/90000, codec="mpeg4", aspect=None).
+
+    Writes a video of stripes whose frames have these times [s], in ticks of the codec; every tenth
+    frame can be decoded alone. The container is known by the name.
+    """
+
+    def write(
+        path: Path,
+        times_s: Sequence[Fraction | float],
+        size: tuple[int, int] = (64, 48),
+        rate: Fraction | int = 30,
+        tick: Fraction = Fraction(1, 60_000),
+        codec: str = "mpeg4",
+        aspect: Fraction | None = None,
+        image: Callable[[int, int, int], np.ndarray] = stripes,
+    ) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=rate)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            stream.bit_rate = 4_000_000
+            stream.gop_size = 10
+            stream.codec_context.time_base = tick
+            if aspect is not None:
+                stream.codec_context.sample_aspect_ratio = aspect
+            for index, time_s in enumerate(times_s):
+                frame = av.VideoFrame.from_ndarray(image(index, *size), format="bgr24")
+                frame.pts, frame.time_base = round(Fraction(time_s) / tick), tick
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return path
+
+    return write

@@ -73,10 +73,9 @@ def observe_video(frontend: Frontend, path: Path, camera: Camera) -> list[Frame]
     with closing(open_video(path)) as reader:
         camera = replace(camera, width=reader.width, height=reader.height)
         stride = max(1, round(reader.rate_hz / RATE_HZ))
-        for number, image_bgr in enumerate(reader):
+        for number, (stamp_ns, image_bgr) in enumerate(reader):
             if number % stride:
                 continue
-            stamp_ns = round(number * 1e9 / reader.rate_hz)
             image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
             frames.append(Frame(stamp_ns, camera, frontend.observe(image_rgb, stamp_ns)))
     return frames

@@ -234,13 +234,13 @@ def observe_at_own_times(
                 f"calibrated at {view.camera.width}x{view.camera.height}; expected the same size."
             )
         earliest = -np.inf
-        for number, image_bgr in enumerate(reader):
+        for number, (own_ns, image_bgr) in enumerate(reader):
             if given is not None and number >= len(given):
                 raise DataError(
                     f"{path} has more than the {len(given)} frames that its times are given for; "
                     "expected a row for every frame."
                 )
-            stamp_ns = round(number * 1e9 / reader.rate_hz) if given is None else given[number]
+            stamp_ns = own_ns if given is None else given[number]
             if stamp_ns < earliest:
                 continue
             earliest = stamp_ns + 1e9 / MAX_RATE_HZ

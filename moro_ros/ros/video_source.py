@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import queue
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
@@ -25,11 +23,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from moro_ros.config import option
-from moro_ros.errors import CalibrationError, ConfigError, MoroError, VideoError
-from moro_ros.frontend.blazepose import shrunk
+from moro_ros.errors import ConfigError, MoroError, VideoError
 from moro_ros.geometry.camera import resized_camera
-from moro_ros.inference.camera_file import camera_from_focal, load_camera
+from moro_ros.inference.decode_ahead import POLL_S, DecodeAhead
 from moro_ros.inference.video import VideoReader, open_video
+from moro_ros.inference.video_camera import camera_of_video, note_on_pixels
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg
@@ -44,8 +42,6 @@ MAX_LAG_S = 0.1
 # The report names the stamps of so many frames, an hour's worth at 30 Hz.
 STAMPS_REPORTED = 108_000
 ACKNOWLEDGE_TIMEOUT_S = 5.0
-# How long a stop signal may go unnoticed.
-POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class VideoConfig:
 
     video: str = option("", "Path of the video file", read_only=True)
     rate: float = option(
-        0.0, "Frames published per second; 0 takes the video's own rate",
+        0.0, "Frames published per second; 0 takes the video's own times",
         unit="Hz", low=0.0, high=1000.0, read_only=True,
     )  # fmt: skip
     loop: bool = option(False, "Begin again at the end; stamps go on", read_only=True)
@@ -118,7 +114,7 @@ class VideoSource(Node):
         if size is not None:
             camera = resized_camera(camera, *size)
         ahead = max(2, round(self.config.ahead_mb * 1e6 / (3 * camera.width * camera.height)))
-        frames = DecodeAhead(reader, self.config.loop, size, ahead)
+        frames = DecodeAhead(reader, self.config.loop, size, ahead, self._stop)
         try:
             self._wait_for_subscribers(camera)
             while not (frames.filled() or self._stop.is_set()):
@@ -135,20 +131,23 @@ class VideoSource(Node):
                 self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         finally:
             frames.close()
-            self._finish(rate_hz)
+            if frames.report:
+                self.get_logger().warning(frames.report)
+            self._finish(rate_hz, frames.report)
 
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
         # Frame 0 is due one period from now: camera_info needs that time to be first.
         start_ns = self._now_ns() + round(period_ns)
-        for index, image in enumerate(frames):
-            due_ns = start_ns + self._held_up_ns + round(index * period_ns)
+        for index, frame in enumerate(frames):
+            offset_ns = round(index * period_ns) if self.config.rate else frame.stamp_ns
+            due_ns = start_ns + self._held_up_ns + offset_ns
             lag_ns = self._now_ns() - due_ns
             if lag_ns > MAX_LAG_S * 1e9:
                 self._held_up_ns += lag_ns
                 due_ns += lag_ns
             header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
-            message = cv2_to_imgmsg(image, "bgr8", header)
+            message = cv2_to_imgmsg(frame.image, "bgr8", header)
             self._infos.publish(camera_info_message(camera, header))
             if not self._wait_until(due_ns):
                 return
@@ -191,7 +190,7 @@ class VideoSource(Node):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
-    def _finish(self, rate_hz: float) -> None:
+    def _finish(self, rate_hz: float, missing: str) -> None:
         report = {
             "frames_published": self._frames,
             "frames_late": self._late,
@@ -199,6 +198,7 @@ class VideoSource(Node):
             "duration_s": time.monotonic() - self._start_s,
             "rate_hz": rate_hz,
             "video": self.config.video,
+            "missing": missing,
             "stamps_ns": self._stamps_ns,
         }
         self.get_logger().info(
@@ -208,72 +208,9 @@ class VideoSource(Node):
         if self.config.report:
             path = Path(self.config.report)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(report) + "\n", encoding="utf-8")
-
-
-class DecodeAhead:
-    """Iterates over a video that another thread decodes, some frames ahead.
-
-    size: width and height that frames are scaled down to, None for those of the video.
-    ahead: how many frames.
-    """
-
-    def __init__(
-        self, reader: VideoReader, loop: bool, size: tuple[int, int] | None, ahead: int
-    ) -> None:
-        self._queue: queue.Queue[np.ndarray | None] = queue.Queue(ahead)
-        self._reader = reader
-        self._loop = loop
-        self._size = size
-        self._closed = threading.Event()
-        self._error: VideoError | None = None
-        self._thread = threading.Thread(target=self._decode, name="moro_decoder", daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield frames (H, W, 3) uint8 BGR; raises VideoError if the video cannot be rewound."""
-        while (image := self._queue.get()) is not None:
-            yield image
-        if self._error is not None:
-            raise self._error
-
-    def filled(self) -> bool:
-        """Whether there is nothing to decode before a frame is taken."""
-        return self._queue.full() or not self._thread.is_alive()
-
-    def close(self) -> None:
-        """End the thread and release the video."""
-        self._closed.set()
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._thread.join()
-        self._reader.close()
-
-    def _decode(self) -> None:
-        while True:
-            for image in self._reader:
-                if self._size is not None:
-                    image = shrunk(image, self._size)
-                if not self._offer(image):
-                    return
-            if not self._loop:
-                self._offer(None)
-                return
-            try:
-                self._reader.rewind()
-            except VideoError as error:
-                self._error = error
-                self._offer(None)
-                return
-
-    def _offer(self, item: np.ndarray | None) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=POLL_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+            part = path.with_name(f".{path.name}.{os.getpid()}")
+            part.write_text(json.dumps(report) + "\n", encoding="utf-8")
+            part.replace(path)
 
 
 def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
@@ -286,15 +223,7 @@ def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
             "Give either 'focal', the focal length in pixels, or 'camera', a calibration file; got "
             + ("both." if config.camera else "neither.")
         )
-    if config.focal:
-        return camera_from_focal(config.focal, reader.width, reader.height, config.frame_id)
-    camera = load_camera(config.camera, config.frame_id)
-    if (camera.width, camera.height) != (reader.width, reader.height):
-        raise CalibrationError(
-            f"{config.camera} is for {camera.width}x{camera.height} pixels but the video is "
-            f"{reader.width}x{reader.height}; give the calibration of this video."
-        )
-    return camera
+    return camera_of_video(reader, config.focal or None, config.camera, config.frame_id)
 
 
 def smaller_size(camera: Camera, height: int) -> tuple[int, int] | None:
@@ -320,6 +249,8 @@ def run(args: list[str] | None) -> int:
         if not source.config.video:
             raise VideoError("No video: set the parameter 'video' to the path of a file.")
         reader = open_video(source.config.video)
+        if note := note_on_pixels(reader):
+            source.get_logger().warning(note)
         source.play(reader, camera_of(source.config, reader))
     except (MoroError, OSError) as error:
         rclpy.logging.get_logger("moro_video").fatal(str(error))

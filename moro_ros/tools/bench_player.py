@@ -82,8 +82,8 @@ def decoded(path: Path, camera: Camera, height: int, first: int, count: int) -> 
     size = (round(camera.width * scale), height)
     images = []
     with closing(open_video(path)) as video:
-        for image_bgr in islice(video, first, first + count):
-            small = cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA)
+        for frame in islice(video, first, first + count):
+            small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
             images.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
         rate_hz = video.rate_hz
     if not images:

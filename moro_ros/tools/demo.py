@@ -102,6 +102,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     env = clean_environment(os.environ) | private_domain()
     source = video_input(arguments.video, arguments.focal, arguments.camera)
+    if source.note:
+        print(source.note)
     fetch_models()
     session = Session(arguments.out)
     try:
@@ -275,7 +277,8 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
         low, high = (json.loads(node[f"stages_s.{name}.{p}"]) for p in ("p50", "p95"))
         rows.append((f"  stage {name.removesuffix('_s')}", _times(low, high)))
     width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    lines = [played["missing"]] if played["missing"] else []
+    lines += [f"{name:<{width}}  {value}" for name, value in rows]
     kept_up_hz = int(node.get("processed", 0)) / max(played["duration_s"], 1e-3)
     if kept_up_hz < 0.7 * played["rate_hz"]:
         lines.append(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Container
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -17,19 +17,21 @@ from moro_ros.geometry.camera import resized_camera
 from moro_ros.inference.recording import OBSERVED, MotionRecording
 from moro_ros.inference.video import open_video
 from moro_ros.tools.render import Person, draw_overlay, draw_top_view, project, sheet
+from moro_ros.tools.video_writer import VideoWriter
 from moro_ros.types import Camera
 
+OVERLAY, SHEET = "overlay.mp4", "sheet.png"
 SHEET_FRAMES = 8
 # Larger videos are drawn at this width: enough to judge the motion, and half the time.
 MAX_WIDTH = 1280
 # A picture without a motion of its own repeats the one before for this long, then shows the video.
-_HOLD_S = 0.25
+_HOLD_NS = 250_000_000
 
 
 def write_overlay(
     video: Path, stamps_ns: np.ndarray, recording: MotionRecording, body: BodyModel, out: Path
 ) -> tuple[Path, Path]:
-    """Write out/overlay.mp4 at the video's rate and out/sheet.png; return their paths.
+    """Write out/overlay.mp4 with the video's times and out/sheet.png; return their paths.
 
     stamps_ns: (N,) int64, the stamp under which the video's i-th frame was processed, or -1.
     An image that was dropped repeats the picture before: what is drawn belongs to what it lies on.
@@ -49,18 +51,17 @@ def write_overlay(
     described = set(recording.stamps_ns)
     chosen = _sheet_frames(stamps_ns, people) or _sheet_frames(stamps_ns, set(stamps_ns.tolist()))
     kept: dict[int, np.ndarray] = {}
-    target = out / "overlay.mp4"
+    target, page = out / OVERLAY, out / SHEET
     with (
         closing(open_video(video)) as reader,
-        _video_writer(target, reader.rate_hz, size) as writer,
+        VideoWriter(target, reader.rate_hz, size) as writer,
     ):
-        shown, age = None, 0.0
+        shown, shown_ns = None, 0
         # The video may go on after the last image that was published.
         timeline = zip(stamps_ns.tolist(), reader, strict=False)
-        for index, (stamp_ns, image) in enumerate(
+        for index, (stamp_ns, (time_ns, image)) in enumerate(
             tqdm(timeline, "Drawing", len(stamps_ns), unit="frame", disable=None)
         ):
-            age += 1.0 / reader.rate_hz
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             if stamp_ns in described:
                 present = _posed(people.get(stamp_ns, []), body)
@@ -70,34 +71,16 @@ def write_overlay(
                     kept[index] = drawn.copy()  # without the top view
                 if reach_m > 0:
                     draw_top_view(drawn, present, camera, reach_m)
-                shown, age = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), 0.0
+                shown, shown_ns = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), time_ns
             else:
                 if index in chosen:
                     kept[index] = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-                if age > _HOLD_S:
+                if time_ns - shown_ns > _HOLD_NS:
                     shown = None
-            writer.write(small if shown is None else shown)
-    page = out / "sheet.png"
+            writer.write(small if shown is None else shown, time_ns)
     left, top, right, bottom = _region([int(stamps_ns[i]) for i in kept], people, camera)
     _write_sheet([kept[i][top:bottom, left:right] for i in sorted(kept)], page)
     return target, page
-
-
-@contextmanager
-def _video_writer(target: Path, rate: float, size: tuple[int, int]) -> Iterator[cv2.VideoWriter]:
-    """An MPEG-4 writer under a temporary name, put in place at the end if it can be read back."""
-    part = target.with_name(f".part-{target.name}")
-    writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-    try:
-        if not writer.isOpened():
-            raise VideoError(f"OpenCV cannot write an MPEG-4 video to {target}; is the disk full?")
-        yield writer
-        writer.release()
-        open_video(part).close()
-        part.replace(target)
-    finally:
-        writer.release()
-        part.unlink(missing_ok=True)
 
 
 def _fitting(camera: Camera) -> Camera:
@@ -169,6 +152,9 @@ def _write_sheet(pictures: list[np.ndarray], path: Path) -> None:
     columns = SHEET_FRAMES if narrow else SHEET_FRAMES // 2
     page = sheet(pictures, columns, tile_width=2560 // columns)
     part = path.with_name(f".part-{path.name}")
-    if not cv2.imwrite(str(part), cv2.cvtColor(page, cv2.COLOR_RGB2BGR)):
-        raise VideoError(f"The picture {path} cannot be written; is the disk full?")
-    part.replace(path)
+    try:
+        if not cv2.imwrite(str(part), cv2.cvtColor(page, cv2.COLOR_RGB2BGR)):
+            raise VideoError(f"The picture {path} cannot be written; is the disk full?")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -60,13 +60,13 @@ def person_clips(video: VideoInput, frontend: KeypointFrontend) -> Iterator[Clip
     tracks: dict[int, list[tuple[Tensor, Tensor]]] = {}
     with closing(open_video(video.path)) as reader:
         step = max(1, round(reader.rate_hz / RATE_HZ))
-        for number, image in enumerate(reader):
+        for number, (stamp_ns, image) in enumerate(reader):
             if number % step:
                 continue
             rgb = np.ascontiguousarray(image[..., ::-1])
             if any(camera.distortion):
                 rgb = cv2.undistort(rgb, camera.matrix, np.array(camera.distortion))
-            people = frontend.observe(rgb, round(number * 1e9 / reader.rate_hz))
+            people = frontend.observe(rgb, stamp_ns)
             seen = {person.track_id for person in people if person.keypoints is not None}
             for track in [track for track in tracks if track not in seen]:
                 yield from _finished(tracks.pop(track))
@@ -85,6 +85,8 @@ def person_clips(video: VideoInput, frontend: KeypointFrontend) -> Iterator[Clip
                 frames.append((crop, box))
                 if len(frames) == CLIP_FRAMES:
                     yield from _finished(tracks.pop(person.track_id))
+        if missing := reader.report():
+            log.warning(missing)
     for frames in tracks.values():
         yield from _finished(frames)
 

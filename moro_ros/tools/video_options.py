@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moro_ros import assets
-from moro_ros.errors import CalibrationError, ConfigError
-from moro_ros.inference.camera_file import camera_from_focal, load_camera
+from moro_ros.errors import ConfigError
 from moro_ros.inference.video import open_video
+from moro_ros.inference.video_camera import camera_of_video, note_on_pixels
 from moro_ros.types import Camera
 
 SAMPLE_VIDEO, SAMPLE_CALIBRATION = "sports2d_demo.mp4", "sports2d_demo_calibration.toml"
@@ -21,7 +21,7 @@ class VideoInput:
     """A video that opens, and a calibration of its size.
 
     focal_px or camera_file: where the calibration comes from, the other one is None.
-    frame_count: 0 where the container does not tell.
+    frame_count: 0 where the container does not tell. note: what a user has to know about it.
     """
 
     path: Path
@@ -29,6 +29,7 @@ class VideoInput:
     camera_file: Path | None
     camera: Camera
     frame_count: int
+    note: str
 
 
 def add_camera_options(parser: argparse.ArgumentParser) -> None:
@@ -67,14 +68,7 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
     if path is None:
         path, camera_file = assets.fetch(SAMPLE_VIDEO), assets.fetch(SAMPLE_CALIBRATION)
     with closing(open_video(path)) as reader:
-        width, height, frame_count = reader.width, reader.height, reader.frame_count
-    if camera_file is None:
-        camera = camera_from_focal(focal_px or 0.0, width, height)
-    else:
-        camera = load_camera(camera_file)
-    if (camera.width, camera.height) != (width, height):
-        raise CalibrationError(
-            f"{camera_file} is for {camera.width}x{camera.height} pixels but {path} has "
-            f"{width}x{height}; give the calibration of this video."
+        camera = camera_of_video(reader, focal_px, camera_file)
+        return VideoInput(
+            path, focal_px, camera_file, camera, reader.frame_count, note_on_pixels(reader)
         )
-    return VideoInput(path, focal_px, camera_file, camera, frame_count)

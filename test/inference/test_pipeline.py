@@ -40,7 +40,7 @@ def test_bodies_lie_on_the_people_of_the_demo_video(pipeline):
     camera = load_camera(calibration)
     errors, seen = [], set()
     with closing(open_video(path)) as video:
-        for number, image_bgr in enumerate(islice(video, 60, 90)):
+        for number, (_, image_bgr) in enumerate(islice(video, 60, 90)):
             image = np.ascontiguousarray(image_bgr[..., ::-1])
             result = pipeline.push(image, (number + 1) * 33_366_667, camera, mesh=number > 27)
             people = {person.track_id: person for person in result.people}

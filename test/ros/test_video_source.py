@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,25 @@ import pytest
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from moro_ros.inference.video import open_video
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.image_io import imgmsg_to_cv2
-from moro_ros.ros.video_source import DecodeAhead, smaller_size
+from moro_ros.ros.video_source import smaller_size
 from moro_ros.types import Camera
 
 pytestmark = pytest.mark.ros
 SCRIPT = ["-m", "moro_ros.ros.video_source"]
 FRAMES, RATE_HZ = 20, 50.0
+FAILING = """
+import sys
+from moro_ros.inference import decode_ahead
+from moro_ros.ros.video_source import run
+
+def fail(image, size):
+    raise MemoryError("none left")
+
+decode_ahead.shrunk = fail
+sys.exit(run(sys.argv))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +103,49 @@ def test_plays_every_frame_once_with_even_stamps(
     assert set(stamps) <= {stamp_to_ns(info.header.stamp) for info in viewer.infos}
 
 
+def test_a_varying_rate_is_played_as_the_container_has_it(
+    viewer: Viewer,
+    start_node: Callable[..., Any],
+    make_video: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    times = [0.0, 0.05, 0.1, 0.4, 0.7, 0.75]
+    video = make_video(tmp_path / "varies.mp4", times)
+    report_path = tmp_path / "report.json"
+    node = start_node(SCRIPT, video=video, focal=70.0, report=report_path)
+    viewer.client.wait(lambda: node.process.poll() is not None, "the end of the video")
+    report = json.loads(report_path.read_text())
+    assert report["missing"] == ""
+    steps = np.diff(report["stamps_ns"]) / 1e9
+    late = report["held_up_s"]  # by as much as a busy machine could not keep up
+    np.testing.assert_allclose(steps, np.diff(times), atol=late + 1e-3)
+
+
+def test_a_video_that_is_cut_off_is_played_and_told(
+    viewer: Viewer, start_node: Callable[..., Any], video: Path, tmp_path: Path
+) -> None:
+    cut, report_path = tmp_path / "cut.avi", tmp_path / "report.json"
+    data = video.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    node = start_node(SCRIPT, video=cut, focal=700.0, report=report_path)
+    viewer.client.wait(lambda: node.process.poll() is not None, "the end of the video")
+    report = json.loads(report_path.read_text())
+    assert 0 < report["frames_published"] < FRAMES
+    assert f"with {report['frames_published']} of {FRAMES} frames" in report["missing"]
+    assert report["missing"] in node.output()
+
+
+def test_an_error_of_the_decoder_ends_the_node(
+    client: Any, start_node: Callable[..., Any], video: Path
+) -> None:
+    """It used to wait for ever for the next frame, a SIGTERM notwithstanding."""
+    node = start_node(["-c", FAILING], video=video, focal=700.0, height=240, wait_timeout_s=0.2)
+    client.wait(lambda: node.process.poll() is not None, "the end of the node")
+    assert node.process.returncode == 1
+    assert f"{video} cannot be decoded any further: MemoryError, none left" in node.output()
+    assert "Traceback" not in node.output()
+
+
 def test_loops_at_another_rate_until_it_is_stopped(
     viewer: Viewer, start_node: Callable[..., Any], video: Path
 ) -> None:
@@ -128,7 +180,7 @@ def test_refusals_name_the_remedy(
         "does not open as a video": start_node(SCRIPT, video=text, focal=700.0),
         "got neither": start_node(SCRIPT, video=video),
         "got both": start_node(SCRIPT, video=video, focal=700.0, camera=calibration),
-        "for 10x10 pixels but the video is 640x480": start_node(
+        f"for 10x10 pixels but the video {video} has 640x480": start_node(
             SCRIPT, video=video, camera=calibration
         ),
         "rate: got -1.0, expected 0.0 to 1000.0 Hz": start_node(SCRIPT, rate=-1.0),
@@ -160,17 +212,3 @@ def test_the_smaller_size_keeps_the_shape_and_is_never_larger() -> None:
     assert smaller_size(camera, 720) == (1280, 720)
     assert smaller_size(camera, 0) is None
     assert smaller_size(camera, 994) is None and smaller_size(camera, 2000) is None
-
-
-def test_decoding_goes_ahead_until_there_is_enough(video: Path) -> None:
-    frames = DecodeAhead(open_video(video), False, None, 5)
-    while not frames.filled():
-        time.sleep(0.001)
-    means = [image.mean() for image in frames]
-    np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
-    frames.close()
-    short = DecodeAhead(open_video(video), False, None, 10 * FRAMES)
-    while not short.filled():
-        time.sleep(0.001)
-    assert len(list(short)) == FRAMES
-    short.close()

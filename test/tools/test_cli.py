@@ -212,7 +212,13 @@ def test_summary_tells_every_figure_of_the_reports() -> None:
         "stages_s.encode_s.p50": "0.011",
         "stages_s.encode_s.p95": "0.022",
     }
-    played = {"frames_published": 100, "held_up_s": 1.25, "rate_hz": 29.97, "duration_s": 3.5}
+    played = {
+        "frames_published": 100,
+        "held_up_s": 1.25,
+        "rate_hz": 29.97,
+        "duration_s": 3.5,
+        "missing": "",
+    }
     recorded = {
         "people": {"1": 90, "4": 33},
         "latency_p50_s": 0.0421,
@@ -230,7 +236,8 @@ def test_summary_tells_every_figure_of_the_reports() -> None:
     assert "99 ms" in rows["latency image stamp -> publish"]
     assert any("encode" in line and "11 ms" in line and "22 ms" in line for line in rows.values())
     assert "kept up" not in text  # 26 Hz
-    slow = demo.summary(played | {"duration_s": 10.0}, recorded)
+    slow = demo.summary(played | {"duration_s": 10.0, "missing": "walk.mp4 is damaged."}, recorded)
+    assert slow.splitlines()[0] == "walk.mp4 is damaged."
     assert "kept up with 9.0 of 29.97 images per second" in slow.splitlines()[-1]
 
 
