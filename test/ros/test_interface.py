@@ -18,7 +18,6 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
-import moro_ros
 from moro_ros.config import PipelineConfig
 from moro_ros.inference.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message
@@ -26,7 +25,7 @@ from moro_ros.ros.parameters import NodeConfig, options
 
 pytestmark = pytest.mark.ros
 
-PAGE = Path(moro_ros.__file__).parents[1] / "docs" / "interface.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "interface.md"
 BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
 # What every lifecycle node offers (lifecycle_msgs), and every node (parameters, log).
 STANDARD = re.compile(
