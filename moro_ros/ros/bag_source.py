@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -31,6 +32,9 @@ CLOCK = "/clock"
 # /clock goes out at least this often [s of the recording].
 CLOCK_PERIOD_S = 0.01
 DEPTH = 10
+# Time for the last messages to arrive [s]: at most, and where nobody confirms that.
+ACKNOWLEDGE_TIMEOUT_S = 5.0
+ARRIVAL_S = 0.5
 # A node that has to be waited for is named again after this time [s].
 REMIND_S = 10.0
 # How long a stop signal may go unnoticed [s].
@@ -91,7 +95,18 @@ class BagSource(Node):
         while not self._stop.is_set():
             self._play_once(reader, connections, publishers)
             if not self.config.loop:
+                self._wait_for_arrival(publishers)
                 return
+
+    def _wait_for_arrival(self, publishers: dict[int, Publisher]) -> None:
+        """What was published last goes with this process, so let it arrive."""
+        if self._stop.is_set():
+            return
+        end_s = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
+        for publisher in publishers.values():
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, end_s - time.monotonic())))
+        # Subscribers that are best effort confirm nothing.
+        self._stop.wait(ARRIVAL_S)
 
     def _play_once(
         self, reader: AnyReader, connections: list[Connection], publishers: dict[int, Publisher]
