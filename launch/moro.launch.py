@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -107,6 +108,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
                 chosen | clock | single_parameters(given["parameters"]),
             ],
             remappings=topics,
+            on_exit=end_of_node,
             **common,
         )
     ]
@@ -147,6 +149,14 @@ def node_names(given: dict[str, str]) -> list[str]:
     cameras = [name.strip() for name in given["cameras"].split(",") if name.strip()]
     space = given["namespace"].strip("/")
     return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in cameras or [""]]
+
+
+def end_of_node(event: ProcessExited, context: LaunchContext) -> None:
+    """End everything, with exit code 1, where moro_node failed; its log says why."""
+    if event.returncode != 0 and not context.is_shutdown:
+        raise RuntimeError(
+            f"moro_node ended with exit code {event.returncode}; see its last message above."
+        )
 
 
 def video_node(given: dict[str, str], clock: dict, topics: list, common: dict) -> Node:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
+import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,9 @@ from moro_ros.errors import ConfigError
 T = TypeVar("T")
 # Of motion.mode.
 MODES = ("window", "warm", "incremental")
+_KINDS: dict[type, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text"
+}  # fmt: skip
 
 
 def option(
@@ -179,6 +183,8 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ConfigError(f"device: got '{self.device}', expected cpu, cuda or cuda:N.")
 
 
 def validate(config: Any, prefix: str = "") -> None:
@@ -198,21 +204,23 @@ def check_value(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
     """Check one value against the declaration of its field; raises ConfigError."""
     expected = type(item.default)
     number = expected in (int, float)
-    if number and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise ConfigError(f"{name}: got {value!r}, expected a number ({expected.__name__}).")
-    if expected is int and int(value) != value:
-        raise ConfigError(f"{name}: got {value!r}, expected a whole number.")
-    if not number and not isinstance(value, expected):
-        raise ConfigError(f"{name}: got {value!r}, expected {expected.__name__}.")
+    # A fraction may be given as a whole number, but not the other way round: 2.0 is no int.
+    allowed = (int, float) if expected is float else expected
+    if not isinstance(value, allowed) or (number and isinstance(value, bool)):
+        kind = _KINDS.get(expected, expected.__name__)
+        if expected is int and isinstance(value, float):
+            kind += " without a decimal point"
+            kind += f": {value:.0f}" if value.is_integer() else ""
+        raise ConfigError(f"{name}: got {value!r}, expected {kind}.")
     meta = item.metadata
     low, high = meta.get("low"), meta.get("high")
-    if number and (
-        not math.isfinite(value)
-        or (low is not None and value < low)
-        or (high is not None and value > high)
-    ):
+    least: Any = -sys.float_info.max if low is None else low
+    most: Any = sys.float_info.max if high is None else high
+    # Compared, since math.isfinite takes no int of 400 digits.
+    if number and not least <= value <= most:
         unit = f" {meta['unit']}" if meta.get("unit") else ""
-        raise ConfigError(f"{name}: got {value}, expected {low} to {high}{unit}.")
+        limits = "a finite number" if low is None and high is None else f"{low} to {high}"
+        raise ConfigError(f"{name}: got {value}, expected {limits}{unit}.")
     if meta.get("choices") and value not in meta["choices"]:
         raise ConfigError(f"{name}: got {value!r}, expected one of {', '.join(meta['choices'])}.")
 
@@ -223,7 +231,8 @@ def from_dict(cls: type[T], values: dict[str, Any], prefix: str = "") -> T:
     Raises: ConfigError.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{prefix or cls.__name__}: got {values!r}, expected a mapping.")
+        name = prefix.rstrip(".") or cls.__name__
+        raise ConfigError(f"{name}: got {values!r}, expected a mapping.")
     fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     kwargs: dict[str, Any] = {}
     for key, value in values.items():

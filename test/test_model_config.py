@@ -30,7 +30,7 @@ def test_image_tokens_of_the_paper():
         ("moro: {layuot: frame}", "Did you mean 'layout'"),
         ("moro: {layout: frames}", "mesh_tokens, frame"),
         ("moro: {dim: 384.5}", "whole number"),
-        ("moro: {dim: wide}", "expected a number"),
+        ("moro: {dim: wide}", "expected a whole number"),
         ("moro: {dim: 100, heads: 8}", "multiple of 16"),
         ("moro: {keypoints: {visibility_threshold: 2}}", "0.0 to 1.0"),
         ("tokenizer: {kind: grid}", "graph, patch"),

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from moro_ros.errors import CheckpointError
+from moro_ros.errors import CheckpointError, ConfigError
 from moro_ros.model_config import FilesConfig, ModelConfig, MoroConfig, load_model_config
 from moro_ros.network.decoder import MotionDecoder
 from moro_ros.network.keypoint_encoder import KeypointImageEncoder
@@ -132,11 +132,30 @@ def build_image_encoder(config: MoroConfig) -> nn.Module:
     )
 
 
+def check_device(device: torch.device) -> None:
+    """Raise ConfigError where this machine, or its PyTorch, does not have a CUDA device."""
+    if device.type != "cuda":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise ConfigError(
+            f"device: got '{device}', but PyTorch {torch.__version__} finds no CUDA device here. "
+            "Set device: cpu, or install the NVIDIA driver and a PyTorch that is built for CUDA."
+        )
+    if (device.index or 0) >= count:
+        raise ConfigError(
+            f"device: got '{device}', but this machine has {count} CUDA devices, counted from "
+            f"cuda:0; expected at most cuda:{count - 1}."
+        )
+
+
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     """Read a model folder and check that its parts belong together.
 
-    Raises: ConfigError for model.yaml; CheckpointError for missing, damaged or foreign weights.
+    Raises: ConfigError for model.yaml or a device that is not there; CheckpointError for missing,
+    damaged or foreign weights.
     """
+    check_device(torch.device(device))
     folder = Path(folder)
     config = load_model_config(folder / DESCRIPTION)
     tokenizer = load_tokenizer(config, folder / TOKENIZER_WEIGHTS)

@@ -16,7 +16,6 @@ from rclpy.duration import Duration
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
@@ -26,7 +25,7 @@ from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters
 from moro_ros.ros.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.profile import use_image_profile
+from moro_ros.ros.profile import init_ros
 
 CLOCK = "/clock"
 # /clock goes out at least this often [s of the recording].
@@ -212,9 +211,8 @@ def run(args: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    use_image_profile()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        init_ros(args)
         source = BagSource(stop)
         reader = open_bag(source.config.bag)
         try:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError, missing_module
 from moro_ros.ros.lifecycle import MoroNode, PipelineFactory
-from moro_ros.ros.profile import use_image_profile
+from moro_ros.ros.profile import init_ros
 
 if TYPE_CHECKING:
     from moro_ros.inference.pipeline import HumanMotionPipeline
@@ -75,8 +74,11 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
     # Own handlers, so that the context outlives the signal and the summary gets out.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    use_image_profile()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        init_ros(args)
+    except MoroError as error:
+        rclpy.logging.get_logger("moro").fatal(str(error))
+        return 1
     executor = SingleThreadedExecutor()
 
     def spin() -> None:

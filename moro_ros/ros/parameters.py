@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from moro_ros.config import check_value, from_dict, option
+from moro_ros.errors import ConfigError
 from moro_ros.ros.rep155.options import HumansConfig
 
 T = TypeVar("T")
@@ -129,6 +130,18 @@ class NodeConfig:
     process_bag: ProcessBagConfig = field(default_factory=ProcessBagConfig)
     humans: HumansConfig = field(default_factory=HumansConfig)
 
+    def __post_init__(self) -> None:
+        for name, frame in (
+            ("world_frame", self.world_frame),
+            ("ground_frame", self.ground_frame),
+            ("humans.reference_frame", self.humans.reference_frame),
+        ):
+            if frame.startswith("/"):
+                raise ConfigError(
+                    f"{name}: got '{frame}', but names of TF frames do not begin with a slash. "
+                    f"Set {frame.lstrip('/') or 'a name'!r}."
+                )
+
 
 def options(config_class: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every option of a configuration class as (dotted name, field)."""
@@ -167,7 +180,7 @@ def descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
 def declare(node: Node, config_class: type[T]) -> T:
     """Declare one parameter per option of a configuration class and build it from their values.
 
-    A whole number will do where a fraction is possible.
+    An option of type float takes a whole number, too; one of type int takes no 2.0.
     Raises: ConfigError if a value given at the start is of the wrong type or out of its range.
     """
     values: dict[str, Any] = {}

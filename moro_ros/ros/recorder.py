@@ -24,7 +24,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
@@ -34,6 +33,7 @@ from moro_ros.inference.recording import ROW
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros.bag import MotionBag
 from moro_ros.ros.conversions import camera_from_info
+from moro_ros.ros.profile import init_ros
 
 BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5
@@ -241,9 +241,9 @@ def record(args: list[str] | None) -> int:
     # would leave a broken file.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
+        init_ros(args)
         node = RecorderNode()
         reason = spin(node, lambda: stopped)
         return 0 if node.finish(reason) else 1

@@ -18,7 +18,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -31,7 +30,7 @@ from moro_ros.inference.video_camera import camera_of_video, note_on_pixels
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.profile import use_image_profile
+from moro_ros.ros.profile import init_ros
 from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.
@@ -242,9 +241,8 @@ def run(args: list[str] | None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    use_image_profile()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        init_ros(args)
         source = VideoSource(stop)
         if not source.config.video:
             raise VideoError("No video: set the parameter 'video' to the path of a file.")

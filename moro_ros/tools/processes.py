@@ -81,7 +81,7 @@ def ros_arguments(
         words += ["-r", f"{source}:={target}"]
     for name, value in parameters.items():
         # The values are read as YAML, of which JSON is a part: a path is quoted, whatever it holds.
-        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False, default=str)}"]
     return words
 
 

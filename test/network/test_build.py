@@ -18,7 +18,7 @@ from moro_ros.model_config import (
     TokenizerConfig,
     load_model_config,
 )
-from moro_ros.network.build import build_moro, load_checkpoint, load_model, save_model
+from moro_ros.network.build import build_moro, check_device, load_checkpoint, load_model, save_model
 from moro_ros.network.official_names import MORO_TOKENIZER_PREFIX, TRAJECTORY_STATISTICS, moro_names
 from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 
@@ -151,3 +151,20 @@ def test_the_papers_network_has_exactly_the_published_tensors():
     assert millions["motion_encoder"] == pytest.approx(201.56 + 0.65, abs=0.01)
     assert millions["decoder"] == pytest.approx(100.78 + 0.64, abs=0.01)
     assert millions["smoother"] == pytest.approx(0.023937, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("count", "device", "words"),
+    [
+        (0, "cuda", "got 'cuda', but PyTorch .* finds no CUDA device here. Set device: cpu"),
+        (2, "cuda:2", "this machine has 2 CUDA devices, .* at most cuda:1"),
+    ],
+)
+def test_a_device_that_is_not_there_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, count: int, device: str, words: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ConfigError, match=words):
+        load_model("absent", device)
+    check_device(torch.device("cpu"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,8 +77,11 @@ def test_whole_numbers_do_for_fractions(make_node: Callable[..., Node]) -> None:
     [
         ({"motion__fps": 1000.0}, "motion.fps: got 1000.0, expected 1.0 to 240.0 Hz"),
         ({"motion__window": 2.5}, "motion.window: got 2.5, expected a whole number"),
-        ({"model": 5}, "model: got 5, expected str"),
-        ({"mesh": "yes"}, "mesh: got 'yes', expected bool"),
+        ({"max_people": 2.0}, "max_people: got 2.0, expected a whole number without a decimal"),
+        ({"max_people": float("inf")}, "max_people: got inf, expected a whole number"),
+        ({"motion__fps": float("inf")}, "motion.fps: got inf, expected 1.0 to 240.0 Hz"),
+        ({"model": 5}, "model: got 5, expected text"),
+        ({"mesh": "yes"}, "mesh: got 'yes', expected true or false"),
     ],
 )
 def test_bad_starts_name_value_range_and_unit(
@@ -134,3 +140,30 @@ def test_names_without_an_option_are_warned_of(ros_context: None) -> None:
 def test_no_two_classes_of_one_node_share_a_name() -> None:
     names = [name for cls in (PipelineConfig, NodeConfig) for name, _ in parameters.options(cls)]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["world_frame", "ground_frame", "humans.reference_frame"])
+def test_a_frame_with_a_leading_slash_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}: got '/map', .* Set 'map'\."):
+        parameters.updated(NodeConfig(), {name: "/map"})
+    assert parameters.current(parameters.updated(NodeConfig(), {name: "map"}))[name] == "map"
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "words"),
+    [
+        ("node", "-p fps:=[1,", "Couldn't parse parameter override rule: '-p fps:=[1,'"),
+        ("video_source", "-p fps", "Couldn't parse parameter override rule: '-p fps'"),
+        ("recorder", "--params-file absent.yaml", "absent.yaml"),
+        ("bag_source", "--no-such-flag", "unknown ROS arguments ['--no-such-flag']"),
+    ],
+)
+def test_arguments_that_ros_cannot_read_are_a_sentence(
+    module: str, argument: str, words: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", f"moro_ros.ros.{module}", "--ros-args", *argument.split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "ROS cannot read the command line" in said and words in said
+    assert "Traceback" not in said and "/src/" not in said
