@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,6 +17,7 @@ from moro_ros.ros.output import Rhythm, Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.fit import JointFit
+from moro_ros.ros.rep155.model import JOINTS as REP155_JOINTS
 from moro_ros.ros.rep155.model import body_pose
 from moro_ros.ros.rep155.options import body_id
 from moro_ros.types import BodyMotion
@@ -30,6 +32,13 @@ HAND_AND_FACE_JOINTS = (
     *(f"right_{finger}{bone}" for finger in _FINGERS for bone in (1, 2, 3)),
 )  # fmt: skip
 SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
+
+
+def own_frames(prefix: str) -> re.Pattern[str]:
+    """Matches every frame that a node whose bodies' ids begin with `prefix` may publish."""
+    links = {joint.child for joint in REP155_JOINTS} | {joint.parent for joint in REP155_JOINTS}
+    names = "|".join(sorted({"body", "person_anonymous", *SMPLX_JOINTS, *links}))
+    return re.compile(rf"({names})_{re.escape(prefix)}\d+")
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:

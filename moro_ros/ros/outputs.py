@@ -12,7 +12,7 @@ from moro_ros.body.posture import CAMERA_UP
 from moro_ros.inference.world import GroundEstimator, GroundPlane
 from moro_ros.ros.annotated import AnnotatedOutput
 from moro_ros.ros.bodies import BodiesOutput
-from moro_ros.ros.frames import TransformsOutput, check_level
+from moro_ros.ros.frames import TransformsOutput, check_level, own_frames
 from moro_ros.ros.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
 from moro_ros.ros.markers import MarkersOutput
 from moro_ros.ros.meshes import CloudOutput, MeshOutput
@@ -52,7 +52,9 @@ class Outputs:
         self._clock = node.get_clock()
         self._body = body
         self.check(options)
-        self.placement = Placement(node, options.world_frame, options.ground_frame)
+        self.placement = Placement(
+            node, options.world_frame, options.ground_frame, own_frames(options.humans.id_prefix)
+        )
         self.ground = GroundEstimator()
         self._describer = Describer()
         self._bodies: BodiesOutput | None = None

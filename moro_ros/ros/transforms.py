@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import OrderedDict
+
 import numpy as np
 from geometry_msgs.msg import Transform
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -31,6 +34,8 @@ except ModuleNotFoundError:
 TF_DEPTH = 100
 LATCHED = QoSProfile(depth=TF_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 UNKNOWN_LOG_PERIOD_S = 10.0
+# Frames of /tf that are kept. A robot has some hundreds, but trackers of people name new ones.
+MOST_FRAMES = 2000
 
 
 def matrix_of(transform: Transform) -> np.ndarray:
@@ -42,16 +47,48 @@ def matrix_of(transform: Transform) -> np.ndarray:
 
 
 class TransformTree:
-    """The newest transform of every frame; the camera is static, so times need not be matched."""
+    """The newest transform of every frame; the camera is static, so times need not be matched.
 
-    def __init__(self) -> None:
-        self._parents: dict[str, tuple[str, Transform]] = {}
+    Of the frames of /tf the MOST_FRAMES last heard of or looked up are kept. Those of /tf_static,
+    which are told once, are all kept. own: matches the frames that this node publishes, which are
+    passed over.
+    """
+
+    def __init__(self, own: re.Pattern[str] | None = None) -> None:
+        self._own = own
+        self._moving: OrderedDict[str, tuple[str, Transform]] = OrderedDict()
+        self._static: dict[str, tuple[str, Transform]] = {}
+
+    def __len__(self) -> int:
+        """Frames kept."""
+        return len(self._moving) + len(self._static)
 
     def take(self, message: TFMessage) -> None:
-        """Take up the transforms of one message."""
+        """Take up the transforms of one message of /tf."""
+        for child, link in self._links(message):
+            self._moving[child] = link
+            self._moving.move_to_end(child)
+        while len(self._moving) > MOST_FRAMES:
+            self._moving.popitem(last=False)
+
+    def take_static(self, message: TFMessage) -> None:
+        """Take up the transforms of one message of /tf_static."""
+        self._static.update(self._links(message))
+
+    def _links(self, message: TFMessage) -> list[tuple[str, tuple[str, Transform]]]:
+        links = []
         for stamped in message.transforms:
             child, parent = stamped.child_frame_id.lstrip("/"), stamped.header.frame_id.lstrip("/")
-            self._parents[child] = parent, stamped.transform
+            if self._own is None or not self._own.fullmatch(child):
+                links.append((child, (parent, stamped.transform)))
+        return links
+
+    def _above(self, frame: str) -> tuple[str, Transform] | None:
+        """Parent of a frame and the transform into it; what is asked for is kept."""
+        if frame in self._moving:
+            self._moving.move_to_end(frame)
+            return self._moving[frame]
+        return self._static.get(frame)
 
     def lookup(self, target: str, source: str) -> np.ndarray | None:
         """The transform (4, 4) that maps points of source into target; None if not connected."""
@@ -65,8 +102,8 @@ class TransformTree:
         """Every ancestor of a frame, and the frame, with the transform from the frame into it."""
         matrix = np.identity(4)
         chain = {frame: matrix}
-        while frame in self._parents:
-            frame, transform = self._parents[frame]
+        while (link := self._above(frame)) is not None:
+            frame, transform = link
             if frame in chain:
                 break  # a loop, which no tree has
             matrix = concatenate_matrices(matrix_of(transform), matrix)
@@ -78,18 +115,20 @@ class Placement:
     """Says where the camera stands in the world, and where the ground lies, from TF.
 
     world_frame, ground_frame: names of TF frames, empty for none; the ground is z = 0 of its frame.
-    TF is listened to only if one of them is named.
+    TF is listened to only if one of them is named. own: see TransformTree.
     """
 
-    def __init__(self, node: Node, world_frame: str, ground_frame: str) -> None:
+    def __init__(
+        self, node: Node, world_frame: str, ground_frame: str, own: re.Pattern[str] | None = None
+    ) -> None:
         self.world_frame, self.ground_frame = world_frame, ground_frame
-        self.tree = TransformTree()
+        self.tree = TransformTree(own)
         self._logger: RcutilsLogger = node.get_logger()
         self._subscriptions = []
         if world_frame or ground_frame:
             self._subscriptions = [
-                node.create_subscription(TFMessage, topic, self.tree.take, qos)
-                for topic, qos in (("/tf", TF_DEPTH), ("/tf_static", LATCHED))
+                node.create_subscription(TFMessage, "/tf", self.tree.take, TF_DEPTH),
+                node.create_subscription(TFMessage, "/tf_static", self.tree.take_static, LATCHED),
             ]
 
     @property

@@ -12,8 +12,17 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.ros import tf_math
-from moro_ros.ros.frames import transform_message
-from moro_ros.ros.transforms import Placement, TransformTree, matrix_of
+from moro_ros.ros.frames import (
+    body_transform,
+    hand_and_face_transforms,
+    joint_transforms,
+    link_transforms,
+    own_frames,
+    transform_message,
+)
+from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.rep155.options import body_id
+from moro_ros.ros.transforms import MOST_FRAMES, Placement, TransformTree, matrix_of
 
 try:
     import tf_transformations
@@ -136,3 +145,53 @@ def test_the_ground_is_the_plane_z_0_of_its_frame() -> None:
     chain = links["base"] @ links["mast"] @ links["lens"]
     np.testing.assert_allclose(rotation, chain[:3, :3], atol=1e-12)
     np.testing.assert_allclose(translation, chain[:3, 3], atol=1e-12)
+
+
+def links_message(*names: tuple[str, str]) -> TFMessage:
+    """Transforms parent -> child by their names."""
+    message = TFMessage()
+    for parent, child in names:
+        message.transforms.append(
+            TransformStamped(header=Header(frame_id=parent), child_frame_id=child)
+        )
+    return message
+
+
+def test_the_memory_of_frames_is_bounded_and_keeps_what_is_asked_for() -> None:
+    tree = TransformTree()
+    tree.take_static(links_message(("map", "base")))
+    # The mast is told once, on the wrong topic, and then only looked up.
+    tree.take(links_message(("base", "mast"), ("mast", "lens")))
+    for i in range(3 * MOST_FRAMES):
+        tree.take(links_message(("lens", f"visitor_{i}")))
+        if i % 100 == 0:
+            assert tree.lookup("map", "lens") is not None
+    assert tree.lookup("map", "lens") is not None
+    assert len(tree) == MOST_FRAMES + 1
+    assert tree.lookup("map", f"visitor_{3 * MOST_FRAMES - 1}") is not None
+    assert tree.lookup("map", "visitor_0") is None
+
+
+def test_a_node_does_not_listen_to_its_own_people() -> None:
+    tree = TransformTree(own_frames("b"))
+    mine = ["body_b1", "left_knee_b12", "jaw_b3", "person_anonymous_b7", "head_b2"]
+    others = ["body_c1", "wheel_b1", "body_b", "lens", "anybody_b1"]
+    tree.take(links_message(*(("lens", name) for name in mine)))
+    assert len(tree) == 0
+    tree.take(links_message(*(("map", name) for name in others)))
+    assert len(tree) == len(others)
+
+
+def test_every_frame_of_a_body_is_one_s_own(fake_node: Any) -> None:
+    motion, header = fake_node.body_motion(5, 0), Header(frame_id="lens")
+    own = own_frames("front_")
+    name = body_id(5, "front_")
+    rest = np.zeros((55, 3))
+    parents = fake_node.FakePipeline.joint_parents
+    for message in (
+        body_transform(motion, header, name),
+        *joint_transforms(motion, header, name),
+        *hand_and_face_transforms(motion, header, name, rest, parents),
+        *link_transforms(Describer().fit(motion), header, name),
+    ):
+        assert own.fullmatch(message.child_frame_id), message.child_frame_id

@@ -14,7 +14,7 @@ from std_msgs.msg import Bool, Float32, Header, String
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.ros.frames import quaternions, transform_message
+from moro_ros.ros.frames import own_frames, quaternions, transform_message
 from moro_ros.ros.rep155.lazy import LATCHED, Topic
 from moro_ros.ros.rep155.model import SMPLX_FROM_REP
 from moro_ros.ros.rep155.options import HumansConfig, body_id, person_id
@@ -63,7 +63,7 @@ class Persons:
         base = f"{config.namespace}/persons"
         self.lists = {name: Topic(node, IdsList, f"{base}/{name}") for name in ("tracked", "known")}
         self._frames = Topic(node, TFMessage, "/tf", TF)
-        self._placement = Placement(node, config.reference_frame, "")
+        self._placement = Placement(node, config.reference_frame, "", own_frames(config.id_prefix))
         check_for_type_support(Bool)
         check_for_type_support(Float32)
         self.people: dict[int, Person] = {}
