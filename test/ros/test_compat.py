@@ -22,7 +22,7 @@ HUMBLE = {
     "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.impl.rcutils_logger": {"RcutilsLogger"},
     "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
-    "rclpy.node": {"Node"},
+    "rclpy.node": {"Node", "NodeNameNonExistentError"},
     "rclpy.parameter": {"Parameter"},
     "rclpy.publisher": {"Publisher"},
     "rclpy.qos": {
