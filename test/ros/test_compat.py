@@ -37,6 +37,7 @@ HUMBLE = {
     "rclpy.time": {"Time"},
     "rclpy.timer": {"Timer"},
     "rclpy.type_support": {"check_for_type_support"},
+    "rclpy.utilities": {"get_rmw_implementation_identifier"},
 }
 
 
