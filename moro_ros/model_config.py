@@ -12,6 +12,8 @@ from pathlib import Path
 from moro_ros.config import option, read_yaml, validate
 from moro_ros.errors import ConfigError
 
+ESTIMATE_NUMBERS = 137  # network.estimate.ESTIMATE: 21 rotations, 10 betas, a scale
+
 
 @dataclass(frozen=True, slots=True)
 class VitConfig:
@@ -38,6 +40,13 @@ class KeypointsConfig:
     tokens: int = option(1, "Image tokens per frame", low=1)
     visibility_threshold: float = option(
         0.5, "A less visible keypoint is treated as unseen", low=0.0, high=1.0
+    )
+    floor: bool = option(False, "Also read the floor, a last row of the observation")
+    detector_points: bool = option(
+        False, "The body's keypoints lie where the detector marks them, not at the joints"
+    )
+    estimate: bool = option(
+        False, "Also estimate the whole body from each frame alone; the decoder then updates it"
     )
 
 
@@ -91,10 +100,15 @@ class MoroConfig:
     smoother: SmootherConfig = field(default_factory=SmootherConfig)
 
     @property
+    def estimated(self) -> bool:
+        """Whether the image encoder estimates the whole body, which the decoder updates."""
+        return self.image == "keypoints" and self.keypoints.estimate
+
+    @property
     def image_tokens(self) -> int:
         """Image tokens per frame."""
         if self.image == "keypoints":
-            return self.keypoints.tokens
+            return self.keypoints.tokens + self.keypoints.estimate
         return (self.vit.image[0] // self.vit.patch) * (self.vit.image[1] // self.vit.patch)
 
 
@@ -123,6 +137,15 @@ class ModelConfig:
             raise ConfigError(
                 f"moro.dim: got {self.moro.dim} with {self.moro.heads} heads; expected a multiple "
                 f"of {2 * self.moro.heads} (each head needs an even width)."
+            )
+        if self.moro.estimated and not (self.moro.rotation_head and self.moro.layout == "frame"):
+            raise ConfigError(
+                "moro.keypoints.estimate: true needs layout: frame and rotation_head: true."
+            )
+        if self.moro.estimated and self.moro.dim < ESTIMATE_NUMBERS:
+            raise ConfigError(
+                f"moro.dim: got {self.moro.dim}, expected at least {ESTIMATE_NUMBERS} with "
+                "keypoints.estimate: true (an estimate is as many numbers)."
             )
 
 

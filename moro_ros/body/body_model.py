@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from moro_ros.body.topology import JOINT_NAMES as NAMES
-from moro_ros.body.topology import KEYPOINT_ANCHORS, NUM_JOINTS, SURFACE_VERTICES
+from moro_ros.body.topology import (
+    KEYPOINT_ANCHORS,
+    KEYPOINT_SHIFTS_M,
+    NUM_JOINTS,
+    SURFACE_VERTICES,
+)
 from moro_ros.errors import BodyModelError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 
@@ -268,9 +273,11 @@ def tree_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def load_body_model(path: str | Path) -> BodyModel:
+def load_body_model(path: str | Path, detector_points: bool = False) -> BodyModel:
     """Load a body in the SMPL-X npz format: the open body, or a licensed SMPL-X file.
 
+    detector_points: its keypoints lie where BlazePose marks them (topology.KEYPOINT_SHIFTS_M), not
+    at the joints.
     Raises: BodyModelError if the file is missing, damaged, lacks an array or has another shape.
     """
     path = Path(path)
@@ -290,7 +297,7 @@ def load_body_model(path: str | Path) -> BodyModel:
             "the option out to use the open body that is shipped."
         ) from error
     check_shapes(path, arrays)
-    return body_from_arrays(arrays)
+    return body_from_arrays(arrays, detector_points)
 
 
 def check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -319,18 +326,25 @@ def check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         )
 
 
-def body_from_arrays(arrays: dict[str, np.ndarray]) -> BodyModel:
-    """Build a BodyModel from the arrays of an SMPL-X npz file."""
+def keypoint_shift(name: str) -> Tensor:
+    """Return how far from its place on the body the detector marks a keypoint, (3,) m, T-pose."""
+    shift = torch.tensor(KEYPOINT_SHIFTS_M.get(name.replace("right", "left"), (0.0, 0.0, 0.0)))
+    return shift * torch.tensor([-1.0, 1.0, 1.0]) if name.startswith("right") else shift
+
+
+def body_from_arrays(arrays: dict[str, np.ndarray], detector_points: bool = False) -> BodyModel:
+    """Build a BodyModel from the arrays of an SMPL-X npz file; see load_body_model."""
     as_tensor = {key: torch.as_tensor(np.asarray(a, np.float64)) for key, a in arrays.items()}
     template, shapedirs = as_tensor["v_template"], as_tensor["shapedirs"][..., :NUM_BETAS]
     regressor = as_tensor["J_regressor"]
     joint_template = regressor @ template
     joint_shapedirs = torch.einsum("jv,vcs->jcs", regressor, shapedirs)
     points, dirs = [], []
-    for carrier, surface in KEYPOINT_ANCHORS.values():
+    for name, (carrier, surface) in KEYPOINT_ANCHORS.items():
         ids = [SURFACE_VERTICES[name] for name in surface]
         joint = NAMES.index(carrier)
-        points.append(template[ids].mean(0) if ids else joint_template[joint])
+        place = template[ids].mean(0) if ids else joint_template[joint]
+        points.append(place + keypoint_shift(name).to(place.dtype) * detector_points)
         dirs.append(shapedirs[ids].mean(0) if ids else joint_shapedirs[joint])
     posedirs = as_tensor.get("posedirs")
     if posedirs is not None and not bool(posedirs.any()):

@@ -78,3 +78,16 @@ KEYPOINT_ANCHORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "left_foot_index": ("left_foot", ("left_big_toe", "left_small_toe")),
     "right_foot_index": ("right_foot", ("right_big_toe", "right_small_toe")),
 }
+
+# Where BlazePose marks these points beside the places above, metres in the T-pose's axes (x left,
+# y up, z front), of the left side; the right one is its mirror image. Fitted to four calibrated
+# views (docs/training.md).
+KEYPOINT_SHIFTS_M: dict[str, tuple[float, float, float]] = {
+    "nose": (0.0, 0.009, -0.027),
+    "left_ear": (-0.031, 0.0, 0.028),
+    "left_shoulder": (-0.006, 0.006, 0.0),
+    "left_hip": (-0.015, -0.033, -0.014),
+    "left_knee": (0.0, -0.027, 0.0),
+    "left_ankle": (0.0, 0.032, 0.0),
+    "left_heel": (0.0, 0.033, 0.009),
+}

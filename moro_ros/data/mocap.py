@@ -115,6 +115,23 @@ class MotionSet:
         return at_positions(self.rotations[rows], self.translation[rows], position)
 
 
+def joined(sets: list[MotionSet]) -> MotionSet:
+    """Return several sets as one; raises DataError if their rates differ."""
+    if len({motion.fps for motion in sets}) > 1:
+        rates = ", ".join(f"{motion.fps:g}" for motion in sets)
+        raise DataError(f"Motion files of one rate belong together; got {rates} Hz.")
+    offsets = np.cumsum([0, *(len(motion.translation) for motion in sets[:-1])])
+    starts = [motion.starts + offset for motion, offset in zip(sets, offsets, strict=True)]
+
+    def all_of(name: str) -> np.ndarray:
+        return np.concatenate([getattr(motion, name) for motion in sets])
+
+    return MotionSet(
+        all_of("rotations"), all_of("translation"), np.concatenate(starts), all_of("lengths"),
+        all_of("subjects"), all_of("categories"), all_of("names"), sets[0].fps,
+    )  # fmt: skip
+
+
 def between(first: np.ndarray, second: np.ndarray, mix: np.ndarray) -> np.ndarray:
     """Interpolate rotations (F, 22, 3) on the shorter arc, mix (F, 1) in [0, 1]."""
     matrix_a = rotvec_to_matrix(torch.from_numpy(first))

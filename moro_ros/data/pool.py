@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.data.mocap import MotionSet, MotionWindows, mirror, recombine
-from moro_ros.data.variation import vary
+from moro_ros.data.variation import seat, vary
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.tokenizer import MeshTokenizer
 
@@ -27,6 +27,13 @@ class WindowPool:
     windows: MotionWindows
     betas: Tensor
     token_ids: Tensor
+
+    def to(self, device: torch.device) -> WindowPool:
+        """Return the pool on another device."""
+        windows = MotionWindows(
+            self.windows.rotations.to(device), self.windows.translation.to(device)
+        )
+        return WindowPool(windows, self.betas.to(device), self.token_ids.to(device))
 
     def draw(
         self, count: int, frames: int, rng: np.random.Generator
@@ -71,15 +78,21 @@ def build_pool(
     body: BodyModel,
     tokenizer: MeshTokenizer,
     rng: np.random.Generator,
+    *,
     varied: float = 0.0,
+    seated: float = 0.0,
 ) -> WindowPool:
     """Draw, augment and tokenise `count` windows of `frames` frames.
 
-    varied: share of the windows that take postures of their own (data/variation.py).
+    varied: share of the windows that take postures of their own, seated: share of the rest that sit
+    or lie (data/variation.py).
     """
     windows = augment(motion.draw(count, frames, rng), rng)
     if varied > 0.0:
-        windows = vary(windows, torch.from_numpy(rng.random(count) < varied), body, rng)
+        chosen = torch.from_numpy(rng.random(count) < varied)
+        windows = vary(windows, chosen, body, rng)
+    if seated > 0.0:
+        windows = seat(windows, torch.from_numpy(rng.random(count) < seated), body, rng)
     betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
     return WindowPool(windows, betas, tokenise(windows, betas, body, tokenizer))
 

@@ -38,7 +38,8 @@ class CameraMotion:
 
     rotation: (B, F, 3, 3) global orientation; translation: (B, F, 3) pelvis [m];
     body_rotations: (B, F, 21, 3, 3) local; betas: (B, 10); half_image: (B, 2) half the image's
-    width and height on the normalised plane; up: (B, 3) the world's vertical in the camera.
+    width and height on the normalised plane; up: (B, 3) the world's vertical in the camera; height:
+    (B,) m, of the camera above the floor.
     """
 
     rotation: Tensor
@@ -47,10 +48,13 @@ class CameraMotion:
     betas: Tensor
     half_image: Tensor
     up: Tensor
+    height: Tensor
 
     def resized(self, size: Tensor) -> CameraMotion:
         """Return the same with person and world `size` times as large, (B,)."""
-        return replace(self, translation=self.translation * size[:, None, None])
+        return replace(
+            self, translation=self.translation * size[:, None, None], height=self.height * size
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,13 @@ def place_cameras(
     aspect = torch.from_numpy(rng.choice([16 / 9, 4 / 3, 9 / 16], size=batch)).float()
     half_image = torch.stack([half_height * aspect, half_height], -1)
     return CameraMotion(
-        rotation, moved, rotations[:, :, 1:], betas, half_image, camera_from_world[..., 2]
+        rotation,
+        moved,
+        rotations[:, :, 1:],
+        betas,
+        half_image,
+        camera_from_world[..., 2],
+        position[:, 2],
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton, load_body_model
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
+from moro_ros.inference.preprocess import floor_row
 from moro_ros.inference.refine import PlacedBody, Refiner, Seen
 from moro_ros.inference.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
@@ -26,7 +27,8 @@ class Decoding:
 
     passes: of the masked decoding; motion: with the motion encoder; guided: the surest tokens are
     fixed first; smoother: the mesh's codes are smoothed over time; refine_steps: Gauss-Newton
-    steps onto the seen keypoints, frame after frame as in a live stream.
+    steps onto the seen keypoints, frame after frame as in a live stream; floor: tell a network that
+    reads it the true floor.
     """
 
     passes: int = 1
@@ -34,6 +36,7 @@ class Decoding:
     guided: bool = True
     smoother: bool = True
     refine_steps: int = 0
+    floor: bool = False
 
 
 DECODING = Decoding()
@@ -49,7 +52,8 @@ class OpenModel:
     @staticmethod
     def of(loaded: LoadedModel) -> OpenModel:
         """Load the body that a model names."""
-        return OpenModel(loaded, load_body_model(loaded.body_model_path))
+        shifted = loaded.config.moro.keypoints.detector_points
+        return OpenModel(loaded, load_body_model(loaded.body_model_path, shifted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,10 @@ class WithoutMotion:
 def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
     """Recover a batch of windows with the rotation head; without one a ValueError says so."""
     moro = model.loaded.moro
-    features = moro.encode_frames(observed.observation, observed.boxes.condition())
+    observation = observed.observation
+    if model.loaded.config.moro.keypoints.floor:
+        observation = with_floor(observed, known=decoding.floor)
+    features = moro.encode_frames(observation, observed.boxes.condition())
     tokens = decode_masked(
         moro if decoding.motion else WithoutMotion(moro),
         features,
@@ -123,6 +130,13 @@ def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> R
     rest = skeleton.joints[:, None, :NUM_JOINTS]
     _, joints = model.body.forward_kinematics(rotations, rest)
     return Recovered(joints, translation, rotations[:, :, 0], tokens)
+
+
+def with_floor(observed: ObservedMotion, known: bool) -> Tensor:
+    """Return the observation with the floor's row, (B, F, K + 1, 4), zeros where not known."""
+    row = floor_row(observed.truth.up, observed.truth.height) * known
+    frames = observed.observation.shape[1]
+    return torch.cat([observed.observation, row[:, None, None].expand(-1, frames, -1, -1)], 2)
 
 
 def refined(

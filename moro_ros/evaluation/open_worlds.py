@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.data.dice import Dice
 from moro_ros.data.mocap import MotionSet, MotionWindows
 from moro_ros.data.occlusion import CLEAN, ObservationNoise
 from moro_ros.data.synthesis import CameraRange, ObservedMotion, look, place_cameras
@@ -64,11 +64,12 @@ def widened(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -
 def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
     """Return windows of people who sit with the feet on the floor, lean and move their arms."""
     batch, frames = windows.translation.shape[:2]
+    dice = Dice(int(rng.integers(2**62)))
     turns = rotvec_to_matrix(windows.rotations)
 
     def steady(limits: tuple[float, float]) -> Tensor:
         middle = torch.from_numpy(rng.uniform(*limits, size=(batch, 1, 1))).float()
-        return middle + 0.05 * wave(batch, frames, 1, rng)
+        return middle + 0.05 * wave(batch, frames, 1, dice)
 
     def about(axis: tuple[float, float, float], angle: Tensor) -> Tensor:
         return rotvec_to_matrix(angle * torch.tensor(axis))
@@ -79,10 +80,10 @@ def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) ->
     for side, sign in (("left", 1.0), ("right", -1.0)):
         turns[:, :, joint(f"{side}_hip")] = about((-1.0, 0.0, 0.0), steady(HIP))
         turns[:, :, joint(f"{side}_knee")] = about((1.0, 0.0, 0.0), steady(KNEE))
-        moved = rotvec_to_matrix(SHOULDER * wave(batch, frames, 3, rng))
+        moved = rotvec_to_matrix(SHOULDER * wave(batch, frames, 3, dice))
         shoulder, elbow = joint(f"{side}_shoulder"), joint(f"{side}_elbow")
         turns[:, :, shoulder] = turns[:, :, shoulder] @ moved
-        bent = ELBOW * (1 + 0.5 * wave(batch, frames, 1, rng)).clamp_min(0)
+        bent = ELBOW * (1 + 0.5 * wave(batch, frames, 1, dice)).clamp_min(0)
         turns[:, :, elbow] = about((0.0, -sign, 0.0), bent)
     turns[:, :, joint("spine2")] = about((1.0, 0.0, 0.0), steady(LEAN))
     rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
@@ -214,8 +215,6 @@ def evaluate_worlds(
 def floor_ways(model: OpenModel, decoding: Decoding) -> dict[str, Decoding]:
     """Return a decoding, and a second one with the floor told for a network that reads it."""
     ways = {"": decoding}
-    # Networks from before the floor was an input do not declare it.
-    if getattr(model.loaded.config.moro.keypoints, "floor", False):
-        told: dict[str, Any] = {"floor": True}
-        ways[", floor told"] = replace(decoding, **told)
+    if model.loaded.config.moro.keypoints.floor:
+        ways[", floor told"] = replace(decoding, floor=True)
     return ways

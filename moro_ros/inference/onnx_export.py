@@ -107,7 +107,8 @@ def past_form(moro: MoRo) -> Past:
     encoder, decoder = moro.motion_encoder.trunk.layers, moro.decoder.trunk.layers
     dual = isinstance(decoder[0], DualLayer)
     each = 1 + dual
-    return Past(pairs(int(dual)), pairs(len(encoder) * each), pairs(len(decoder) * each))
+    mixed = int(moro.decoder.update is not None)  # the attention of network.estimate
+    return Past(pairs(int(dual)), pairs(len(encoder) * each), pairs(len(decoder) * each + mixed))
 
 
 def output_names(model: LoadedModel) -> list[str]:
@@ -200,7 +201,8 @@ def example_observation(model: LoadedModel) -> tuple[Tensor, Tensor]:
     numbers = model.config.moro
     condition = torch.tensor([[0.1, 0.0, 0.5], [0.0, 0.1, 0.4], [0.0, 0.0, 0.3]])
     if numbers.image == "keypoints":
-        return torch.rand(3, numbers.keypoints.num_keypoints, 4), condition
+        rows = numbers.keypoints.num_keypoints + numbers.keypoints.floor
+        return torch.rand(3, rows, 4), condition
     return torch.randint(0, 255, (3, 3, *numbers.vit.image)).float(), condition
 
 

@@ -97,6 +97,15 @@ def running_boxes(points: Tensor, seen: Tensor) -> PersonBoxes:
     return PersonBoxes(torch.stack(centers, 1), torch.stack(sizes, 1).exp())
 
 
+def floor_row(up: Tensor, height: Tensor) -> Tensor:
+    """Return the floor as the keypoint encoder reads it, (..., 4): the vertical over the height, 1.
+
+    up: (..., 3), the unit vector away from the floor in the camera optical frame; height: (...) m,
+    of the camera above the floor. Zeros stand for a floor that is not known.
+    """
+    return torch.cat([up / height[..., None], torch.ones_like(height)[..., None]], -1)
+
+
 def observe(points: Tensor, visibility: Tensor, presence: Tensor, boxes: PersonBoxes) -> Tensor:
     """Return the keypoint encoder's input (..., K, 4): x, y in box units, visibility, presence.
 

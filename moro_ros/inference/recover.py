@@ -177,7 +177,10 @@ class MotionRecovery:
         skeleton, chain, joints = self.kinematics(pose)
         nearest = decoded.nearest
         vertices = None
-        if mesh:
+        if mesh and nearest.body_rotations is not None:
+            # The body of the joints that are published, however they came about.
+            vertices = self.skinned(pose)
+        elif mesh:
             # A fitted pelvis lies a little off the mesh's own: both move alike.
             shift = decoded.translation - window.translation[-1]
             vertices = self.mesh([nearest], rotation, translation + shift)
@@ -304,6 +307,11 @@ class MotionRecovery:
         return steady.take(
             BodyPose(body.rotations[:, 0], body.rotations[:, 1:], betas, body.translation)
         )
+
+    def skinned(self, pose: BodyPose) -> Tensor:
+        """Return the mesh of a pose (F = 1), (1, V, 3) m camera frame, by linear blend skinning."""
+        mesh = self.body.skin(rotations_of(pose), pose.betas[None]).vertices
+        return mesh[:, : self.mesh_vertices] + pose.translation[:, None]
 
     def mesh(self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor) -> Tensor:
         """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame (spec 5 and 6).

@@ -15,7 +15,13 @@ from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError
 from moro_ros.inference.live import LiveSteps
 from moro_ros.inference.observation import normalised_keypoints, person_crop, rectified_image
-from moro_ros.inference.preprocess import PersonBoxes, next_box, observe, part_of_step
+from moro_ros.inference.preprocess import (
+    PersonBoxes,
+    floor_row,
+    next_box,
+    observe,
+    part_of_step,
+)
 from moro_ros.inference.recover import Evidence, MotionRecovery
 from moro_ros.inference.resample import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.inference.runner import StepRunner
@@ -27,6 +33,7 @@ from moro_ros.inference.uncertainty import (
     load_uncertainty,
 )
 from moro_ros.inference.window import TrackWindow
+from moro_ros.inference.world import GroundPlane
 from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.resources import share_path
 from moro_ros.types import BodyMotion, Frame, PersonObservation
@@ -60,7 +67,8 @@ class MoRoStream:
     ) -> None:
         self.model = model
         self.device = torch.device(device)
-        self.body = load_body_model(model.body_model_path)
+        shifted = model.config.moro.keypoints.detector_points
+        self.body = load_body_model(model.body_model_path, shifted)
         self.recovery = MotionRecovery(model, self.body, uncertainty)
         self.runner = runner or StepRunner(model.moro, model.config.moro.soft_tokens)
         self.tracks: dict[int, TrackWindow] = {}
@@ -69,6 +77,7 @@ class MoRoStream:
         self._ended: list[int] = []  # since the newest frame
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
+        self.floor: Tensor | None = None
         self.sees_pixels = model.config.moro.image == "vit"
         faces = self.body.faces.numpy().astype(np.int32)
         self.faces = faces[(faces < self.recovery.mesh_vertices).all(axis=1)]
@@ -104,6 +113,17 @@ class MoRoStream:
             self._restart_clock()
         else:
             self.end([track_id])
+
+    def set_floor(self, plane: GroundPlane | None) -> None:
+        """Tell the network the floor, in the camera optical frame; None: it is not known.
+
+        A network that does not read it (model.yaml, moro.keypoints.floor) is not changed by it.
+        """
+        if plane is None:
+            self.floor = None
+            return
+        up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()
+        self.floor = floor_row(up, height)
 
     def sibling(self, motion: MotionConfig) -> MoRoStream:
         """Return a stream with nobody in it, for another camera, of the same loaded network."""
@@ -233,7 +253,7 @@ class MoRoStream:
             track.boxes[place] = condition.numpy()
             if image is None:
                 shown = torch.from_numpy(seen.visibility), torch.from_numpy(seen.presence)
-                observation = observe(points, *shown, box)
+                observation = self._with_floor(observe(points, *shown, box))
             elif seen is sight:
                 observation = person_crop(image, box, frame.camera)
             else:
@@ -243,6 +263,13 @@ class MoRoStream:
         assert box is not None
         track.see(sight, float(box.size))
         return pending
+
+    def _with_floor(self, observation: Tensor) -> Tensor:
+        """Add the floor's row (4,) to an observation (K, 4), zeros where it is not known."""
+        if not self.model.config.moro.keypoints.floor:
+            return observation
+        row = torch.zeros(4) if self.floor is None else self.floor
+        return torch.cat([observation, row[None]])
 
     def _seen(self, sight: Sight) -> tuple[Tensor, Tensor]:
         points = torch.from_numpy(sight.points)

@@ -81,6 +81,7 @@ def build_moro(config: MoroConfig) -> MoRo:
         num_codes=config.num_codes,
         image_tokens=config.image_tokens,
         logit_rank=config.logit_rank,
+        estimated=config.estimated,
     )
     smoother = TemporalSmoother(config.code_dim, config.smoother.hidden, config.smoother.kernel)
     return MoRo(
@@ -129,6 +130,8 @@ def build_image_encoder(config: MoroConfig) -> nn.Module:
         blocks=keypoints.blocks,
         tokens=keypoints.tokens,
         visibility_threshold=keypoints.visibility_threshold,
+        floor=keypoints.floor,
+        estimate=keypoints.estimate,
     )
 
 

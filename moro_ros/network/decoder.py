@@ -11,11 +11,11 @@ from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.geometry.trajectory import smooth_over_time
+from moro_ros.network.estimate import BODY_JOINTS, EstimateUpdate
 from moro_ros.network.image_encoder import UPRIGHT_FACING
 from moro_ros.network.layers import DSTFormer, FirstLook, Time, initialise
 from moro_ros.network.motion_encoder import LogitHead, MotionFeatures
 
-BODY_JOINTS = 21  # SMPL-X joints 1 to 21; joint 0 is the trajectory's rotation
 NUM_BETAS = 10
 BOX_SPREAD = 6.0  # frames
 
@@ -24,7 +24,7 @@ BOX_SPREAD = 6.0  # frames
 class DecoderOutput:
     """What the decoder says of B clips of F frames; metres, camera optical frame.
 
-    logits: (B, F, T, C) of the mesh tokens.
+    logits: (B, F, T, C) of the mesh tokens; T = 0 where they were not asked for.
     contact: (B, F, 4) logits: left ankle, left toe, right ankle, right toe.
     rotation, translation: (B, F, 3, 3) global orientation and (B, F, 3) pelvis.
     clean_trajectory: (B, F, 9) normalised canonical form, as the motion encoder sees it.
@@ -47,13 +47,16 @@ class ImageContext:
 
     tokens: (B, F, S, D), camera and image tokens; first: what the first layer makes of them alone,
     or None in the frame layout; box: (B, F, 3), the person box smoothed over the clip; ahead:
-    frames of the future that each frame may see, None for all.
+    frames of the future that each frame may see, None for all; rotation, translation: the coarse
+    pose, (B, F, 3, 3) and (B, F, 3) m, where the decoder updates the frames' own estimates.
     """
 
     tokens: torch.Tensor
     first: FirstLook | None
     box: torch.Tensor
     ahead: int | None = None
+    rotation: torch.Tensor | None = None
+    translation: torch.Tensor | None = None
 
 
 class MotionDecoder(nn.Module):
@@ -61,7 +64,8 @@ class MotionDecoder(nn.Module):
 
     layout: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
     itself (paper), or "box", it gives a weak camera in the smoothed box, which keeps the person on
-    his pixels. rotation_head: also regress joint rotations and shape.
+    their pixels. rotation_head: also regress joint rotations and shape. estimated: the image
+    encoder estimates every frame's body by itself, and the heads update it (EstimateUpdate).
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class MotionDecoder(nn.Module):
         num_codes: int,
         image_tokens: int,
         logit_rank: int,
+        estimated: bool = False,
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -102,12 +107,17 @@ class MotionDecoder(nn.Module):
             self.position = nn.Parameter(torch.empty(1, 1, num_tokens + 3, dim))
             nn.init.trunc_normal_(self.position, std=0.02)
         self.logit_head = LogitHead(dim, num_tokens, num_codes, logit_rank if frame else None)
-        self.trajectory_head = nn.Linear(dim, 9)
         self.contact_head = nn.Linear(dim, 4)
-        self.rotation_head = nn.Linear(dim, 6 * BODY_JOINTS) if rotation_head else None
-        self.betas_head = nn.Linear(dim, NUM_BETAS) if rotation_head else None
+        self.trajectory_head = None if estimated else nn.Linear(dim, 9)
+        self.rotation_head = (
+            nn.Linear(dim, 6 * BODY_JOINTS) if rotation_head and not estimated else None
+        )
+        self.betas_head = nn.Linear(dim, NUM_BETAS) if rotation_head and not estimated else None
+        self.update = EstimateUpdate(dim, dim // heads) if estimated else None
         initialise(self)
-        if self.box_trajectory:
+        if self.update is not None:
+            self.update.reset()
+        if self.box_trajectory and self.trajectory_head is not None:
             self.trajectory_head.bias.data = torch.tensor(UPRIGHT_FACING)
         if self.rotation_head is not None:
             identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
@@ -136,7 +146,8 @@ class MotionDecoder(nn.Module):
         camera = self.camera_embedding(trajectory_vector(rotation, translation))[:, :, None]
         image_tokens = image_tokens.to(camera.dtype)
         if self.layout == "frame":
-            return ImageContext(torch.cat((image_tokens, camera), dim=2), None, box, ahead)
+            tokens = torch.cat((image_tokens, camera), dim=2)
+            return ImageContext(tokens, None, box, ahead, rotation, translation)
         _, image_row, _, camera_row = self._positions(camera.dtype)
         tokens = torch.cat((camera + camera_row, image_tokens + image_row), dim=2)
         return ImageContext(tokens, self.trunk.first_look(tokens, ahead, time), box, ahead)
@@ -148,18 +159,21 @@ class MotionDecoder(nn.Module):
         *,
         drop_motion: bool = False,
         time: Time | None = None,
+        tokens: bool = True,
     ) -> DecoderOutput:
         """Decode B clips of F frames.
 
-        drop_motion: see the image alone, as in the paper's image stages; time: see DSTFormer.
+        drop_motion: see the image alone, as in the paper's image stages; time: see DSTFormer;
+        tokens: also give the logits of the mesh tokens.
         """
         pose_in, motion_in = motion.pose, motion.trajectory
         if drop_motion:
             pose_in, motion_in = torch.zeros_like(pose_in), torch.zeros_like(motion_in)
         if self.layout == "frame":
-            tokens = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
-            x = self.fusion(tokens.flatten(2))[:, :, None]
-            x = self.norm(self.trunk(x, ahead=context.ahead, time=time))
+            together = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
+            x = self.fusion(together.flatten(2))[:, :, None]
+            time = time or self.trunk.time_axis(x, context.ahead)
+            x = self.norm(self.trunk(x, time=time))
             pose = motion_out = camera_out = x
         else:
             pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
@@ -172,14 +186,18 @@ class MotionDecoder(nn.Module):
                 x, known=context.first, queries=sum(sizes), ahead=context.ahead, time=time
             )
             pose, motion_out, camera_out = x.split(sizes, dim=2)
-        out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), context.box)
-        body_rotations = betas = None
-        if self.rotation_head is not None and self.betas_head is not None:
-            body = pose.mean(dim=2)
-            body_6d = self.rotation_head(body).unflatten(-1, (BODY_JOINTS, 6))
-            body_rotations, betas = rotation_6d_to_matrix(body_6d), self.betas_head(body).float()
+        if self.update is not None:
+            assert time is not None and context.rotation is not None
+            assert context.translation is not None
+            coarse = context.rotation, context.translation
+            body = self.update(x.squeeze(2), context.tokens[:, :, -2], *coarse, time)
+            out_rotation, out_translation = body.rotation, body.translation
+            body_rotations, betas = body.body_rotations, body.betas
+        else:
+            out_rotation, out_translation = self._trajectory(camera_out.squeeze(2), context.box)
+            body_rotations, betas = self._body(pose)
         return DecoderOutput(
-            logits=self.logit_head(pose),
+            logits=self.logit_head(pose) if tokens else pose[:, :, :0],
             contact=self.contact_head(motion_out.squeeze(2)).float(),
             rotation=out_rotation,
             translation=out_translation,
@@ -188,6 +206,14 @@ class MotionDecoder(nn.Module):
             betas=betas,
         )
 
+    def _body(self, pose: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Joint rotations and shape of the pose tokens (B, F, P, D), None without the heads."""
+        if self.rotation_head is None or self.betas_head is None:
+            return None, None
+        body = pose.mean(dim=2)
+        body_6d = self.rotation_head(body).unflatten(-1, (BODY_JOINTS, 6))
+        return rotation_6d_to_matrix(body_6d), self.betas_head(body).float()
+
     def _positions(self, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
         """Position codes of the mesh tokens, image tokens, canonical and camera trajectory."""
         return self.position.to(dtype).split((self.num_tokens, 1, 1, 1), dim=2)
@@ -195,6 +221,7 @@ class MotionDecoder(nn.Module):
     def _trajectory(
         self, camera: torch.Tensor, box: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert self.trajectory_head is not None
         vector = self.trajectory_head(camera).float()
         if self.box_trajectory:
             return weak_to_full_camera(vector, box)

@@ -80,6 +80,11 @@ class MoRo(nn.Module):
         self.trajectory_mean.copy_(mean.reshape(9))
         self.trajectory_std.copy_(std.reshape(9))
 
+    def set_scale_betas(self, betas: torch.Tensor) -> None:
+        """Take over the betas (10,) of a body twice as large; see network.estimate."""
+        if self.decoder.update is not None:
+            self.decoder.update.scale_betas.copy_(betas)
+
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Codes (B, F, T, code width) of token ids (B, F, T); zeros where masked."""
         return self.token_embedding[ids]
@@ -108,6 +113,7 @@ class MoRo(nn.Module):
         context: ImageContext | None = None,
         drop_motion: bool = False,
         ahead: int | None = None,
+        tokens: bool = True,
     ) -> DecoderOutput:
         """One pass over B clips of F frames.
 
@@ -115,7 +121,7 @@ class MoRo(nn.Module):
         (B, F, 3) m: the best trajectory so far, coarse or of the previous pass; the motion encoder
         sees it without gradient. context: of the same features, for several passes.
         ahead: frames of the future that each frame may see, None for the whole attention span and
-        0 for causal decoding; a context has its own.
+        0 for causal decoding; a context has its own. tokens: also give the mesh tokens' logits.
         """
         if context is None:
             context = self.context(features, ahead)
@@ -127,7 +133,9 @@ class MoRo(nn.Module):
             causal=context.ahead == 0,
         )
         motion = self.motion_encoder(codes, trajectory, context.ahead)
-        output: DecoderOutput = self.decoder(motion, context, drop_motion=drop_motion)
+        output: DecoderOutput = self.decoder(
+            motion, context, drop_motion=drop_motion, tokens=tokens
+        )
         return output
 
     def context(self, features: FrameFeatures, ahead: int | None = None) -> ImageContext:

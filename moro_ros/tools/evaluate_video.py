@@ -65,10 +65,9 @@ def command(args: argparse.Namespace) -> int:
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
     others: dict[str, dict[str, dict[str, Row]]] = {}
-    # Networks from before the floor was an input have nothing to tell it to.
-    tell_floor = getattr(stream, "set_floor", None)
-    if tell_floor and getattr(stream.model.config.moro.keypoints, "floor", False):
-        others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, tell_floor) for t in trials}
+    if stream.model.config.moro.keypoints.floor:
+        told = stream.set_floor
+        others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
     if not args.only:
         steps = args.refine_steps or 2
         stream.configure(replace(motion, refine_steps=steps))

@@ -181,6 +181,7 @@ def compare_video(subject: Subject, group: Group) -> None:
     recorder.output("camera", decoder.camera_embedding)
     recorder.input("pose_out", decoder.logit_head)
     recorder.input("motion_out", decoder.contact_head)
+    assert decoder.trajectory_head is not None  # the paper's decoder has one
     recorder.input("camera_out", decoder.trajectory_head)
     ids = group.tensor("ids", subject.device)
     codes = model.embed(ids)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from moro_ros.body.body_model import load_body_model
+from moro_ros.data.shapes import scale_betas
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model
@@ -21,6 +22,7 @@ from moro_ros.training.clips import moved
 from moro_ros.training.distributed import World, autocast_dtype, joined_world
 from moro_ros.training.draw import Draw
 from moro_ros.training.drop_path import add_drop_path
+from moro_ros.training.frame_objective import FrameObjective
 from moro_ros.training.handover import freeze, save_weights, start_weights
 from moro_ros.training.loop import Job, run_job
 from moro_ros.training.manifest import write_manifest
@@ -83,6 +85,7 @@ def train_moro(args: argparse.Namespace, training: Training, world: World) -> No
     moro = build_moro(training.moro)
     started = start_weights(moro, stage.start, args.out, name, training.moro)
     moro.set_codebook(tokenizer.codebook)
+    moro.set_scale_betas(scale_betas(bodies.whole))
     freeze(moro, stage.frozen)
     if stage.drop_path > 0:
         add_drop_path(vit_blocks(moro), stage.drop_path)
@@ -92,9 +95,15 @@ def train_moro(args: argparse.Namespace, training: Training, world: World) -> No
     record(folder, training, [file, *made.files, *started], stage.loop.seed, world)
     tokenizer.to(world.device)
     precision = autocast_dtype(stage.loop.precision, world.device)
+    bodies = bodies.to(world.device)
+    objective: torch.nn.Module
+    if stage.task == "estimate":
+        objective = FrameObjective(moro, bodies.whole, stage, precision)
+    else:
+        objective = Objective(moro, tokenizer, bodies, stage, dtype=precision)
     job = Job(
         name=name,
-        objective=Objective(moro, tokenizer, bodies.to(world.device), stage, dtype=precision),
+        objective=objective,
         source=made,
         total=stage.weights.total,
         phase=stage.phase,
@@ -163,6 +172,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "pose": "the motion encoder on single poses",
         "motion": "the motion encoder on motion",
         "image": "image encoder and decoder on images",
+        "estimate": "the open model's image encoder on single frames",
         "frames": "the same on single frames of videos (the paper's second image stage)",
         "video": "everything on clips; writes the model",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,7 +45,8 @@ class TrainingClips:
     21; betas: (B, 10); joints: (B, F, 22, 3) m, frame of the translation; contact: (B, F - 1, 4) 0
     or 1, left ankle, left toe, right ankle, right toe; mesh: (B, F, M, 3) m local mesh of the
     tokenizer's vertices, or None to pose the training's own body model; ids: (B, F, T) tokens of
-    that mesh, or None to encode it.
+    that mesh, or None to encode it; mesh_betas: (B, 10), of that mesh where its size differs from
+    the body's, or None.
     """
 
     rotation: Tensor
@@ -56,6 +58,12 @@ class TrainingClips:
     mesh: Tensor | None = None
     ids: Tensor | None = None
     view: View | None = None
+    mesh_betas: Tensor | None = None
+
+    def rows(self, chosen: Tensor) -> TrainingClips:
+        """Return some of the clips, by their numbers."""
+        found: TrainingClips = each_tensor(self, lambda value: value[chosen])
+        return found
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,11 +78,17 @@ class TrainingClips:
 
 def moved(value: T, device: torch.device) -> T:
     """Return a dataclass of tensors, or of such dataclasses, on another device."""
+    return each_tensor(value, lambda part: part.to(device, non_blocking=True))
+
+
+def each_tensor(value: T, change: Callable[[Tensor], Tensor]) -> T:
+    """Return a dataclass of tensors, or of such dataclasses, with every tensor changed."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)  # type: ignore[return-value]
+        return change(value)  # type: ignore[return-value]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     parts = {
-        item.name: moved(getattr(value, item.name), device) for item in dataclasses.fields(value)
+        item.name: each_tensor(getattr(value, item.name), change)
+        for item in dataclasses.fields(value)
     }
     return type(value)(**parts)

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
+from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.estimate import ESTIMATE, ROTATIONS, betas_of
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.training.clips import TrainingClips, View
+from moro_ros.training.mesh_terms import Pose
 
 # Beyond this a difference in time tells nothing: without it, the first steps' wild positions would
 # drown every other gradient.
@@ -27,54 +30,100 @@ def in_box_units(points: Tensor, view: View) -> Tensor:
     return (plane - center) / (size / 2)
 
 
-def posed_joints(output: DecoderOutput, body: BodyModel) -> tuple[Tensor, Tensor]:
-    """Return the rotation head's joints (B, F, 22, 3) and keypoints (B, F, K, 3), pelvis at 0."""
-    assert output.body_rotations is not None and output.betas is not None
-    skeleton = body.skeleton(output.betas.mean(1))
-    rotations = torch.cat([output.rotation[:, :, None], output.body_rotations], 2)
-    chain, joints = body.forward_kinematics(rotations, skeleton.joints[:, None, :22])
-    return joints, body.keypoints(chain, joints, skeleton.keypoint_offsets[:, None])
+def posed_joints(
+    rotation: Tensor, body_rotations: Tensor, betas: Tensor, body: BodyModel
+) -> tuple[Tensor, Tensor]:
+    """Return joints (B, F, 22, 3) and keypoints (B, F, K, 3) m, the pelvis at 0.
+
+    rotation: (B, F, 3, 3); body_rotations: (B, F, 21, 3, 3); betas: (B, F or 1, 10).
+    """
+    skeleton = body.skeleton(betas.flatten(0, 1))
+    shape = betas.shape[:2]
+    joints, offsets = (
+        part.unflatten(0, shape) for part in (skeleton.joints[:, :22], skeleton.keypoint_offsets)
+    )
+    rotations = torch.cat([rotation[:, :, None], body_rotations], 2)
+    chain, joints = body.forward_kinematics(rotations, joints)
+    return joints, body.keypoints(chain, joints, offsets)
+
+
+def log_depth_term(translation: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean error of the logarithm of the depth of (B, F, 3) m."""
+    depth = truth[..., 2].clamp_min(0.3)
+    return (translation[..., 2].clamp_min(0.1).log() - depth.log()).abs().clamp(max=2).mean()
+
+
+def coarse_pose_terms(features: FrameFeatures, truth: Pose, view: View) -> dict[str, Tensor]:
+    """Return the terms on the image encoder's root rotation and position."""
+    at = in_box_units(truth.translation[:, :, None], view)
+    center = in_box_units(features.translation[:, :, None], view) - at
+    return {
+        "coarse_rotation": (features.rotation - truth.rotation).abs().mean(),
+        "coarse_depth": log_depth_term(features.translation, truth.translation),
+        "coarse_center": center.norm(dim=-1).clamp(max=2).mean(),
+    }
 
 
 def box_trajectory_terms(
     output: DecoderOutput, features: FrameFeatures, clips: TrainingClips, view: View
 ) -> dict[str, Tensor]:
     """Return the terms on root rotation and position, final and coarse."""
-    depth = clips.translation[..., 2].clamp_min(0.3)
-    at = in_box_units(clips.translation[:, :, None], view)
-
-    def log_depth(translation: Tensor) -> Tensor:
-        return (translation[..., 2].clamp_min(0.1).log() - depth.log()).abs().clamp(max=2).mean()
-
-    coarse_center = in_box_units(features.translation[:, :, None], view) - at
+    truth = Pose(clips.rotation, clips.translation)
     return {
         "root_rotation": (output.rotation - clips.rotation).abs().mean(),
-        "coarse_rotation": (features.rotation - clips.rotation).abs().mean(),
-        "depth": log_depth(output.translation),
-        "coarse_depth": log_depth(features.translation),
-        "coarse_center": coarse_center.norm(dim=-1).clamp(max=2).mean(),
+        "depth": log_depth_term(output.translation, clips.translation),
+        **coarse_pose_terms(features, truth, view),
+    }
+
+
+def frame_estimate_terms(
+    features: FrameFeatures, scale_betas: Tensor, clips: TrainingClips, view: View, body: BodyModel
+) -> dict[str, Tensor]:
+    """Return the terms on the bodies that the image encoder estimates from single frames."""
+    numbers = features.image_tokens[:, :, -1, :ESTIMATE].float()
+    body_rotations = rotation_6d_to_matrix(numbers[..., :ROTATIONS].unflatten(-1, (-1, 6)))
+    betas = betas_of(numbers[..., ROTATIONS:], scale_betas)
+    joints, keypoints = posed_joints(features.rotation, body_rotations, betas, body)
+    terms = {
+        "joints": distance(joints, clips.joints - clips.translation[:, :, None]),
+        "body_rotation": (body_rotations - clips.body_rotations).abs().mean(),
+        "betas": (betas - clips.betas[:, None]).abs().mean(),
+    }
+    terms.update(keypoint_terms(keypoints, features.translation, clips, view))
+    return {f"coarse_{name}": value for name, value in terms.items()}
+
+
+def keypoint_terms(
+    keypoints: Tensor, translation: Tensor, clips: TrainingClips, view: View
+) -> dict[str, Tensor]:
+    """Return the terms on keypoints (B, F, K, 3) m about the pelvis, and on their projections.
+
+    Nothing without true keypoints (View.keypoints).
+    """
+    if view.keypoints is None:
+        return {}
+    seen_at = in_box_units(keypoints + translation[:, :, None], view)
+    true_at = in_box_units(view.keypoints, view)
+    return {
+        "keypoints": distance(keypoints, view.keypoints - clips.translation[:, :, None]),
+        "reprojection": (seen_at - true_at).norm(dim=-1).clamp(max=2).mean(),
     }
 
 
 def rotation_head_terms(
     output: DecoderOutput, clips: TrainingClips, view: View, body: BodyModel
 ) -> dict[str, Tensor]:
-    """Return the terms on joints, their differences in time and their projections.
-
-    Without true keypoints (View.keypoints) nothing is said of projections.
-    """
+    """Return the terms on joints, their differences in time and their projections."""
     assert output.body_rotations is not None and output.betas is not None
-    joints, keypoints = posed_joints(output, body)
+    betas = output.betas.mean(1, keepdim=True)
+    joints, keypoints = posed_joints(output.rotation, output.body_rotations, betas, body)
     placed = joints + output.translation[:, :, None]
     terms = {
         "joints": distance(joints, clips.joints - clips.translation[:, :, None]),
         "betas": (output.betas - clips.betas[:, None]).abs().mean(),
         "body_rotation": (output.body_rotations - clips.body_rotations).abs().mean(),
+        **keypoint_terms(keypoints, output.translation, clips, view),
     }
-    if view.keypoints is not None:
-        seen_at = in_box_units(keypoints + output.translation[:, :, None], view)
-        true_at = in_box_units(view.keypoints, view)
-        terms["reprojection"] = (seen_at - true_at).norm(dim=-1).clamp(max=2).mean()
     step, true_step = placed.diff(dim=1), clips.joints.diff(dim=1)
     if placed.shape[1] > 1:
         terms["velocity"] = distance(step, true_step, LARGEST_STEP)

@@ -6,18 +6,43 @@ at J R^T + t.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import gumbel_softmax
 
+from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import CONTACT_JOINTS
 from moro_ros.geometry.camera import project
 from moro_ros.geometry.trajectory import integrate_trajectory
 from moro_ros.training.clips import View
 
 SLIDING_SPEED = 0.15  # m/s, below which a standing foot may move
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """What makes meshes and joints of motion.
+
+    whole: the body model; tokens: the same with the tokenizer's vertices alone; joints: (22, V)
+    regressor on the mesh that the tokenizer gives in full; points: (17, V) of Human3.6M's points,
+    or None.
+    """
+
+    whole: BodyModel
+    tokens: BodyModel
+    joints: Tensor
+    points: Tensor | None = None
+
+    def to(self, device: torch.device) -> Bodies:
+        """Return copies on another device; sources go on using these where they are."""
+        if device == self.joints.device:
+            return self
+        whole, tokens = (copy.deepcopy(body).to(device) for body in (self.whole, self.tokens))
+        points = None if self.points is None else self.points.to(device)
+        return Bodies(whole, tokens, self.joints.to(device), points)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import ConfigError
 from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.inference.masking import MaskedTokens, least_confident_mask, mask_tokens
@@ -18,9 +16,14 @@ from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.tokenizer import MeshTokenizer
 from moro_ros.training.clips import TrainingClips, View
 from moro_ros.training.draw import MASKS, Draw
-from moro_ros.training.head_terms import box_trajectory_terms, rotation_head_terms
+from moro_ros.training.head_terms import (
+    box_trajectory_terms,
+    frame_estimate_terms,
+    rotation_head_terms,
+)
 from moro_ros.training.losses import near_codes, token_loss
 from moro_ros.training.mesh_terms import (
+    Bodies,
     MeshJoints,
     Pose,
     integrated_pose,
@@ -34,35 +37,15 @@ from moro_ros.training.stage import SCHEMES, Stage
 from moro_ros.training.trajectory_noise import noise_at, shaken
 
 LARGEST_DEVIATION = 5.0
+ESTIMATE_TERMS = frozenset(
+    f"coarse_{name}" for name in ("joints", "keypoints", "body_rotation", "reprojection", "betas")
+)
 HEAD_TERMS = frozenset(
-    ("joints", "betas", "body_rotation", "reprojection", "velocity", "acceleration")
+    ("joints", "keypoints", "betas", "body_rotation", "reprojection", "velocity", "acceleration")
 )
 BOX_TERMS = frozenset(
     ("root_rotation", "coarse_rotation", "depth", "coarse_depth", "coarse_center")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bodies:
-    """What makes meshes and joints of motion.
-
-    whole: the body model; tokens: the same with the tokenizer's vertices alone; joints: (22, V)
-    regressor on the mesh that the tokenizer gives in full; points: (17, V) of Human3.6M's points,
-    or None.
-    """
-
-    whole: BodyModel
-    tokens: BodyModel
-    joints: Tensor
-    points: Tensor | None = None
-
-    def to(self, device: torch.device) -> Bodies:
-        """Return copies on another device; sources go on using these where they are."""
-        if device == self.joints.device:
-            return self
-        whole, tokens = (copy.deepcopy(body).to(device) for body in (self.whole, self.tokens))
-        points = None if self.points is None else self.points.to(device)
-        return Bodies(whole, tokens, self.joints.to(device), points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +91,13 @@ class Objective(nn.Module):
         self.used = stage.weights.used()
         self._fixed = (tokenizer, bodies)
         self.near = near_codes(moro.codebook, stage.near_codes) if stage.near_codes > 0 else None
-        if self.used & HEAD_TERMS and moro.decoder.rotation_head is None:
+        if self.used & ESTIMATE_TERMS and moro.decoder.update is None:
+            raise ConfigError(
+                f"weights: {', '.join(sorted(self.used & ESTIMATE_TERMS))} need "
+                "moro.keypoints.estimate: true."
+            )
+        heads = moro.decoder.rotation_head is not None or moro.decoder.update is not None
+        if self.used & HEAD_TERMS and not heads:
             raise ConfigError(
                 f"weights: {', '.join(sorted(self.used & HEAD_TERMS))} need moro.rotation_head: "
                 "true; expected that, or the weights of terms that begin with mesh_."
@@ -131,12 +120,13 @@ class Objective(nn.Module):
         device = clips.device
         with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
             ids = self.true_ids(clips)
+            tokens = rng.random() < self.stage.token_share
             if self.stage.task == "motion":
                 estimate = self.motion_estimate(clips, ids, rng, progress)
             else:
-                estimate = self.image_estimate(clips, ids, rng)
+                estimate = self.image_estimate(clips, ids, rng, tokens)
             terms = self.token_terms(estimate, ids, clips)
-            if any(name.startswith("mesh") for name in self.used):
+            if tokens and any(name.startswith("mesh") for name in self.used):
                 terms.update(self.mesh_terms(estimate, clips, rng, progress))
         if estimate.coarse is not None and estimate.final is not None:
             truth = Pose(clips.rotation, clips.translation)
@@ -144,6 +134,13 @@ class Objective(nn.Module):
             terms.update(squared_pose_terms("final", estimate.final, truth))
             terms.update(self.head_terms(estimate, clips))
         return {name: value for name, value in terms.items() if name in self.used}
+
+    def estimate_terms(self, features: FrameFeatures, clips: TrainingClips) -> dict[str, Tensor]:
+        """Return the terms on the body that the image encoder estimates from each frame."""
+        update = self.moro.decoder.update
+        assert update is not None  # see __init__
+        body = self.bodies.whole
+        return frame_estimate_terms(features, update.scale_betas, clips, self.view(clips), body)
 
     @torch.no_grad()
     def true_ids(self, clips: TrainingClips) -> Tensor:
@@ -160,16 +157,24 @@ class Objective(nn.Module):
         if clips.mesh is not None:
             return clips.mesh.index_select(1, frames)
         rotations = clips.body_rotations.index_select(1, frames)
-        betas = clips.betas[:, None].expand(-1, len(frames), -1)
+        shape = clips.betas if clips.mesh_betas is None else clips.mesh_betas
+        betas = shape[:, None].expand(-1, len(frames), -1)
         with torch.autocast(clips.device.type, enabled=False):
             mesh = self.bodies.tokens.local_mesh(rotations.flatten(0, 1), betas.flatten(0, 1))
         return mesh.unflatten(0, rotations.shape[:2])
 
-    def hide(self, ids: Tensor, rng: np.random.Generator) -> MaskedTokens | None:
-        """Mask true tokens by a scheme drawn from the stage's shares; None for "guided"."""
+    def hide(
+        self, ids: Tensor, rng: np.random.Generator, guided: bool = True
+    ) -> MaskedTokens | None:
+        """Mask true tokens by a scheme drawn from the stage's shares; None for "guided".
+
+        guided: whether that is allowed; else everything is masked in its place.
+        """
         scheme = str(rng.choice(SCHEMES, p=self.stage.mask_probabilities()))
         if scheme == "guided":
-            return None
+            if guided:
+                return None
+            scheme = "full"
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         return mask_tokens(ids, scheme, num_codes=self.moro.num_codes, generator=generator)
 
@@ -205,14 +210,17 @@ class Objective(nn.Module):
         )
 
     def image_estimate(
-        self, clips: TrainingClips, ids: Tensor, rng: np.random.Generator
+        self, clips: TrainingClips, ids: Tensor, rng: np.random.Generator, tokens: bool
     ) -> Estimate:
-        """Run the whole network, or, in an image stage, without the motion encoder's word."""
+        """Run the whole network, or, in an image stage, without the motion encoder's word.
+
+        tokens: guide by tokens and give their logits.
+        """
         view = self.view(clips)
         features = self.moro.encode_frames(view.observation, view.box)
         coarse = Pose(features.rotation, features.translation)
         ahead = self.future(rng)
-        hidden = self.hide(ids, rng)
+        hidden = self.hide(ids, rng, tokens)
         if hidden is None:
             codes, masked, given = self.guided_input(features, rng, ahead)
         else:
@@ -224,6 +232,7 @@ class Objective(nn.Module):
             given.translation,
             drop_motion=self.stage.task == "image",
             ahead=ahead,
+            tokens=tokens,
         )
         return Estimate(
             logits=output.logits,
@@ -269,8 +278,10 @@ class Objective(nn.Module):
         self, estimate: Estimate, ids: Tensor, clips: TrainingClips
     ) -> dict[str, Tensor]:
         """Return the terms on tokens, contact and the clean trajectory."""
-        near = None if self.near is None else self.near.to(ids.device)
-        terms = {"tokens": token_loss(estimate.logits, ids, estimate.masked, near)}
+        terms: dict[str, Tensor] = {}
+        if estimate.logits.shape[2]:
+            near = None if self.near is None else self.near.to(ids.device)
+            terms["tokens"] = token_loss(estimate.logits, ids, estimate.masked, near)
         if clips.shape[1] < 2:
             return terms
         terms["contact"] = nn.functional.binary_cross_entropy_with_logits(
@@ -352,6 +363,8 @@ class Objective(nn.Module):
         assert output is not None and features is not None
         if self.used & BOX_TERMS:
             terms.update(box_trajectory_terms(output, features, clips, self.view(clips)))
+        if self.used & ESTIMATE_TERMS:
+            terms.update(self.estimate_terms(features, clips))
         if self.used & HEAD_TERMS:
             terms.update(rotation_head_terms(output, clips, self.view(clips), self.bodies.whole))
         return terms

@@ -1,4 +1,4 @@
-"""Batches of open motion, bare or filmed by random cameras (data/synthesis.py)."""
+"""Batches of open motion, bare or filmed by random cameras (data/filming.py)."""
 
 from __future__ import annotations
 
@@ -9,38 +9,80 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
-from moro_ros.body.topology import CONTACT_JOINTS, NUM_JOINTS
-from moro_ros.data.mocap import MotionWindows
-from moro_ros.data.occlusion import ObservationNoise
+from moro_ros.body.topology import CONTACT_JOINTS, MIRRORED_JOINTS, NUM_JOINTS
+from moro_ros.data.detection import Detector
+from moro_ros.data.dice import Dice
+from moro_ros.data.filming import film, place_around
+from moro_ros.data.mocap import CATEGORY_WEIGHT, UPPER_BODY, MotionSet, MotionWindows
 from moro_ros.data.pool import WindowPool
-from moro_ros.data.synthesis import ObservedMotion, leg_ratio, look, place_cameras
+from moro_ros.data.poses import LIMB_GROUPS
+from moro_ros.data.shapes import draw_shapes, scale_betas
+from moro_ros.data.synthesis import ObservedMotion, leg_ratio
+from moro_ros.data.variation import bend, exchange_limbs, lean, rest, settle
 from moro_ros.geometry.rotation import rotvec_to_matrix
+from moro_ros.network.estimate import betas_of
 from moro_ros.training.clips import TrainingClips, View
+from moro_ros.training.distributed import CPU
 from moro_ros.training.draw import DATA, Draw
+from moro_ros.training.stage import Stage
 
 CONTACT_SPEED = 0.3  # m/s, spec 7.4
+# An upper body goes with another lower one in so many single frames.
+UPPER_SHARE = 0.2
+UPPER = torch.tensor(UPPER_BODY)
+MIN_SEEN = 4
+# Rotation vectors turned into matrices at a time.
+CHUNK = 8192
+
+
+class Studio:
+    """Films bodies: people of all sizes, random cameras, a detector's errors; on one device.
+
+    stage: has the detector's noise and the share of people of other sizes; floor: observations tell
+    the floor, see filming.film.
+    """
+
+    def __init__(self, body: BodyModel, stage: Stage, floor: bool, device: torch.device) -> None:
+        self.body, self.floor = body.to(device), floor
+        self.detector = Detector(stage.observation)
+        self.scale_betas = scale_betas(body).to(device)
+
+    def film(
+        self, rotations: Tensor, translation: Tensor, shape: Tensor, dice: Dice
+    ) -> ObservedMotion:
+        """Film clips.
+
+        rotations: (B, F, 22, 3, 3); translation: (B, F, 3) m of the body model's own size; shape:
+        (B, 11), betas and the logarithm of the body's size.
+        """
+        betas = betas_of(shape, self.scale_betas)
+        placed = translation * leg_ratio(self.body, betas)[:, None, None]
+        truth = place_around(rotations, placed, betas, dice)
+        return film(truth, self.body, self.detector, dice, floor=self.floor)
 
 
 class OpenSource:
-    """Clips of a pool of windows.
+    """Clips of a pool of windows, whose bodies' sizes are drawn anew with every batch.
 
-    filmed: with a camera and its observations; otherwise motion alone. fps: of the windows, Hz.
+    fps: of the windows, Hz.
     """
 
     def __init__(
         self,
         pool: WindowPool,
         body: BodyModel,
-        noise: ObservationNoise,
+        stage: Stage,
         *,
-        filmed: bool,
+        floor: bool = False,
+        device: torch.device = CPU,
         fps: float = 30.0,
     ) -> None:
-        self.pool, self.body, self.noise = pool, body, noise
-        self.filmed, self.fps = filmed, fps
+        self.pool, self.stage, self.fps = pool.to(device), stage, fps
+        self.studio = Studio(body, stage, floor, device)
+        self.device = device
 
     def batches(self, draws: Iterator[Draw]) -> Iterator[TrainingClips]:
-        """Yield one batch for each draw, on the CPU."""
+        """Yield one batch for each draw, on the source's device."""
         for draw in draws:
             yield self.batch(draw.clips, draw.frames, draw.rng(DATA))
 
@@ -48,14 +90,101 @@ class OpenSource:
     def batch(self, clips: int, frames: int, rng: np.random.Generator) -> TrainingClips:
         """Draw clips, and film them if that is wanted."""
         windows, betas, ids = self.pool.draw(clips, frames, rng)
-        if self.filmed:
-            truth = place_cameras(windows, betas, self.body, rng)
-            return filmed_clips(look(truth, self.body, self.noise, rng), ids, self.fps)
-        return bare_clips(windows, betas, ids, self.body, self.fps)
+        if self.stage.task == "motion":
+            return bare_clips(windows, betas, ids, self.studio.body, self.fps)
+        dice = Dice(int(rng.integers(2**62)), self.device)
+        _, scale = draw_shapes(clips, self.stage.sized, dice)
+        shape = torch.cat([betas, scale], -1)
+        rotations = rotvec_to_matrix(windows.rotations)
+        observed = self.studio.film(rotations, windows.translation, shape, dice)
+        return filmed_clips(observed, ids, self.fps, betas)
 
 
-def filmed_clips(observed: ObservedMotion, ids: Tensor | None, fps: float) -> TrainingClips:
-    """Return synthetic observations as training clips; ids: (B, F, T) tokens."""
+class FrameSource:
+    """Single frames of open motion: every batch has poses, people and cameras of its own.
+
+    stage: with the shares of postures that nobody was recorded in.
+    """
+
+    def __init__(
+        self,
+        motion: MotionSet,
+        body: BodyModel,
+        stage: Stage,
+        *,
+        floor: bool = False,
+        device: torch.device = CPU,
+    ) -> None:
+        self.stage, self.device = stage, device
+        self.studio = Studio(body, stage, floor, device)
+        rows, weight = [], []
+        clips = zip(motion.starts, motion.lengths, motion.categories, strict=True)
+        for start, length, category in clips:
+            rows.append(np.arange(start, start + length))
+            weight.append(np.full(length, CATEGORY_WEIGHT.get(str(category), 1.0)))
+        chosen, share = np.concatenate(rows), np.concatenate(weight)
+        self.cumulative = torch.from_numpy(np.cumsum(share / share.sum())).to(device)
+        vectors = torch.from_numpy(motion.rotations[chosen]).to(device)
+        self.rotations = torch.cat([rotvec_to_matrix(part) for part in vectors.split(CHUNK)])
+        self.height = torch.from_numpy(motion.translation[chosen][:, 2]).to(device)
+
+    def batches(self, draws: Iterator[Draw]) -> Iterator[TrainingClips]:
+        """Yield one batch for each draw, on the source's device."""
+        for draw in draws:
+            yield self.batch(draw.clips, draw.rng(DATA))
+
+    def rows(self, dice: Dice, *shape: int) -> Tensor:
+        """Draw numbers of frames by the weight of their category."""
+        found = torch.searchsorted(self.cumulative, dice.uniform(*shape).double())
+        return found.clamp_max(len(self.rotations) - 1)
+
+    def poses(self, count: int, dice: Dice) -> tuple[Tensor, Tensor]:
+        """Draw rotations (count, 1, 22, 3, 3) and the pelvis (count, 1, 3) m above the floor."""
+        rows = self.rows(dice, count)
+        before = mirrored(self.rotations[rows], dice.chance(count, share=0.5))[:, None]
+        after = before.clone()
+        upper = dice.chance(count, share=UPPER_SHARE).nonzero()
+        joints = UPPER.to(self.device)
+        after[upper, :, joints] = self.rotations[self.rows(dice, *upper.shape), joints][:, :, None]
+        varied = dice.chance(count, share=self.stage.varied).nonzero()[:, 0]
+        partners = self.rotations[self.rows(dice, len(varied), len(LIMB_GROUPS)), None]
+        mixed = exchange_limbs(after[varied], partners, dice)
+        after[varied] = lean(bend(mixed, dice), dice)
+        translation = torch.zeros(count, 1, 3, device=self.device)
+        seated = dice.chance(count, share=self.stage.seated).nonzero()[:, 0]
+        after[seated], translation[seated] = rest(after[seated], dice)
+        translation[..., 2] += self.height[rows][:, None]
+        return after, translation + settle(before, after, self.studio.body)
+
+    @torch.no_grad()
+    def batch(self, count: int, rng: np.random.Generator) -> TrainingClips:
+        """Draw single frames, each seen well enough to be found."""
+        dice = Dice(int(rng.integers(2**62)), self.device)
+        rotations, translation = self.poses(count, dice)
+        betas, scale = draw_shapes(count, self.stage.sized, dice)
+        shape = torch.cat([betas, scale], -1)
+        observed = self.studio.film(rotations, translation, shape, dice)
+        clips = filmed_clips(observed, None, 30.0, betas)
+        found = (observed.seen.sum(-1) >= MIN_SEEN).all(-1).nonzero()[:, 0]
+        # As many as were asked for, some twice.
+        return clips.rows(found[torch.arange(count, device=self.device) % len(found)])
+
+
+def mirrored(rotations: Tensor, chosen: Tensor) -> Tensor:
+    """Exchange left and right of the chosen bodies: (B, 22, 3, 3), (B,) bool."""
+    order = torch.tensor(MIRRORED_JOINTS, device=rotations.device)
+    sign = torch.tensor([-1.0, 1.0, 1.0], device=rotations.device)
+    flipped = rotations.index_select(1, order) * torch.outer(sign, sign)
+    return torch.where(chosen[:, None, None, None], flipped, rotations)
+
+
+def filmed_clips(
+    observed: ObservedMotion, ids: Tensor | None, fps: float, mesh_betas: Tensor | None = None
+) -> TrainingClips:
+    """Return synthetic observations as training clips.
+
+    ids: (B, F, T) tokens; mesh_betas: (B, 10), of the tokens' mesh.
+    """
     truth, boxes = observed.truth, observed.boxes
     batch = truth.translation.shape[0]
     view = View(
@@ -76,6 +205,7 @@ def filmed_clips(observed: ObservedMotion, ids: Tensor | None, fps: float) -> Tr
         contact=contact_labels(observed.joints, fps),
         ids=ids,
         view=view,
+        mesh_betas=mesh_betas,
     )
 
 
@@ -85,8 +215,8 @@ def bare_clips(
     """Return motion alone as training clips, in the motion's own z-up world."""
     rotations = rotvec_to_matrix(windows.rotations)
     translation = windows.translation * leg_ratio(body, betas)[:, None, None]
-    rest = body.skeleton(betas).joints[:, None, :NUM_JOINTS]
-    joints = body.forward_kinematics(rotations, rest)[1] + translation[:, :, None]
+    rest_joints = body.skeleton(betas).joints[:, None, :NUM_JOINTS]
+    joints = body.forward_kinematics(rotations, rest_joints)[1] + translation[:, :, None]
     return TrainingClips(
         rotation=rotations[:, :, 0],
         translation=translation,

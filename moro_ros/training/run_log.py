@@ -26,7 +26,7 @@ class RunLog:
     def __init__(self, folder: Path, name: str, first: int, steps: int | None) -> None:
         self.path = folder / LINES
         self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
         self.step = first
         folder.mkdir(parents=True, exist_ok=True)
         self._forget_after(first)
@@ -41,14 +41,15 @@ class RunLog:
         for name, value in figures.items():
             value = value.detach() if isinstance(value, Tensor) else torch.tensor(value)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.count += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.bar.update(step - self.step)
         self.step = step
 
     def report(self, extra: dict[str, float]) -> None:
         """Write the means since the last report, and further figures of the moment."""
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
+        # A term that is not computed in every step has its mean over those in which it was.
+        means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
         line: dict[str, Any] = {"step": self.step, **extra, **means}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

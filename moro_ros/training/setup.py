@@ -17,7 +17,7 @@ from moro_ros.body.connections import load_connection_tables
 from moro_ros.body.hierarchy import build_connection_tables, build_hierarchy, first_component
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.config import option, read_yaml, validate
-from moro_ros.data.mocap import MotionSet, load_motion
+from moro_ros.data.mocap import MotionSet, joined, load_motion
 from moro_ros.data.pool import WindowPool, build_pool, load_pool, save_pool
 from moro_ros.data.poses import PoseSampler
 from moro_ros.errors import CheckpointError, ConfigError, DataError
@@ -27,7 +27,7 @@ from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.network.tokenizer import MeshConvTokenizer
 from moro_ros.resources import share_path
 from moro_ros.training.distributed import World
-from moro_ros.training.objective import Bodies
+from moro_ros.training.mesh_terms import Bodies
 from moro_ros.training.stage import Stage
 from moro_ros.training.tokenizer_stage import TokenizerStage
 
@@ -37,7 +37,7 @@ HIERARCHY_POSES = 200  # posed bodies from which the upsampling weights are fitt
 GRAPH_LEVELS = (2618, 546, 87)
 # Rows of Human3.6M's regressor in the order of the labelled points (spec 7.3).
 REGRESSOR_ORDER = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
-STAGES = ("pose", "motion", "image", "frames", "video")
+STAGES = ("pose", "motion", "image", "estimate", "frames", "video")
 AnyTokenizer = MeshConvTokenizer | PatchTokenizer
 
 
@@ -63,7 +63,7 @@ class DataPaths:
     body: str = option("", "Body model npz; the open body if empty")
     male: str = option("", "Male body model npz, for sets with people of known gender")
     female: str = option("", "Female body model npz")
-    motion: str = option("", "Open motion npz to train on")
+    motion: str = option("", "Open motion npz to train on, or several with commas between")
     validation: str = option("", "Open motion npz to check the tokenizer on")
     points_regressor: str = option("", "J_regressor_h36m.npy, (17, 6890) or (17, V)")
     smplx_to_smpl: str = option("", "smplx2smpl_sparse.pt, (6890, V), for a regressor of SMPL")
@@ -91,6 +91,7 @@ class Training:
     pose: Stage = field(default_factory=Stage)
     motion: Stage = field(default_factory=Stage)
     image: Stage = field(default_factory=Stage)
+    estimate: Stage = field(default_factory=Stage)
     frames: Stage = field(default_factory=Stage)
     video: Stage = field(default_factory=Stage)
 
@@ -129,7 +130,7 @@ def open_motion(path: str, key: str) -> MotionSet:
             f"This stage trains on open motion, but data.{key} names no file. Set it in the "
             f"configuration or give --{key} FILE; docs/training.md tells where the data comes from."
         )
-    return load_motion(path)
+    return joined([load_motion(part.strip()) for part in path.split(",")])
 
 
 def new_tokenizer(training: Training, body: BodyModel) -> AnyTokenizer:
@@ -215,7 +216,7 @@ def trained_tokenizer(kind: str, path: Path) -> AnyTokenizer:
 def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bodies:
     """Load the body model and what the losses regress from its mesh."""
     path = body_path(training.data)
-    whole = load_body_model(path)
+    whole = load_body_model(path, training.moro.keypoints.detector_points)
     coarse = tokenizer_body(tokenizer, whole, origin)
     vertices = tokenizer.num_vertices
     if isinstance(tokenizer, PatchTokenizer) and len(tokenizer.up_index):
@@ -259,14 +260,15 @@ def motion_pool(
     frames, seed = stage.longest, stage.loop.seed
     codes = tokenizer.codebook.cpu().numpy().tobytes()
     key = hashlib.sha256(motion.rotations.tobytes() + codes).hexdigest()[:12]
-    varied = f"_{stage.varied:g}" if stage.varied else ""
-    path = folder / f"pool_{stage.windows}x{frames}{varied}_{seed}_{key}.pt"
+    changed = f"_{stage.varied:g}_{stage.seated:g}" if stage.varied or stage.seated else ""
+    path = folder / f"pool_{stage.windows}x{frames}{changed}_{seed}_{key}.pt"
     if world.first and not path.exists():
         log.info("drawing and tokenising %d windows of %d frames", stage.windows, frames)
         rng = np.random.default_rng(seed)
         pool = build_pool(
-            motion, stage.windows, frames, bodies.tokens, tokenizer, rng, stage.varied
-        )
+            motion, stage.windows, frames, bodies.tokens, tokenizer, rng,
+            varied=stage.varied, seated=stage.seated,
+        )  # fmt: skip
         temporary = path.with_suffix(".tmp")
         save_pool(pool, temporary)
         os.replace(temporary, path)

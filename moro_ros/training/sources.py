@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from moro_ros.training.clips import TrainingClips
 from moro_ros.training.distributed import World
 from moro_ros.training.draw import Draw
 from moro_ros.training.loop import Source
-from moro_ros.training.objective import Bodies
-from moro_ros.training.open_source import OpenSource
+from moro_ros.training.mesh_terms import Bodies
+from moro_ros.training.open_source import FrameSource, OpenSource
 from moro_ros.training.set_source import Person, SetItems, SetMeshes, SetSource
 from moro_ros.training.setup import (
     AnyTokenizer,
@@ -71,9 +72,15 @@ def make_source(
     or damaged.
     """
     if stage.data == (OPEN,):
+        files = motion_files(training.data.motion)
+        floor, device = training.moro.keypoints.floor, world.device
+        body = copy.deepcopy(bodies.whole)  # it may go to another device
+        if stage.task == "estimate":
+            motion = open_motion(training.data.motion, "motion")
+            single = FrameSource(motion, body, stage, floor=floor, device=device)
+            return MadeSource(single, files, no_statistics)
         pool = motion_pool(training, stage, bodies, tokenizer, world, folder)
-        source = OpenSource(pool, bodies.whole, stage.observation, filmed=stage.task != "motion")
-        files = (Path(training.data.motion),)
+        source = OpenSource(pool, body, stage, floor=floor, device=device)
         return MadeSource(source, files, lambda: pool_statistics(pool))
     filmed = stage.task != "motion"
     if filmed and training.moro.image != "vit":
@@ -136,7 +143,7 @@ def make_meshes(
     if names == (OPEN,):
         path = getattr(training.data, key)
         poses = PoseSampler(open_motion(path, key))
-        return MadeMeshes(PoseSource(poses.draw, bodies.tokens), (Path(path),))
+        return MadeMeshes(PoseSource(poses.draw, bodies.tokens), motion_files(path))
     opened, folders = open_sets(training, names)
     items = SetItems(opened, people_of(training, bodies, tokenizer), filmed=False)
     return MadeMeshes(SetMeshes(SetSource(items, training.tokenizer.loop.workers)), folders)
@@ -149,6 +156,16 @@ def needed_statistics(stage: Stage) -> bool:
     """
     handed_over = stage.task != "motion" and ("motion_encoder" in stage.start or "" in stage.start)
     return stage.longest > 1 and not handed_over
+
+
+def motion_files(names: str) -> tuple[Path, ...]:
+    """Return the files of open motion that a recipe names."""
+    return tuple(Path(name.strip()) for name in names.split(","))
+
+
+def no_statistics() -> tuple[Tensor, Tensor]:
+    """Single frames have no trajectories."""
+    return torch.zeros(9), torch.ones(9)
 
 
 def pool_statistics(pool: WindowPool) -> tuple[Tensor, Tensor]:

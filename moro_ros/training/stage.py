@@ -64,7 +64,8 @@ class LoopNumbers:
 class Stage:
     """One stage of MoRo.
 
-    task: "motion" sees motion alone, "image" images alone, "video" both. data: names of the data
+    task: "motion" sees motion alone, "image" images alone, "estimate" single frames through the
+    image encoder alone, "video" images and motion. data: names of the data
     sets, drawn equally often; "open" is open motion, filmed by random cameras where the task needs
     images. phases: see Phase, as lists. start: part of the network -> the stage (or file) whose
     weights it starts from. frozen: parts that are not trained. masks: how often each of SCHEMES is
@@ -79,7 +80,9 @@ class Stage:
     sets (spec 7.3).
     """
 
-    task: str = option("video", "What the network sees", choices=("motion", "image", "video"))
+    task: str = option(
+        "video", "What the network sees", choices=("motion", "image", "estimate", "video")
+    )
     data: tuple[str, ...] = ("open",)
     phases: tuple[tuple[float, int, int], ...] = ((1.0, 2, 60),)
     loop: LoopNumbers = field(default_factory=LoopNumbers)
@@ -94,6 +97,10 @@ class Stage:
     causal: float = option(0.6, "Share of those that see none of it", low=0.0, high=1.0)
     near_codes: float = option(0.0, "Spread of the token loss; 0: the very code", low=0.0)
     mesh_share: float = option(1.0, "Share of frames with a mesh", low=0.0, high=1.0)
+    token_share: float = option(
+        1.0, "Share of the passes that learn tokens and mesh; the others are guided by none",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     drop_path: float = option(0.0, "Largest drop path of the ViT", low=0.0, high=0.99)
     extreme_crops: float = option(
         0.0, "Share of clips with only a part of the body in the crop", low=0.0, high=1.0
@@ -103,6 +110,11 @@ class Stage:
     varied: float = option(
         0.0, "Share of these windows that take postures nobody was recorded in", low=0.0, high=1.0
     )
+    seated: float = option(0.0, "Share of these windows that sit or lie", low=0.0, high=1.0)
+    sized: float = option(
+        0.0, "Share of the people of another size than the body model's, children mostly",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     observation: ObservationNoise = field(default_factory=ObservationNoise)
     weights: TermWeights = field(default_factory=TermWeights)
 

@@ -59,6 +59,12 @@ class TermWeights:
     velocity: float = 0.0
     acceleration: float = 0.0
     betas: float = 0.0
+    coarse_joints: float = 0.0
+    coarse_keypoints: float = 0.0
+    coarse_body_rotation: float = 0.0
+    coarse_reprojection: float = 0.0
+    coarse_betas: float = 0.0
+    keypoints: float = 0.0
 
     def used(self) -> frozenset[str]:
         """Names of the terms that count."""

@@ -8,6 +8,7 @@ from moro_ros.body.body_model import load_body_model
 from moro_ros.body.topology import JOINT_NAMES, KEYPOINT_ANCHORS, PARENTS
 from moro_ros.errors import BodyModelError
 from moro_ros.geometry.rotation import rotvec_to_matrix
+from moro_ros.resources import share_path
 from moro_ros.types import KEYPOINTS
 
 
@@ -110,3 +111,15 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
         load_body_model(tmp_path / "body.npz")
     with pytest.raises(BodyModelError, match="cannot be read"):
         load_body_model(tmp_path / "absent.npz")
+
+
+def test_detector_points_are_shifted_alike_on_both_sides(open_body):
+    marked = load_body_model(
+        share_path("models", "open_body", "OPEN_NEUTRAL.npz"), detector_points=True
+    )
+    shift = (marked.keypoint_template - open_body.keypoint_template).numpy()
+    names = list(KEYPOINTS)
+    left, right = shift[names.index("left_hip")], shift[names.index("right_hip")]
+    assert left == pytest.approx([-0.015, -0.033, -0.014], abs=1e-6)
+    assert right == pytest.approx([0.015, -0.033, -0.014], abs=1e-6)
+    assert not shift[names.index("left_wrist")].any()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,20 +104,18 @@ def test_every_world_is_measured(walking) -> None:
     assert again["mpjpe_mm"] == found["clean"]["mpjpe_mm"]
 
 
-@dataclass(frozen=True)
-class Told(Decoding):
-    floor: bool = False
-
-
 def test_a_network_that_reads_the_floor_is_measured_with_it_too() -> None:
     def ways(**keypoints: bool) -> dict[str, Decoding]:
         moro = SimpleNamespace(keypoints=SimpleNamespace(**keypoints))
         config = SimpleNamespace(moro=moro)
         model: Any = SimpleNamespace(loaded=SimpleNamespace(config=config))
-        return open_worlds.floor_ways(model, Told(passes=2))
+        return open_worlds.floor_ways(model, Decoding(passes=2))
 
-    assert ways() == ways(floor=False) == {"": Told(passes=2)}
-    assert ways(floor=True) == {"": Told(passes=2), ", floor told": Told(passes=2, floor=True)}
+    assert ways(floor=False) == {"": Decoding(passes=2)}
+    assert ways(floor=True) == {
+        "": Decoding(passes=2),
+        ", floor told": Decoding(passes=2, floor=True),
+    }
 
 
 def test_recorded_sitting_is_chosen_from_a_file(walking, open_body) -> None:

@@ -11,6 +11,7 @@ from moro_ros.errors import CheckpointError, ImageError
 from moro_ros.inference.engine import decoded_tensors
 from moro_ros.inference.sampling import decode_masked
 from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.inference.world import GroundPlane
 from moro_ros.model_config import (
     KeypointsConfig,
     ModelConfig,
@@ -339,3 +340,34 @@ def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, 
     # The step back from where the glitch led is not taken for the person's.
     speeds = [np.linalg.norm(motion.velocity[0, 0]) for motion in found]
     assert max(speeds) < MotionConfig().max_speed_mps
+
+
+def test_a_network_that_reads_the_floor_is_told_it_live(open_body):
+    keypoints = KeypointsConfig(
+        hidden=32, blocks=1, floor=True, estimate=True, detector_points=True
+    )
+    stream = MoRoStream(
+        loaded(replace(NUMBERS, dim=160, keypoints=keypoints), open_body), MotionConfig()
+    )
+
+    def last(floor):
+        stream.reset()
+        stream.set_floor(floor)
+        return [stream.push(frame) for frame in frames(6, (1, 0.0))][-1][0]
+
+    unknown, again = last(None), last(None)
+    told = last(GroundPlane(np.array([0.0, -1.0, 0.0]), 1.4))
+    assert np.isfinite(unknown.joints).all() and np.isfinite(told.joints).all()
+    same(unknown, again)
+    assert np.abs(told.joints - unknown.joints).max() > 1e-3
+
+
+def test_the_mesh_is_the_body_of_the_published_joints(model, open_body):
+    stream = MoRoStream(model, MotionConfig(refine_steps=1))
+    for frame in frames(4, (1, 0.0)):
+        motion = stream.push(frame, mesh=True)[0]
+    body = motion.smplx
+    turns, betas = (torch.from_numpy(a).float() for a in (body.global_orient, body.betas))
+    pose, place = (torch.from_numpy(a).float() for a in (body.body_pose, body.transl))
+    expected = open_body(betas[None], turns, pose, place).vertices[:, : motion.vertices.shape[1]]
+    np.testing.assert_allclose(motion.vertices, expected.numpy(), atol=1e-3)

@@ -1,5 +1,7 @@
 """Rows with a kept past say what whole clips say, in both layouts, and cost what rows cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,9 @@ OPEN = MoroConfig(
     mlp_ratio=2, encoder_depth=2, decoder_depth=2, num_tokens=6, num_codes=16, logit_rank=8,
     attention_span=SPAN, keypoints=KeypointsConfig(hidden=32, blocks=1),
 )  # fmt: skip
+ESTIMATED = replace(
+    OPEN, dim=160, keypoints=KeypointsConfig(hidden=32, blocks=1, floor=True, estimate=True)
+)
 PAPER = MoroConfig(
     layout="mesh_tokens", image="vit", dim=32, heads=4, mlp_ratio=2, encoder_depth=2,
     decoder_depth=2, num_tokens=6, num_codes=16, attention_span=SPAN,
@@ -72,7 +77,9 @@ def boxes_of(features, person, stop):
     return features.box_condition[person, :stop].numpy(), np.arange(stop, dtype=float)
 
 
-@pytest.mark.parametrize("numbers", [OPEN, PAPER], ids=["frame", "mesh_tokens"])
+@pytest.mark.parametrize(
+    "numbers", [OPEN, ESTIMATED, PAPER], ids=["frame", "estimated", "mesh_tokens"]
+)
 @pytest.mark.parametrize("ahead", [0, 2, None])
 @torch.no_grad()
 def test_a_whole_clip_as_rows(numbers, ahead):
@@ -93,7 +100,9 @@ def test_a_whole_clip_as_rows(numbers, ahead):
     same(got, want)
 
 
-@pytest.mark.parametrize("numbers", [OPEN, PAPER], ids=["frame", "mesh_tokens"])
+@pytest.mark.parametrize(
+    "numbers", [OPEN, ESTIMATED, PAPER], ids=["frame", "estimated", "mesh_tokens"]
+)
 @torch.no_grad()
 def test_frame_by_frame_with_a_kept_past_equals_the_causal_clip(numbers):
     moro, features = network(numbers), clip(numbers)

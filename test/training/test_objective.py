@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from moro_ros.config import from_dict
-from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.pool import build_pool
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import KeypointsConfig, MoroConfig
@@ -77,8 +76,7 @@ def make(bodies, tokenizer, walking):
         moro = build_moro(TINY)
         moro.set_codebook(tokenizer.codebook)
         pool = build_pool(walking, 8, 16, bodies[0].tokens, tokenizer, np.random.default_rng(0))
-        filmed = stage.task != "motion"
-        source = OpenSource(pool, bodies[0].whole, ObservationNoise(), filmed=filmed)
+        source = OpenSource(pool, bodies[0].whole, stage)
         return Objective(moro, tokenizer, bodies[0], stage, dtype=dtype), source
 
     return build

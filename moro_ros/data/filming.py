@@ -1,0 +1,122 @@
+"""Training's world: random static cameras around people, and what a keypoint detector reports.
+
+Wider than the benchmark's (synthesis.py, which stays as it is so that figures can be compared):
+from a hand's reach to across a hall, from the floor to the ceiling, children and adults, with the
+floor told or not. Everything is drawn on tensors, for single frames and for clips alike. World: z
+up, metres; camera: x right, y down, z forward; 2D positions on the normalised image plane.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.data.detection import Detector
+from moro_ros.data.dice import Dice
+from moro_ros.data.synthesis import (
+    MIN_DEPTH,
+    CameraMotion,
+    ObservedMotion,
+    pose_keypoints,
+)
+from moro_ros.inference.preprocess import (
+    PersonBoxes,
+    enclosing_box,
+    floor_row,
+    observe,
+    running_boxes,
+)
+
+NEAREST_M, FARTHEST_M = 0.5, 10.0
+LOWEST_M, HIGHEST_M = 0.2, 3.5
+# A camera this close is not much higher than the person; with distance it may be.
+STEEPEST = 1.2
+FIELD_OF_VIEW = (30.0, 90.0)  # degrees, vertical
+ASPECTS = (16 / 9, 4 / 3, 9 / 16)
+# Roll: most cameras stand nearly level, some lean.
+ROLL, LARGE_ROLL, LARGE_ROLL_SHARE = 0.05, 0.26, 0.35
+# How well a calibration knows the floor, and how often it is told.
+FLOOR_TILT, FLOOR_HEIGHT, FLOOR_SHARE = 0.026, 0.03, 0.5
+# A live box is a running one: a single frame sees boxes that are a little off.
+BOX_SIZE, BOX_CENTER = 0.08, 0.04
+# Points further out than this many half images say nothing of a person's size.
+FAR_OUT = 2.5
+
+
+def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Dice) -> CameraMotion:
+    """Look at each clip with a random static camera.
+
+    rotations: (B, F, 22, 3, 3) local ones, the first global; translation: (B, F, 3) m, the pelvis
+    over the floor z = 0; betas: (B, 10).
+    """
+    batch = len(translation)
+    pelvis = translation.mean(1)
+    distance = dice.uniform(batch, low=math.log(NEAREST_M), high=math.log(FARTHEST_M)).exp()
+    azimuth = dice.uniform(batch, high=2 * math.pi)
+    top = (1.2 + STEEPEST * distance).clamp(max=HIGHEST_M)
+    height = LOWEST_M + (top - LOWEST_M) * dice.uniform(batch)
+    beside = torch.stack([distance * azimuth.cos(), distance * azimuth.sin()], -1)
+    position = torch.cat([pelvis[:, :2] + beside, height[:, None]], -1)
+    aside = 0.1 * distance[:, None] * dice.normal(batch, 2)
+    above = dice.uniform(batch, low=-0.35, high=0.5) * (0.4 + pelvis[:, 2]).clamp(max=1.4)
+    aim = torch.cat([aside, above[:, None]], -1)
+    forward = normalize(pelvis + aim - position, dim=-1)
+    vertical = torch.zeros_like(forward)
+    vertical[:, 2] = 1.0
+    right = normalize(torch.linalg.cross(forward, vertical), dim=-1)
+    down = torch.linalg.cross(forward, right)
+    leaning = dice.chance(batch, 1, share=LARGE_ROLL_SHARE)
+    roll = dice.normal(batch, 1) * torch.where(leaning, LARGE_ROLL, ROLL)
+    right, down = roll.cos() * right + roll.sin() * down, roll.cos() * down - roll.sin() * right
+    from_world = torch.stack([right, down, forward], 1)  # (B, 3, 3)
+    low, high = FIELD_OF_VIEW
+    half_height = (dice.uniform(batch, low=low, high=high) * (math.pi / 360)).tan()
+    aspect = torch.tensor(ASPECTS, device=dice.device)[dice.integers(batch, below=len(ASPECTS))]
+    return CameraMotion(
+        rotation=from_world[:, None] @ rotations[:, :, 0],
+        translation=(from_world[:, None] @ (translation - position[:, None])[..., None])[..., 0],
+        body_rotations=rotations[:, :, 1:],
+        betas=betas,
+        half_image=torch.stack([half_height * aspect, half_height], -1),
+        up=from_world[..., 2],
+        height=height,
+    )
+
+
+def film(
+    truth: CameraMotion, body: BodyModel, detector: Detector, dice: Dice, *, floor: bool
+) -> ObservedMotion:
+    """Project clips and give them the detector's errors, blind spots and occluders.
+
+    floor: end each observation with the floor's row, zeros in half of the clips.
+    """
+    joints, keypoints = pose_keypoints(truth, body)
+    batch, frames, count = keypoints.shape[:3]
+    detected = keypoints + dice.normal(batch, 1, count, 3) * detector.noise.definition_m
+    in_front = detected[..., 2] > MIN_DEPTH
+    points = detected[..., :2] / detected[..., 2:].clamp_min(MIN_DEPTH)
+    far = FAR_OUT * truth.half_image[:, None, None]
+    extent, _ = enclosing_box(points.clamp(-far, far), in_front)
+    found = detector.detect(points, in_front, extent, truth.half_image, dice)
+    boxes = running_boxes(found.points, found.seen)
+    if frames == 1:
+        size = boxes.size * (BOX_SIZE * dice.normal(batch, 1)).exp()
+        shift = BOX_CENTER * dice.normal(batch, 1, 2) * size[..., None]
+        boxes = PersonBoxes(boxes.center + shift, size)
+    observation = observe(found.points, found.visibility, found.presence, boxes)
+    if floor:
+        row = told_floor(truth, dice)[:, None, None].expand(-1, frames, -1, -1)
+        observation = torch.cat([observation, row], 2)
+    return ObservedMotion(observation, boxes, found.seen, truth, joints, keypoints)
+
+
+def told_floor(truth: CameraMotion, dice: Dice) -> Tensor:
+    """Return the floor as a calibration knows it, (B, 4), zeros where nobody told it."""
+    batch = len(truth.height)
+    up = normalize(truth.up + FLOOR_TILT * dice.normal(batch, 3), dim=-1)
+    height = truth.height * (1.0 + FLOOR_HEIGHT * dice.normal(batch)).clamp_min(0.5)
+    return floor_row(up, height) * dice.chance(batch, 1, share=FLOOR_SHARE)
