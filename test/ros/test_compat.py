@@ -17,7 +17,7 @@ HUMBLE = {
     "rclpy._rclpy_pybind11": {"RCLError"},
     "rclpy.action": {"ActionServer", "CancelResponse"},
     "rclpy.action.server": {"ServerGoalHandle"},
-    "rclpy.clock": {"Clock", "ClockType"},
+    "rclpy.clock": {"Clock", "ClockType", "ROSClock"},
     "rclpy.duration": {"Duration"},
     "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.impl.rcutils_logger": {"RcutilsLogger"},
