@@ -122,7 +122,9 @@ def test_a_calibration_of_another_size_is_told(
 ) -> None:
     monkeypatch.setattr(demo, "NODE_MODULE", "perception")
     camera = tmp_path / "camera.toml"
-    camera.write_text("[c]\nsize = [640, 480]\nmatrix = [[9, 0, 3], [0, 9, 2], [0, 0, 1]]\n")
+    camera.write_text(
+        "[c]\nsize = [640, 480]\nmatrix = [[500, 0, 320], [0, 500, 240], [0, 0, 1]]\n"
+    )
     words = ["demo", "--video", str(video), "--camera", str(camera), "--out", str(tmp_path / "o")]
     assert cli.main(words) == 1
     message = capsys.readouterr().err
