@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NEW = "rclpy.event_handler"
 # What rclpy 3.3 has of what the sources import: read in its source text, extend it likewise.
 HUMBLE = {
-    "rclpy._rclpy_pybind11": {"RCLError"},
+    "rclpy._rclpy_pybind11": {"RCLError", "UnknownROSArgsError"},
     "rclpy.action": {"ActionServer", "CancelResponse"},
     "rclpy.action.server": {"ServerGoalHandle"},
     "rclpy.clock": {"Clock", "ClockType", "ROSClock"},
