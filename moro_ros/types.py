@@ -165,6 +165,17 @@ class BodyMotion:
     held: np.ndarray
     shape_locked: bool = False
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number of it is finite; nothing else may leave the package."""
+        smplx = self.smplx
+        parts = (
+            self.joints, self.joint_rotations, self.velocity, self.covariance, self.confidence,
+            self.contact, smplx.betas, smplx.global_orient, smplx.body_pose, smplx.transl,
+            self.vertices,
+        )  # fmt: skip
+        return all(part is None or bool(np.isfinite(part).all()) for part in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineResult:

@@ -54,6 +54,8 @@ class GlitchGate:
 
         Judged over the time since a pose was last believed.
         """
+        if not motion.finite:
+            return False  # the stream drops it and restarts the person, rather than hide it here
         if max_speed_mps <= 0.0 or not motion.keypoints_seen[-1]:
             # The motion goes on from what was held back, not from what was told.
             self._leapt = self.holding

@@ -104,6 +104,11 @@ class HumanMotionPipeline:
         """What the front-end noticed beside the people, counted by name (frontend.Notices)."""
         return self.frontend.notices.counts
 
+    @property
+    def unusable_poses(self) -> int:
+        """How many recovered poses were not finite, and so not returned."""
+        return self.stream.unusable_poses
+
     def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
         """Give the next image's people, found by another detector (KeypointFrontend.offer)."""
         self.frontend.offer(boxes_xyxy)

@@ -75,6 +75,7 @@ class MoRoStream:
         self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
         self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
         self._ended: list[int] = []  # since the newest frame
+        self.unusable_poses = 0  # not finite, and so not returned
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
         self.floor: Tensor | None = None
@@ -191,16 +192,26 @@ class MoRoStream:
         decoded = time.perf_counter()
         motion = self.motion
         motions = [self.describe(i, motion.look_ahead, self.tracks[i].steady, mesh) for i in ids]
-        self.refined = ()
+        refined: list[BodyMotion | None] = []
         if motion.refined_lag:
             refined = [self.describe(i, motion.refined_lag, self.tracks[i].refined) for i in ids]
-            self.refined = nearest_first(refined)
+        self._restart_unusable([*motions, *refined])
+        self.refined = nearest_first(refined)
         self.timings = {
             "encode_s": encoded - start,
             "decode_s": decoded - encoded,
             "recover_s": time.perf_counter() - decoded,
         }
         return nearest_first(motions)
+
+    def _restart_unusable(self, motions: list[BodyMotion | None]) -> None:
+        """Restart the window of everybody with a pose that is not finite, and count them.
+
+        The running pose and the kept features would carry it on for the life of the track.
+        """
+        unusable = {m.track_id for m in motions if m is not None and not m.finite}
+        self.unusable_poses += len(unusable)
+        self.end(list(unusable))
 
     def encode(self, frame: Frame, tick: Tick) -> None:
         """Encode what the image makes new of everybody and keep its features."""
@@ -284,14 +295,14 @@ class MoRoStream:
         """
         track = self.tracks[track_id]
         seen = track.seen_at(lag)
-        if seen is None or track.described.get(lag, (0.0, -1))[1] == seen[0].stamp_ns:
+        if seen is None or track.described.get(steady, (0.0, -1))[1] == seen[0].stamp_ns:
             return None
         sight, box_size = seen
-        before = track.described.get(lag)
+        before = track.described.get(steady)
         decoded = track.decoded_at(sight.time, None if before is None else before[0])
         if decoded is None:
             return None
-        track.described[lag] = sight.time, sight.stamp_ns
+        track.described[steady] = sight.time, sight.stamp_ns
         evidence = Evidence(
             sight.visibility[None],
             sight.points[None],
@@ -322,8 +333,8 @@ def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
 
 
 def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
-    """Return the motions that there are, in the order of their distance from the camera."""
-    found = [motion for motion in motions if motion is not None]
+    """Return the motions that there are and are finite, in order of distance from the camera."""
+    found = [motion for motion in motions if motion is not None and motion.finite]
     return tuple(sorted(found, key=lambda motion: float(motion.joints[-1, 0, 2])))
 
 

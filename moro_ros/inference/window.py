@@ -40,7 +40,8 @@ class TrackWindow:
         self.steady = SteadyPose(gain)
         self.refined = SteadyPose(gain)
         self.settling = ShapeSettling()
-        self.described: dict[int, tuple[float, int]] = {}  # by lag: time and stamp
+        # By running pose: time and stamp. Not by lag, since both poses may have the same.
+        self.described: dict[SteadyPose, tuple[float, int]] = {}
 
     def keep_shape(self, betas: Tensor | None) -> None:
         """Keep a shape (10,) from now on, or None: follow the images, until it settles anew."""

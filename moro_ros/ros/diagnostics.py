@@ -112,6 +112,8 @@ class HealthMonitor:
             return DiagnosticStatus.WARN, " ".join(condition.warnings)
         if grown("camera_moved"):
             return DiagnosticStatus.WARN, "The camera was moved: the windows start anew."
+        if grown("unusable_poses"):
+            return DiagnosticStatus.WARN, "Poses that are not finite were not published."
         if not condition.enabled:
             return DiagnosticStatus.OK, "Switched off by ~/enable."
         if grown("idle"):

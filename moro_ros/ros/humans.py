@@ -15,7 +15,7 @@ from moro_ros.ros.output import Scene, TopicOutput, by_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.stamps import latency_s
 from moro_ros.ros.transforms import Placement
-from moro_ros.types import BodyMotion
+from moro_ros.types import BodyMotion, PipelineResult
 
 NO_FIT = -1.0
 
@@ -100,17 +100,24 @@ class HumansOutput(TopicOutput):
         super().__init__(node, HumanArray, topic)
         self._clock = node.get_clock()
         self._known: dict[int, BodyMotion] = {}
+        # Of those published and lost, whom no message has reported lost yet.
+        self._gone: dict[int, BodyMotion] = {}
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
         """One array; it says how late it is."""
         motions = scene.result.motions
-        gone = [self._known[i] for i in scene.result.lost if i in self._known]
+        self.skip(scene.result)
+        gone, self._gone = tuple(self._gone.values()), {}
         self._known |= {motion.track_id: motion for motion in motions}
-        for track_id in scene.result.lost:
-            self._known.pop(track_id, None)
-        message = human_array(scene, tuple(gone))
+        message = human_array(scene, gone)
         message.latency = latency_s(scene.header.stamp, self._clock)
         return [message]
+
+    def skip(self, result: PipelineResult) -> None:
+        """Take note of those lost, who are reported with the next message."""
+        for track_id in result.lost:
+            if (motion := self._known.pop(track_id, None)) is not None:
+                self._gone[track_id] = motion
 
 
 class RefinedHumansOutput(HumansOutput):
@@ -124,7 +131,7 @@ class RefinedHumansOutput(HumansOutput):
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
         """One array per stamp that is described anew; usually one."""
         result = replace(scene.result, motions=scene.result.refined)
-        if not result.motions and not result.lost:
+        if not result.motions and not result.lost and not self._gone:
             return []
         messages = []
         for part in by_stamp(replace(scene, result=result)):
@@ -146,7 +153,8 @@ class WorldHumansOutput(HumansOutput):
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
         """One array, or none while TF does not connect the two frames."""
         pose = self._placement.pose(scene.header.frame_id)
-        if pose is None:
+        if pose is None or not np.isfinite(np.concatenate([pose[0].ravel(), pose[1]])).all():
+            self.skip(scene.result)
             return []
         motions = tuple(moved(motion, *pose) for motion in scene.result.motions)
         there = replace(

@@ -23,7 +23,7 @@ from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.image_input import ImageInput
-from moro_ros.ros.logs import forward_library_logs
+from moro_ros.ros.logs import forward_library_logs, speaking_as
 from moro_ros.ros.outputs import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
@@ -145,7 +145,8 @@ class MoroNode(LifecycleNode):
     ) -> TransitionCallbackReturn:
         """Do the work of a transition: what the user can remedy fails, the rest is an error."""
         try:
-            work()
+            with speaking_as(self.get_logger()):
+                work()
         except MoroError as error:
             self.get_logger().fatal(str(error))
             if undo is not None:
@@ -170,7 +171,6 @@ class MoroNode(LifecycleNode):
             self.counters,
             self.faults,
             self.get_logger(),
-            self.config,
             self._boxes,
         )
         self._camera_info = None

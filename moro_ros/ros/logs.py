@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+
+# Of the node that this thread works for, where a process has several.
+_speaker: ContextVar[RcutilsLogger] = ContextVar("moro_speaker")
 
 
 class RosLogHandler(logging.Handler):
@@ -16,16 +22,16 @@ class RosLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one record at the ROS severity that is next below its level."""
-        text = record.getMessage()
+        text, logger = record.getMessage(), _speaker.get(self._logger)
         # rclpy ties each line of code to one severity: hence four lines.
         if record.levelno >= logging.ERROR:
-            self._logger.error(text)
+            logger.error(text)
         elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
+            logger.warning(text)
         elif record.levelno >= logging.INFO:
-            self._logger.info(text)
+            logger.info(text)
         else:
-            self._logger.debug(text)
+            logger.debug(text)
 
 
 def forward_library_logs(logger: RcutilsLogger) -> None:
@@ -34,3 +40,13 @@ def forward_library_logs(logger: RcutilsLogger) -> None:
     library.handlers = [RosLogHandler(logger)]
     library.setLevel(logging.INFO)
     library.propagate = False
+
+
+@contextmanager
+def speaking_as(logger: RcutilsLogger) -> Iterator[None]:
+    """Log what the package logs in this block, and in this thread, through one node's logger."""
+    token = _speaker.set(logger)
+    try:
+        yield
+    finally:
+        _speaker.reset(token)

@@ -17,7 +17,7 @@ from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.frames import quaternions
 from moro_ros.ros.humans import joint_states
 from moro_ros.ros.marker_wire import serialize_markers
-from moro_ros.ros.output import Rhythm, Scene, TopicOutput
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput, header_of
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion
 
@@ -68,11 +68,12 @@ class MarkerBuilder:
         """All markers but the meshes' triangles: those of mesh_marker() are still empty."""
         markers = []
         for motion in motions:
-            markers += person_markers(motion, header)
-            markers += ellipsoid_markers(motion, header)
-            markers += self._trail(motion, header)
+            own = header_of(motion, header)
+            markers += person_markers(motion, own)
+            markers += ellipsoid_markers(motion, own)
+            markers += self._trail(motion, own)
             if motion.vertices is not None:
-                markers.append(mesh_marker(motion, header))
+                markers.append(mesh_marker(motion, own))
         present = {motion.track_id for motion in motions}
         self._trails = {i: trail for i, trail in self._trails.items() if i in present}
         shown = {(marker.ns, marker.id) for marker in markers}

@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from moro_ros.msg import HumanMesh, HumanMeshFaces
-from moro_ros.ros.output import Rhythm, Scene, TopicOutput
+from moro_ros.ros.output import Rhythm, Scene, TopicOutput, by_stamp, header_of
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion
@@ -92,7 +92,7 @@ class MeshOutput(TopicOutput):
         """The mesh of everybody."""
         topology = self._told_topology(scene)
         return [
-            mesh_message(motion, scene.header, topology)
+            mesh_message(motion, header_of(motion, scene.header), topology)
             for motion in scene.result.motions
             if motion.vertices is not None
         ]
@@ -124,5 +124,5 @@ class CloudOutput(TopicOutput):
         return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
-        """One cloud of everybody."""
-        return [cloud_message(scene)]
+        """One cloud of everybody whom the same image shows; usually one."""
+        return [cloud_message(part) for part in by_stamp(scene)]

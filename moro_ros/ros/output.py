@@ -80,6 +80,11 @@ def by_stamp(scene: Scene) -> list[Scene]:
     return scenes
 
 
+def header_of(motion: BodyMotion, header: Header) -> Header:
+    """The header of what one person's newest frame is published in: its own stamp."""
+    return Header(stamp=ns_to_stamp(int(motion.stamps_ns[-1])), frame_id=header.frame_id)
+
+
 class Rhythm:
     """Thins a stream of stamps out to a rate."""
 
@@ -120,6 +125,9 @@ class Output(ABC):
     @abstractmethod
     def publish(self, scene: Scene, options: NodeConfig) -> None:
         """Make and publish the messages of one image."""
+
+    def skip(self, result: PipelineResult) -> None:  # noqa: B027
+        """Take note of an image that nothing is published of, as without a subscriber."""
 
     @abstractmethod
     def made(self) -> dict[str, int]:

@@ -129,6 +129,9 @@ class Outputs:
             for output in wanted.outputs:
                 if output.prompt:
                     output.publish(scene, options)
+        for output in self._described:
+            if output not in wanted.outputs:
+                output.skip(result)
         late_s = latency_s(header.stamp, self._clock)
         for output in wanted.outputs:
             if not output.prompt:

@@ -64,7 +64,6 @@ class Perception:
         statistics: NodeStatistics,
         faults: FaultLog,
         logger: RcutilsLogger,
-        config: PipelineConfig,
         boxes: BoxesInput | None = None,
     ) -> None:
         self._relay = Relay("moro_motion", faults.take)
@@ -73,11 +72,11 @@ class Perception:
         self._outputs = outputs
         self._statistics = statistics
         self._logger = logger
-        self._config = config
         # The pipeline has counted since it was made, which may be before a deactivation.
         self._ignored_people = pipeline.ignored_people
         self._carried_people = pipeline.carried_people
         self._noticed = dict(pipeline.noticed)
+        self._unusable_poses = pipeline.unusable_poses
         self._calibration = Calibration()
         self._order = StampOrder()
         self._guard = CameraGuard()
@@ -155,8 +154,7 @@ class Perception:
         pixels = rgb_pixels(image)
         check_size(camera, pixels.shape[1], pixels.shape[0])
         converted = time.perf_counter()
-        if config is not self._config:
-            self._config = config
+        if config is not self._pipeline.config:
             self._relay.rest()
             self._pipeline.configure(config)
         if self._boxes is not None:
@@ -197,6 +195,14 @@ class Perception:
             self._noticed[event] = total
         before, self._carried_people = self._carried_people, self._pipeline.carried_people
         self._statistics.count("carried", self._carried_people - before)
+        before, self._unusable_poses = self._unusable_poses, self._pipeline.unusable_poses
+        if self._unusable_poses > before:
+            self._statistics.count("unusable_poses", self._unusable_poses - before)
+            self._logger.error(
+                "A recovered pose held numbers that are not finite. It was not published, and that "
+                "person's window restarts. Please report this with the model and the device.",
+                once=True,
+            )
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
         if self._ignored_people > before:
             self._statistics.count("ignored_people", self._ignored_people - before)

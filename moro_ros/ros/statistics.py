@@ -16,7 +16,7 @@ WINDOW = 3000
 EVENTS = (
     "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
     "ignored_people", "small_people", "pictures", "carried", "held", "ids_lost",
-    "lost_in_transport",
+    "lost_in_transport", "unusable_poses",
 )  # fmt: skip
 
 
@@ -80,8 +80,8 @@ class NodeStatistics:
         max_people), small_people (found while nobody was followed, detector.smallest_person),
         pictures (people who never moved, tracker.picture_s), carried (people not looked at for want
         of time, detector.look_share), held (poses held back, motion.max_speed_mps),
-        lost_in_transport (images that the middleware says it lost), bad: frames by reason; people:
-        in view now,
+        unusable_poses (not finite, not published), lost_in_transport (images that the middleware
+        says it lost), bad: frames by reason; people: in view now,
         people_seen: ids so far, ids_lost: those whose track ended; window_fill: how full the
         windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and
         p95 by stage; uptime_s. Times are null before the first image, and the latency where stamps

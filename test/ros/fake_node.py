@@ -77,6 +77,8 @@ class FakePipeline:
         self.ignored_people = self.carried_people = 40
         self.noticed = {"small_people": 0, "pictures": 40}
         self.window_fill = 0.5
+        self.unusable_poses = 0
+        self.config: PipelineConfig | None = None
         self.before = 0
 
     def observe(
@@ -112,6 +114,7 @@ class FakePipeline:
         return np.full(10, track_id, np.float32)
 
     def configure(self, config: PipelineConfig) -> None:
+        self.config = config
         self._write(call="configure", passes=config.motion.passes)
 
     def reset(self) -> None:
@@ -130,7 +133,9 @@ def main() -> int:
     def factory(config: PipelineConfig) -> FakePipeline:
         if config.model == "missing":
             raise CheckpointError("No model 'missing': expected a folder with model.yaml.")
-        return FakePipeline(Path(log), float(delay_s))
+        pipeline = FakePipeline(Path(log), float(delay_s))
+        pipeline.config = config
+        return pipeline
 
     return run(arguments, factory)  # type: ignore[arg-type]
 

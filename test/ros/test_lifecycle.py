@@ -12,6 +12,8 @@ import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from moro_ros.msg import HumanArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import SetBool
 
 pytestmark = pytest.mark.ros
@@ -99,6 +101,18 @@ def test_transitions_under_load(waiting: Any, managed: Managed) -> None:
     stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in waiting.humans]
     assert stamps == sorted(set(stamps))
     assert "Traceback" not in waiting.node.output()
+
+
+def test_a_parameter_set_while_inactive_is_used_once_active(waiting: Any, managed: Managed) -> None:
+    assert managed.change(Transition.TRANSITION_DEACTIVATE)
+    service = waiting.client.node.create_client(SetParameters, "/moro/set_parameters")
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=3)
+    request = SetParameters.Request(parameters=[Parameter(name="motion.passes", value=value)])
+    assert waiting.client.call(service, request).results[0].successful
+    assert managed.change(Transition.TRANSITION_ACTIVATE)
+    seen = len(waiting.humans)
+    images_until(waiting, lambda: len(waiting.humans) > seen, "humans again")
+    assert [call["passes"] for call in waiting.calls("configure")] == [3]
 
 
 def test_cleaned_up_it_offers_nothing_and_can_be_configured_anew(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from moro_ros.ros.logs import forward_library_logs
+from moro_ros.ros.logs import forward_library_logs, speaking_as
 
 
 class Listener:
@@ -31,3 +31,18 @@ def test_records_keep_their_text_and_severity() -> None:
     finally:
         library.handlers, library.level, library.propagate = before
     assert listener.said == [("info", "model m"), ("warning", "careful"), ("error", "broken")]
+
+
+def test_what_is_logged_for_a_node_of_several_goes_through_its_own_logger() -> None:
+    first, last = Listener(), Listener()
+    library = logging.getLogger("moro_ros")
+    before = library.handlers, library.level, library.propagate
+    try:
+        for listener in (first, last):
+            forward_library_logs(listener)  # type: ignore[arg-type]
+        with speaking_as(first):  # type: ignore[arg-type]
+            library.info("mine")
+        library.info("anybody's")
+    finally:
+        library.handlers, library.level, library.propagate = before
+    assert first.said == [("info", "mine")] and last.said == [("info", "anybody's")]

@@ -15,7 +15,6 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import PARENTS
-from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.marker_wire import serialize_markers
 from moro_ros.ros.markers import ELLIPSOIDS, STATE_COLORS, TRAIL, MarkerBuilder, ellipsoid_markers
 
@@ -67,11 +66,11 @@ def test_ellipsoids_are_one_standard_deviation_wide(fake_node: ModuleType) -> No
 
 
 def test_a_trail_follows_for_three_seconds_and_forgets_a_jump_back(fake_node: ModuleType) -> None:
-    builder, motion = MarkerBuilder(), fake_node.body_motion(1, 0)
+    builder = MarkerBuilder()
 
     def trail_at(second: float) -> list[Marker]:
-        header = Header(stamp=ns_to_stamp(round(second * 1e9)))
-        return [m for m in builder.build((motion,), header) if m.ns == TRAIL and not m.action]
+        motion = fake_node.body_motion(1, round(second * 1e9))
+        return [m for m in builder.build((motion,), Header()) if m.ns == TRAIL and not m.action]
 
     assert trail_at(10.0) == []
     lengths = [len(trail_at(10.0 + k / 2)[0].points) for k in range(1, 10)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from moro_ros.msg import Human, HumanArray
+from moro_ros.msg import Human, HumanArray, HumanMesh
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from moro_ros.errors import ConfigError
 from moro_ros.inference.camera_file import camera_from_focal
@@ -18,13 +21,14 @@ from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.frames import transform_message
 from moro_ros.ros.humans import NO_FIT
 from moro_ros.ros.output import Rhythm, TopicOutput, by_stamp
-from moro_ros.ros.outputs import Outputs
+from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import PipelineResult
 
 pytestmark = pytest.mark.ros
 
 HEADER = Header(stamp=ns_to_stamp(5 * 10**9), frame_id="lens")
+NODE = "test_client", "/"
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 EVERYTHING = NodeConfig(world_frame="map", ground_frame="", tf_level="smplx55")
 
@@ -115,6 +119,66 @@ def test_who_is_lost_is_said_once_with_the_last_pose(
     client.node.destroy_subscription(subscription)
 
 
+def test_who_is_lost_while_nobody_listens_is_reported_to_the_next_who_does(
+    outputs: Outputs, fake_node: ModuleType, client: Any
+) -> None:
+    humans = next(o for o in topics(outputs) if o.topic.endswith("/humans"))
+    subscription, received = client.subscribe(HumanArray, humans.topic)
+    client.wait(lambda: humans.watched(EVERYTHING), "a match")
+    publish(outputs, result_of(fake_node, 1, 2))
+    client.wait(lambda: received, "humans")
+    client.node.destroy_subscription(subscription)
+    client.wait(lambda: not humans.watched(EVERYTHING), "the end of it")
+    publish(outputs, result_of(fake_node, 1, lost=(2,)))
+    assert humans._known.keys() == {1}, "whoever is gone is kept"
+    subscription, received = client.subscribe(HumanArray, humans.topic)
+    client.wait(lambda: humans.watched(EVERYTHING), "a match")
+    for _ in range(2):
+        publish(outputs, result_of(fake_node, 1))
+    client.wait(lambda: len(received) == 2, "two arrays")
+    states = [[(human.id, human.tracking_state) for human in m.humans] for m in received]
+    assert states == [[(1, 0), (2, Human.TRACKING_LOST)], [(1, 0)]]
+    client.node.destroy_subscription(subscription)
+
+
+def test_with_look_ahead_everything_has_the_stamp_of_the_image_that_it_describes(
+    outputs: Outputs, fake_node: ModuleType, client: Any
+) -> None:
+    kinds = {"humans": HumanArray, "mesh": HumanMesh, "cloud": PointCloud2, "markers": MarkerArray}
+    heard = {name: client.subscribe(kind, f"/test_client/{name}") for name, kind in kinds.items()}
+    for name in heard:
+        output = next(o for o in topics(outputs) if o.topic.endswith(f"/{name}"))
+        client.wait(lambda output=output: output.watched(EVERYTHING), f"a match on {name}")
+    result = result_of(fake_node, 1)
+    earlier = tuple(fake_node.body_motion(i, 4 * 10**9, mesh=True) for i in (1, 2))
+    publish(outputs, dataclasses.replace(result, motions=earlier, refined=()))
+    client.wait(lambda: all(received for _, received in heard.values()), "a message on each")
+    stamps = {
+        name: {stamp_to_ns(part.header.stamp) for part in getattr(received[0], "markers", received)}
+        for name, (_, received) in heard.items()
+    }
+    assert stamps == {name: {4 * 10**9} for name in kinds}
+    for subscription, _ in heard.values():
+        client.node.destroy_subscription(subscription)
+
+
+def test_asking_what_is_wanted_leaves_the_describer_to_the_thread_that_publishes(
+    outputs: Outputs, fake_node: ModuleType, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker asks for the next image while another thread describes the one before."""
+    callers = []
+    keep = outputs._describer.keep
+    monkeypatch.setattr(
+        outputs._describer, "keep", lambda ids: (callers.append(threading.get_ident()), keep(ids))
+    )
+    wanted = Wanted(tuple(outputs.outputs[:1]), idle=False)
+    outputs.publish(result_of(fake_node, 1), IMAGE, HEADER, wanted, EVERYTHING)
+    asking = threading.Thread(target=lambda: outputs.wanted(6 * 10**9, EVERYTHING))
+    asking.start()
+    asking.join()
+    assert set(callers) == {threading.get_ident()}
+
+
 def test_the_world_is_told_once_tf_knows_the_camera(
     outputs: Outputs, fake_node: ModuleType, client: Any
 ) -> None:
@@ -161,8 +225,17 @@ def test_bodies_of_rep_155_follow_and_go_when_nobody_looks(
 def test_a_level_that_the_body_cannot_serve_is_refused(client: Any, fake_node: ModuleType) -> None:
     body = fake_node.FakePipeline(None, 0.0)
     body.joint_parents = body.joint_parents[:22]
-    with pytest.raises(ConfigError, match="tf_level"):
+    topics_before = {name for name, _ in client.node.get_publisher_names_and_types_by_node(*NODE)}
+    with pytest.raises(ConfigError, match="has 22 joints instead of 55"):
         Outputs(client.node, EVERYTHING, body)
+    left = {name for name, _ in client.node.get_publisher_names_and_types_by_node(*NODE)}
+    assert left == topics_before, "a refused start leaves topics behind"
+    smaller = Outputs(client.node, dataclasses.replace(EVERYTHING, tf_level="smplx22"), body)
+    try:
+        with pytest.raises(ConfigError, match="tf_level"):
+            smaller.check(EVERYTHING)
+    finally:
+        smaller.destroy(client.node)
 
 
 def test_motions_of_other_stamps_go_out_at_their_own(

@@ -115,11 +115,13 @@ class HumansPublisher:
         self._tracked.send(lambda: self._ids_list(header=header, ids=ids))
 
     def clear(self) -> None:
-        """Take down the topics of everybody, as when no image is looked at any more."""
+        """Take down the topics of everybody, as when no image is looked at any more.
+
+        The describer is left alone: another thread may be using it, and the next image clears it.
+        """
         for body in self.bodies.values():
             body.close()
         self.bodies = {}
-        self.describer.keep(())
         if self._persons is not None:
             self._persons.clear()
 
