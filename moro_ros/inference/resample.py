@@ -21,8 +21,9 @@ SNAP = 0.1  # frames; 3 ms at 30 Hz
 SNAP_PIXELS = 0.5
 # Share of a small distance to the grid by which the grid follows an image.
 FOLLOW = 0.5
-# Between images farther apart nothing is made up: the frames there are blind.
-BRIDGE = 2.6  # frames; 15 Hz and its jitter
+# Between images farther apart nothing is interpolated: the frames there are blind. A busy machine
+# answers 10 images a second or fewer, and blind frames cost the pose more than interpolated ones.
+BRIDGE = 4.6  # frames; 7 Hz and its jitter
 LEAST_STEP = 0.01  # frames; two images never share a time
 
 

@@ -64,6 +64,15 @@ def test_between_two_images_keypoints_move_evenly():
     assert sight_between(sight(1.0, 0.0), after, 2.0) is after
 
 
+@pytest.mark.parametrize("rate_hz", [30, 15, 10, 7])
+def test_slow_cameras_are_bridged(rate_hz):
+    """Frames between images of 7 Hz and more follow from both; they are not blind."""
+    apart = 30 / rate_hz
+    found = sight_between(sight(0.0, 0.0), sight(apart, apart), apart / 2)
+    np.testing.assert_allclose(found.points, apart / 2, rtol=1e-5)
+    assert found.visibility.all()
+
+
 def test_nothing_is_made_up_across_a_long_gap():
     found = sight_between(sight(0.0, 1.0), sight(BRIDGE + 0.1, 1.0), 1.0)
     assert not found.visibility.any()
