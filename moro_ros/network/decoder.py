@@ -172,8 +172,9 @@ class MotionDecoder(nn.Module):
         if self.layout == "frame":
             together = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
             x = self.fusion(together.flatten(2))[:, :, None]
-            time = time or self.trunk.time_axis(x, context.ahead)
-            x = self.norm(self.trunk(x, time=time))
+            if self.update is not None:  # which mixes over the same time
+                time = time or self.trunk.time_axis(x, context.ahead)
+            x = self.norm(self.trunk(x, ahead=context.ahead, time=time))
             pose = motion_out = camera_out = x
         else:
             pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
