@@ -107,8 +107,9 @@ class MotionDecoder(nn.Module):
             self.position = nn.Parameter(torch.empty(1, 1, num_tokens + 3, dim))
             nn.init.trunc_normal_(self.position, std=0.02)
         self.logit_head = LogitHead(dim, num_tokens, num_codes, logit_rank if frame else None)
-        self.contact_head = nn.Linear(dim, 4)
+        # In this order: the ONNX files of a model are known by the order of its weights.
         self.trajectory_head = None if estimated else nn.Linear(dim, 9)
+        self.contact_head = nn.Linear(dim, 4)
         self.rotation_head = (
             nn.Linear(dim, 6 * BODY_JOINTS) if rotation_head and not estimated else None
         )

@@ -198,8 +198,10 @@ class RecorderNode(Node):
         """Write the statistics so far as JSON to the file named by the parameter 'report'."""
         if self._report_path is None:
             return
-        latencies = np.array(self._latencies) if self._latencies else np.array([np.nan])
-        p50, p95 = np.percentile(latencies, [50, 95])
+        # NaN is the latency of an image whose stamp is of another clock.
+        known = np.array(self._latencies, float)
+        known = known[np.isfinite(known)]
+        p50, p95 = np.percentile(known, [50, 95]) if len(known) else (np.nan, np.nan)
         report = {
             "finished": finished,
             "connected": self._connected,

@@ -10,11 +10,14 @@ import torch
 
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.inference import startup
+from moro_ros.inference.backend_onnx import find_onnx
 from moro_ros.inference.cuda_graphs import RECORDINGS, NullRecorder
 from moro_ros.inference.engine import TorchRows
 from moro_ros.inference.runner import StepRunner
 from moro_ros.inference.startup import prepare, rehearse
 from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.network.build import load_model
+from moro_ros.resources import share_path
 
 ALWAYS = (0.0, 1e9, 0.0)
 MODES = ("window", "warm", "incremental")
@@ -121,3 +124,10 @@ def test_a_gpu_says_what_the_cpu_says(filmed, mode):
     for frame in filmed(np.arange(60) / 30, {1: ALWAYS}):
         (want,), (got,) = cpu.push(frame), gpu.push(frame)
     assert np.linalg.norm(got.joints - want.joints, axis=-1).mean() < 0.03
+
+
+@pytest.mark.weights
+def test_the_shipped_onnx_files_are_of_the_shipped_network():
+    """Otherwise `backend: auto` would silently fall back to torch."""
+    folder = share_path("models", "moro_open")
+    assert find_onnx(load_model(folder), folder) == folder / "onnx"
