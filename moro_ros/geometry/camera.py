@@ -8,12 +8,20 @@ import numpy as np
 import torch
 
 # Users of the library find all about a camera here; lens.py stands apart to be free of torch.
-from moro_ros.geometry.lens import image_points as image_points
-from moro_ros.geometry.lens import undistort_image as undistort_image
-from moro_ros.geometry.lens import undistort_points as undistort_points
+from moro_ros.geometry.lens import image_points, undistort_image, undistort_points
 from moro_ros.geometry.precision import full_precision
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.types import Camera
+
+__all__ = [
+    "box_condition",
+    "image_points",
+    "project",
+    "resized_camera",
+    "undistort_image",
+    "undistort_points",
+    "weak_to_full_camera",
+]
 
 
 @full_precision

@@ -42,8 +42,11 @@ MIN_DEPTH_M = 0.1
 
 @dataclass(frozen=True, slots=True)
 class BodyEstimate:
-    """Bodies (...): rotation (..., 3, 3) and translation (..., 3) m of the pelvis, camera frame;
-    body_rotations (..., 21, 3, 3) relative to the parents; betas (..., 10)."""
+    """Bodies in the camera optical frame.
+
+    rotation: (..., 3, 3) and translation: (..., 3) m, of the pelvis; body_rotations: (..., 21, 3,
+    3) relative to the parents; betas: (..., 10).
+    """
 
     rotation: torch.Tensor
     translation: torch.Tensor
