@@ -187,11 +187,11 @@ def shown(stream, track_id):
 
 def test_dropped_images_leave_blind_frames_so_that_time_runs_evenly(model):
     stream = MoRoStream(model, MotionConfig(window=12))
-    for i, frame in enumerate(frames(9, (1, 0.0))):
-        if i not in (4, 5):
+    for i, frame in enumerate(frames(12, (1, 0.0))):
+        if i not in range(4, 9):
             stream.push(frame)
-    assert shown(stream, 1) == [True] * 4 + [False] * 2 + [True] * 3
-    late = Frame(10 * STEP_NS, CAMERA, (person(1, 9), person(2, 9, 200.0)))
+    assert shown(stream, 1) == [True] * 4 + [False] * 5 + [True] * 3
+    late = Frame(13 * STEP_NS, CAMERA, (person(1, 12), person(2, 12, 200.0)))
     stream.push(late)
     assert len(stream.tracks[2]) == 1  # a newcomer has no past
 
