@@ -164,7 +164,7 @@ class MotionFiles:
         parts = np.split(order, starts[1:])
         people = {
             int(track_id): StoredRows(stored, part)
-            for track_id, part in zip(found, parts, strict=False)
+            for track_id, part in zip(found, parts[: len(found)], strict=True)
         }
         path.touch()
         # Into the space that was claimed.
