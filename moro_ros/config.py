@@ -1,4 +1,4 @@
-"""The run-time configuration: the only home of its defaults, units and ranges.
+"""The run-time configuration: the only place that defines its defaults, units and ranges.
 
 Every field of PipelineConfig becomes a ROS parameter of the same dotted name
 (ros/parameters.py); network architectures are described in model_config.py.
@@ -53,27 +53,29 @@ class DetectorConfig:
     """The BlazePose front-end."""
 
     every: int = option(
-        30, "Frames, at 30 Hz, over which one search of the image for new people is spread",
+        30, "Frames at 30 Hz over which one search of the image for new people is spread",
         unit="frames", low=1, high=300,
     )  # fmt: skip
     smallest_person: float = option(
-        0.2, "Height of the smallest person searched for over the shorter image side; "
-        "smaller values cost more time",
+        0.2, "Height of the smallest person to search for, relative to the shorter image side; "
+        "smaller values take more time",
         low=0.05, high=1.0,
     )  # fmt: skip
-    min_score: float = option(0.5, "Least detector score of a new person", low=0.0, high=1.0)
-    min_flag: float = option(0.5, "Least landmark score that keeps a person", low=0.0, high=1.0)
+    min_score: float = option(0.5, "Minimum detector score of a new person", low=0.0, high=1.0)
+    min_flag: float = option(
+        0.5, "Minimum landmark score for a person to stay tracked", low=0.0, high=1.0
+    )
     landmarks: str = option(
-        "full", "BlazePose's landmark network: full, or heavy, which errs less where people cover "
-        "one another, takes 3.5 times as long and is brought by "
+        "full", "BlazePose landmark network: full, or heavy, which is more accurate where people "
+        "occlude each other, takes 3.5 times as long and has to be downloaded with "
         "'moro fetch pose_landmark_heavy.tflite'",
         choices=("full", "heavy"), read_only=True,
     )  # fmt: skip
     threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
     look_share: float = option(
-        0.2, "Share of these threads' time from one image to the next for looking at people in "
-        "sight; where it does not suffice they are looked at in turns, everybody in every third "
-        "image at least. 0: everybody in every image",
+        0.2, "Share of the detector threads' time between two images that may be spent on locating "
+        "keypoints of tracked people. If it does not suffice, people take turns; each is located "
+        "in at least every third image. 0 locates everybody in every image",
         low=0.0, high=1.0,
     )  # fmt: skip
 
@@ -83,19 +85,20 @@ class TrackerConfig:
     """Identity over time."""
 
     hold_time_s: float = option(
-        2.0, "How long an unseen person is kept and inferred", unit="s", low=0.0, high=10.0
-    )
+        2.0, "How long an unseen person stays tracked, with an inferred pose", unit="s",
+        low=0.0, high=10.0,
+    )  # fmt: skip
     min_hits: int = option(
-        3, "Frames in which a new person must be seen before it is published", unit="frames",
+        3, "Frames in which a new person must be seen before they are published", unit="frames",
         low=1, high=100,
     )  # fmt: skip
     picture_s: float = option(
-        5.0, "Who has not moved for so long since first seen, not even swayed, is counted and "
-        "named as a picture or clothes. 0: nobody",
+        5.0, "A person who has not moved at all for this long since they were first seen is "
+        "counted and logged as a picture or clothes. 0 disables the check",
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
     drop_pictures: bool = option(
-        False, "Do not report such people until they move. Somebody asleep may look the same"
+        False, "Do not publish such people until they move. A sleeping person may look the same"
     )
 
 
@@ -104,48 +107,48 @@ class MotionConfig:
     """The temporal window and the masked decoding."""
 
     mode: str = option(
-        "incremental", "What each image makes anew: the whole window, the window but with earlier "
-        "tokens given (warm), or the newest frames alone (incremental)",
+        "incremental", "What is recomputed for each image: the whole window (window), the window "
+        "with earlier tokens given (warm), or the newest frames only (incremental)",
         choices=MODES,
     )  # fmt: skip
-    window: int = option(48, "Frames decoded together", unit="frames", low=2, high=500)
+    window: int = option(48, "Length of the temporal window", unit="frames", low=2, high=500)
     passes: int = option(1, "Passes of the masked decoding", low=1, high=20)
     look_ahead: int = option(
-        0, "Frames waited for before a frame is described; 0 describes the newest image",
-        unit="frames", low=0, high=60,
-    )  # fmt: skip
+        0, "Output delay. 0 publishes the pose of the newest image", unit="frames", low=0, high=60
+    )
     recompute: int = option(
-        0, "Newest frames that incremental decoding makes anew for every image; 0: as few as "
-        "look_ahead and refined_lag need",
+        0, "Newest frames that incremental decoding recomputes for each image. 0 selects the "
+        "smallest number that look_ahead and refined_lag allow",
         unit="frames", low=0, high=120,
     )  # fmt: skip
     refined_lag: int = option(
-        0, "Age of the frame that is described a second time, from what followed it; 0: none",
+        0, "Delay of a second output that is refined with later frames. 0 disables it",
         unit="frames", low=0, high=60,
     )  # fmt: skip
     fps: float = option(30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0)
     max_gap_s: float = option(
-        1.0, "A longer gap between images restarts every window", unit="s", low=0.05, high=60.0
+        1.0, "A longer gap between images restarts tracking", unit="s", low=0.05, high=60.0
     )
     gain: float = option(
-        0.4, "Share of each new estimate in the running pose; smaller is steadier, 1 takes it",
+        0.4, "Weight of each new estimate in the smoothed pose. Smaller is smoother; 1 disables "
+        "smoothing",
         low=0.01, high=1.0,
     )  # fmt: skip
     visibility: float = option(
-        0.5, "Least visibility of a keypoint that counts as observed", low=0.0, high=1.0
+        0.5, "Minimum visibility of a keypoint that counts as observed", low=0.0, high=1.0
     )
     refine_steps: int = option(
-        0, "Gauss-Newton steps that fit each newest pose to the seen keypoints; 0: none",
+        0, "Gauss-Newton steps that fit each new pose to the visible keypoints. 0 disables the fit",
         low=0, high=50,
     )  # fmt: skip
     max_speed_mps: float = option(
-        8.0, "Greatest speed of a pelvis; a pose that would need a greater one is held back for up "
-        "to 2 images; 0: none is",
+        8.0, "Maximum speed of the pelvis. A pose that implies a higher speed is held back for up "
+        "to 2 images. 0 disables the check",
         unit="m/s", low=0.0, high=100.0,
     )  # fmt: skip
     shape_lock_s: float = option(
-        0.0, "A person's shape is kept once the mean of each coefficient moved by less than 0.2 in "
-        "this time of being seen; ~/lock_shape lets it go. 0: never",
+        0.0, "Lock a person's shape once the mean of each shape coefficient has changed by less "
+        "than 0.2 over this much time in view; ~/lock_shape releases it. 0 disables the lock",
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
 
@@ -155,28 +158,31 @@ class PipelineConfig:
     """Everything between an image and the recovered motion of the people in it."""
 
     model: str = option(
-        "moro_open", "Name of a model under models/ or path of a model folder", read_only=True
+        "moro_open", "Name of a model under models/, or path of a model folder", read_only=True
     )
     device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
     threads: int = option(1, "CPU threads of the network", low=1, high=64, read_only=True)
     backend: str = option(
-        "auto", "What runs the network: torch or onnx (onnxruntime); auto: onnx on a CPU where "
-        "onnxruntime and the model's ONNX files are there, else torch",
+        "auto", "Inference backend: torch or onnx (onnxruntime). auto selects onnx on a CPU if "
+        "onnxruntime and the model's ONNX files are available, else torch",
         choices=("auto", "torch", "onnx"), read_only=True,
     )  # fmt: skip
     precision: str = option(
-        "auto", "Numbers inside the network; auto: bfloat16 on a GPU, float32 on a CPU",
+        "auto", "Floating-point type of the network. auto selects bfloat16 on a GPU and float32 on "
+        "a CPU",
         choices=("auto", "float32", "bfloat16"), read_only=True,
     )  # fmt: skip
-    cuda_graphs: bool = option(True, "On a GPU, record a pass once and replay it", read_only=True)
-    compile: bool = option(False, "Let torch.compile fuse the network", read_only=True)
+    cuda_graphs: bool = option(
+        True, "On a GPU, record each decoding step as a CUDA graph and replay it", read_only=True
+    )
+    compile: bool = option(False, "Compile the network with torch.compile", read_only=True)
     people: str = option(
-        "camera", "Whom to follow: the people in the images, or imagined ones (synthetic), for "
-        "planners and tests where there is nobody to look at",
+        "camera", "Source of people: the camera images, or simulated people (synthetic) for "
+        "testing planners without anybody in view",
         choices=("camera", "synthetic"), read_only=True,
     )  # fmt: skip
-    max_people: int = option(6, "People followed at once, nearest first", low=1, high=32)
-    mesh: bool = option(True, "Recover the mesh when somebody subscribes to it")
+    max_people: int = option(6, "Maximum number of tracked people, nearest first", low=1, high=32)
+    mesh: bool = option(True, "Compute the mesh if a topic with meshes has a subscriber")
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
