@@ -11,9 +11,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
-.PHONY: help demo test pytest lint colcon setup check-sourced clean distclean FORCE
+.PHONY: help demo test check pytest lint colcon setup check-sourced clean distclean FORCE
 
-# The venv has a ROS 2 of its own: two of them on one library path are picked from at random.
+# The venv has a ROS 2 of its own. With two of them on one library path, either may be loaded.
 SOURCED_ROS := $(firstword $(ROS_DISTRO) $(AMENT_PREFIX_PATH))
 unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME
 unexport PIP_USER PIP_TARGET PIP_PREFIX
@@ -25,8 +25,8 @@ PIP    := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-chec
 LINTED := moro_ros test launch setup.py
 
 # A stamp is written when its step is complete. `here` says where and with which Python the venv was
-# made, for it survives neither being moved nor a new Python; `busy` stands while a step runs: one
-# that was killed may have left half a package behind. In these cases the venv is made anew.
+# made, because it works neither in another place nor with another Python. `busy` exists while a step
+# runs: a step that was killed may have left half a package behind. In these cases the venv is recreated.
 MADE_FOR := $(file <$(STAMPS)/here)
 IS_FOR   := $(CURDIR) $(shell $(BIN)/python -V 2>&1 || true)
 ifneq ($(MADE_FOR)$(wildcard $(STAMPS)/busy),)
@@ -48,10 +48,11 @@ help:
 	@echo 'make demo                        play the sample video through the ROS 2 nodes; results in $(OUT)'
 	@echo 'make demo VIDEO=walk.mp4 FOCAL=1400  the same with your video and its focal length in pixels'
 	@echo '          CAMERA=calibration.toml    instead of FOCAL; ARGS="..." more options of "moro demo"'
-	@echo 'make test                        all tests, ruff and mypy (PYTEST="-k tracker" passes options on)'
-	@echo 'make lint                        ruff and mypy alone'
+	@echo 'make check                       ruff, mypy and the quick tests: no nodes, nothing long'
+	@echo 'make test                        ruff, mypy and all tests (PYTEST="-k tracker" adds options)'
+	@echo 'make lint                        ruff and mypy only'
 	@echo 'make colcon DISTRO=jazzy         colcon build and colcon test against ROS 2 Jazzy (or kilted) as wheels'
-	@echo 'make setup                       only the set-up that the others begin with, in $(VENV)'
+	@echo 'make setup                       only the set-up in $(VENV), which the other targets run first'
 	@echo 'make clean / distclean           remove build results / also $(VENV), .colcon and out/'
 	@echo 'PYTHON=python3.12                another Python (now: $(PYTHON))'
 
@@ -60,6 +61,10 @@ demo: setup
 	  $(if $(CAMERA),--camera '$(CAMERA)') $(ARGS)
 
 test: lint pytest
+
+QUICK := not ros and not slow and not network and not gpu
+check: lint
+	@$(BIN)/python -m pytest -m '$(QUICK)' $(PYTEST)
 
 # Domain ids up to 101 use ports below Linux's ephemeral range.
 pytest: setup
@@ -95,22 +100,21 @@ $(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
 	@touch $@
 
 # The package is built without isolation, so that its cmake folder stays valid and a changed message
-# costs seconds; what compiles the messages is therefore installed like the rest.
+# takes seconds to build. The tools that compile the messages are therefore installed like the rest.
 $(STAMPS)/packages: $(STAMPS)/venv setup.cfg constraints.txt requirements-jazzy.txt scripts/requirements.py
 	@echo '[2/3] Pinned packages: the first time some 400 MB to fetch, 3 GB where PyTorch brings CUDA'
 	@$(BIN)/python scripts/requirements.py ros test lint >$(STAMPS)/requirements
 	$(call guarded,$(PIP) -r requirements-jazzy.txt -r $(STAMPS)/requirements)
 	@touch $@
 
-# The Python files are used where they lie (an editable install): only what is compiled or stands in
-# the metadata makes this step necessary.
+# This is an editable install: only changes of compiled files or of the metadata need this step.
 COMPILED := $(wildcard msg/*.msg srv/*.srv action/*.action) $(shell find embedded cmake -type f) CMakeLists.txt package.xml setup.py
 $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
 	$(call guarded,MORO_ROS_MESSAGES=1 $(PIP) --no-build-isolation --no-deps -e .)
 	@touch $@
 
-# An option of the detector that is worth 41 MB where npm is there, and no failed set-up.
+# The larger landmark network (41 MB) is optional: without npm the set-up goes on without it.
 HEAVY := pose_landmark_heavy.tflite
 $(STAMPS)/heavy: $(STAMPS)/interfaces
 	@if command -v npm >/dev/null && $(BIN)/moro fetch $(HEAVY) >/dev/null; then touch $@; \
