@@ -15,7 +15,7 @@ import torch
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import DESCRIPTION
-from moro_ros.tools import bench_live, bench_messages
+from moro_ros.tools import bench_live, bench_messages, bench_people
 from moro_ros.tools.bench_network import (
     Form,
     Measured,
@@ -70,6 +70,7 @@ def register(subparsers: Subparsers) -> None:
     subjects = parser.add_subparsers(dest="subject", required=True)
     bench_live.register(subjects)
     bench_messages.register(subjects)
+    bench_people.register(subjects)
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",
