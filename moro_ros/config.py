@@ -127,8 +127,10 @@ class MotionConfig:
     )  # fmt: skip
     fps: float = option(30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0)
     max_gap_s: float = option(
-        1.0, "A longer gap between images restarts tracking", unit="s", low=0.05, high=60.0
-    )
+        1.0, "A longer gap between images restarts tracking. If no image arrives for longer than "
+        "this, everybody is reported lost",
+        unit="s", low=0.05, high=60.0,
+    )  # fmt: skip
     gain: float = option(
         0.4, "Weight of each new estimate in the smoothed pose. Smaller is smoother; 1 disables "
         "smoothing",

@@ -45,8 +45,7 @@ NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
 WAITING = 4
 # Images farther apart than this are rare: somebody lost is looked for by all means in each.
 RARE_S = 0.075
-# So many late images in a row may go without a search: while everybody is in sight, and with
-# somebody lost.
+# Late images in a row without a search, at most: with everybody in sight, and with somebody lost.
 MOST_UNSEARCHED, MOST_UNSEARCHED_LOST = 2, 1
 # The rate for which detector.every is meant.
 SEARCH_RATE_HZ = 30.0
@@ -210,6 +209,10 @@ class KeypointFrontend:
             self._sweep = _sweep(detector_config)
         self._config = detector_config
         self._turns.share = detector_config.look_share
+
+    def renumber(self) -> None:
+        """Give everybody a new id, as when the old ones have been reported lost."""
+        self._tracker.renumber()
 
     def reset(self) -> None:
         """Forget everybody, as after a jump in time; ids are still not used twice."""

@@ -64,6 +64,12 @@ class PersonTracker:
         """Forget everybody; ids go on where they were, so that none is ever used twice."""
         self._tracks.clear()
 
+    def renumber(self) -> None:
+        """Give everybody who has an id a new one."""
+        for track in self._tracks:
+            if track.track_id:
+                track.track_id = next(self.ids)
+
     @property
     def full(self) -> bool:
         """Whether max_people are followed."""

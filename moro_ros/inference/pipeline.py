@@ -173,6 +173,17 @@ class HumanMotionPipeline:
         self.stream.configure(config.motion)
         self.frontend.configure(config.detector, config.tracker, config.max_people)
 
+    def lose_everybody(self) -> tuple[int, ...]:
+        """End every track and forget every window, as when the images stop.
+
+        Whoever is seen in the next image again has a new id. Returns the ids that ended, which
+        `PipelineResult.lost` does not name again.
+        """
+        self._corrections.clear()
+        self.frontend.renumber()
+        self.stream.reset()
+        return self.stream.take_ended()
+
     def reset(self) -> None:
         """Forget every person and every window."""
         self._corrections.clear()

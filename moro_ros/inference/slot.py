@@ -9,34 +9,35 @@ T = TypeVar("T")
 
 
 class NewestSlot(Generic[T]):
-    """A queue of one place whose item is overwritten; safe between threads.
+    """A queue with one place per kind of item, where a new item replaces the one before.
 
+    Items are taken in the order in which they were placed. Safe between threads.
     late: whether the item taken last had to wait, since its taker was busy.
     """
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._item: T | None = None
+        # A dict keeps its keys in the order in which they were added.
+        self._items: dict[str, T] = {}
         self._closed = False
         self.late = False
 
-    def put(self, item: T) -> bool:
-        """Place an item; returns whether one that was never taken has been overwritten."""
+    def put(self, item: T, kind: str = "") -> bool:
+        """Place an item; returns whether it replaced one of its kind that was never taken."""
         with self._condition:
-            overwritten = self._item is not None
-            self._item = item
+            overwritten = self._items.pop(kind, None) is not None
+            self._items[kind] = item
             self._condition.notify()
             return overwritten
 
     def take(self) -> T | None:
         """Wait for an item and take it; None once the slot is closed."""
         with self._condition:
-            self.late = self._item is not None
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            self.late = bool(self._items)
+            self._condition.wait_for(lambda: self._items or self._closed)
             if self._closed:
                 return None
-            item, self._item = self._item, None
-            return item
+            return self._items.pop(next(iter(self._items)))
 
     def close(self) -> None:
         """Wake the consumer up for the last time."""

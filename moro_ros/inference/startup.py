@@ -113,7 +113,7 @@ def rehearse(stream: MoRoStream) -> np.ndarray:
         found = sorted(stream.push(frame), key=lambda motion: motion.track_id)
         joints += [motion.joints for motion in found]
     stream.reset()
-    stream.forget_ended()
+    stream.take_ended()
     return np.concatenate(joints)
 
 

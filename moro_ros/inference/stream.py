@@ -157,9 +157,10 @@ class MoRoStream:
                 self.steps.memory.forget(track_id)
                 self._ended.append(track_id)
 
-    def forget_ended(self) -> None:
-        """Name nobody lost with the next frame."""
-        self._ended = []
+    def take_ended(self) -> tuple[int, ...]:
+        """Return the ids ended since the newest frame, which the next one does not name lost."""
+        ended, self._ended = tuple(self._ended), []
+        return ended
 
     def forget_arrays(self) -> None:
         """Forget everybody and make all arrays anew, as after a change of precision."""

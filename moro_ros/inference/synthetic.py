@@ -142,6 +142,10 @@ class SyntheticFrontend:
         """Take over how many people there may be; nothing is detected or tracked."""
         self._max_people = max_people
 
+    def renumber(self) -> None:
+        """Let the play go on with people of other ids."""
+        self._ids = []
+
     def reset(self) -> None:
         """Begin the play anew, with people of other ids."""
         self._start_ns = None

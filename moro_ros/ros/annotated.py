@@ -119,6 +119,7 @@ class AnnotatedOutput(TopicOutput):
     """~/annotated: the drawn image, at most annotated_rate_hz and only if images may go out."""
 
     needs_mesh = True
+    needs_image = True
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, Image, "~/annotated")

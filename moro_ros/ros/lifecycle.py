@@ -174,7 +174,7 @@ class MoroNode(LifecycleNode):
             self._boxes,
         )
         self._camera_info = None
-        self.worker = Worker(self._process, self.counters, self.faults)
+        self.worker = Worker(self._process, self._pause, self.counters, self.faults)
         self.input = ImageInput(
             self, self.options, self._on_image, self._on_camera_info, self._on_lost
         )
@@ -196,6 +196,7 @@ class MoroNode(LifecycleNode):
             self.worker.stop()
             self.get_logger().info(f"Done: {self.watch.summary()}")
         if self.perception is not None:
+            self.perception.lose_everybody(self.options)
             self.perception.restart()
         self.input = self._boxes = self.worker = self.perception = None
 
@@ -223,6 +224,11 @@ class MoroNode(LifecycleNode):
         elif self.worker is not None:
             self.worker.put(message)
 
+    def images_stopped(self) -> None:
+        """Have everybody reported lost, in its turn behind the images that came before."""
+        if self.worker is not None:
+            self.worker.images_stopped()
+
     def _on_lost(self, images: int) -> None:
         self.counters.count("lost_in_transport", images)
 
@@ -242,8 +248,14 @@ class MoroNode(LifecycleNode):
     # What follows runs in the worker's thread.
 
     def _process(self, image: AnyImage, late: bool) -> None:
-        if self.perception is not None:
+        if not self.enabled:
+            self.counters.count("disabled")  # since it was handed over
+        elif self.perception is not None:
             self.perception.process(image, self._camera_info, self.config, self.options, late)
+
+    def _pause(self) -> None:
+        if self.perception is not None:
+            self.perception.lose_everybody(self.options)
 
 
 def give_back_memory() -> None:

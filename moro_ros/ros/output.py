@@ -107,11 +107,13 @@ class Rhythm:
 class Output(ABC):
     """A part of what moro_node publishes; for one thread.
 
-    needs_mesh: the meshes have to be recovered for it. prompt: it goes out before the latency is
+    needs_mesh: the meshes have to be recovered for it. needs_image: there is nothing to publish
+    without an image. prompt: it goes out before the latency is
     taken; what is only looked at goes after.
     """
 
     needs_mesh = False
+    needs_image = False
     prompt = False
 
     @abstractmethod

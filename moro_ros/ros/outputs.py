@@ -138,6 +138,22 @@ class Outputs:
                 output.publish(whole, options)
         return late_s
 
+    def publish_lost(self, result: PipelineResult, header: Header, options: NodeConfig) -> None:
+        """Publish between two images that people were lost.
+
+        result: without people, and the ids lost; header: stamp of the message and camera frame.
+        """
+        self._describer.keep(())
+        no_image = np.zeros((0, 0, 3), np.uint8)
+        ground = self.current_ground(header.frame_id)
+        scene = Scene(result, header, no_image, self._body, ground)
+        for output in self.outputs:
+            # The topics of bodies end with the bodies, whether somebody subscribes or not.
+            if output is self._bodies or (output.watched(options) and not output.needs_image):
+                output.publish(scene, options)
+            else:
+                output.skip(result)
+
     def _describe(self, scene: Scene, options: NodeConfig) -> Scene:
         """The scene with everybody's posture and falls, and the residual of each fit made."""
         up = CAMERA_UP if scene.ground is None else scene.ground.normal

@@ -18,13 +18,13 @@ from moro_ros.inference.relay import Relay
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration
-from moro_ros.ros.conversions import check_size, stamp_to_ns
+from moro_ros.ros.conversions import check_size, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
-from moro_ros.ros.stamps import StampOrder
+from moro_ros.ros.stamps import AFTER_LAST_NS, StampOrder
 from moro_ros.ros.statistics import NodeStatistics
-from moro_ros.types import Camera, Frame, Observed
+from moro_ros.types import Camera, Frame, Observed, PipelineResult
 
 if TYPE_CHECKING:
     from moro_ros.inference.pipeline import HumanMotionPipeline
@@ -82,6 +82,7 @@ class Perception:
         self._guard = CameraGuard()
         self._roi: Roi | None = None
         self._ids: list[int] = []
+        self._last: tuple[int, Camera] | None = None  # stamp and camera of the last image
 
     @property
     def calibration(self) -> str:
@@ -159,6 +160,7 @@ class Perception:
             self._pipeline.configure(config)
         if self._boxes is not None:
             self._pipeline.offer_boxes(self._boxes.take())
+        self._last = stamp_ns, camera
         shown = pixels if self._roi is None else self._roi.shown(pixels)
         observed = self._pipeline.observe(shown, stamp_ns, camera, late)
         observed.stage_s["convert_s"] = converted - start
@@ -253,6 +255,19 @@ class Perception:
     def settle(self) -> None:
         """Wait until nothing is in work any more."""
         self._relay.rest()
+
+    def lose_everybody(self, options: NodeConfig) -> None:
+        """Report everybody in view as lost, as when the images stop; who is seen again is new."""
+        self._relay.rest()
+        lost = self._pipeline.lose_everybody()
+        self._ids = []
+        if self._last is None or not lost:
+            return
+        stamp_ns, camera = self._last
+        header = Header(stamp=ns_to_stamp(stamp_ns + AFTER_LAST_NS), frame_id=camera.frame_id)
+        result = PipelineResult(stamp_ns, camera, (), (), {}, lost)
+        self._outputs.publish_lost(result, header, options)
+        self._statistics.lost(lost)
 
     def restart(self) -> None:
         """Forget everybody and every window."""

@@ -32,8 +32,9 @@ from moro_ros.inference.motion_files import TABLE, MotionFiles
 from moro_ros.inference.recording import ROW
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros.bag import MotionBag
-from moro_ros.ros.conversions import camera_from_info
+from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
 from moro_ros.ros.profile import init_ros
+from moro_ros.ros.stamps import AFTER_LAST_NS
 
 BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5
@@ -94,7 +95,7 @@ class RecorderNode(Node):
         images = self.declare_parameter("image_topics", [""]).value
         self._report_path = Path(report) if report else None
         self._latencies = array("d")
-        self._frames = self._camera_infos = 0
+        self._frames = self._camera_infos = self._newest_ns = 0
         self._people: dict[int, int] = {}
         self._diagnostics: dict[str, dict[str, str]] = {}
         self._connected = False
@@ -135,10 +136,13 @@ class RecorderNode(Node):
         self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
     def _on_humans(self, message: HumanArray) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if stamp_ns - self._newest_ns == AFTER_LAST_NS:
+            return  # the images stopped: no other image is described
+        self._newest_ns = stamp_ns
         if self._report_path is not None:
             self._latencies.append(message.latency)
         self._frames += 1
-        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         self._files.motion.add_image(stamp_ns)
         for human in message.humans:
             if human.tracking_state == Human.TRACKING_LOST:

@@ -47,6 +47,7 @@ class Services:
         before, node.enabled = node.enabled, request.data
         if before and not request.data and node.worker is not None and node.perception is not None:
             with node.worker.busy:
+                node.perception.lose_everybody(node.options)
                 node.perception.restart()
         response.message = "Images are processed." if request.data else "Images are passed over."
 

@@ -18,6 +18,9 @@ from moro_ros.ros.faults import BadImage
 LATE_IN_ROW = 10
 # Whose stamps lie farther back or ahead uses another clock. No image takes so long.
 OLDEST_S = 60.0
+# What is reported when the images stop describes the last one, but a reader who skips stamps that
+# it has seen must not miss it: it is stamped this much later.
+AFTER_LAST_NS = 1
 # Clocks of two machines that nobody synchronises differ by less than this for a while.
 AHEAD_S = 1.0
 

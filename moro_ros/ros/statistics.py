@@ -65,12 +65,22 @@ class NodeStatistics:
             now, ended = set(ids), set(lost)
             self._people_now = len(now)
             self._ids_seen += len(now - self._ids_known)
-            self._ids_known = (self._ids_known | now) - ended
-            self._counts["ids_lost"] += len(ended)
+            self._ids_known |= now
+            self._end(ended)
             if not math.isnan(latency_s):
                 self._latencies.append(latency_s)
             for name, seconds in stage_s.items():
                 self._stages.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
+
+    def lost(self, ids: Iterable[int]) -> None:
+        """Count ids that ended between two images, with everybody in view."""
+        with self._lock:
+            self._people_now, self._window_fill = 0, 0.0
+            self._end(set(ids))
+
+    def _end(self, ids: set[int]) -> None:
+        self._ids_known -= ids
+        self._counts["ids_lost"] += len(ids)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as nested dicts of numbers, ready for JSON.

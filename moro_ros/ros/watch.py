@@ -34,14 +34,16 @@ class Watch:
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
         node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=steady)
         self._last_image_s = self._reported_s = time.monotonic()
+        self._checked_s = self._last_image_s
         self._quiet = False
+        self._flowing = False
         self._reported = 0
         self._stamp_clock = ""
         self._said: set[str] = set()
 
     def start(self) -> None:
         """Begin to wait for images."""
-        self._last_image_s, self._quiet = time.monotonic(), False
+        self._last_image_s, self._quiet, self._flowing = time.monotonic(), False, False
 
     def image_came(self, stamp_ns: int) -> None:
         """Note the arrival of an image of a stamp."""
@@ -52,7 +54,7 @@ class Watch:
             self._node.get_logger().info(
                 f"Images are back after {now_s - self._last_image_s:.1f} s."
             )
-        self._quiet, self._last_image_s = False, now_s
+        self._quiet, self._flowing, self._last_image_s = False, True, now_s
 
     def summary(self) -> str:
         """What happened so far, in a sentence."""
@@ -74,6 +76,7 @@ class Watch:
         pause_s = now_s - self._last_image_s
         if node.input is not None:
             node.input.tend()
+        self._tell_pause(now_s)
         quiet = node.input is not None and pause_s > node.options.image_timeout_s
         if quiet and not self._quiet and node.input is not None:
             self._quiet = True
@@ -94,6 +97,16 @@ class Watch:
         name = f"{node.get_fully_qualified_name()}: human motion"
         stamp = node.get_clock().now().to_msg()
         self._publisher.publish(diagnostic_array(name, statistics, level, message, stamp))
+
+    def _tell_pause(self, now_s: float) -> None:
+        """Tell the node once when no image has come for longer than motion.max_gap_s."""
+        # Another callback that took long keeps images waiting: they come before the next turn.
+        delayed = now_s - self._checked_s > 1.5 * DIAGNOSTICS_PERIOD_S
+        self._checked_s = now_s
+        pause_s = now_s - self._last_image_s
+        if self._flowing and not delayed and pause_s > self._node.config.motion.max_gap_s:
+            self._flowing = False
+            self._node.images_stopped()
 
     def _state(self) -> dict[str, Any]:
         """What is no counter: state, calibration, QoS, topics."""

@@ -1,4 +1,4 @@
-"""Worker: the thread that looks at the newest image, over and over."""
+"""Worker: the thread that processes the newest image, over and over."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from moro_ros.ros.statistics import NodeStatistics
 class Worker:
     """Takes the newest image and processes it in a thread of its own until it is stopped.
 
-    process: called with each image taken and whether it had to wait, this thread being busy. Its
-    errors go to `faults`; a MoroError is survived, any other ends the thread.
-    busy: held while an image is in work; whoever else touches what process uses has to hold it.
+    process: called with each image taken and whether it had to wait, this thread being busy.
+    pause: called once for each call of `images_stopped`, in its turn between the images.
+    Errors of both go to `faults`; a MoroError is survived, any other ends the thread.
+    busy: held while either works; whoever else touches what they use has to hold it.
     """
 
     def __init__(
         self,
         process: Callable[[AnyImage, bool], None],
+        pause: Callable[[], None],
         statistics: NodeStatistics,
         faults: FaultLog,
     ) -> None:
         self.busy = threading.Lock()
-        self._process = process
+        self._process, self._pause = process, pause
         self._statistics = statistics
         self._faults = faults
-        self._slot: NewestSlot[AnyImage] = NewestSlot()
+        self._slot: NewestSlot[AnyImage | Callable[[], None]] = NewestSlot()
         self._thread = threading.Thread(target=self._work, name="moro_worker", daemon=True)
         self._thread.start()
 
@@ -39,16 +41,23 @@ class Worker:
         if self._slot.put(image):
             self._statistics.count("dropped")
 
+    def images_stopped(self) -> None:
+        """Have `pause` called after the images handed over so far and before any later one."""
+        self._slot.put(self._pause, "pause")
+
     def stop(self) -> None:
         """Finish the image in work; the one that waits, if any, is dropped."""
         self._slot.close()
         self._thread.join()
 
     def _work(self) -> None:
-        while (image := self._slot.take()) is not None:
+        while (item := self._slot.take()) is not None:
             try:
                 with self.busy:
-                    self._process(image, self._slot.late)
+                    if callable(item):
+                        item()
+                    else:
+                        self._process(item, self._slot.late)
             except Exception as error:
                 self._faults.take(error)
                 if not isinstance(error, MoroError):

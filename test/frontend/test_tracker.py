@@ -115,6 +115,16 @@ def test_hold_time_ends_and_ids_are_never_used_twice():
     assert list(scene(person(400), frames=5)) == [3]
 
 
+def test_people_reported_lost_are_followed_on_under_new_ids():
+    scene = Scene()
+    scene(person(400), person(800), frames=5)
+    scene(person(400), person(800), person(1100))  # not confirmed yet: has no id
+    scene.tracker.renumber()
+    # At once, without being confirmed again, also after a second.
+    assert list(scene(person(400), person(800), person(1100), gap_ns=10**9)) == [3, 4]
+    assert list(scene(person(400), person(800), person(1100))) == [3, 4, 5]
+
+
 def test_no_hold_time_publishes_nobody_unseen():
     scene = Scene(hold_time_s=0.0)
     assert list(scene(person(400), frames=10)) == [1]

@@ -14,6 +14,17 @@ def test_the_newest_item_overwrites_the_one_before() -> None:
     assert slot.put("d") is False
 
 
+def test_items_of_two_kinds_are_taken_in_their_order_and_replace_only_their_own() -> None:
+    slot: NewestSlot[str] = NewestSlot()
+    assert slot.put("old image") is False
+    assert slot.put("pause", "pause") is False
+    assert slot.put("new image") is True
+    assert [slot.take(), slot.take()] == ["pause", "new image"]
+    slot.put("image")
+    slot.put("pause", "pause")
+    assert [slot.take(), slot.take()] == ["image", "pause"]
+
+
 def test_an_item_is_late_if_it_was_there_before_it_was_asked_for() -> None:
     slot: NewestSlot[int] = NewestSlot()
     slot.put(1)

@@ -86,6 +86,11 @@ def test_the_pipeline_recovers_them_near_the_truth():
         result = pipeline.push(IMAGE, HALF_NS + step * 33_333_333, CAMERA)
     by_id = {motion.track_id: motion for motion in result.motions}
     assert set(by_id) == {1, 2}
+    # Reported lost once, and not again with the next image, which has them under other ids.
+    assert set(pipeline.lose_everybody()) == {1, 2}
+    assert pipeline.lose_everybody() == ()
+    result = pipeline.push(IMAGE, HALF_NS + 20 * 33_333_333, CAMERA)
+    assert {motion.track_id for motion in result.motions} == {3, 4} and result.lost == ()
     for track_id, scene in zip((1, 2), SCENES, strict=True):
         _, pelvis, _ = scene(19 / 30)
         assert np.linalg.norm(by_id[track_id].joints[-1, 0] - pelvis) < 0.8

@@ -360,6 +360,8 @@ def make_bench(client: Any, start_fake_node: Callable[..., Any]) -> Callable[...
 @pytest.fixture(scope="module")
 def bench(make_bench: Callable[..., Bench], client: Any) -> Bench:
     parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
+    # Most tests pause between images and do not mean it.
+    parameters["motion.max_gap_s"] = 5.0
     bench = make_bench(**parameters)
     bench.listen_to_all()
 

@@ -117,6 +117,11 @@ class FakePipeline:
         self.config = config
         self._write(call="configure", passes=config.motion.passes)
 
+    def lose_everybody(self) -> tuple[int, ...]:
+        lost, self.before = tuple(range(1, self.before + 1)), 0
+        self._write(call="lose_everybody", ids=lost)
+        return lost
+
     def reset(self) -> None:
         self._write(call="reset")
 

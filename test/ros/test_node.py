@@ -352,7 +352,7 @@ def test_ends_and_refusals(client: Any, start_fake_node: Callable[..., Any]) -> 
     )
     assert stopped.end(signal.SIGTERM) == 0
     assert "Done: 0 images received" in stopped.output()
-    assert [json.loads(line)["call"] for line in calls.open()] == ["reset"]
+    assert [json.loads(line)["call"] for line in calls.open()] == ["lose_everybody", "reset"]
 
 
 def test_simulated_time_is_the_only_clock(client: Any, start_fake_node: Callable[..., Any]) -> None:

@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.inference.recording import INFERRED, load_recording
+from moro_ros.ros.stamps import AFTER_LAST_NS
 
 pytestmark = pytest.mark.ros
 FRAMES = 12
@@ -167,6 +168,29 @@ def check_bag(path: Path) -> None:
         assert summary.statistics.message_count == total
         schemas = {schema.name for schema, _, _ in read.iter_messages() if schema}
     assert "moro_ros/msg/HumanArray" in schemas
+
+
+def test_people_lost_as_the_images_stop_are_no_further_image(
+    publishers: Publishers, start_node: StartNode, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    node = start_node(SCRIPT, output=tmp_path / "out", report=report)
+    publishers.wait_for_recorder(report)
+    publishers.frame(1)
+    lost = HumanArray(latency=1.5, humans=[human(3, 1)])
+    stamp_ns = START_NS + 40_000_000 + AFTER_LAST_NS
+    lost.header.stamp.sec, lost.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+    lost.humans[0].tracking_state = Human.TRACKING_LOST
+    publishers.humans.publish(lost)
+    publishers.frame(2)
+    wait_for_frames(report, 2)
+    assert node.end() == 0
+    recording = load_recording(tmp_path / "out" / "motion.npz")
+    assert recording.stamps_ns == [START_NS + i * 40_000_000 for i in (1, 2)]
+    written = json.loads(report.read_text())
+    assert written["frames_received"] == 2 and written["latency_p95_s"] < 0.1
+    with AnyReader([tmp_path / "out" / "motion.mcap"]) as reader:
+        assert reader.topics["/moro/humans"].msgcount == 3
 
 
 def test_images_are_recorded_on_request(
