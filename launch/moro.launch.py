@@ -1,4 +1,4 @@
-"""Start moro_node and, on request, a video or a recording as the camera, and RViz.
+"""Start moro_node and, optionally, a video or a recording as the camera, and RViz.
 
 ros2 launch moro_ros moro.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 ros2 launch moro_ros moro.launch.py params_file:=low_latency device:=cuda
@@ -23,41 +23,44 @@ SHARE = Path(__file__).resolve().parents[1]
 # Name: (default, description).
 ARGUMENTS = {
     "image": ("/camera/image_raw", "Topic of sensor_msgs/Image"),
-    "camera_info": ("/camera/camera_info", "Topic of the same camera's sensor_msgs/CameraInfo"),
-    "namespace": ("", "Namespace of the nodes; humans come on NAMESPACE/moro/humans"),
+    "camera_info": ("/camera/camera_info", "Topic of the camera's sensor_msgs/CameraInfo"),
+    "namespace": ("", "Namespace of the nodes; people are published on NAMESPACE/moro/humans"),
     "cameras": (
         "",
-        "Names of several cameras with commas, one node in NAMESPACE/NAME each around one loaded "
-        "network; image and camera_info are then relative names, such as image_raw",
+        "Comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; all share "
+        "one loaded network. image and camera_info are then relative names, such as image_raw",
     ),
     "params_file": (
         "moro",
-        "Parameters of moro_node: a file, or a name under config/: moro, low_latency, accurate, "
-        "multi_person, cpu",
+        "Parameter file of moro_node, or the name of a preset under config/: moro, low_latency, "
+        "accurate, multi_person, cpu",
     ),
-    "model": ("", "Name or folder of the model; empty: as in params_file"),
-    "device": ("", "Torch device: cpu, cuda or cuda:N; empty: as in params_file"),
-    "backend": ("", "What runs the network: auto, torch or onnx; empty: as in params_file"),
+    "model": ("", "Name or folder of the model. Overrides params_file"),
+    "device": ("", "Torch device: cpu, cuda or cuda:N. Overrides params_file"),
+    "backend": ("", "Inference backend: auto, torch or onnx. Overrides params_file"),
     "parameters": (
         "",
-        "Single parameters of moro_node, which outrank all others, as YAML: "
+        "Single parameters of moro_node as YAML. Overrides all other parameters: "
         "'{max_people: 2, motion.look_ahead: 4}'",
     ),
-    "autostart": ("true", "Configure and activate; false: wait for lifecycle transitions"),
-    "use_sim_time": ("false", "Take the time from /clock; with bag it always is"),
+    "autostart": (
+        "true",
+        "Configure and activate the node at startup. If false, wait for lifecycle transitions",
+    ),
+    "use_sim_time": ("false", "Use the time of /clock. Always true with bag"),
     "rviz": ("false", "Start RViz (package rviz2) with rviz/moro.rviz"),
-    "video": ("", "Video file to play as the camera; needs focal or camera"),
+    "video": ("", "Video file to play as the camera. Requires focal or camera"),
     "focal": ("", "Focal length of the video [px]"),
     "camera": ("", "Calibration file of the video: ROS camera_info YAML, or TOML"),
-    "rate": ("", "Frames per second to play the video at; empty: its own rate"),
-    "bag": ("", "Folder of a rosbag2 recording to play with its clock"),
-    "speed": ("1.0", "How many times faster than recorded the bag is played"),
-    "loop": ("false", "Play the video or the bag again and again"),
+    "rate": ("", "Rate at which to play the video [Hz]. Empty uses the times of the video"),
+    "bag": ("", "Folder of a rosbag2 recording to play, with its clock"),
+    "speed": ("1.0", "Speed of the bag relative to its recording"),
+    "loop": ("false", "Repeat the video or the bag"),
 }
 
 
 def switch(name: str, given: dict[str, str]) -> bool:
-    """The truth of a launch argument; raises ValueError for anything but true or false."""
+    """Return a launch argument as bool; raises ValueError for anything but true or false."""
     words = {"true": True, "1": True, "false": False, "0": False}
     text = given[name].lower()
     if text not in words:
@@ -66,7 +69,7 @@ def switch(name: str, given: dict[str, str]) -> bool:
 
 
 def params_file(text: str) -> str:
-    """The parameter file of a path or of a preset's name; raises ValueError if there is none."""
+    """Return the parameter file of a path or preset; raises ValueError if there is none."""
     preset = SHARE / "config" / f"{text}.yaml"
     path = preset if preset.is_file() else Path(text).expanduser().absolute()
     if not path.is_file():
@@ -75,21 +78,23 @@ def params_file(text: str) -> str:
 
 
 def single_parameters(text: str) -> dict[str, Any]:
-    """The parameters that a text names; raises ValueError if it is no mapping of YAML."""
+    """Return the parameters in a YAML text; raises ValueError if it is not a mapping."""
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"parameters: got '{text}', which is not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"parameters: got '{text}', expected such as '{{max_people: 2}}'.")
+        raise ValueError(
+            f"parameters: got '{text}', expected a mapping such as '{{max_people: 2}}'."
+        )
     return values
 
 
 def start_nodes(context: LaunchContext) -> list[Node]:
-    """The nodes that the arguments ask for."""
+    """Return the nodes that the arguments select."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     if given["video"] and given["bag"]:
-        raise ValueError("video and bag exclude each other: each is the camera.")
+        raise ValueError("video and bag cannot be combined: each is the camera.")
     topics = [("image", given["image"]), ("camera_info", given["camera_info"])]
     common = {"namespace": given["namespace"], "output": "screen"}
     clock = {"use_sim_time": switch("use_sim_time", given) or bool(given["bag"])}
@@ -128,7 +133,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             )
         )
     if switch("rviz", given):
-        # The displays of moro.rviz name these topics.
+        # moro.rviz uses these topics.
         shown = [("/camera/image_raw", given["image"]), ("/moro/markers", "moro/markers")]
         nodes.append(
             Node(
@@ -145,14 +150,14 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 
 def node_names(given: dict[str, str]) -> list[str]:
-    """Full names of the nodes that moro_node makes."""
+    """Return the full names of the nodes that moro_node creates."""
     cameras = [name.strip() for name in given["cameras"].split(",") if name.strip()]
     space = given["namespace"].strip("/")
     return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in cameras or [""]]
 
 
 def end_of_node(event: ProcessExited, context: LaunchContext) -> None:
-    """End everything, with exit code 1, where moro_node failed; its log says why."""
+    """Stop everything with exit code 1 if moro_node failed; its log says why."""
     if event.returncode != 0 and not context.is_shutdown:
         raise RuntimeError(
             f"moro_node ended with exit code {event.returncode}; see its last message above."
@@ -160,7 +165,7 @@ def end_of_node(event: ProcessExited, context: LaunchContext) -> None:
 
 
 def video_node(given: dict[str, str], clock: dict, topics: list, common: dict) -> Node:
-    """The node that plays a video as the camera."""
+    """Return the node that plays a video as the camera."""
     video: dict[str, str | float | bool] = {
         "video": str(Path(given["video"]).expanduser().absolute()),
         "loop": switch("loop", given),
@@ -179,7 +184,7 @@ def video_node(given: dict[str, str], clock: dict, topics: list, common: dict) -
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Called by ros2 launch."""
+    """Return the launch description; called by ros2 launch."""
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in ARGUMENTS.items()

@@ -1,4 +1,4 @@
-"""The architecture numbers of a model folder (model.yaml): the only home of their defaults.
+"""The architecture of a model folder (model.yaml): the only place that defines its defaults.
 
 The defaults describe the network of the paper; models/<name>/model.yaml lists what a
 model changes. network/build.py turns these numbers into modules.
@@ -22,12 +22,14 @@ class VitConfig:
     embed_dim: int = option(1280, "Width of the backbone", low=8)
     depth: int = option(32, "Blocks of the backbone", low=1)
     heads: int = option(16, "Attention heads of the backbone", low=1)
-    mlp_ratio: int = option(4, "Hidden width of the backbone's MLPs over its width", low=1)
+    mlp_ratio: int = option(4, "Ratio of MLP width to width of the backbone", low=1)
     patch: int = option(16, "Side of an image patch", unit="px", low=1)
-    image: tuple[int, ...] = option((256, 192), "Height and width of the crop", unit="px")
+    image: tuple[int, ...] = option((256, 192), "Height and width of the person crop", unit="px")
     padding: int = option(2, "Zero padding of the patch convolution", unit="px", low=0)
     encoder_depth: int = option(2, "Layers of the image transformer", low=1)
-    encoder_mlp_ratio: int = option(4, "MLP ratio of the image transformer", low=1)
+    encoder_mlp_ratio: int = option(
+        4, "Ratio of MLP width to width of the image transformer", low=1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,14 @@ class KeypointsConfig:
     blocks: int = option(2, "Residual blocks", low=1)
     tokens: int = option(1, "Image tokens per frame", low=1)
     visibility_threshold: float = option(
-        0.5, "A less visible keypoint is treated as unseen", low=0.0, high=1.0
+        0.5, "Minimum visibility of a keypoint that counts as seen", low=0.0, high=1.0
     )
-    floor: bool = option(False, "Also read the floor, a last row of the observation")
+    floor: bool = option(False, "Use the floor, the last row of the observation, as input")
     detector_points: bool = option(
-        False, "The body's keypoints lie where the detector marks them, not at the joints"
+        False, "Compute the body's keypoints where the detector marks them, not at the joints"
     )
     estimate: bool = option(
-        False, "Also estimate the whole body from each frame alone; the decoder then updates it"
+        False, "Also estimate the whole body from each single frame; the decoder then updates it"
     )
 
 
@@ -55,30 +57,31 @@ class SmootherConfig:
     """The temporal convolutions over decoded codes."""
 
     hidden: int = option(64, "Channels", low=1)
-    kernel: int = option(5, "Frames seen by one convolution", unit="frames", low=1)
+    kernel: int = option(5, "Kernel size of a temporal convolution", unit="frames", low=1)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """The mesh tokenizer; its weights file holds all its sizes."""
+    """The mesh tokenizer; its weights file contains all its sizes."""
 
     kind: str = option(
-        "graph", "Graph convolutions (paper), or patches with a small transformer",
+        "graph", "Architecture: graph convolutions (paper), or patches with a small transformer",
         choices=("graph", "patch"),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class MoroConfig:
-    """The network between image features and motion."""
+    """The network from image features to motion."""
 
     layout: str = option(
-        "mesh_tokens", "One token per mesh token (paper) or one wide token per frame",
+        "mesh_tokens", "Tokens of a frame: one per mesh token (paper), or one wide token",
         choices=("mesh_tokens", "frame"),
     )  # fmt: skip
     image: str = option("vit", "Image encoder", choices=("vit", "keypoints"))
     trajectory: str = option(
-        "absolute", "What the decoder's trajectory head gives: camera-frame pose, or a weak camera",
+        "absolute",
+        "Output of the decoder's trajectory head: pose in the camera frame, or weak camera",
         choices=("absolute", "box"),
     )  # fmt: skip
     rotation_head: bool = option(False, "Also regress joint rotations and shape")
@@ -87,14 +90,18 @@ class MoroConfig:
     )
     dim: int = option(1024, "Width of the transformers", low=8)
     heads: int = option(8, "Attention heads of the transformers", low=1)
-    mlp_ratio: int = option(4, "Hidden width of the MLPs over the width", low=1)
-    attention_span: int = option(60, "Reach of one temporal attention", unit="frames", low=1)
-    encoder_depth: int = option(4, "Layers of the motion encoder; 0: none", low=0)
+    mlp_ratio: int = option(4, "Ratio of MLP width to width of the transformers", low=1)
+    attention_span: int = option(
+        60, "Frames to either side that one temporal attention layer sees", unit="frames", low=1
+    )
+    encoder_depth: int = option(4, "Layers of the motion encoder. 0 disables it", low=0)
     decoder_depth: int = option(2, "Layers of the motion decoder", low=1)
     num_tokens: int = option(87, "Mesh tokens per frame", low=1)
     num_codes: int = option(512, "Codebook entries", low=2)
     code_dim: int = option(9, "Width of a code", low=1)
-    logit_rank: int = option(64, "frame: width per mesh token before the shared logits", low=1)
+    logit_rank: int = option(
+        64, "With layout: frame, width per mesh token before the shared logits", low=1
+    )
     vit: VitConfig = field(default_factory=VitConfig)
     keypoints: KeypointsConfig = field(default_factory=KeypointsConfig)
     smoother: SmootherConfig = field(default_factory=SmootherConfig)
@@ -145,7 +152,7 @@ class ModelConfig:
         if self.moro.estimated and self.moro.dim < ESTIMATE_NUMBERS:
             raise ConfigError(
                 f"moro.dim: got {self.moro.dim}, expected at least {ESTIMATE_NUMBERS} with "
-                "keypoints.estimate: true (an estimate is as many numbers)."
+                "keypoints.estimate: true (an estimate has that many numbers)."
             )
 
 

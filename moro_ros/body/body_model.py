@@ -241,7 +241,7 @@ class BodyModel(nn.Module):
         return BodyOutput(vertices, positions, chain)
 
     def local_mesh(self, body_rotations: Tensor, betas: Tensor) -> Tensor:
-        """Return the tokenizer's mesh (spec 1.1): no global rotation, pelvis at the origin.
+        """Return the tokenizer's mesh: no global rotation, pelvis at the origin.
 
         body_rotations: (B, 21, 3, 3) of joints 1..21; betas: (B, 10). Returns (B, V, 3) m.
         """

@@ -1,4 +1,4 @@
-"""The connection tables of a graph-convolution tokenizer as files, read and checked (spec 2.1).
+"""The connection tables of a graph-convolution tokenizer as files, read and checked.
 
 Trained weights are tied to the order of the tables' rows and neighbours, so that tables of another
 mesh, or of the same mesh in another order, must be told apart from the right ones.

@@ -1,4 +1,4 @@
-"""SMPL-X parameters from mesh vertices, in closed form, by smplfitter (spec section 6.4)."""
+"""SMPL-X parameters from mesh vertices, in closed form, by smplfitter."""
 
 from __future__ import annotations
 

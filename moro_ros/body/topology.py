@@ -39,7 +39,7 @@ MIRRORED_JOINTS: tuple[int, ...] = (
     0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20,
 )  # fmt: skip
 
-# Joints whose ground contact MoRo predicts (spec section 4.3).
+# Joints whose ground contact MoRo predicts: left ankle, left toes, right ankle, right toes.
 CONTACT_JOINTS: tuple[int, ...] = (7, 10, 8, 11)
 
 # Vertex ids of named surface points in the SMPL-X topology; the open body keeps these places.

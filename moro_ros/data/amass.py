@@ -23,7 +23,7 @@ CARD = SetCard(
 )
 FPS = 30.0
 RATES = ("mocap_frame_rate", "mocap_framerate")
-# The paper's split by subset (spec 7.3); spelled as on the disk, without case and underscores.
+# The paper's split by subset, with the names on the disk, without case and underscores.
 TRAIN = (
     "ACCAD", "BMLhandball", "BMLmovi", "BMLrub", "CMU", "DFaust", "EyesJapanDataset", "GRAB",
     "HDM05", "HumanEva", "MoSh", "PosePrior", "SOMA", "SSM", "Transitions",
@@ -98,7 +98,7 @@ def open_amass(root: Path, split: str = "") -> Amass:
     lengths = np.array([length_at_30(path) for path in files], np.int64)
     kept = [index for index, length in enumerate(lengths) if length >= SMALLEST]
     if split == "val":
-        kept = kept[::2]  # every second clip of the test subsets, spec 7.3
+        kept = kept[::2]  # every second clip of the test subsets, as published
     return Amass(root, tuple(files[index] for index in kept), lengths[kept])
 
 

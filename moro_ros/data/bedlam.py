@@ -201,7 +201,7 @@ def scene_labels(path: Path) -> dict[str, np.ndarray]:
 
 
 def well_seen(clip: Clip, joints: int = 16, share: float = 0.8) -> bool:
-    """Return whether enough joints lie in the image in enough frames (spec 7.3)."""
+    """Return whether enough joints are in the image in enough frames, as published."""
     if clip.points_px is None or clip.camera is None:
         return True
     points = clip.points_px[..., :2]

@@ -1,4 +1,4 @@
-"""Extreme crops: only a part of the body is in the picture (spec 7.3).
+"""Extreme crops: only a part of the body is in the image, as in the published training.
 
 A crop mode keeps some points of the body; the box around them takes the place of the person's. For
 networks that see pixels the box is the crop, for those that see keypoints what lies outside of it

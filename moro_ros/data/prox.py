@@ -36,7 +36,7 @@ CARD = SetCard(
 )
 FPS = 30.0
 IMAGE = re.compile(r"s\d+_frame_(\d+)__(\d+)\.(\d+)\.(\d+)\.(\d+)$")
-SEEN = 0.2  # confidence of a keypoint that counts for the box, spec 1.2
+SEEN = 0.2  # minimum confidence of a keypoint that counts for the box, as published
 PADDING = 1.2
 
 
@@ -179,7 +179,7 @@ def read_keypoints(path: Path) -> np.ndarray:
 def person_boxes(points: np.ndarray) -> np.ndarray:
     """Return the boxes (F, 3) around seen points; where nobody is seen, the last one stays.
 
-    Before anybody is seen, the box is the reference's (spec 1.2).
+    Before a person is seen, the box is the one of the published code.
     """
     box = np.array([150.0, 150.0, PADDING * 100.0])
     boxes = []

@@ -1,4 +1,4 @@
-"""The metrics of the paper (Sec. 4; spec section 8): arrays in, values per frame out.
+"""The metrics of the paper (arXiv 2601.16079, Sec. 4): arrays in, values per frame out.
 
 All inputs are float arrays in metres and in one common frame. Joints are in SMPL-X (or SMPL) order,
 of which 0 is the pelvis, 1 and 2 the hips, 7/8 the ankles and 10/11 the toes. Values are returned

@@ -1,4 +1,4 @@
-"""The person's crop out of the full image, as the paper's image encoder wants it (spec 1.2, 1.3).
+"""The person's crop from the full image, as the published image encoder expects it.
 
 The integer window is found by the very float32 steps of the reference: on an edge that falls on a
 whole pixel, exact arithmetic would cut one pixel beside it.

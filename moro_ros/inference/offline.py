@@ -12,7 +12,7 @@ from moro_ros.inference.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures, MoRo
 
-# The published ones (spec 6.3): half of the overlap is dropped on either side of a seam.
+# The published values. Half of the overlap is dropped on either side of a seam.
 WINDOW, OVERLAP = 500, 120
 
 

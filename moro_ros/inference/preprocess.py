@@ -31,7 +31,7 @@ class PersonBoxes:
     size: Tensor
 
     def condition(self) -> Tensor:
-        """Return the box condition (..., 3) of spec 1.4: (cx - K02)/f, (cy - K12)/f, side/f."""
+        """Return the box condition (..., 3): (cx - K02)/f, (cy - K12)/f, side/f."""
         return torch.cat([self.center, self.size[..., None]], -1)
 
 

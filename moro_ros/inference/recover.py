@@ -230,7 +230,7 @@ class MotionRecovery:
         return steady.gate.tell(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:
-        """Return the pose of all frames: the rotation head's, or fitted to the mesh (spec 6.4)."""
+        """Return the pose of all frames: the rotation head's, or fitted to the mesh."""
         frames = decoded.frames
         rotation = torch.from_numpy(np.stack([frame.rotation for frame in frames]))
         translation = torch.from_numpy(np.stack([frame.translation for frame in frames]))
@@ -314,7 +314,7 @@ class MotionRecovery:
         return mesh[:, : self.mesh_vertices] + pose.translation[:, None]
 
     def mesh(self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor) -> Tensor:
-        """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame (spec 5 and 6).
+        """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame.
 
         rotation: (F, 3, 3); translation: (F, 3) m.
         """

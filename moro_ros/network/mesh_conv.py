@@ -1,4 +1,4 @@
-"""Convolution and pooling on a mesh of fixed topology (Zhou et al., NeurIPS 2020; spec 2.1)."""
+"""Convolution and pooling on a mesh of fixed topology (Zhou et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Neighbours(nn.Module):
         return self.ids < self.num_inputs
 
     def mean_count(self) -> int:
-        """Mean number of neighbours, rounded as for the initial weights (spec 2.1)."""
+        """Mean number of neighbours, rounded, which scales the initial weights."""
         return round(float(self.present().sum(1).float().mean()))
 
 

@@ -1,4 +1,4 @@
-"""Names of the published checkpoints' tensors and what they are called here (spec 9): one to one.
+"""Names of the published checkpoints' tensors and their names here, one to one.
 
 A table is written out for the depth of a network, never guessed from shapes, so that a tensor
 without its counterpart is an error on either side.

@@ -1,4 +1,4 @@
-"""The codebook of the mesh tokens: nearest code, and its training by moving averages (spec 2.2)."""
+"""The codebook of the mesh tokens: nearest code, and training by moving averages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class VectorQuantizer(nn.Module):
     latent of the current batch. The buffers are those of the published tokenizer.
 
     codes: number of codes. dim: width of a code. decay: of all moving averages.
-    Source: van den Oord et al. 2017, appendix A.1; spec 2.2.
+    Source: van den Oord et al. 2017, appendix A.1.
     """
 
     embedding: Tensor

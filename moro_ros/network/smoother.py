@@ -1,4 +1,4 @@
-"""The temporal smoother of the token codes (spec 5; the paper's "smoothing MLP")."""
+"""The temporal smoother of the token codes (the "smoothing MLP" of arXiv 2601.16079)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mesh tokenizers: what every one offers, and the paper's, a graph-convolution VQ-VAE (spec 2)."""
+"""Mesh tokenizers: their interface, and the paper's graph-convolution VQ-VAE."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class MeshConvTokenizer(nn.Module):
     def encode_latent(self, vertices: Tensor) -> Tensor:
         """Return the latents before the quantiser, (B, M, 3) m -> (B, T, 9) float32.
 
-        The last convolution, too, passes the ELU: latents lie above -1 (spec 2.1).
+        The last convolution is also followed by an ELU, so latents are above -1.
         """
         parts = [_run(self.encoder, part, True) for part in torch.split(vertices, MESHES_AT_ONCE)]
         return torch.cat(parts).float()

@@ -1,4 +1,4 @@
-"""The image backbone: a plain vision transformer in the form of ViTPose (spec 3.1)."""
+"""The image backbone: a vision transformer in the form of ViTPose (Xu et al., NeurIPS 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's image encoder: a vision transformer and the image transformer T_I (spec 3)."""
+"""The image encoder of arXiv 2601.16079: a vision transformer and the image transformer T_I."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGES_AT_ONCE = 64
 def grid_position(rows: int, columns: int, dim: int) -> Tensor:
     """Return the fixed sine position code of a grid, (rows * columns, dim) float32.
 
-    The first half of the channels tells the row, the second the column (spec 3.2).
+    The first half of the channels encodes the row, the second half the column.
     """
 
     def axis(count: int) -> Tensor:
@@ -37,7 +37,7 @@ def grid_position(rows: int, columns: int, dim: int) -> Tensor:
 
 
 class ImageTransformer(nn.Module):
-    """T_I: patch tokens and the box token of one image look at each other (spec 3.2).
+    """T_I: self-attention over the patch tokens and the box token of one image.
 
     dim, heads, depth, mlp_ratio: of the transformer, post-norm. in_dim: of the patch tokens.
     grid: rows and columns of the patches.

@@ -35,12 +35,12 @@ from moro_ros.tools.bench_plain import (
 )
 
 SEED = 0
-# Vertices of the levels of the published tokenizer and neighbours per vertex (spec 2.1).
+# Vertices of the levels of the published tokenizer, and neighbours per vertex.
 LEVELS = (9383, 2618, 546)
 POOL_NEIGHBOURS = (31, 41, 24, 59, 28, 84, 34)
 UNPOOL_NEIGHBOURS = (31, 17, 24, 15, 28, 17, 34)
 # The published code decodes the mesh of the tokens, of the masked tokens, of the smoothed ones and
-# of a differentiable draw, and uses one of them (spec 11).
+# of a differentiable sample, and uses one of them.
 PLAIN_MESH_DECODES = 4
 
 State = dict[str, Any]

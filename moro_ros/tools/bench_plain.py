@@ -2,7 +2,7 @@
 
 The modules here wrap those of ours and share their weights. They take no shortcut: attention writes
 all scores and redraws its band each time, the decoder pushes every token through every layer in
-every pass, graph convolutions expand a kernel for each neighbour of each vertex (spec 11).
+every pass, graph convolutions expand a kernel for each neighbour of each vertex.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ ARRAY_GLOBALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryStatistics:
-    """Mean and standard deviation of the canonical trajectory, (9,) float32 each (spec 1.7)."""
+    """Mean and standard deviation of the canonical trajectory, (9,) float32 each."""
 
     mean: np.ndarray
     std: np.ndarray

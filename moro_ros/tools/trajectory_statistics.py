@@ -1,4 +1,4 @@
-"""The trajectory statistics of a network whose own are lost, estimated from videos (spec 0, 1b).
+"""The trajectory statistics of a network that comes without them, estimated from videos.
 
 A network trained on normalised trajectories predicts (motion - mean) / std. Run on real videos from
 a rough guess, its refined camera-frame trajectory is the motion itself; the line that leads from
@@ -32,7 +32,7 @@ from moro_ros.tools.video_options import VideoInput
 
 log = logging.getLogger(__name__)
 
-# From a small set of motion capture at 30 frames/s (spec 0): where the iteration starts.
+# From a small set of motion capture at 30 frames/s; the iteration starts from it.
 ROUGH_GUESS = TrajectoryStatistics(
     np.array([0.9994, 0, 0, 0, 0.9996, 0, 0, 0, 0.0119], np.float32),
     np.array([0.0019, 0.0205, 0.0278, 0.0206, 0.0015, 0.0201, 0.0081, 0.0144, 0.0206], np.float32),

@@ -1,4 +1,4 @@
-"""Stochastic depth for the image backbone (spec 3.1; Huang et al., ECCV 2016).
+"""Stochastic depth for the image backbone (Huang et al., ECCV 2016).
 
 A residual branch is left out for whole samples at random and scaled up for the others. It is hung
 onto the branches from outside, because the network itself knows nothing of its training.

@@ -1,4 +1,4 @@
-"""Which weights a stage starts from, and which it leaves alone (spec 7.1)."""
+"""Which weights a stage starts from, and which it does not train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's loss terms: a differentiable mesh from token logits, posed and compared (spec 7.4).
+"""The paper's loss terms: a differentiable mesh from token logits, posed and compared.
 
 Joints are regressed from the mesh by a matrix (22, V); a body at rotation R and pelvis t has them
 at J R^T + t.

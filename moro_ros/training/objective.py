@@ -250,7 +250,7 @@ class Objective(nn.Module):
     def guided_input(
         self, features: FrameFeatures, rng: np.random.Generator, ahead: int | None
     ) -> tuple[Tensor, Tensor, Pose]:
-        """Keep a first pass's most certain tokens and mask the rest again (spec 7.2).
+        """Keep a first pass's most certain tokens and mask the rest again.
 
         Returns codes (B, F, T, code width), masked (B, F, T) and the first pass's trajectory.
         """
@@ -287,7 +287,7 @@ class Objective(nn.Module):
         terms["contact"] = nn.functional.binary_cross_entropy_with_logits(
             estimate.contact[:, :-1].float(), clips.contact
         )
-        # The last frame has no motion of its own; it counts in the mean all the same (spec 7.4).
+        # The last frame has no motion of its own, but counts in the mean, as in the published loss.
         error = (estimate.clean - estimate.true_clean)[:, :-1]
         share = (clips.shape[1] - 1) / clips.shape[1]
         terms["clean_trajectory"] = share * error.square().mean()

@@ -26,7 +26,7 @@ from moro_ros.training.distributed import CPU
 from moro_ros.training.draw import DATA, Draw
 from moro_ros.training.stage import Stage
 
-CONTACT_SPEED = 0.3  # m/s, spec 7.4
+CONTACT_SPEED = 0.3  # m/s; a slower joint touches the ground, as published
 # An upper body goes with another lower one in so many single frames.
 UPPER_SHARE = 0.2
 UPPER = torch.tensor(UPPER_BODY)

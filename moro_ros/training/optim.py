@@ -1,7 +1,8 @@
 """Optimisers and the learning-rate schedule of every stage.
 
-The paper trains with AdamW (spec 7.1). For short trainings on a CPU, Muon on the hidden matrices
-reached the same error in about half the steps (docs/training.md), so the open model uses both.
+The paper (arXiv 2601.16079) trains with AdamW. For short trainings on a CPU, Muon on the hidden
+matrices reached the same error in about half the steps (docs/training.md), so the open model uses
+both.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Optimizer:
 
 
 def rate_scale(progress: float, numbers: LoopNumbers) -> float:
-    """Return the learning rate over its peak: linear warm-up, then a cosine (spec 7.1)."""
+    """Return the learning rate over its peak: linear warm-up, then a cosine, as published."""
     if progress < numbers.warm_up:
         return numbers.first + (1.0 - numbers.first) * progress / numbers.warm_up
     phase = min(1.0, (progress - numbers.warm_up) / max(1e-9, 1.0 - numbers.warm_up))

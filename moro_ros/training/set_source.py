@@ -35,7 +35,7 @@ T = TypeVar("T", TrainingClips, View)
 TRIES = 50  # clips drawn for one item before a set is called unusable
 SAMPLE = 500  # windows from which the statistics of trajectories are taken
 FPS, RATE_TOLERANCE = 30.0, 0.5  # Hz
-# The labelled points that stand for Human3.6M's 17, in the order of REGRESSOR_ORDER (spec 7.3).
+# The labelled points that correspond to Human3.6M's 17, in the order of REGRESSOR_ORDER.
 POINTS_17 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 14, 16, 17)
 
 
@@ -101,7 +101,7 @@ class SetItems(Dataset[TrainingClips]):
         )
 
     def boxed(self, clip: Clip, posed: PosedClip, rng: np.random.Generator) -> Clip:
-        """Move a clip's boxes as the stage asks for (spec 7.3)."""
+        """Apply the stage's crops and jitter to the boxes of a clip."""
         if clip.boxes_px is None or clip.camera is None:
             return clip
         boxes, points, names = clip.boxes_px, clip.points_px, clip.point_names
@@ -197,7 +197,7 @@ class SetMeshes:
 
 
 def usable(clip: Clip, frames: int) -> bool:
-    """Return whether a clip can be trained on; only videos need a rate and a view (spec 7.3)."""
+    """Return whether a clip can be trained on; only videos need a rate and a view."""
     if clip.fit is None:
         return False
     return frames == 1 or (abs(clip.fps - FPS) <= RATE_TOLERANCE and well_seen(clip))

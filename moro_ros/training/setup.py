@@ -33,9 +33,9 @@ from moro_ros.training.tokenizer_stage import TokenizerStage
 
 log = logging.getLogger(__name__)
 HIERARCHY_POSES = 200  # posed bodies from which the upsampling weights are fitted
-# Vertices of the paper's mesh levels below the whole mesh, the last one its tokens (spec 2.1).
+# Vertices of the published mesh levels below the whole mesh; the last level has the tokens.
 GRAPH_LEVELS = (2618, 546, 87)
-# Rows of Human3.6M's regressor in the order of the labelled points (spec 7.3).
+# Rows of Human3.6M's regressor in the order of the labelled points.
 REGRESSOR_ORDER = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10, 0, 7, 9)
 STAGES = ("pose", "motion", "image", "estimate", "frames", "video")
 AnyTokenizer = MeshConvTokenizer | PatchTokenizer
@@ -45,26 +45,28 @@ AnyTokenizer = MeshConvTokenizer | PatchTokenizer
 class MeshNumbers:
     """How a patch tokenizer cuts the mesh into tokens; see config/open_training.yaml."""
 
-    vertices: int = option(1024, "Coarse vertices that are coded", low=8)
+    vertices: int = option(1024, "Number of coarse vertices to encode", low=8)
     tokens: int = option(24, "Mesh tokens per body", low=1)
-    seen: int = option(128, "Coarse vertices that a token sees", low=1)
-    rebuilt: int = option(72, "Coarse vertices that a token rebuilds, at least", low=1)
+    seen: int = option(128, "Coarse vertices in the input of a token", low=1)
+    rebuilt: int = option(72, "Minimum number of coarse vertices that a token reconstructs", low=1)
     width: int = option(96, "Width of the tokenizer's transformer", low=24)
-    connections: str = option("", "graph: folder of the published connection tables; else own ones")
+    connections: str = option(
+        "", "Folder of the published connection tables, for kind: graph. Empty computes them"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class DataPaths:
-    """Where the data lies; relative to the folder in which the command runs.
+    """Paths of the data, relative to the working directory.
 
     sets: name of a data set (docs/training.md) -> its folder.
     """
 
-    body: str = option("", "Body model npz; the open body if empty")
+    body: str = option("", "Body model npz. Empty selects the open body")
     male: str = option("", "Male body model npz, for sets with people of known gender")
     female: str = option("", "Female body model npz")
-    motion: str = option("", "Open motion npz to train on, or several with commas between")
-    validation: str = option("", "Open motion npz to check the tokenizer on")
+    motion: str = option("", "Open motion npz to train on, or several, comma-separated")
+    validation: str = option("", "Open motion npz to validate the tokenizer on")
     points_regressor: str = option("", "J_regressor_h36m.npy, (17, 6890) or (17, V)")
     smplx_to_smpl: str = option("", "smplx2smpl_sparse.pt, (6890, V), for a regressor of SMPL")
     sets: dict[str, str] = field(default_factory=dict)
@@ -72,7 +74,7 @@ class DataPaths:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the exported model says of itself."""
+    """Description of the exported model."""
 
     description: str = option("MoRo", "What the model is")
     licence: str = option("", "Licence of the weights and origin of the data")
@@ -230,7 +232,7 @@ def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bo
 def read_points(paths: DataPaths, vertices: int) -> torch.Tensor:
     """Read the regressor of Human3.6M's 17 points, (17, V) for a mesh of V vertices.
 
-    Its rows come in the order of the labelled points (spec 7.3). One of SMPL's vertices is carried
+    Its rows are in the order of the labelled points. One of SMPL's vertices is carried
     over to SMPL-X by the matrix data.smplx_to_smpl.
     Raises: DataError if a file is missing or has another shape.
     """

@@ -169,7 +169,7 @@ def no_statistics() -> tuple[Tensor, Tensor]:
 
 
 def pool_statistics(pool: WindowPool) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (9,) of a pool's canonical trajectories (spec 1.7)."""
+    """Return mean and standard deviation (9,) of a pool's canonical trajectories."""
     rotation = rotvec_to_matrix(pool.windows.rotations[:, :, 0])
     return floored(*trajectory_statistics(rotation, pool.windows.translation))
 

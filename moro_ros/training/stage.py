@@ -31,57 +31,59 @@ class LoopNumbers:
     falls along a cosine to `last`.
     """
 
-    steps: int = option(60_000, "Optimiser steps; not used when minutes are given", low=1)
+    steps: int = option(60_000, "Optimiser steps; ignored if minutes is set", low=1)
     minutes: float = option(
-        0.0, "Length of the run by the clock instead: cannot be repeated to the bit", unit="min",
-        low=0.0,
+        0.0, "Length of the run by wall time, instead of steps; not reproducible bit by bit",
+        unit="min", low=0.0,
     )  # fmt: skip
     parts: int = option(
-        0, "Passes per step over all processes, their gradients averaged; 0: one per process", low=0
+        0, "Passes per step over all processes, with averaged gradients. 0: one per process", low=0
     )
     optimizer: str = option(
-        "adamw", "AdamW (paper), or Muon on the hidden matrices with AdamW for the rest",
+        "adamw", "Optimiser: AdamW (paper), or Muon for hidden matrices with AdamW for the rest",
         choices=("adamw", "muon"),
     )  # fmt: skip
-    learning_rate: float = option(1e-4, "Peak of the learning rate", low=0.0)
+    learning_rate: float = option(1e-4, "Peak learning rate", low=0.0)
     weight_decay: float = option(1e-4, "Weight decay", low=0.0)
-    beta2: float = option(0.999, "AdamW's memory of squared gradients", low=0.0, high=1.0)
-    clip: float = option(1.0, "Largest norm of the gradient", low=0.0)
-    warm_up: float = option(0.05, "Share of the run in which the rate rises", low=0.0, high=1.0)
-    first: float = option(0.01, "Learning rate at the start over its peak", low=0.0, high=1.0)
-    last: float = option(0.1, "Learning rate at the end over its peak", low=0.0, high=1.0)
+    beta2: float = option(0.999, "Decay rate of AdamW's second moments", low=0.0, high=1.0)
+    clip: float = option(1.0, "Maximum norm of the gradient", low=0.0)
+    warm_up: float = option(
+        0.05, "Share of the run in which the learning rate rises", low=0.0, high=1.0
+    )
+    first: float = option(0.01, "Initial learning rate relative to its peak", low=0.0, high=1.0)
+    last: float = option(0.1, "Final learning rate relative to its peak", low=0.0, high=1.0)
     precision: str = option(
-        "auto", "float32, bfloat16 where autocast allows, or by the hardware",
+        "auto", "float32, bfloat16 (autocast), or auto, which depends on the hardware",
         choices=("auto", "float32", "bfloat16"),
     )  # fmt: skip
     report_every: int = option(50, "Steps between two lines of the log", low=1)
     save_every: int = option(1000, "Steps between two checkpoints", low=1)
-    workers: int = option(2, "Processes that read images", low=0)
-    seed: int = option(0, "Seed of everything that is drawn", low=0)
+    workers: int = option(2, "Worker processes that read images", low=0)
+    seed: int = option(0, "Random seed", low=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of MoRo.
+    """One stage of MoRo (arXiv 2601.16079, cross-modality training).
 
     task: "motion" sees motion alone, "image" images alone, "estimate" single frames through the
     image encoder alone, "video" images and motion. data: names of the data
     sets, drawn equally often; "open" is open motion, filmed by random cameras where the task needs
     images. phases: see Phase, as lists. start: part of the network -> the stage (or file) whose
     weights it starts from. frozen: parts that are not trained. masks: how often each of SCHEMES is
-    drawn, in any unit, one for a whole pass (spec 7.2); guided: the tokens of which a first pass is
-    least sure. noise: of the true trajectory, by progress, as lists (from, m, deg). temperature: of
-    the Gumbel-softmax at the start and end of the run; empty for probability-weighted codes.
+    drawn, in any unit, one for a whole pass; guided: the tokens of which a first pass is least
+    sure. noise: of the true trajectory, by progress, as lists (from, m, deg). temperature: of the
+    Gumbel-softmax at the start and end of the run; empty for probability-weighted codes.
     true_translation: compare joints at the true place, for sets without a camera. live: share of
     passes in which frames see little of the future, as at the live edge: none in `causal` of them,
     else 1 to 10 frames. near_codes: how far the token loss spreads over neighbouring codes, in mean
     distances of a code to its nearest. mesh_share: share of the frames whose mesh is decoded.
     windows: size of the pool of open motion. extreme_crops, jitter: of the crops of published
-    sets (spec 7.3).
+    sets.
     """
 
     task: str = option(
-        "video", "What the network sees", choices=("motion", "image", "estimate", "video")
+        "video", "Input of the network", choices=("motion", "image", "estimate", "video")
     )
     data: tuple[str, ...] = ("open",)
     phases: tuple[tuple[float, int, int], ...] = ((1.0, 2, 60),)
@@ -93,26 +95,35 @@ class Stage:
     smooth: bool = True
     temperature: tuple[float, ...] = (1.0, 0.01)
     true_translation: bool = False
-    live: float = option(0.0, "Share of passes that see little of the future", low=0.0, high=1.0)
-    causal: float = option(0.6, "Share of those that see none of it", low=0.0, high=1.0)
-    near_codes: float = option(0.0, "Spread of the token loss; 0: the very code", low=0.0)
-    mesh_share: float = option(1.0, "Share of frames with a mesh", low=0.0, high=1.0)
+    live: float = option(
+        0.0, "Share of passes with little look-ahead, as in live use", low=0.0, high=1.0
+    )
+    causal: float = option(0.6, "Share of these passes without any look-ahead", low=0.0, high=1.0)
+    near_codes: float = option(
+        0.0, "Spread of the token loss over neighbouring codes. 0: only the true code", low=0.0
+    )
+    mesh_share: float = option(1.0, "Share of frames whose mesh is decoded", low=0.0, high=1.0)
     token_share: float = option(
-        1.0, "Share of the passes that learn tokens and mesh; the others are guided by none",
+        1.0, "Share of passes that train tokens and mesh; the others get no tokens as input",
         low=0.0, high=1.0,
     )  # fmt: skip
-    drop_path: float = option(0.0, "Largest drop path of the ViT", low=0.0, high=0.99)
+    drop_path: float = option(0.0, "Maximum drop path rate of the ViT", low=0.0, high=0.99)
     extreme_crops: float = option(
-        0.0, "Share of clips with only a part of the body in the crop", low=0.0, high=1.0
+        0.0, "Share of clips whose crop shows only a part of the body", low=0.0, high=1.0
     )
-    jitter: bool = option(False, "Crops lie beside the person by up to a tenth of their side")
-    windows: int = option(4000, "Windows in the pool of open motion", low=1)
+    jitter: bool = option(False, "Shift crops by up to a tenth of their side")
+    windows: int = option(4000, "Number of windows in the pool of open motion", low=1)
     varied: float = option(
-        0.0, "Share of these windows that take postures nobody was recorded in", low=0.0, high=1.0
+        0.0,
+        "Share of these windows with widened postures, beyond the recorded ones",
+        low=0.0,
+        high=1.0,
     )
-    seated: float = option(0.0, "Share of these windows that sit or lie", low=0.0, high=1.0)
+    seated: float = option(
+        0.0, "Share of these windows in which people sit or lie", low=0.0, high=1.0
+    )
     sized: float = option(
-        0.0, "Share of the people of another size than the body model's, children mostly",
+        0.0, "Share of people with another size than the body model's, mostly children",
         low=0.0, high=1.0,
     )  # fmt: skip
     observation: ObservationNoise = field(default_factory=ObservationNoise)
@@ -149,13 +160,13 @@ class Stage:
         used = self.weights.used()
         if not used:
             raise ConfigError(
-                f"{name}.weights: no loss term has a weight, there is nothing to learn. Describe "
-                f"the stage '{name}' in the configuration as config/paper_training.yaml does."
+                f"{name}.weights: no loss term has a weight, so there is nothing to train. "
+                f"Describe the stage '{name}' as in config/paper_training.yaml."
             )
         if self.task == "motion" and self.masks.get("guided"):
             raise ConfigError(
-                f"{name}.masks.guided: a stage that sees motion alone has no image to be sure "
-                "from; expected 0. Use random, joint, frame or full."
+                f"{name}.masks.guided: a stage that sees only motion has no image for a guided "
+                "pass; expected 0. Use random, joint, frame or full."
             )
         along_time = sorted(name for name in used if name.startswith("mesh_"))
         if self.mesh_share < 1 and along_time:

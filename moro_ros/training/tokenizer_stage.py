@@ -1,4 +1,4 @@
-"""Stage "tokenizer": train a mesh tokenizer on random bodies (spec 2.2)."""
+"""Stage "tokenizer": train a mesh tokenizer on random bodies."""
 
 from __future__ import annotations
 

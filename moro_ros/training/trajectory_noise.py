@@ -1,4 +1,4 @@
-"""Noise on true trajectories, for the stages that see motion alone (spec 7.3)."""
+"""Noise on true trajectories, for the stages that see only motion."""
 
 from __future__ import annotations
 

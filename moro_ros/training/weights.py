@@ -1,8 +1,8 @@
 """The weight of every loss term, by name: a stage lists those it uses, the others are not computed.
 
 Names without a prefix are of the rotation head and of the trajectory in the person box (the open
-model); those that begin with mesh_ are of joints regressed from the decoded mesh (the paper, spec
-7.4). coarse: the image encoder's own pose; final: the decoder's; rel: the motion encoder's clean
+model); those that begin with mesh_ are of joints regressed from the decoded mesh (the paper's
+loss). coarse: the image encoder's own pose; final: the decoder's; rel: the motion encoder's clean
 trajectory, integrated from the true first frame.
 """
 

@@ -20,7 +20,7 @@ from moro_ros.geometry.camera import project
 from moro_ros.inference.preprocess import PersonBoxes
 from moro_ros.types import KEYPOINTS, Camera
 
-# What each mode keeps of OpenPose's 25 points, as the paper has it (spec 7.3).
+# What each mode keeps of OpenPose's 25 points, as in the published training.
 FEET = {19, 20, 21, 22, 23, 24}
 HEAD = {0, 1, 2, 5, 15, 16, 17, 18}
 KEPT = {

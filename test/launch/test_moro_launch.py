@@ -99,7 +99,7 @@ def test_single_parameters_outrank_the_others(start: Callable[..., list[Any]]) -
         ({"parameters": "max_people"}, "parameters: got 'max_people'"),
         ({"rviz": "maybe"}, "rviz: got 'maybe'"),
         ({"params_file": "nowhere.yaml"}, "params_file: got 'nowhere.yaml'"),
-        ({"video": "a.mp4", "bag": "walk"}, "exclude each other"),
+        ({"video": "a.mp4", "bag": "walk"}, "cannot be combined"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(

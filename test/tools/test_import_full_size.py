@@ -31,7 +31,7 @@ def write_checkpoint(path: Path, state: dict[str, Tensor]) -> None:
 
 
 def full_size_tables(folder: Path) -> None:
-    """Tables of the published sizes, each vertex joined to arbitrary ones (spec 2.1)."""
+    """Tables of the published sizes, each vertex joined to arbitrary ones."""
     sizes = {
         "pool": [(9383, 31, 9383), (2618, 41, 9383), (2618, 24, 2618), (546, 59, 2618),
                  (546, 28, 546), (87, 84, 546), (87, 34, 87)],

@@ -166,9 +166,9 @@ def test_a_stage_says_what_it_lacks(command, capsys):
         ("video", {"start": {"": "pose.safetensors"}}, "give a file that exists"),
         ("video", {"start": {}, "frozen": ["encoder"]}, "no part 'encoder'"),
         ("video", {"start": {}, "drop_path": 0.5}, "no ViT"),
-        ("video", {"start": {}, "weights": {}}, "nothing to learn"),
+        ("video", {"start": {}, "weights": {}}, "nothing to train"),
         ("video", {"start": {}, "data": ["opn"]}, "opn"),
-        ("pose", {"masks": {"guided": 1}}, "no image to be sure from"),
+        ("pose", {"masks": {"guided": 1}}, "no image for a guided pass"),
         ("pose", {"mesh_share": 0.5, "weights": {"mesh_joints_rel": 1.0}}, "mesh of every frame"),
         ("pose", {"loop": {"parts": -1}}, "parts"),
     ):
