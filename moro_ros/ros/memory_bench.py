@@ -107,11 +107,14 @@ class Listener(Node):
         super().__init__("moro_memory_bench")
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
 
-    def listen_to(self, name: str) -> None:
-        """Subscribe to all topics of a node; what comes is thrown away unread."""
+    def listen_to(self, name: str, rep155: bool) -> None:
+        """Subscribe to all topics of a node; what comes is thrown away unread.
+
+        rep155: also to the lists of REP-155, so that everybody gets topics of their own.
+        """
         for topic, kinds in self.get_publisher_names_and_types_by_node(name, "/"):
             package, _, kind = kinds[0].split("/")
-            if "/_action/" in topic:
+            if "/_action/" in topic or (topic.startswith("/humans/") and not rep155):
                 continue
             message = getattr(importlib.import_module(f"{package}.msg"), kind)
             self.create_subscription(message, topic, pass_over, 10, raw=True)
@@ -121,10 +124,10 @@ class Listener(Node):
         self._clock_publisher.publish(Clock(clock=stamp))
 
 
-def bench(people: int, in_view: int, minutes: float, rate_hz: float) -> list[Level]:
+def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: bool) -> list[Level]:
     """Lead so many people past a node in so many simulated minutes; rclpy is initialised.
 
-    Raises: MoroError if the node cannot work or an image fails.
+    rep155: see Listener.listen_to. Raises: MoroError if the node cannot work or an image fails.
     """
     stay_s = 60.0 * minutes * in_view / people
     made: list[Visitors] = []
@@ -150,7 +153,7 @@ def bench(people: int, in_view: int, minutes: float, rate_hz: float) -> list[Lev
         executor.add_node(listener)
         spinner.start()
         time.sleep(DISCOVERY_S)
-        listener.listen_to("moro")
+        listener.listen_to("moro", rep155)
         time.sleep(DISCOVERY_S)
         return levels(node, listener, made[-1], images(rate_hz, minutes, time.time_ns()), people)
     finally:
@@ -196,10 +199,11 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name, kind in (("people", int), ("in-view", int), ("minutes", float), ("rate", float)):
         parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--rep155", action="store_true")
     chosen = parser.parse_args(args)
     rclpy.init()
     try:
-        found = bench(chosen.people, chosen.in_view, chosen.minutes, chosen.rate)
+        found = bench(chosen.people, chosen.in_view, chosen.minutes, chosen.rate, chosen.rep155)
     finally:
         rclpy.try_shutdown()
     json.dump([asdict(level) for level in found], sys.stdout, indent=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +20,26 @@ EVENTS = (
 )  # fmt: skip
 
 
+class Recent:
+    """The newest WINDOW numbers, in an array of that size: its memory does not grow."""
+
+    def __init__(self) -> None:
+        self._values = np.full(WINDOW, np.nan)
+        self._count = 0
+
+    def append(self, value: float) -> None:
+        """Add a number; the oldest is forgotten."""
+        self._values[self._count % WINDOW] = value
+        self._count += 1
+
+    def percentiles(self) -> dict[str, float | None]:
+        """p50 and p95; None before the first number."""
+        if not self._count:
+            return {"p50": None, "p95": None}
+        p50, p95 = np.percentile(self._values[: self._count], [50, 95])
+        return {"p50": float(p50), "p95": float(p95)}
+
+
 class NodeStatistics:
     """Counters since the start, and times of the newest WINDOW processed images."""
 
@@ -27,8 +47,8 @@ class NodeStatistics:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._bad: Counter[str] = Counter()
-        self._latencies: deque[float] = deque(maxlen=WINDOW)
-        self._stages: dict[str, deque[float]] = {}
+        self._latencies = Recent()
+        self._stages: defaultdict[str, Recent] = defaultdict(Recent)
         self._people_now = 0
         self._window_fill = 0.0
         self._ids_known: set[int] = set()
@@ -70,7 +90,7 @@ class NodeStatistics:
             if not math.isnan(latency_s):
                 self._latencies.append(latency_s)
             for name, seconds in stage_s.items():
-                self._stages.setdefault(name, deque(maxlen=WINDOW)).append(seconds)
+                self._stages[name].append(seconds)
 
     def lost(self, ids: Iterable[int]) -> None:
         """Count ids that ended between two images, with everybody in view."""
@@ -104,8 +124,8 @@ class NodeStatistics:
                 "people": self._people_now,
                 "people_seen": self._ids_seen,
                 "window_fill": self._window_fill,
-                "latency_s": _percentiles(self._latencies),
-                "stages_s": {name: _percentiles(v) for name, v in self._stages.items()},
+                "latency_s": self._latencies.percentiles(),
+                "stages_s": {name: recent.percentiles() for name, recent in self._stages.items()},
                 "uptime_s": time.monotonic() - self._start,
             }
 
@@ -119,10 +139,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + name] = value
     return flat
-
-
-def _percentiles(values: deque[float]) -> dict[str, float | None]:
-    if not values:
-        return {"p50": None, "p95": None}
-    p50, p95 = np.percentile(np.array(values), [50, 95])
-    return {"p50": float(p50), "p95": float(p95)}

@@ -21,14 +21,15 @@ def register(subjects: Any) -> None:
     parser = subjects.add_parser(
         "memory",
         help="a node's memory over the people it has seen",
-        description="Imagined people pass a node whose topics are all subscribed to, faster than "
-        "real time, by simulated stamps; its resident memory is taken on the way.",
+        description="Simulated people pass a node whose topics all have subscribers, faster than "
+        "real time. The resident memory of the node's process is measured on the way.",
     )
     add = parser.add_argument
     add("--people", type=int, default=5000, help="people who pass")
     add("--in-view", type=int, default=3, help="people in view at once")
     add("--minutes", type=float, default=30.0, help="simulated minutes in which they pass")
     add("--rate", type=float, default=5.0, help="images per simulated second")
+    add("--rep155", action="store_true", help="also subscribe to the lists of REP-155")
     add("--json", action="store_true", help="print a JSON array instead of the table")
     parser.set_defaults(handler=run)
 
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     words = [sys.executable, "-m", "moro_ros.ros.memory_bench"]
     for name in ("people", "in_view", "minutes", "rate"):
         words += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    words += ["--rep155"] if arguments.rep155 else []
     env = clean_environment(os.environ) | private_domain()
     result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:

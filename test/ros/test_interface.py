@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hri_msgs.msg import IdsList
 from moro_ros.msg import HumanArray
 from rclpy.action import get_action_server_names_and_types_by_node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
@@ -105,12 +106,17 @@ def test_the_parameters_are_all_described() -> None:
 
 
 def test_topics_types_and_qos_are_the_page_s(bench: Any) -> None:
-    """With the humans subscribed to, so that bodies are in view."""
+    """With the humans and a list of ids subscribed to, so that bodies are in view."""
     node = bench.client.node
-    bench.answer(bench.image(1))
+    bench.listen(IdsList, "/humans/bodies/tracked")
     expected = documented("## Publications")
-    humans = f"/humans/bodies/{PERSON}/roi"
-    bench.client.wait(lambda: node.count_publishers(humans), "the topics of a body")
+    last = f"/humans/persons/anonymous_{PERSON}/location_confidence"
+
+    def there() -> bool:
+        bench.answer(bench.image(1))
+        return node.count_publishers(last) > 0
+
+    bench.client.wait(there, "the topics of a person")
     found = offered(node.get_publisher_names_and_types_by_node("moro", "/"))
     assert found.keys() == expected.keys()
     for topic, (kind, qos, *_) in expected.items():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from hri_msgs.msg import IdsList
 from moro_ros.msg import Human, HumanArray, HumanMesh
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -23,6 +25,9 @@ from moro_ros.ros.humans import NO_FIT
 from moro_ros.ros.output import Rhythm, TopicOutput, by_stamp
 from moro_ros.ros.outputs import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.rep155.body import KINDS as BODY_KINDS
+from moro_ros.ros.rep155.lazy import LOOK_NS
+from moro_ros.ros.rep155.persons import KINDS as PERSON_KINDS
 from moro_ros.types import PipelineResult
 
 pytestmark = pytest.mark.ros
@@ -209,7 +214,7 @@ def test_bodies_of_rep_155_follow_and_go_when_nobody_looks(
     subscription, received = client.subscribe(HumanArray, "/test_client/humans")
     client.wait(topics(outputs)[0].publisher.get_subscription_count, "a match")
     publish(outputs, result_of(fake_node, 1))
-    assert "/humans/bodies/b1/roi" in outputs.made()
+    assert not any("b1" in topic for topic in outputs.made()), "nobody asked for REP-155"
     client.wait(lambda: received, "humans")
     human = received[0].humans[0]
     assert human.joint_fit_residual == NO_FIT, "nobody asked for a fit"
@@ -217,9 +222,33 @@ def test_bodies_of_rep_155_follow_and_go_when_nobody_looks(
     publish(outputs, result_of(fake_node, 1), level)
     client.wait(lambda: len(received) == 2, "more humans")
     assert received[1].humans[0].joint_fit_residual > 0.0
+    rep155 = {f"/humans/bodies/b1/{name}" for name in BODY_KINDS}
+    rep155 |= {f"/humans/persons/anonymous_b1/{name}" for name in PERSON_KINDS}
+    for topic, kind in (
+        # Whoever subscribes to a list of ids will want the topics of some; others know an id.
+        ("/humans/persons/known", IdsList),
+        ("/humans/bodies/tracked", IdsList),
+        ("/humans/bodies/b1/urdf", String),
+    ):
+        client.node.destroy_subscription(subscription)
+        client.wait(lambda: publish(outputs, result_of(fake_node, 1)).idle, "nobody to listen")
+        assert not any("b1" in made for made in outputs.made())
+        subscription, received = client.subscribe(HumanArray, "/test_client/humans")
+        other = client.node.create_subscription(kind, topic, lambda _: None, 10)
+        stamps = itertools.count(6 * 10**9, LOOK_NS)
+
+        def asked(stamps: Any = stamps) -> bool:
+            result = dataclasses.replace(result_of(fake_node, 1), stamp_ns=next(stamps))
+            return not publish(outputs, result).idle and "b1" in " ".join(outputs.made())
+
+        client.wait(asked, f"the topics of somebody, for {topic}")
+        asked()
+        only = "/humans/bodies/b1/" if "b1" in topic else ""
+        expected = {name for name in rep155 if name.startswith(only)}
+        assert {made for made in outputs.made() if "b1" in made} == expected
+        client.node.destroy_subscription(other)
     client.node.destroy_subscription(subscription)
     client.wait(lambda: publish(outputs, result_of(fake_node, 1)).idle, "nobody to listen")
-    assert "/humans/bodies/b1/roi" not in outputs.made()
 
 
 def test_a_level_that_the_body_cannot_serve_is_refused(client: Any, fake_node: ModuleType) -> None:

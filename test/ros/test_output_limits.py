@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hri_msgs.msg import NormalizedRegionOfInterest2D
+from hri_msgs.msg import IdsList, NormalizedRegionOfInterest2D
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
@@ -62,7 +62,8 @@ def test_frames_come_no_faster_than_their_rate(bench: Any, set_parameter: Any) -
     show(bench, 1)  # the parameter is in force from here on
     stamps = show(bench, 13)
     found = framed(stamps)
-    gaps = {later - earlier for earlier, later in pairwise(found)}
+    # The first may come late, where the first image did; those after it are on time.
+    gaps = {later - earlier for earlier, later in pairwise(found[1:])}
     assert len(found) >= 3 and gaps == {4 * PERIOD_NS}
     assert not set_parameter("tf_rate_hz", -1.0).successful
     assert set_parameter("tf_rate_hz", 0.0).successful
@@ -73,6 +74,7 @@ def test_frames_come_no_faster_than_their_rate(bench: Any, set_parameter: Any) -
 
 def test_people_are_cut_out_unless_images_are_held_back(bench: Any, set_parameter: Any) -> None:
     """Regions, which are numbers, go out in any case."""
+    bench.listen(IdsList, "/humans/bodies/tracked")
     show(bench, 2)
     crops = bench.listen(Image, f"{BODY}/cropped")
     regions = bench.listen(NormalizedRegionOfInterest2D, f"{BODY}/roi")

@@ -34,13 +34,12 @@ KINDS: dict[str, Any] = {
 class BodyTopics:
     """What is published of one body.
 
-    topics: by their last name.
+    base: the common part of the topics' names; topics: by their last name.
     """
 
-    def __init__(self, node: Node, namespace: str, body_id: str, describer: Describer) -> None:
+    def __init__(self, node: Node, base: str, body_id: str, describer: Describer) -> None:
         self.body_id = body_id
         self._describer = describer
-        base = f"{namespace}/bodies/{body_id}"
         self.topics = {
             name: Topic(node, kind, f"{base}/{name}", LATCHED if name == "urdf" else STREAM)
             for name, kind in KINDS.items()

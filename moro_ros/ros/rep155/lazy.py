@@ -1,8 +1,8 @@
-"""A topic that can be dropped again and counts what is made for it."""
+"""Topics that are created for whoever wants them, can be dropped again, and count messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rclpy.node import Node
@@ -17,6 +17,35 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+
+# Asking whether somebody subscribes to a topic that does not exist takes as long as publishing.
+LOOK_NS = 500_000_000
+
+
+class Demand:
+    """Whether somebody wants the topics of a person, which have to be created for that.
+
+    Each name under which a publisher was ever created costs Fast DDS some 280 bytes for the life of
+    the process (its registry of payload pools by topic name), and each publisher milliseconds.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._listed = self._due = False
+        self._looked_ns: int | None = None
+
+    def image(self, stamp_ns: int, listed: bool) -> None:
+        """Take note of the next image; listed: somebody subscribes to a list of ids."""
+        self._listed = listed
+        self._due = self._looked_ns is None or abs(stamp_ns - self._looked_ns) >= LOOK_NS
+        if self._due:
+            self._looked_ns = stamp_ns
+
+    def wants(self, names: Iterable[str]) -> bool:
+        """Whether somebody who has the ids may subscribe to these topics, or somebody does."""
+        count = self._node.count_subscribers
+        return self._listed or (self._due and any(count(name) for name in names))
 
 
 class Topic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
@@ -15,7 +15,7 @@ from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.ros.frames import own_frames, quaternions, transform_message
-from moro_ros.ros.rep155.lazy import LATCHED, Topic
+from moro_ros.ros.rep155.lazy import LATCHED, STREAM, Demand, Topic
 from moro_ros.ros.rep155.model import SMPLX_FROM_REP
 from moro_ros.ros.rep155.options import HumansConfig, body_id, person_id
 from moro_ros.ros.transforms import Placement
@@ -25,25 +25,39 @@ TF = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _HEAD = JOINT_NAMES.index("head")
 # A message that is sent as its topic closes may not arrive: the 0 of somebody gone is repeated.
 FAREWELL_NS = 1_000_000_000
+# The topics of a person: type and QoS by their last name.
+KINDS = {
+    "anonymous": (Bool, LATCHED),
+    "body_id": (String, LATCHED),
+    "location_confidence": (Float32, STREAM),
+}
 
 
 @dataclass(slots=True)
 class Person:
     """One person: its topics by their last name, and when and where it was seen last.
 
-    seen_ns: stamp of the last image that shows the person. place: (3,) m and rotation (3, 3) of
-    the head in the reference frame, x front and z to the top; None while unknown. gone_ns: since
-    when it is known no more, its topics still open; None while it is known.
+    body_id: empty while it has no body. topics: none until somebody wants them. seen_ns: stamp of
+    the last image that shows the person. place: (3,) m and rotation (3, 3) of the head in the
+    reference frame, x front and z to the top; None while unknown. gone_ns: since when it is known
+    no more, its topics still open; None while it is known.
     """
 
     person_id: str
-    topics: dict[str, Topic]
     seen_ns: int
-    tracked: bool = False
+    body_id: str = ""
+    topics: dict[str, Topic] = field(default_factory=dict)
     frame_id: str = ""
     place: np.ndarray | None = None
     rotation: np.ndarray | None = None
     gone_ns: int | None = None
+
+    def match(self, body_id: str) -> None:
+        """Say which body is the person's."""
+        if body_id != self.body_id:
+            self.body_id = body_id
+            if self.topics:
+                self.topics["body_id"].put(String(data=body_id))
 
     def confidence(self, stamp_ns: int, memory_s: float) -> float:
         """Location confidence in [0, 1]: 1 while seen, 0 after memory_s."""
@@ -82,7 +96,13 @@ class Persons:
         """Whether somebody subscribes to more than the frames, which everybody's TF does."""
         return any(topic.watched() for topic in self.topics() if topic is not self._frames)
 
-    def publish(self, motions: tuple[BodyMotion, ...], header: Header, stamp_ns: int) -> None:
+    def listed(self) -> bool:
+        """Whether somebody subscribes to a list of ids."""
+        return any(topic.watched() for topic in self.lists.values())
+
+    def publish(
+        self, motions: tuple[BodyMotion, ...], header: Header, stamp_ns: int, demand: Demand
+    ) -> None:
         """Take up the people of one image; header: stamp and frame of the camera."""
         self._forget(stamp_ns, {motion.track_id for motion in motions})
         for motion in motions:
@@ -90,14 +110,16 @@ class Persons:
         known = [person for person in self.people.values() if person.gone_ns is None]
         lists = {
             "known": [person.person_id for person in known],
-            "tracked": [person.person_id for person in known if person.tracked],
+            "tracked": [person.person_id for person in known if person.body_id],
         }
         for name, ids in lists.items():
             if self.lists[name].watched():
                 self.lists[name].put(IdsList(header=header, ids=ids))
         for person in self.people.values():
-            topic = person.topics["location_confidence"]
-            if topic.watched():
+            if not person.topics:
+                self._open(person, demand)
+            topic = person.topics.get("location_confidence")
+            if topic is not None and topic.watched():
                 value = person.confidence(stamp_ns, self._config.person_memory_s)
                 topic.put(Float32(data=value))
         if self._frames.count() > self._tf_listeners + self.listens:
@@ -122,12 +144,10 @@ class Persons:
         stamp_ns = int(motion.stamps_ns[-1])
         person = self.people.get(motion.track_id)
         if person is None:
-            person = self._meet(motion.track_id, stamp_ns)
+            name = person_id(motion.track_id, self._config.id_prefix)
+            person = self.people[motion.track_id] = Person(name, stamp_ns)
         person.gone_ns = None
-        if not person.tracked:
-            person.tracked = True
-            name = body_id(motion.track_id, self._config.id_prefix)
-            person.topics["body_id"].put(String(data=name))
+        person.match(body_id(motion.track_id, self._config.id_prefix))
         if motion.keypoints_seen[-1]:
             person.seen_ns = stamp_ns
         rotation = motion.joint_rotations[-1, _HEAD].astype(np.float64) @ SMPLX_FROM_REP
@@ -140,25 +160,22 @@ class Persons:
             person.frame_id = self._config.reference_frame
             person.place, person.rotation = pose[0] @ place + pose[1], pose[0] @ rotation
 
-    def _meet(self, track_id: int, stamp_ns: int) -> Person:
-        name = person_id(track_id, self._config.id_prefix)
-        base = f"{self._config.namespace}/persons/{name}"
-        topics = {
-            "anonymous": Topic(self._node, Bool, f"{base}/anonymous", LATCHED),
-            "body_id": Topic(self._node, String, f"{base}/body_id", LATCHED),
-            "location_confidence": Topic(self._node, Float32, f"{base}/location_confidence"),
-        }
-        topics["anonymous"].put(Bool(data=True))
-        self.people[track_id] = Person(name, topics, stamp_ns)
-        return self.people[track_id]
+    def _open(self, person: Person, demand: Demand) -> None:
+        """Create a person's topics if somebody wants them."""
+        base = f"{self._config.namespace}/persons/{person.person_id}"
+        if demand.wants(f"{base}/{name}" for name in KINDS):
+            person.topics = {
+                name: Topic(self._node, kind, f"{base}/{name}", qos)
+                for name, (kind, qos) in KINDS.items()
+            }
+            person.topics["anonymous"].put(Bool(data=True))
+            person.topics["body_id"].put(String(data=person.body_id))
 
     def _forget(self, stamp_ns: int, here: set[int]) -> None:
         """Take note of who is gone, and let go of those not seen for too long."""
         for track_id in self.people.keys() - here:
             person = self.people[track_id]
-            if person.tracked:
-                person.tracked = False
-                person.topics["body_id"].put(String(data=""))
+            person.match("")
             # A stamp of the past: another play of a bag.
             past = stamp_ns < person.seen_ns
             if person.gone_ns is not None:

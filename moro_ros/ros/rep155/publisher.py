@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from moro_ros.body.posture import CAMERA_UP
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.rep155.describer import Describer
-from moro_ros.ros.rep155.lazy import Topic
+from moro_ros.ros.rep155.lazy import Demand, Topic
 from moro_ros.ros.rep155.options import HumansConfig, body_id
 from moro_ros.types import PipelineResult
 
@@ -29,7 +29,8 @@ def available() -> bool:
 class HumansPublisher:
     """Publishes <namespace>/bodies and <namespace>/persons; nothing is made without a subscriber.
 
-    A body's publishers come and go with it. For one thread, which need not be the executor's.
+    A body's topics are created while somebody subscribes to a list of ids or to one of them, and go
+    with the body. For one thread, which need not be the executor's.
     bodies: the topics of those in view, by track id. describer: shared with other outputs, so that
     nothing is computed twice; its fits tell the residual in m (JointFit.residual_m). tf_listeners:
     how many subscriptions to /tf the node itself holds besides, which do not count.
@@ -52,11 +53,12 @@ class HumansPublisher:
         # Loaded now rather than while somebody walks in.
         for kind in KINDS.values():
             check_for_type_support(kind)
-        self._make_body = BodyTopics
+        self._make_body, self._kinds = BodyTopics, tuple(KINDS)
         self.config = config
         self.describer = describer or Describer()
         self.bodies: dict[int, BodyTopics] = {}
         self._node = node
+        self._demand = Demand(node)
         self._ids_list = IdsList
         self._tracked = Topic(node, IdsList, f"{config.namespace}/bodies/tracked")
         self._persons: Persons | None = None
@@ -71,10 +73,15 @@ class HumansPublisher:
     def watched(self) -> bool:
         """Whether somebody subscribes to any of the topics (TF does not count)."""
         return (
-            self._tracked.watched()
+            self._listed()
             or any(body.watched() for body in self.bodies.values())
             or (self._persons is not None and self._persons.watched())
         )
+
+    def _listed(self) -> bool:
+        """Whether somebody subscribes to a list of ids."""
+        persons = self._persons
+        return self._tracked.watched() or (persons is not None and persons.listed())
 
     def made(self) -> dict[str, int]:
         """How many messages were made so far, by topic, of the topics of now."""
@@ -100,17 +107,20 @@ class HumansPublisher:
         for track_id in self.bodies.keys() - here:
             self.bodies.pop(track_id).close()
         self.describer.keep(here)
+        self._demand.image(result.stamp_ns, self._listed())
         seen = {person.track_id: person for person in result.people}
         for motion in result.motions:
+            if (body := self._body(motion.track_id)) is None:
+                continue
             # With look-ahead the motion is that of an older image.
             stamp = ns_to_stamp(int(motion.stamps_ns[-1]))
-            self._body(motion.track_id).publish(
+            body.publish(
                 motion, seen.get(motion.track_id), result.camera, up, image_rgb, header,
                 Header(stamp=stamp, frame_id=header.frame_id),
             )  # fmt: skip
         if self._persons is not None:
-            self._persons.publish(result.motions, header, result.stamp_ns)
-        ids = [self.bodies[motion.track_id].body_id for motion in result.motions]
+            self._persons.publish(result.motions, header, result.stamp_ns, self._demand)
+        ids = [body_id(motion.track_id, self.config.id_prefix) for motion in result.motions]
         # Last, so that whoever hears of a body finds its topics.
         self._tracked.send(lambda: self._ids_list(header=header, ids=ids))
 
@@ -132,10 +142,12 @@ class HumansPublisher:
         if self._persons is not None:
             self._persons.close()
 
-    def _body(self, track_id: int) -> BodyTopics:
+    def _body(self, track_id: int) -> BodyTopics | None:
+        """The topics of a body, if somebody wants them or did."""
         if track_id not in self.bodies:
             name = body_id(track_id, self.config.id_prefix)
-            self.bodies[track_id] = self._make_body(
-                self._node, self.config.namespace, name, self.describer
-            )
+            base = f"{self.config.namespace}/bodies/{name}"
+            if not self._demand.wants(f"{base}/{kind}" for kind in self._kinds):
+                return None
+            self.bodies[track_id] = self._make_body(self._node, base, name, self.describer)
         return self.bodies[track_id]
