@@ -16,9 +16,9 @@ MODELS = ("pose_detection.tflite", "pose_landmark_full.tflite")
 WORK = """
 import numpy as np
 from moro_ros.config import PipelineConfig
-from moro_ros.inference.camera_file import camera_from_focal
-from moro_ros.inference.pipeline import load_pipeline
-from moro_ros.inference.motion_files import MotionFiles
+from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.live.pipeline import load_pipeline
+from moro_ros.io.motion_files import MotionFiles
 
 camera = camera_from_focal(500.0, 640, 480)
 image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
@@ -63,7 +63,7 @@ def test_a_run_leaves_nothing_but_its_own_cache(tmp_path):
     assert files_left(tmp_path, ("onnx", "torch")) == []
 
 
-@pytest.mark.parametrize("entry", ["moro_ros.msg", "moro_ros.types", "moro_ros.tools.cli"])
+@pytest.mark.parametrize("entry", ["moro_ros.msg", "moro_ros.types", "moro_ros.cli.cli"])
 def test_every_way_in_comes_before_the_telemetry(entry):
     """The variable is set once any part is imported, and a value of the user's stays."""
     program = f"import {entry}, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"

@@ -23,7 +23,7 @@ from moro_ros.data.synthesis import (
     ObservedMotion,
     pose_keypoints,
 )
-from moro_ros.inference.preprocess import (
+from moro_ros.network.preprocess import (
     PersonBoxes,
     enclosing_box,
     floor_row,

@@ -14,7 +14,7 @@ from moro_ros.errors import CalibrationError
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.multiview import MIN_VIEWS, View
 from moro_ros.geometry.camera_check import check_camera
-from moro_ros.inference.camera_file import toml_camera
+from moro_ros.io.camera_file import toml_camera
 from moro_ros.types import Camera
 
 if sys.version_info >= (3, 11):

@@ -19,7 +19,7 @@ from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
 from moro_ros.evaluation.open_benchmark import OpenProtocol, score
-from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
 from moro_ros.network.decoder import DecoderOutput
 

@@ -21,7 +21,7 @@ from moro_ros.evaluation.open_benchmark import (
     observed_windows,
     shown_joints,
 )
-from moro_ros.inference.stream import MoRoStream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.types import Camera, Frame, Keypoints, PersonObservation
 
 # The camera of the made frames; only its inverse is ever used.

@@ -1,8 +1,8 @@
 """Live answers at a slow machine's rate against what all images of the same video give.
 
 A slow machine answers some of the images and looks at people in some of these; between two looks
-keypoints are carried on (frontend/track.py), between two answers the last one stands. Keypoints of
-an image are those that the front-end reported when it saw every image.
+keypoints are carried on (perception/track.py), between two answers the last one stands.
+Keypoints of an image are those that the front-end reported when it saw every image.
 """
 
 from __future__ import annotations

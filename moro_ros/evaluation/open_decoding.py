@@ -11,12 +11,12 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton, load_body_model
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
-from moro_ros.inference.preprocess import floor_row
-from moro_ros.inference.refine import PlacedBody, Refiner, Seen
-from moro_ros.inference.sampling import MaskedDecoding, decode_masked
+from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.preprocess import floor_row
+from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 
 VISIBLE = 0.5
 

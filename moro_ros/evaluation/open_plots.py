@@ -9,6 +9,7 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
+from moro_ros.draw.plots import bar_chart, line_chart
 from moro_ros.evaluation.evaluator import error_by_level
 from moro_ros.evaluation.open_benchmark import (
     LIMB_JOINTS,
@@ -17,7 +18,6 @@ from moro_ros.evaluation.open_benchmark import (
     shown_joints,
 )
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel, recover
-from moro_ros.evaluation.plots import bar_chart, line_chart
 
 
 @dataclass(frozen=True, slots=True)

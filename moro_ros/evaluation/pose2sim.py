@@ -26,8 +26,8 @@ from moro_ros.evaluation.multiview import Truth, View, triangulate
 from moro_ros.evaluation.video_score import RATE_HZ, Score, score
 from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
 from moro_ros.geometry.lens import rectified_camera
-from moro_ros.inference.video import open_video
-from moro_ros.inference.world import GroundPlane
+from moro_ros.io.video import open_video
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 TRIALS = ("single", "multi")

@@ -15,8 +15,8 @@ from scipy.optimize import nnls
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
-from moro_ros.inference.stream import MoRoStream
-from moro_ros.inference.uncertainty import (
+from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.recover.uncertainty import (
     DIRECTIONS,
     STATES,
     TERMS,

@@ -22,7 +22,7 @@ from moro_ros.evaluation.multiview import Truth, View, triangulate
 from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, redrawn
 from moro_ros.evaluation.video_sources import JointSource
 from moro_ros.evaluation.view_score import ViewScore, score_view, shoulder_widths
-from moro_ros.inference.video import open_video
+from moro_ros.io.video import open_video
 from moro_ros.types import KEYPOINTS, Frame, Keypoints, PersonObservation
 
 CALIBRATIONS = ("camera_array.toml", "[Cc]alib*.toml", "*.qca.txt")

@@ -85,7 +85,7 @@ class VitImageEncoder(nn.Module):
     """An ImageEncoder that sees the person's crop: VisionTransformer, then ImageTransformer.
 
     Its observation is the RGB crop itself, (N, 3, 256, 192), 0 to 255, uint8 or float
-    (inference/crop.py); it is normalised here and nowhere else.
+    (network/crop.py); it is normalised here and nowhere else.
     """
 
     mean: Tensor

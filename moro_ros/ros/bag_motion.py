@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moro_ros.errors import DataError, MoroError
-from moro_ros.inference.motion_files import MotionFiles
-from moro_ros.inference.recording import row_of
+from moro_ros.io.motion_files import MotionFiles
+from moro_ros.io.recording import row_of
 from moro_ros.ros.bag_images import BagImage
 from moro_ros.ros.bridge import rgb_pixels
 from moro_ros.ros.calibration import Calibration
@@ -18,7 +18,7 @@ from moro_ros.ros.stamps import StampOrder
 from moro_ros.types import Camera
 
 if TYPE_CHECKING:
-    from moro_ros.inference.pipeline import HumanMotionPipeline
+    from moro_ros.live.pipeline import HumanMotionPipeline
 
 
 @dataclass(slots=True)

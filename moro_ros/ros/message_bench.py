@@ -18,14 +18,14 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
-from moro_ros.inference.camera_file import camera_from_focal
-from moro_ros.inference.pipeline import HumanMotionPipeline, load_pipeline
+from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.frames import TransformsOutput
-from moro_ros.ros.humans import HumansOutput
-from moro_ros.ros.markers import MarkersOutput
-from moro_ros.ros.meshes import CloudOutput, MeshOutput
-from moro_ros.ros.output import Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
+from moro_ros.ros.outputs.humans import HumansOutput
+from moro_ros.ros.outputs.markers import MarkersOutput
+from moro_ros.ros.outputs.mesh import CloudOutput, MeshOutput
+from moro_ros.ros.outputs.tf import TransformsOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 

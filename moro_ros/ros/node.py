@@ -19,7 +19,7 @@ from moro_ros.ros.lifecycle import MoroNode, PipelineFactory
 from moro_ros.ros.profile import init_ros
 
 if TYPE_CHECKING:
-    from moro_ros.inference.pipeline import HumanMotionPipeline
+    from moro_ros.live.pipeline import HumanMotionPipeline
 
 
 def camera_names(text: str) -> list[str]:
@@ -120,7 +120,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def lazy_engine() -> PipelineFactory:
-    """The pipelines of one SharedEngine, which is imported when the first one is asked for.
+    """The pipelines of one PipelinePool, which is imported when the first one is asked for.
 
     That takes seconds, and a wrong parameter is to be told at once.
     """
@@ -129,10 +129,10 @@ def lazy_engine() -> PipelineFactory:
     def pipeline(config: PipelineConfig) -> HumanMotionPipeline:
         if not pipelines:
             try:
-                from moro_ros.inference.shared import SharedEngine
+                from moro_ros.live.pipeline_pool import PipelinePool
             except ModuleNotFoundError as error:
                 raise missing_module(error) from error
-            pipelines.append(SharedEngine().pipeline)
+            pipelines.append(PipelinePool().pipeline)
         return pipelines[0](config)
 
     return pipeline

@@ -13,21 +13,21 @@ from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
-from moro_ros.inference.camera_guard import CameraGuard
-from moro_ros.inference.relay import Relay
+from moro_ros.live.camera_guard import CameraGuard
+from moro_ros.live.relay import Relay
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.faults import FaultLog
-from moro_ros.ros.outputs import Outputs, Wanted
+from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.stamps import AFTER_LAST_NS, StampOrder
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera, Frame, Observed, PipelineResult
 
 if TYPE_CHECKING:
-    from moro_ros.inference.pipeline import HumanMotionPipeline
+    from moro_ros.live.pipeline import HumanMotionPipeline
 
 IGNORED_LOG_PERIOD_S = 5.0
 CALIBRATION_LOG_PERIOD_S = 1.0

@@ -16,7 +16,7 @@ from rclpy.action.server import ServerGoalHandle
 
 from moro_ros.action import ProcessBag
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.inference.motion_files import MotionFiles
+from moro_ros.io.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
 from moro_ros.ros.bag_reader import open_bag

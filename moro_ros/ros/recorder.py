@@ -28,8 +28,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.errors import CalibrationError, ConfigError, MoroError
-from moro_ros.inference.motion_files import TABLE, MotionFiles
-from moro_ros.inference.recording import ROW
+from moro_ros.io.motion_files import TABLE, MotionFiles
+from moro_ros.io.recording import ROW
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros.bag import MotionBag
 from moro_ros.ros.conversions import camera_from_info, stamp_to_ns

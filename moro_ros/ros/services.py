@@ -11,8 +11,8 @@ from geometry_msgs.msg import Point
 from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.inference.world import GroundPlane
-from moro_ros.ros.frames import SMPLX_JOINTS
+from moro_ros.recover.ground import GroundPlane
+from moro_ros.ros.outputs.tf import SMPLX_JOINTS
 from moro_ros.ros.perception import Perception, Roi
 from moro_ros.ros.worker import Worker
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.inference.world import GroundPlane
+from moro_ros.recover.ground import GroundPlane
 
 try:
     from tf_transformations import (

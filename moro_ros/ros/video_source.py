@@ -24,9 +24,9 @@ from std_msgs.msg import Header
 from moro_ros.config import option
 from moro_ros.errors import ConfigError, MoroError, VideoError
 from moro_ros.geometry.camera import resized_camera
-from moro_ros.inference.decode_ahead import POLL_S, DecodeAhead
-from moro_ros.inference.video import VideoReader, open_video
-from moro_ros.inference.video_camera import camera_of_video, note_on_pixels
+from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
+from moro_ros.io.video import VideoReader, open_video
+from moro_ros.io.video_camera import camera_of_video, note_on_pixels
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from moro_ros.errors import MoroError
-from moro_ros.inference.slot import NewestSlot
+from moro_ros.live.slot import NewestSlot
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.statistics import NodeStatistics

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from moro_ros.errors import ConfigError
 from moro_ros.geometry.trajectory import canonical_trajectory
-from moro_ros.inference.masking import MaskedTokens, least_confident_mask, mask_tokens
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.tokenizer import MeshTokenizer
@@ -22,6 +21,7 @@ from moro_ros.training.head_terms import (
     rotation_head_terms,
 )
 from moro_ros.training.losses import near_codes, token_loss
+from moro_ros.training.masking import MaskedTokens, least_confident_mask, mask_tokens
 from moro_ros.training.mesh_terms import (
     Bodies,
     MeshJoints,

@@ -24,8 +24,8 @@ from moro_ros.data.posed import PosedClip, pose_clip, project_clip, smpl_as_smpl
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.geometry.camera import box_condition
 from moro_ros.geometry.trajectory import trajectory_statistics
-from moro_ros.inference.crop import crop_person
-from moro_ros.inference.observation import BOX_UNIT_PX
+from moro_ros.network.crop import crop_person
+from moro_ros.network.observation import BOX_UNIT_PX
 from moro_ros.training.clips import TrainingClips, View
 from moro_ros.training.draw import DATA, Draw
 from moro_ros.training.open_source import contact_labels

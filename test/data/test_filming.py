@@ -13,7 +13,7 @@ from moro_ros.data.filming import film, place_around
 from moro_ros.data.occlusion import CLEAN, LIMBS, ObservationNoise
 from moro_ros.data.shapes import draw_shapes
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.inference.preprocess import PersonBoxes
+from moro_ros.network.preprocess import PersonBoxes
 
 CLIPS = 200
 

@@ -16,7 +16,7 @@ from moro_ros.evaluation.fitted_truth import cached_fit, fit_trial, residuals
 from moro_ros.evaluation.multiview import Truth, View, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial, TruePerson, size_name
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.inference.synthetic import walker
+from moro_ros.live.synthetic import walker
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 FRAMES, RATE_HZ, SIZE = 20, 30.0, 0.8

@@ -20,7 +20,7 @@ from moro_ros.evaluation.live_benchmark import (
     images_of,
     live_sequences,
 )
-from moro_ros.inference.stream import MoRoStream, load_stream
+from moro_ros.live.motion_stream import MoRoStream, load_stream
 from moro_ros.types import Frame
 
 

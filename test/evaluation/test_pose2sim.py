@@ -14,7 +14,7 @@ from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, Trial, TruePerson
 from moro_ros.evaluation.video_score import LIMB_JOINTS, mean_scores
 from moro_ros.evaluation.video_sources import NUM_POINTS, Tracks
-from moro_ros.inference.world import GroundPlane
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 FRAMES = 40

@@ -18,7 +18,7 @@ from moro_ros.evaluation.readers import gvhmr, moro, prompthmr, rohm, tokenhmr, 
 from moro_ros.evaluation.readers.bodies import Bodies, RestJoints, load_rest_joints, posed_joints
 from moro_ros.evaluation.readers.pickles import read_pickle
 from moro_ros.evaluation.readers.table import READERS
-from moro_ros.inference.recording import ROW, MotionRecording
+from moro_ros.io.recording import ROW, MotionRecording
 from moro_ros.resources import share_path
 
 FRAMES = 5

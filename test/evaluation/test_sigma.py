@@ -7,7 +7,7 @@ import pytest
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.sigma import Samples, coverage, fit, sight_axes
-from moro_ros.inference.uncertainty import UncertaintyTable, joint_covariance, load_uncertainty
+from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance, load_uncertainty
 from moro_ros.resources import share_path
 
 COUNT = 4000

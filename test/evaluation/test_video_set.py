@@ -12,6 +12,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from moro_ros.cli import evaluate_multiview
+from moro_ros.cli.cli import main
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import View
@@ -28,9 +30,7 @@ from moro_ros.evaluation.video_set import (
 )
 from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.inference.synthetic import sitter
-from moro_ros.tools import evaluate_multiview
-from moro_ros.tools.cli import main
+from moro_ros.live.synthetic import sitter
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 WIDTH, HEIGHT, FRAMES, RATE_HZ = 320, 240, 40, 10.0

@@ -1,8 +1,8 @@
 """Cut a full golden set down to what this folder keeps: python trim.py FULL_SET OUT_FOLDER.
 
 Values are not recomputed: whole arrays are dropped, others cut to their leading part, which
-moro_ros/tools/golden_set.py compares with the leading part of ours, and pixels outside the person's
-crop, which nothing reads, are made black so that the file gets smaller.
+moro_ros/cli/golden/golden_set.py compares with the leading part of ours, and pixels outside
+the person's crop, which nothing reads, are made black so that the file gets smaller.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from moro_ros.inference.crop import window
+from moro_ros.network.crop import window
 
 # Group -> arrays that are dropped, or None for a group copied as it is.
 DROPPED: dict[str, set[str] | None] = {

@@ -72,7 +72,7 @@ def test_it_holds_no_messages_and_no_nodes(installed):
 
 def test_its_models_load(installed):
     code = "from moro_ros.config import PipelineConfig\n"
-    code += "from moro_ros.inference.pipeline import load_pipeline\n"
+    code += "from moro_ros.live.pipeline import load_pipeline\n"
     code += "import moro_ros; print(moro_ros.__file__, load_pipeline(PipelineConfig()).model_name)"
     result = run(installed, code)
     assert result.returncode == 0, result.stderr
@@ -82,7 +82,7 @@ def test_its_models_load(installed):
 
 @pytest.mark.parametrize("command", [["demo"], ["run"], ["idle"], ["bench", "messages"]])
 def test_a_command_that_starts_nodes_says_what_is_missing(installed, command, tmp_path):
-    code = f"from moro_ros.tools.cli import main; sys.exit(main({command!r}))"
+    code = f"from moro_ros.cli.cli import main; sys.exit(main({command!r}))"
     result = run(installed, code)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr

@@ -27,11 +27,11 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 import moro_ros
-from moro_ros.inference.camera_file import camera_from_focal
-from moro_ros.inference.world import GroundPlane
+from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.output import Scene
+from moro_ros.ros.outputs.base import Scene
 from moro_ros.types import BodyMotion, PipelineResult
 
 # Before rclpy starts: a domain of this test run's own, kept to this machine.

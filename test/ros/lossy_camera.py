@@ -18,7 +18,7 @@ import rclpy  # noqa: E402 - it must not see the profile
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
-from moro_ros.inference.camera_file import camera_from_focal  # noqa: E402
+from moro_ros.io.camera_file import camera_from_focal  # noqa: E402
 from moro_ros.ros.conversions import camera_info_message  # noqa: E402
 from moro_ros.ros.image_io import cv2_to_imgmsg  # noqa: E402
 

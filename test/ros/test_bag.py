@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 
-from moro_ros.inference.append_file import AppendFile
+from moro_ros.io.append_file import AppendFile
 from moro_ros.ros.bag import MotionBag
 
 

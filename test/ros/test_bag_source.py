@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.bag import known_types
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.image_io import cv2_to_imgmsg

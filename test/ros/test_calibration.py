@@ -10,7 +10,7 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros import calibration as module
 from moro_ros.ros.calibration import FLAPPING, FLAPPING_S, Calibration
 from moro_ros.ros.conversions import camera_info_message

@@ -13,9 +13,9 @@ from rclpy.serialization import deserialize_message, serialize_message
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.inference.world import GroundPlane
-from moro_ros.ros.humans import NO_FIT, human_array
-from moro_ros.ros.output import Scene
+from moro_ros.recover.ground import GroundPlane
+from moro_ros.ros.outputs.base import Scene
+from moro_ros.ros.outputs.humans import NO_FIT, human_array
 
 MakeScene = Callable[..., Scene]
 

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
-from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message
 from moro_ros.ros.parameters import NodeConfig, options
 

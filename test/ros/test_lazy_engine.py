@@ -14,8 +14,8 @@ from moro_ros.ros.node import lazy_engine
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "moro_ros.inference.shared", raising=False)
-    monkeypatch.delitem(sys.modules, "moro_ros.inference.stream", raising=False)
+    monkeypatch.delitem(sys.modules, "moro_ros.live.pipeline_pool", raising=False)
+    monkeypatch.delitem(sys.modules, "moro_ros.live.motion_stream", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InstallationError, match=r"package torch is not installed.*pip install"):
         lazy_engine()(PipelineConfig())

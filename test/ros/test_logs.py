@@ -23,7 +23,7 @@ def test_records_keep_their_text_and_severity() -> None:
     before = library.handlers, library.level, library.propagate
     try:
         forward_library_logs(listener)  # type: ignore[arg-type]
-        logger = logging.getLogger("moro_ros.inference.pipeline")
+        logger = logging.getLogger("moro_ros.live.pipeline")
         logger.debug("quiet")
         logger.info("model %s", "m")
         logger.warning("careful")

@@ -15,8 +15,14 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import PARENTS
-from moro_ros.ros.marker_wire import serialize_markers
-from moro_ros.ros.markers import ELLIPSOIDS, STATE_COLORS, TRAIL, MarkerBuilder, ellipsoid_markers
+from moro_ros.ros.outputs.marker_wire import serialize_markers
+from moro_ros.ros.outputs.markers import (
+    ELLIPSOIDS,
+    STATE_COLORS,
+    TRAIL,
+    MarkerBuilder,
+    ellipsoid_markers,
+)
 
 
 def test_bones_and_joints_are_coloured_by_state(fake_node: ModuleType) -> None:

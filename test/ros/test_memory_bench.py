@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from moro_ros.tools import cli
-from moro_ros.tools.bench_people import growth
+from moro_ros.cli import cli
+from moro_ros.cli.bench.people import growth
 
 
 @pytest.mark.weights

@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 from std_msgs.msg import Header, String
 
 from moro_ros.ros.message_bench import LEVELS, WARM_UP, bench, measure
-from moro_ros.ros.output import Scene
+from moro_ros.ros.outputs.base import Scene
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import PipelineResult
 

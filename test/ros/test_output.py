@@ -18,12 +18,12 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from moro_ros.errors import ConfigError
-from moro_ros.inference.camera_file import camera_from_focal
+from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
-from moro_ros.ros.frames import transform_message
-from moro_ros.ros.humans import NO_FIT
-from moro_ros.ros.output import Rhythm, TopicOutput, by_stamp
-from moro_ros.ros.outputs import Outputs, Wanted
+from moro_ros.ros.outputs.base import Rhythm, TopicOutput, by_stamp
+from moro_ros.ros.outputs.humans import NO_FIT
+from moro_ros.ros.outputs.registry import Outputs, Wanted
+from moro_ros.ros.outputs.tf import transform_message
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.body import KINDS as BODY_KINDS
 from moro_ros.ros.rep155.lazy import LOOK_NS

@@ -19,8 +19,8 @@ from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 from std_msgs.msg import Header
 
-from moro_ros.inference.camera_file import camera_from_focal
-from moro_ros.inference.recording import load_recording
+from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.io.recording import load_recording
 from moro_ros.ros.bag import known_types
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg

@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 
 from moro_ros.errors import ConfigError
 from moro_ros.ros import qos
-from moro_ros.ros.output import DEPTH
+from moro_ros.ros.outputs.base import DEPTH
 
 pytestmark = pytest.mark.ros
 

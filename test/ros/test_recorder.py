@@ -22,7 +22,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.inference.recording import INFERRED, load_recording
+from moro_ros.io.recording import INFERRED, load_recording
 from moro_ros.ros.stamps import AFTER_LAST_NS
 
 pytestmark = pytest.mark.ros

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.ros import tf_math
-from moro_ros.ros.frames import (
+from moro_ros.ros.outputs.tf import (
     body_transform,
     hand_and_face_transforms,
     joint_transforms,

@@ -24,7 +24,7 @@ SCRIPT = ["-m", "moro_ros.ros.video_source"]
 FRAMES, RATE_HZ = 20, 50.0
 FAILING = """
 import sys
-from moro_ros.inference import decode_ahead
+from moro_ros.io import decode_ahead
 from moro_ros.ros.video_source import run
 
 def fail(image, size):

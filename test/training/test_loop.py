@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moro_ros.tools.cli import main
+from moro_ros.cli.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def test_a_run_killed_without_warning_resumes_to_the_bit(recipe, write, tokenize
     path = write(recipe)
     train("video", path, tmp_path / "whole", "--tokenizer", tokenizer)
     cut = tmp_path / "cut"
-    command = [sys.executable, "-m", "moro_ros.tools.cli"]
+    command = [sys.executable, "-m", "moro_ros.cli.cli"]
     command += words("video", path, cut, "--tokenizer", tokenizer)
     with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240
@@ -79,7 +79,7 @@ def test_two_processes_agree_with_one_on_the_same_passes(recipe, write, tokenize
         port = free.getsockname()[1]
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
     launcher += ("--master-addr", "127.0.0.1", "--master-port", str(port), "-m")
-    command = [*launcher, "moro_ros.tools.cli"]
+    command = [*launcher, "moro_ros.cli.cli"]
     command += words("video", path, tmp_path / "two", "--tokenizer", tokenizer)
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from moro_ros.cli.golden.golden_set import GoldenSet
+from moro_ros.cli.golden.groups import Subject, encode_images
+from moro_ros.cli.golden.losses import TERMS, recorded_view, trajectory_terms, true_pose
 from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.tools.golden_groups import Subject, encode_images
-from moro_ros.tools.golden_losses import TERMS, recorded_view, trajectory_terms, true_pose
-from moro_ros.tools.golden_set import GoldenSet
 from moro_ros.training.clips import View
 from moro_ros.training.mesh_terms import (
     MeshJoints,

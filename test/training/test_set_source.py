@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.cli.cli import main
 from moro_ros.data.image_labels import POINT_NAMES
 from moro_ros.data.sets import open_set
 from moro_ros.errors import DataError
-from moro_ros.tools.cli import main
 from moro_ros.training.draw import Draw
 from moro_ros.training.mesh_terms import box_units
 from moro_ros.training.set_source import Person, SetItems, SetSource, seen

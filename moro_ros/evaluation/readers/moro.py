@@ -1,4 +1,4 @@
-"""motion.npz of this project (inference/recording.py): joints in the camera frame, by person."""
+"""motion.npz of this project (io/recording.py): joints in the camera frame, by person."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from moro_ros.evaluation.evaluator import FoundMotion
 from moro_ros.evaluation.readers.bodies import Bodies
-from moro_ros.inference.recording import load_recording
+from moro_ros.io.recording import load_recording
 
 
 def read(path: Path, bodies: Bodies) -> list[FoundMotion]:

@@ -14,7 +14,7 @@ from std_msgs.msg import Bool, Float32, Header, String
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.ros.frames import own_frames, quaternions, transform_message
+from moro_ros.ros.outputs.tf import own_frames, quaternions, transform_message
 from moro_ros.ros.rep155.lazy import LATCHED, STREAM, Demand, Topic
 from moro_ros.ros.rep155.model import SMPLX_FROM_REP
 from moro_ros.ros.rep155.options import HumansConfig, body_id, person_id

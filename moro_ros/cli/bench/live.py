@@ -1,0 +1,260 @@
+"""`moro bench live`: a real video through front-end and motion as the node runs them, timed."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
+from moro_ros.cli.tables import print_table
+from moro_ros.cli.video_options import add_camera_options, video_input
+from moro_ros.config import MODES, MotionConfig, PipelineConfig
+from moro_ros.errors import ConfigError
+from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
+from moro_ros.types import Camera, Frame, Observed, PersonObservation, PipelineResult
+
+# The part of the sample in which both people are in view and nobody jumps; played there and back.
+FIRST_FRAME, FRAMES = 60, 90
+BASELINE = MotionConfig(mode="window", window=60, passes=5)
+WINDOWS = (15, 30, 60, 120)
+PEOPLE = (1, 2, 3, 4, 5, 6)
+# Frames over which the cost of one frame is averaged, once the window is full.
+COST_FRAMES = 20
+# People beyond those in the video are the same ones, so many pixels further right.
+APART_PX = 40.0
+COPIED_ID = 1_000_000
+PERCENTILES = (50, 95, 99)
+# A run without a rate takes so long at most.
+FREE_S = 20.0
+
+
+def register(subjects: Any) -> None:
+    """Add the subject to `moro bench`."""
+    parser = subjects.add_parser(
+        "live",
+        help="images per second and latency of the live engine",
+        description="Plays a decoded video to front-end and motion, once at the camera's rate and "
+        "once as fast as they take it, and the same with the plain form: 60 frames decoded in 5 "
+        "passes for every image. Publishing is not included; `moro demo` measures it with the rest "
+        "of the node.",
+    )
+    add = parser.add_argument
+    add("--video", type=Path, help="video file (default: a part of the sample)")
+    add_camera_options(parser)
+    add("--people", type=int, default=1, help="people followed; beyond the video's: copies")
+    add("--rate", type=float, default=30.0, help="images per second of the camera")
+    add("--height", type=int, default=720, help="rows that the images are brought to")
+    add("--mode", choices=MODES, help="default: the node's")
+    add(
+        "--seconds",
+        type=float,
+        default=20.0,
+        help="length of each run; only that at --rate is longer than 20",
+    )
+    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--threads", type=int, default=1, help="CPU threads of the network")
+    add("--json", action="store_true", help="print one JSON object instead")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and print.
+
+    Raises: ConfigError if an option is out of its range; see video_input and load_pipeline.
+    """
+    for name in ("people", "rate", "height", "seconds", "threads"):
+        if not getattr(arguments, name) > 0:
+            raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected more than 0.")
+    before_mb = resident_mb()
+    source = video_input(arguments.video, arguments.focal, arguments.camera)
+    first = FIRST_FRAME if arguments.video is None else 0
+    clip = decoded(source.path, source.camera, arguments.height, first, FRAMES)
+    clip_mb = sum(image.nbytes for image in clip.images) / 1e6
+    config = engine_config(arguments)
+    pipeline = load_pipeline(config)
+    engine = Crowd(pipeline, arguments.people)
+    timeline, warm_up_s = Timeline(), min(2.0, arguments.seconds)
+    play(engine, clip, timeline, 0.0, warm_up_s)
+    live = play(engine, clip, timeline, arguments.rate, arguments.seconds)
+    # Only at the camera's rate is there something to see after minutes: whether it stays flat.
+    free_s = min(arguments.seconds, FREE_S)
+    free = play(engine, clip, timeline, 0.0, free_s)
+    memory_mb = resident_mb() - clip_mb
+    pipeline.configure(dataclasses.replace(config, motion=BASELINE))
+    play(engine, clip, timeline, 0.0, warm_up_s)
+    baseline = play(engine, clip, timeline, 0.0, free_s)
+    frames = [observed.frame for observed in free.observed]
+    costs = window_costs(pipeline, config.motion, frames)
+    report = summary(live, free, baseline, costs, memory_mb)
+    if config.device != "cpu":
+        report["gpu_memory_mb"] = gpu_memory_mb()
+    if arguments.json:
+        print(json.dumps(report, indent=1))
+        return
+    plain = window_costs(pipeline, dataclasses.replace(BASELINE), frames)
+    crowd = people_costs(pipeline, config.motion, frames)
+    print(f"{clip.camera.width}x{clip.camera.height}, {config.motion.mode}, {config.device}")
+    print_text(report, arguments.rate, plain, crowd)
+    growth = live.resident_mb[-1] - live.resident_mb[0] if live.resident_mb else 0.0
+    print(
+        f"\nMemory {memory_mb:.0f} MB ({before_mb:.0f} MB before anything was loaded), without the "
+        f"decoded video; {growth:+.1f} MB over the run at {arguments.rate:g} Hz."
+    )
+
+
+def engine_config(arguments: argparse.Namespace) -> PipelineConfig:
+    """The node's configuration with the command's options."""
+    motion = MotionConfig() if arguments.mode is None else MotionConfig(mode=arguments.mode)
+    return PipelineConfig(
+        device=arguments.device,
+        threads=arguments.threads,
+        max_people=min(arguments.people, PipelineConfig().max_people),
+        motion=motion,
+    )
+
+
+class Crowd:
+    """A pipeline whose front-end sees at most so many people, and their copies up to that."""
+
+    def __init__(self, pipeline: HumanMotionPipeline, people: int) -> None:
+        self._pipeline, self._people = pipeline, people
+
+    def observe(
+        self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
+    ) -> Observed:
+        """See HumanMotionPipeline; the copies cost the front-end nothing."""
+        observed = self._pipeline.observe(image, stamp_ns, camera, late)
+        return dataclasses.replace(observed, frame=crowded(observed.frame, self._people))
+
+    def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
+        """See HumanMotionPipeline."""
+        return self._pipeline.recover(observed, mesh)
+
+
+def crowded(frame: Frame, people: int) -> Frame:
+    """A frame with exactly so many people, if there is anybody: further ones are copies."""
+    seen = frame.people[:people]
+    if not seen:
+        return frame
+    copies = [copy_of(seen[i % len(seen)], i // len(seen)) for i in range(len(seen), people)]
+    return dataclasses.replace(frame, people=(*seen, *copies))
+
+
+def copy_of(person: PersonObservation, number: int) -> PersonObservation:
+    """Somebody who does the same further right, under an id that no tracker gives."""
+    right = np.array([APART_PX * number, 0.0], np.float32)
+    keypoints = person.keypoints
+    if keypoints is not None:
+        keypoints = dataclasses.replace(keypoints, points_px=keypoints.points_px + right)
+    box = person.box_xyxy + np.tile(right, 2)
+    track_id = person.track_id + number * COPIED_ID
+    return dataclasses.replace(person, track_id=track_id, box_xyxy=box, keypoints=keypoints)
+
+
+def window_costs(
+    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
+) -> list[tuple[int, float]]:
+    """Milliseconds that the motion of one frame takes, by the length of the window."""
+    costs = []
+    for length in WINDOWS:
+        ms = frame_ms(pipeline, dataclasses.replace(motion, window=length), frames, length)
+        costs.append((length, ms))
+    return costs
+
+
+def people_costs(
+    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
+) -> list[tuple[int, float]]:
+    """Milliseconds that the motion of one frame takes, by the number of people."""
+    return [
+        (n, frame_ms(pipeline, motion, [crowded(f, n) for f in frames], motion.window))
+        for n in PEOPLE
+    ]
+
+
+def frame_ms(
+    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame], fill: int
+) -> float:
+    """Median time of the frames that come after the window's `fill` frames, ms.
+
+    The observations go there and back, as often as it takes.
+    """
+    stream = pipeline.stream
+    stream.reset()
+    stream.configure(motion)
+    interval_ns = round(1e9 / motion.fps)
+    there_and_back = [*frames, *frames[-2:0:-1]]
+    times = []
+    for number in range(fill + COST_FRAMES):
+        frame = there_and_back[number % len(there_and_back)]
+        frame = dataclasses.replace(frame, stamp_ns=(number + 1) * interval_ns)
+        start = time.perf_counter()
+        stream.push(frame)
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times[fill:]))
+
+
+def summary(
+    live: Run, free: Run, baseline: Run, costs: list[tuple[int, float]], memory_mb: float
+) -> dict[str, Any]:
+    """The object that --json prints.
+
+    fps and ratio: as fast as the engine takes images; latency_ms, stages_ms and dropped: at the
+    camera's rate. baseline: as fast as it takes them.
+    """
+    return {
+        "fps": round(free.fps, 2),
+        "latency_ms": percentiles_ms(live.latency_s),
+        "stages_ms": {
+            name.removesuffix("_s"): percentiles_ms(s) for name, s in live.stages_s.items()
+        },
+        "dropped": live.dropped,
+        "baseline": {"fps": round(baseline.fps, 2)},
+        "ratio": round(free.fps / baseline.fps, 2),
+        "window_cost": [[frames, round(ms, 3)] for frames, ms in costs],
+        "memory_mb": round(memory_mb, 1),
+    }
+
+
+def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99 in milliseconds."""
+    values = np.percentile(np.array(seconds), PERCENTILES)
+    return {f"p{p}": round(1e3 * float(v), 2) for p, v in zip(PERCENTILES, values, strict=True)}
+
+
+def gpu_memory_mb() -> float:
+    """The most that PyTorch has held on the GPU, MB."""
+    return round(torch.cuda.max_memory_allocated() / 1e6, 1)
+
+
+def print_text(
+    report: dict[str, Any],
+    rate_hz: float,
+    plain: list[tuple[int, float]],
+    crowd: list[tuple[int, float]],
+) -> None:
+    """Print the report as tables; plain: the costs of the plain form, crowd: those of people."""
+    print(
+        f"As fast as possible {report['fps']:.1f} images/s; all {BASELINE.window} frames in "
+        f"{BASELINE.passes} passes for each image {report['baseline']['fps']:.1f} images/s: "
+        f"{report['ratio']:.1f} times.\nAt {rate_hz:g} Hz {report['dropped']} images dropped.\n"
+    )
+    stages = {"image to motion": report["latency_ms"], **report["stages_ms"]}
+    print_table([{"ms": name, **times} for name, times in stages.items()])
+    print("\nMotion of one frame by the window's length:\n")
+    print_table(
+        [
+            {"frames": n, "ms": round(ms, 2), "plain, ms": round(other, 2)}
+            for (n, ms), (_, other) in zip(report["window_cost"], plain, strict=True)
+        ]
+    )
+    print("\nMotion of one frame by the people in it (copies of those in the video):\n")
+    print_table([{"people": n, "ms": round(ms, 2)} for n, ms in crowd])

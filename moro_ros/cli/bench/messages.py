@@ -1,0 +1,66 @@
+"""`moro bench messages`: what filling and serialising the node's messages costs, by people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
+from moro_ros.cli.tables import print_table
+from moro_ros.errors import ConfigError
+
+# Who wants to know what one person more costs needs two numbers.
+PEOPLE = (1, 2, 6)
+
+
+def register(subjects: Any) -> None:
+    """Add the subject to `moro bench`."""
+    parser = subjects.add_parser(
+        "messages",
+        help="filling and serialising of the node's messages",
+        description="Imagined people go through the node's own outputs, one image after the other; "
+        "the time of each topic's messages is taken, without DDS.",
+    )
+    add = parser.add_argument
+    add("--people", type=int, nargs="+", default=PEOPLE, help="people in each image")
+    add("--images", type=int, default=200, help="images timed for each number of people")
+    add("--json", action="store_true", help="print a JSON array instead of the table")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure in a process of its own, as the node is one; print the table.
+
+    Raises: ConfigError for a number out of its range, ProcessError if the measuring fails.
+    """
+    for name, numbers in (("people", arguments.people), ("images", [arguments.images])):
+        if min(numbers) < 1:
+            raise ConfigError(f"--{name}: got {min(numbers)}, expected 1 or more.")
+    words = [sys.executable, "-m", "moro_ros.ros.message_bench"]
+    words += ["--people", *map(str, arguments.people), "--images", str(arguments.images)]
+    env = clean_environment(os.environ) | private_domain()
+    result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise ProcessError(f"measuring the messages failed with status {result.returncode}.")
+    costs = json.loads(result.stdout)
+    if arguments.json:
+        print(json.dumps(costs, indent=1))
+    else:
+        print_table([row(cost) for cost in costs])
+
+
+def row(cost: dict[str, Any]) -> dict[str, object]:
+    """One line of the table: times are p50 / p95 per image, of all messages together."""
+    fill, serialise = cost["fill_ms"], cost["serialise_ms"]
+    return {
+        "topic": cost["name"],
+        "people": cost["people"],
+        "messages": cost["count"],
+        "kB": f"{cost['size_bytes'] / 1e3:.1f}",
+        "fill ms": f"{fill[0]:.2f} / {fill[1]:.2f}",
+        "serialise ms": f"{serialise[0]:.2f} / {serialise[1]:.2f}",
+    }

@@ -1,0 +1,329 @@
+"""Work, time and memory of one window through the network, and of its plain form beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from moro_ros.body.hierarchy import ConnectionTables
+from moro_ros.cli.bench.peak_memory import LiveMemory
+from moro_ros.cli.bench.plain_network import (
+    PlainMeshTokenizer,
+    plain_moro,
+    plain_tokenizer,
+)
+from moro_ros.errors import ConfigError
+from moro_ros.geometry.camera import weak_to_full_camera
+from moro_ros.geometry.trajectory import canonical_trajectory
+from moro_ros.live.sampling import decode_masked
+from moro_ros.model_config import ModelConfig, MoroConfig
+from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, load_tokenizer
+from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.patch_tokenizer import PatchTokenizer
+from moro_ros.network.tokenizer import MeshConvTokenizer, MeshTokenizer
+from moro_ros.network.vit_encoder import IMAGES_AT_ONCE
+
+SEED = 0
+# Vertices of the levels of the published tokenizer, and neighbours per vertex.
+LEVELS = (9383, 2618, 546)
+POOL_NEIGHBOURS = (31, 41, 24, 59, 28, 84, 34)
+UNPOOL_NEIGHBOURS = (31, 17, 24, 15, 28, 17, 34)
+# The published code decodes the mesh of the tokens, of the masked tokens, of the smoothed ones and
+# of a differentiable sample, and uses one of them.
+PLAIN_MESH_DECODES = 4
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the network.
+
+    calls: how often one window needs it; run: from the state before it to the entries it adds.
+    """
+
+    name: str
+    calls: int
+    run: Callable[[State], State]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to compute the network: ours, or the plain one with the same weights."""
+
+    model: MoRo
+    tokenizer: MeshTokenizer | PlainMeshTokenizer
+    mesh_decodes: int
+    images_at_once: int
+
+    def parts(self, passes: int) -> list[Part]:
+        """The parts of a window of `passes` passes, in running order."""
+        image = [Part("image encoder", 1, self._image)]
+        if hasattr(self.model.image_encoder, "vit"):
+            image = [
+                Part("image backbone", 1, self._backbone),
+                Part("image transformer", 1, self._image_transformer),
+            ]
+        return [
+            *image,
+            Part("decoder, first look", 1, self._look),
+            Part("motion encoder", passes, self._motion),
+            Part("decoder", passes, self._decode),
+            Part("smoother", 1, lambda state: {"smoothed": self.model.smoother(state["codes"])}),
+            Part("mesh decode", self.mesh_decodes, lambda state: self._mesh(state["smoothed"])),
+        ]
+
+    def window(self, inputs: State, passes: int) -> Tensor:
+        """The whole window in one go: local meshes (F, V, 3) m."""
+        features = self.model.encode_frames(inputs["observation"], inputs["box"])
+        decoding = decode_masked(self.model, features, passes)
+        smoothed = self.model.smoother(decoding.codes)
+        for _ in range(self.mesh_decodes):
+            mesh: Tensor = self._mesh(smoothed)["mesh"]
+        return mesh
+
+    def _image(self, state: State) -> State:
+        encoder = self.model.image_encoder
+        return {"image": encoder(state["observation"].flatten(0, 1), state["box"].flatten(0, 1))}
+
+    def _backbone(self, state: State) -> State:
+        encoder: Any = self.model.image_encoder
+        images = state["observation"].flatten(0, 1).split(self.images_at_once)
+        return {"patches": torch.cat([encoder.vit(encoder.normalise(part)) for part in images])}
+
+    def _image_transformer(self, state: State) -> State:
+        transformer: Any = self.model.image_encoder.transformer
+        patches = state["patches"].split(self.images_at_once)
+        boxes = state["box"].flatten(0, 1).split(self.images_at_once)
+        parts = [transformer(*pair) for pair in zip(patches, boxes, strict=True)]
+        tokens = torch.cat([part.image_tokens for part in parts])
+        return {"image_tokens": tokens, "weak_camera": torch.cat([p.weak_camera for p in parts])}
+
+    def _look(self, state: State) -> State:
+        image = state.get("image")
+        tokens = image.image_tokens if image else state["image_tokens"]
+        weak = image.weak_camera if image else state["weak_camera"]
+        rotation, translation = weak_to_full_camera(weak[None], state["box"])
+        features = FrameFeatures(tokens[None], state["box"], rotation, translation)
+        return {"features": features, "context": self.model.context(features)}
+
+    def _motion(self, state: State) -> State:
+        features, model = state["features"], self.model
+        trajectory = canonical_trajectory(
+            features.rotation, features.translation, model.trajectory_mean, model.trajectory_std
+        )
+        return {"motion": model.motion_encoder(state["codes"], trajectory)}
+
+    def _decode(self, state: State) -> State:
+        return {"output": self.model.decoder(state["motion"], state["context"])}
+
+    def _mesh(self, smoothed: Tensor) -> State:
+        coarse = self.tokenizer.decode_codes(smoothed.flatten(0, 1))
+        return {"mesh": self.tokenizer.full_mesh(coarse)}
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was found of one form; times are of `timed_frames` frames, the rest of `frames`.
+
+    gflop: of all calls of a part; seconds, cpu_seconds: likewise, the best of several runs.
+    window_seconds: the whole window, run and not summed. memory_bytes: weights included, counted
+    on tensors without contents; None with the names of parts if it was not asked for.
+    """
+
+    calls: dict[str, int] = field(default_factory=dict)
+    gflop: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    window_seconds: float | None = None
+    window_cpu_seconds: float | None = None
+    memory_bytes: int | None = None
+    cuda_bytes: int | None = None
+
+
+def random_tables(num_tokens: int) -> ConnectionTables:
+    """Connection tables of the published sizes with random neighbours, each vertex its own first.
+
+    The work of a graph layer depends on the sizes alone.
+    """
+    rng = np.random.default_rng(SEED)
+    sizes = (*LEVELS, num_tokens)
+
+    def table(outputs: int, inputs: int, neighbours: int) -> np.ndarray:
+        rows = np.full((outputs, 1 + 2 * neighbours), 1, dtype=np.int32)
+        rows[:, 0] = neighbours
+        rows[:, 1::2] = rng.integers(inputs, size=(outputs, neighbours))
+        rows[:, 1] = np.arange(outputs) % inputs
+        rows[:, 2] = 0
+        return rows
+
+    pool, unpool = [], []
+    for layer, (down, up) in enumerate(zip(POOL_NEIGHBOURS, UNPOOL_NEIGHBOURS, strict=True)):
+        fine, coarse = sizes[layer // 2], sizes[(layer + 1) // 2]
+        pool.append(table(coarse, fine, down))
+        unpool.append(table(fine, coarse, up))
+    return ConnectionTables(tuple(pool), tuple(unpool))
+
+
+def make_tokenizer(config: ModelConfig, folder: Path | None) -> MeshConvTokenizer | PatchTokenizer:
+    """A tokenizer of a model's sizes: its own if the folder holds one, else an untrained one.
+
+    Raises: ConfigError if there is no way to know its sizes; CheckpointError.
+    """
+    if folder is not None and (folder / TOKENIZER_WEIGHTS).is_file():
+        return load_tokenizer(config, folder / TOKENIZER_WEIGHTS).eval()
+    if config.tokenizer.kind != "graph":
+        raise ConfigError(
+            f"Got a tokenizer of kind '{config.tokenizer.kind}' without {TOKENIZER_WEIGHTS}, which "
+            "alone knows its sizes. Give the folder of a whole model as --config."
+        )
+    torch.manual_seed(SEED)
+    moro = config.moro
+    return MeshConvTokenizer.from_tables(
+        random_tables(moro.num_tokens), codes=moro.num_codes, code_dim=moro.code_dim
+    ).eval()
+
+
+def make_forms(
+    config: MoroConfig, tokenizer: MeshConvTokenizer | PatchTokenizer, device: str, half: bool
+) -> tuple[Form, Form]:
+    """Our form and the plain one with the same random weights; half: weights of linear maps bf16.
+
+    device: "meta" for weights without contents.
+    """
+    torch.manual_seed(SEED)
+    with torch.device("meta") if device == "meta" else nullcontext():
+        model = build_moro(config).eval().requires_grad_(False)
+    if device != "meta":
+        for parameter in model.parameters():
+            if parameter.dim() < 2:  # these start as zeros and ones, which would hide mistakes
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        model.set_codebook(tokenizer.codebook)
+    if half:
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+                module.bfloat16()
+    model.to(device)
+    plain = plain_moro(model)
+    everything = 1 << 30
+    return (
+        Form(model, tokenizer, 1, IMAGES_AT_ONCE),
+        Form(plain, plain_tokenizer(tokenizer), PLAIN_MESH_DECODES, everything),
+    )
+
+
+def make_inputs(config: MoroConfig, frames: int, device: str) -> State:
+    """A random window of one person: (1, F, ...) observations, boxes, half masked codes."""
+    generator = torch.Generator().manual_seed(SEED)
+    if config.image == "vit":
+        shape = (1, frames, 3, *config.vit.image)
+        observation = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    else:
+        shape = (1, frames, config.keypoints.num_keypoints, 4)
+        observation = torch.rand(shape, generator=generator)
+    box = torch.rand(1, frames, 3, generator=generator) * 0.2 + 0.2
+    codes = torch.randn(1, frames, config.num_tokens, config.code_dim, generator=generator)
+    codes *= torch.rand(1, frames, config.num_tokens, 1, generator=generator) < 0.5
+    inputs = {"observation": observation, "box": box, "codes": codes}
+    return {name: value.to(device) for name, value in inputs.items()}
+
+
+def precision(device: str, half: bool) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, or nothing."""
+    return torch.autocast(device, torch.bfloat16) if half else nullcontext()
+
+
+@torch.no_grad()
+def count_work(form: Form, inputs: State, passes: int, found: Measured) -> None:
+    """GFLOP (two per multiply and add) of each part, on meta tensors: exact, and nothing runs."""
+    state = dict(inputs)
+    for part in form.parts(passes):
+        with FlopCounterMode(display=False) as counter:
+            state |= part.run(state)
+        found.calls[part.name] = part.calls
+        found.gflop[part.name] = part.calls * counter.get_total_flops() / 1e9
+
+
+@contextmanager
+def fake_tensors() -> Iterator[None]:
+    """Tensors have a device and a size but no contents."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+@torch.no_grad()
+def count_memory(form: Form, shapes: State, passes: int, half: bool) -> int:
+    """Peak bytes of a window with its weights, on tensors without contents.
+
+    form: on the meta device; it lies on a fake CPU afterwards. shapes: meta inputs.
+    """
+    with fake_tensors():
+        for module in (form.model, form.tokenizer):
+            assert isinstance(module, nn.Module)
+            module.to_empty(device="cpu")
+        inputs = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in shapes.items()}
+        with LiveMemory() as memory, precision("cpu", half):
+            for module in (form.model, form.tokenizer):
+                memory.hold((*module.parameters(), *module.buffers()))  # type: ignore[union-attr]
+            memory.hold(inputs.values())
+            form.window(inputs, passes)
+    return memory.bytes_peak
+
+
+@torch.no_grad()
+def measure_time(
+    form: Form, inputs: State, passes: int, repeat: int, half: bool, found: Measured
+) -> State:
+    """Wall and processor time of each part and of the window; returns what the parts gave."""
+    device = inputs["box"].device.type
+    state = dict(inputs)
+    with precision(device, half):
+        for part in form.parts(passes):
+            times = [_timed(partial(part.run, state), device) for _ in range(repeat)]
+            state |= times[0][2]
+            found.seconds[part.name] = part.calls * min(wall for wall, *_ in times)
+            found.cpu_seconds[part.name] = part.calls * min(cpu for _, cpu, _ in times)
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        times = [_timed(partial(form.window, inputs, passes), device) for _ in range(repeat)]
+        found.window_seconds = min(wall for wall, *_ in times)
+        found.window_cpu_seconds = min(cpu for _, cpu, _ in times)
+        if device == "cuda":
+            found.cuda_bytes = torch.cuda.max_memory_allocated()
+    return state
+
+
+def _timed(run: Callable[[], Any], device: str) -> tuple[float, float, Any]:
+    """Wall seconds, processor seconds and the result."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start, cpu = time.perf_counter(), time.process_time()
+    result = run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, time.process_time() - cpu, result
+
+
+def disagreement(ours: State, plain: State) -> dict[str, float]:
+    """Largest difference of each array that the parts gave, relative to its largest value."""
+    output, other = ours["output"], plain["output"]
+    names = ("logits", "contact", "rotation", "translation", "clean_trajectory")
+    pairs = {name: (getattr(output, name), getattr(other, name)) for name in names}
+    pairs["image tokens"] = (ours["features"].image_tokens, plain["features"].image_tokens)
+    pairs["pose features"] = (ours["motion"].pose, plain["motion"].pose)
+    pairs["mesh"] = (ours["mesh"], plain["mesh"])
+    return {
+        name: float((one.float() - two.float()).abs().max() / two.float().abs().max())
+        for name, (one, two) in pairs.items()
+    }

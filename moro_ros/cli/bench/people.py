@@ -1,0 +1,78 @@
+"""`moro bench memory`: resident memory of a node over the people that it has seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
+from moro_ros.cli.tables import print_table
+from moro_ros.errors import ConfigError
+
+
+def register(subjects: Any) -> None:
+    """Add the subject to `moro bench`."""
+    parser = subjects.add_parser(
+        "memory",
+        help="a node's memory over the people it has seen",
+        description="Simulated people pass a node whose topics all have subscribers, faster than "
+        "real time. The resident memory of the node's process is measured on the way.",
+    )
+    add = parser.add_argument
+    add("--people", type=int, default=5000, help="people who pass")
+    add("--in-view", type=int, default=3, help="people in view at once")
+    add("--minutes", type=float, default=30.0, help="simulated minutes in which they pass")
+    add("--rate", type=float, default=5.0, help="images per simulated second")
+    add("--rep155", action="store_true", help="also subscribe to the lists of REP-155")
+    add("--json", action="store_true", help="print a JSON array instead of the table")
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure in a process of its own, as the node is one; print the table.
+
+    Raises: ConfigError for a number out of its range, ProcessError if the measuring fails.
+    """
+    for name in ("people", "in_view", "minutes", "rate"):
+        if getattr(arguments, name) <= 0:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option}: got {getattr(arguments, name)}, expected more than 0.")
+    words = [sys.executable, "-m", "moro_ros.ros.memory_bench"]
+    for name in ("people", "in_view", "minutes", "rate"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    words += ["--rep155"] if arguments.rep155 else []
+    env = clean_environment(os.environ) | private_domain()
+    result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise ProcessError(f"measuring the memory failed with status {result.returncode}.")
+    levels = json.loads(result.stdout[result.stdout.index("[\n") :])
+    if arguments.json:
+        print(json.dumps(levels, indent=1))
+        return
+    print_table([row(level) for level in levels])
+    if len(levels) > 2:
+        print(f"growth in the second half: {growth(levels):.2f} MB per 1,000 people")
+
+
+def row(level: dict[str, Any]) -> dict[str, object]:
+    """One line of the table."""
+    return {
+        "people": level["people"],
+        "images": level["images"],
+        "simulated min": f"{level['time_s'] / 60:.1f}",
+        "resident MB": f"{level['memory_bytes'] / 1e6:.1f}",
+    }
+
+
+def growth(levels: list[dict[str, Any]]) -> float:
+    """Slope of the memory in the second half, MB per 1,000 people; the first fills caches."""
+    half = levels[len(levels) // 2 - 1 :]
+    people = [level["people"] / 1000 for level in half]
+    slope, _ = np.polyfit(people, [level["memory_bytes"] / 1e6 for level in half], 1)
+    return float(slope)

@@ -1,0 +1,128 @@
+"""`moro evaluate live`: what each mode of the live stream is worth, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from itertools import product
+
+from moro_ros.cli.evaluate_open import (
+    chosen,
+    find_motion,
+    shown,
+    stream_of,
+    stream_options,
+    subject_options,
+)
+from moro_ros.cli.evaluate_video import remembering_frontend, rows_of
+from moro_ros.cli.tables import print_table, rounded
+from moro_ros.config import MODES, MotionConfig
+from moro_ros.evaluation.live_benchmark import (
+    LiveProtocol,
+    cost_ms,
+    evaluate_live,
+    live_sequences,
+)
+from moro_ros.evaluation.live_rates import RATES_HZ, live_against_offline
+from moro_ros.evaluation.open_benchmark import RATE_HZ
+from moro_ros.evaluation.pose2sim import TRIALS, Trial, load_trial
+from moro_ros.evaluation.video_sources import StreamJoints
+from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.perception.track import carried_points
+
+VIDEO_KEYS = ("mpjpe_mm", "pa_mpjpe_mm")
+
+
+def command(args: argparse.Namespace) -> int:
+    """The modes of the live stream, with look-aheads and passes: accuracy, cost and latency."""
+    stream = stream_of(args)
+    trials = load_trials(args.trials)
+    rates = rates_of(stream, trials, [float(part) for part in words(args.rates)])
+    rows = modes_of(args, stream, trials) if words(args.modes) else []
+    if args.json:
+        sizes = {"people": args.people, "frames": args.frames}
+        print(json.dumps({**sizes, "rows": rows, "rates": rates}))
+        return 0
+    for table in (rows, rates):
+        if table:
+            print_table(table)
+    return 0
+
+
+def rates_of(
+    stream: MoRoStream, trials: Sequence[Trial], rates_hz: Sequence[float]
+) -> list[dict[str, object]]:
+    """Return live answers at some rates against the offline ones, rows for every trial."""
+    return [
+        {"trial": trial.name, **{name: rounded(value, 3) for name, value in row.items()}}
+        for trial in trials
+        for row in live_against_offline(trial, StreamJoints(stream), carried_points, rates_hz)
+    ]
+
+
+def modes_of(
+    args: argparse.Namespace, stream: MoRoStream, trials: Sequence[Trial]
+) -> list[dict[str, object]]:
+    """Return what each mode, look-ahead and number of passes is worth."""
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+    observed = live_sequences(stream, motion, 1.0, protocol)
+    rows: list[dict[str, object]] = []
+    for mode, ahead, passes in product(
+        words(args.modes), numbers(args.look_ahead), numbers(args.decoding_passes)
+    ):
+        stream.configure(
+            MotionConfig(mode=mode, look_ahead=ahead, passes=passes, refine_steps=args.refine_steps)
+        )
+        metrics = shown(evaluate_live(stream, observed))
+        cost = cost_ms(stream, observed)
+        rows.append(
+            {"mode": mode, "look_ahead": ahead, "passes": passes, **metrics}
+            | {"cost_ms": rounded(cost, 2), "latency_ms": rounded(1e3 * ahead / RATE_HZ + cost, 1)}
+            | on_video(stream, trials)
+        )
+    return rows
+
+
+def words(text: str) -> list[str]:
+    """Read words, by comma; none if the text is empty."""
+    return [part for part in text.split(",") if part]
+
+
+def numbers(text: str) -> list[int]:
+    """Read whole numbers, by comma."""
+    return [int(part) for part in words(text)]
+
+
+def load_trials(names: str) -> list[Trial]:
+    """Observe the trials of real video, by comma; none if the text is empty."""
+    if not names:
+        return []
+    frontend, _ = remembering_frontend()
+    return [load_trial(name, frontend) for name in names.split(",")]
+
+
+def on_video(stream: MoRoStream, trials: Sequence[Trial]) -> dict[str, object]:
+    """Return the errors of a stream, as it is configured, on real video: <trial>_<metric>."""
+    scores = {trial.name: rows_of(trial, StreamJoints(stream))["plain"] for trial in trials}
+    return {f"{name}_{key}": row[key] for name, row in scores.items() for key in VIDEO_KEYS}
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    parents = [subject_options(shared), stream_options(16)]
+    live = sets.add_parser("live", parents=parents, help="the modes of the live stream")
+    live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma; or empty")
+    live.add_argument("--look-ahead", default="0,2,5,10", help="frames, by comma")
+    live.add_argument("--decoding-passes", default="1,2,5", help="passes, by comma")
+    live.add_argument(
+        "--trials", default=",".join(TRIALS), help="real video, by comma: single, multi; or empty"
+    )
+    live.add_argument(
+        "--rates", default=",".join(f"{rate:g}" for rate in RATES_HZ),
+        help="answered images a second, against every image of the real video; or empty",
+    )  # fmt: skip
+    live.set_defaults(evaluate=command)

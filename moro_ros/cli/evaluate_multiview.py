@@ -1,0 +1,102 @@
+"""`moro evaluate multiview DIR`: one camera against all, on any synchronised, calibrated videos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.cli.evaluate_open import stream_of
+from moro_ros.cli.evaluate_video import remembering_frontend
+from moro_ros.cli.tables import print_table, rounded
+from moro_ros.evaluation.video_set import (
+    CONDITIONS,
+    SeenPerson,
+    VideoSet,
+    keypoint_names,
+    load_set,
+)
+from moro_ros.evaluation.video_sources import StreamJoints
+from moro_ros.evaluation.view_score import ViewScore, mean_view_scores, shoulder_widths
+
+UPPER_BODY = "nose,shoulder,elbow,wrist"
+DIGITS = {"coverage": 3}
+
+
+def command(args: argparse.Namespace) -> int:
+    """Score every camera of a folder against the triangulation of all of them."""
+    names = keypoint_names(args.joints)
+    frontend, _ = remembering_frontend()
+    videos = load_set(args.folder, frontend, args.calibration, args.unit_m)
+    source = StreamJoints(stream_of(args))
+    scores = videos.evaluate(source, names, CONDITIONS)
+    perfect = videos.with_true_keypoints().evaluate(source, names, {"plain": CONDITIONS["plain"]})
+    rows = [
+        {"source": word, **row_of(item)}
+        for word, found in ((args.model, scores), ("with true keypoints", perfect))
+        for item in (*found, *mean_view_scores(found))
+    ]
+    truth = truth_of(videos)
+    if args.json:
+        print(json.dumps({"joints": names, "truth": truth, "rows": rows}))
+        return 0
+    print_table(rows)
+    print(f"Truth of {len(videos.people)} people, triangulated from {len(videos.views)} cameras:")
+    print_table(truth)
+    return 0
+
+
+def row_of(score: ViewScore) -> dict[str, object]:
+    """Return a score as a table row."""
+    return {
+        key: rounded(value, DIGITS.get(key, 1)) if isinstance(value, float) else value
+        for key, value in asdict(score).items()
+    }
+
+
+def truth_of(videos: VideoSet) -> list[dict[str, object]]:
+    """Return how good each person's truth is: how much is known, how well the views agree."""
+    return [_truth_row(number, person) for number, person in enumerate(videos.people, 1)]
+
+
+def _truth_row(number: int, person: SeenPerson) -> dict[str, object]:
+    known = np.concatenate([np.isfinite(truth.error_px) for truth in person.truths])
+    errors = np.concatenate([truth.error_px for truth in person.truths])
+    widths = shoulder_widths(person.truths)
+    return {
+        "person": number,
+        "views": len({view for view, _ in person.tracks}),
+        "known": rounded(float(known.mean()), 3),
+        "worst_view_px": rounded(float(np.nanmedian(errors)), 1),
+        "shoulders_m": rounded(float(np.median(widths)), 3),
+        "shoulders_spread_m": rounded(float(widths.std()), 3),
+    }
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    parser = sets.add_parser(
+        "multiview", parents=[shared], help="your own synchronised, calibrated videos"
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR",
+        help="videos named after their cameras, and the calibration: camera_array.toml of "
+        "caliscope, Calib.toml of Pose2Sim or Anipose, or Calib.qca.txt of Qualisys",
+    )  # fmt: skip
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="instead of DIR's own")
+    parser.add_argument(
+        "--unit-m", type=float, default=1.0, metavar="M",
+        help="length of the unit of a TOML calibration in metres; 0.001 for millimetres",
+    )  # fmt: skip
+    parser.add_argument(
+        "--joints",
+        default=UPPER_BODY,
+        help="keypoints that are scored, by comma; without a side: both",
+    )
+    parser.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
+    parser.set_defaults(evaluate=command)

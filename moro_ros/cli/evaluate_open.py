@@ -1,0 +1,275 @@
+"""`moro evaluate open`, `ablations`, `designs`, `sigma`: held-out motion, as if seen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from moro_ros.cli.image_folder import make_folder, write_images
+from moro_ros.cli.tables import print_table, rounded
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.data.mocap import MotionSet, load_motion
+from moro_ros.errors import DataError
+from moro_ros.evaluation import sigma
+from moro_ros.evaluation.ablations import compare, look_ahead, variants
+from moro_ros.evaluation.designs import evaluate_design, window_ms
+from moro_ros.evaluation.live_benchmark import LiveProtocol, live_sequences
+from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
+from moro_ros.evaluation.open_decoding import Decoding, OpenModel
+from moro_ros.evaluation.open_plots import charts, joint_errors
+from moro_ros.evaluation.open_worlds import evaluate_worlds
+from moro_ros.live.motion_stream import MoRoStream, load_stream, model_folder
+from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
+
+Metrics = Mapping[str, float]
+# People of val.npz of whom the set of daily motion (docs/data.md) has other clips.
+ALSO_TRAINED = ("14",)
+
+
+def find_motion(given: Path | None, name: str) -> Path:
+    """Return the file of held-out motion: the given one, or `name` where it usually lies.
+
+    That is $MORO_MOTION, data/mocap, or shared/data/mocap beside this folder or one above it.
+    Raises: DataError if it is nowhere.
+    """
+    if given is not None:
+        return given
+    folders = [Path("data/mocap")]
+    if os.environ.get("MORO_MOTION"):
+        folders.insert(0, Path(os.environ["MORO_MOTION"]))
+    here = Path.cwd()
+    folders += [folder / "shared/data/mocap" for folder in (here, *here.parents)]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"No {name} in {folders[0]}: give --motion FILE, or set MORO_MOTION to the folder of the "
+        "open motion set (docs/training.md says how it is made)."
+    )
+
+
+def chosen(path: Path, subjects: str) -> MotionSet:
+    """Read a motion file and keep the subjects, by comma; all if the text is empty."""
+    motion = load_motion(path)
+    return motion.only_subjects(tuple(subjects.split(","))) if subjects else motion
+
+
+def validation_motion(given: Path | None) -> MotionSet:
+    """Read the validation motion without the people who are trained on (ALSO_TRAINED)."""
+    return load_motion(find_motion(given, "val.npz")).without_subjects(ALSO_TRAINED)
+
+
+def shown(metrics: Metrics) -> dict[str, object]:
+    """Return metrics fit for JSON and tables."""
+    return {name: rounded(value, 3) for name, value in metrics.items()}
+
+
+def conditions(
+    model: OpenModel, motion: MotionSet, protocol: OpenProtocol, decoding: Decoding
+) -> dict[str, object]:
+    """Return the noise metrics with those under occlusion within."""
+    noise, occluded = (
+        shown(evaluate_open(model, motion, share, protocol, decoding)) for share in (0.0, 1.0)
+    )
+    return {**noise, "occluded": occluded}
+
+
+def flat(name: str, result: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return two table rows of what `conditions` gave."""
+    occluded = result["occluded"]
+    assert isinstance(occluded, dict)
+    noise = {key: value for key, value in result.items() if key != "occluded"}
+    return [
+        {"what": name, "condition": "noise", **noise},
+        {"what": name, "condition": "occluded", **occluded},
+    ]
+
+
+def open_command(args: argparse.Namespace) -> int:
+    """Held-out open motion through synthetic cameras, without and with occlusion."""
+    path = find_motion(args.motion, "test.npz")
+    if args.plots:
+        make_folder(args.plots, "--plots")
+    model = OpenModel.of(stream_of(args).model)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(32, args.windows))
+    decoding = Decoding(passes=args.passes, refine_steps=args.refine_steps)
+    motion = chosen(path, args.subjects)
+    result = conditions(model, motion, protocol, decoding)
+    others: dict[str, dict[str, object]] = {}
+    if not args.only:
+        steps = args.refine_steps or 2
+        others["refined"] = conditions(
+            model, motion, replace(protocol, meshes=0), replace(decoding, refine_steps=steps)
+        )
+        if args.subjects:
+            others["all subjects"] = conditions(
+                model, load_motion(path), replace(protocol, meshes=0), decoding
+            )
+    worlds: dict[str, dict[str, object]] = {}
+    if not args.only:
+        seated = load_motion(args.seated) if args.seated else None
+        for name, metrics in evaluate_worlds(model, motion, protocol, decoding, seated):
+            worlds[name] = shown(metrics)
+    if args.json:
+        print(json.dumps({**result, **others, "worlds": worlds, "windows": args.windows}))
+    else:
+        for name, table in {args.subjects or "all": result, **others}.items():
+            print_table(flat(name, table))
+        if worlds:
+            print_table([{"what": name, **metrics} for name, metrics in worlds.items()])
+    if args.plots:
+        by_condition = {
+            name: joint_errors(model, motion, share, protocol, decoding)
+            for name, share in (("noise", 0.0), ("occluded", 1.0))
+        }
+        write_images(charts(by_condition), args.plots)
+    return 0
+
+
+def ablations_command(args: argparse.Namespace) -> int:
+    """Decoding steps, look-ahead, and the parts of the decoding left out one by one."""
+    model = OpenModel.of(stream_of(args).model)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(16, args.windows))
+    parts = compare(model, motion, protocol, variants())
+    ahead = look_ahead(model, motion, protocol)
+    if args.json:
+        tables = {"decoding": parts, "look_ahead": ahead}
+        print(json.dumps({k: nested(table) for k, table in tables.items()}))
+        return 0
+    for table in (parts, ahead):
+        print_table(
+            [
+                {"what": name, "condition": condition, **shown(metrics)}
+                for name, of_condition in table.items()
+                for condition, metrics in of_condition.items()
+            ]
+        )
+    return 0
+
+
+def designs_command(args: argparse.Namespace) -> int:
+    """What each output of a network is worth: rotation head, soft codes, most likely tokens."""
+    stream = stream_of(args)
+    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed)
+    table = evaluate_design(stream.model, stream.body, motion, protocol)
+    taken = rounded(window_ms(stream.model, stream.body, motion, protocol.frames), 2)
+    if args.json:
+        print(json.dumps({**nested(table), "window_ms": taken}))
+        return 0
+    print_table(
+        [
+            {"output": name, "condition": condition, **shown(metrics)}
+            for name, of_condition in table.items()
+            for condition, metrics in of_condition.items()
+        ]
+    )
+    print(f"One window of {protocol.frames} frames of one person takes {taken} ms.")
+    return 0
+
+
+def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, dict[str, object]]]:
+    """Return a table of two levels fit for JSON."""
+    return {name: {c: shown(m) for c, m in rows.items()} for name, rows in table.items()}
+
+
+def sigma_command(args: argparse.Namespace) -> int:
+    """Fit the joints' uncertainty on validation motion if asked to, and check it on the test's."""
+    stream = stream_of(args)
+    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+
+    def samples(motion: MotionSet) -> sigma.Samples:
+        batches = [live_sequences(stream, motion, share, protocol) for share in (0.0, 1.0)]
+        return sigma.collect(stream, batches)
+
+    if args.fit:
+        use_table(stream, sigma.fit(samples(validation_motion(args.validation))))
+        table = stream.recovery.uncertainty
+        assert table is not None
+        write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
+    elif stream.recovery.uncertainty is None:
+        raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to measure it.")
+    result = sigma.coverage(samples(load_motion(find_motion(args.motion, "test.npz"))))
+    if args.json:
+        print(json.dumps({name: shown(row) for name, row in result.items()}))
+    else:
+        print_table([{"joints": name, **shown(row)} for name, row in result.items()])
+    return 0
+
+
+def use_table(stream: MoRoStream, table: UncertaintyTable) -> None:
+    """Let a stream speak with another table of uncertainty."""
+    stream.recovery.uncertainty = table
+
+
+def stream_of(args: argparse.Namespace) -> MoRoStream:
+    """Load the model that the options name."""
+    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    return load_stream(PipelineConfig(model=args.model, motion=motion))
+
+
+def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the options of whatever is measured on held-out motion."""
+    motion = argparse.ArgumentParser(add_help=False, parents=[shared])
+    motion.add_argument("--motion", type=Path, help="motion npz instead of the set's test.npz")
+    motion.add_argument("--seed", type=int, default=5, help="seed of cameras, noise and occluders")
+    motion.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
+    return motion
+
+
+def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Return the same with a choice of subjects."""
+    subjects = argparse.ArgumentParser(add_help=False, parents=[motion_options(shared)])
+    subjects.add_argument(
+        "--subjects", default=",".join(STANDARD_SUBJECTS), help="subjects, by comma; empty: all"
+    )
+    return subjects
+
+
+def window_options(shared: argparse.ArgumentParser, count: int) -> argparse.ArgumentParser:
+    """Return the same with the number of windows, whose default is `count`."""
+    windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
+    windows.add_argument("--windows", type=int, default=count, help="windows of 48 frames")
+    return windows
+
+
+def stream_options(people: int) -> argparse.ArgumentParser:
+    """Return the options of live streams."""
+    streams = argparse.ArgumentParser(add_help=False)
+    streams.add_argument("--people", type=int, default=people, help="sequences run side by side")
+    streams.add_argument("--frames", type=int, default=96, help="images of each sequence")
+    return streams
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the commands and their options."""
+    one = sets.add_parser(
+        "open", parents=[window_options(shared, 256)], help="held-out open motion"
+    )
+    one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
+    one.add_argument(
+        "--seated", type=Path, metavar="FILE",
+        help="motion npz with people who sit, such as cmu_daily.npz, for one more row",
+    )  # fmt: skip
+    one.add_argument("--plots", type=Path, help="folder for plots, made if it is missing")
+    one.set_defaults(evaluate=open_command)
+    parts = sets.add_parser(
+        "ablations", parents=[window_options(shared, 64)], help="open motion, parts left out"
+    )
+    parts.set_defaults(evaluate=ablations_command)
+    designs = sets.add_parser(
+        "designs", parents=[window_options(shared, 64)], help="open motion, a network's outputs"
+    )
+    designs.set_defaults(evaluate=designs_command)
+    parents = [motion_options(shared), stream_options(32)]
+    spread = sets.add_parser("sigma", parents=parents, help="uncertainty of the joints")
+    spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
+    spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
+    spread.set_defaults(evaluate=sigma_command)

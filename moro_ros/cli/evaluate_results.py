@@ -1,0 +1,136 @@
+"""`moro evaluate results`: result files of this project and its peers against true motion."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from moro_ros.cli.image_folder import make_folder, write_images
+from moro_ros.cli.tables import print_table, rounded
+from moro_ros.data.sets import SETS, open_set
+from moro_ros.draw.plots import bar_chart, line_chart
+from moro_ros.errors import DataError
+from moro_ros.evaluation.evaluator import FoundMotion, Report, TrueMotion, evaluate
+from moro_ros.evaluation.readers import rohm
+from moro_ros.evaluation.readers.bodies import Bodies, load_rest_joints
+from moro_ros.evaluation.readers.table import READERS
+from moro_ros.evaluation.truth_file import truths_at
+from moro_ros.evaluation.truth_sets import truths_of
+
+
+def command(args: argparse.Namespace) -> int:
+    """Evaluate every result given on the same truth."""
+    bodies = {kind: load_rest_joints(Path(path)) for kind, path in pairs(args.body, "--body")}
+    truths = list(truths_from(args, bodies))
+    if args.plots:
+        make_folder(args.plots, "--plots")
+    reports: dict[str, Report] = {}
+    for method, path in pairs(args.results, "--results"):
+        if method not in READERS:
+            raise DataError(f"--results {method}=...: expected one of {', '.join(READERS)}.")
+        reports[method] = evaluate(truths, Results(method, Path(path), bodies))
+    if args.json:
+        print(json.dumps({name: as_json(report) for name, report in reports.items()}))
+    else:
+        rows = {n: {**r.means, "coverage": r.coverage} for n, r in reports.items()}
+        names = dict.fromkeys(key for row in rows.values() for key in row)
+        nothing = float("nan")
+        print_table(
+            [
+                {"method": n, **{key: rounded(row.get(key, nothing)) for key in names}}
+                for n, row in rows.items()
+            ]
+        )
+    if args.plots:
+        draw(reports, args.plots)
+    return 0
+
+
+class Results:
+    """What a method found, by the true motion's name: one file for all, or a folder of files."""
+
+    def __init__(self, method: str, path: Path, bodies: Bodies) -> None:
+        self.method, self.path, self.bodies = method, path, bodies
+        self._single = None if path.is_dir() else READERS[method](path, bodies)
+
+    def __call__(self, name: str) -> Sequence[FoundMotion]:
+        """Return everybody found in one video; nobody if the folder has no file NAME.*."""
+        if self._single is not None:
+            clips = [found for found in self._single if found.person == name]
+            return clips if self.method == "rohm" else self._single
+        files = sorted(self.path.glob(f"{name}.*")) + sorted(self.path.glob(f"{name}/*.*"))
+        return READERS[self.method](files[0], self.bodies) if files else []
+
+
+def truths_from(args: argparse.Namespace, bodies: Bodies) -> Iterable[TrueMotion]:
+    """Return the true motion that the options name."""
+    if args.set:
+        return truths_of(open_set(args.set, args.truth, args.split), bodies)
+    if args.truth.suffix == ".pkl":
+        return rohm.truths(args.truth)
+    return truths_at(args.truth)
+
+
+def pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    """Split NAME=PATH words. Raises: DataError for a word of another form."""
+    result = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise DataError(f"{option} {text}: expected NAME=PATH.")
+        result.append((name, path))
+    return result
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Return a report fit for JSON."""
+    return {
+        "means": {name: rounded(value, 3) for name, value in report.means.items()},
+        "coverage": rounded(report.coverage, 4),
+        "joint_mm": {name: rounded(value) for name, value in report.joint_mm.items()},
+        "level_mm": {name: rounded(value) for name, value in report.level_mm.items()},
+        "time_mm": {n: [rounded(v, 1) for v in vs.tolist()] for n, vs in report.time_mm.items()},
+    }
+
+
+def draw(reports: dict[str, Report], folder: Path) -> None:
+    """Write per_joint.png, per_level.png and one over_time_NAME.png for each true motion."""
+    first = next(iter(reports.values()))
+    joints = {name: list(report.joint_mm.values()) for name, report in reports.items()}
+    images = {"per_joint": bar_chart("MPJPE per joint [mm]", list(first.joint_mm), joints)}
+    if first.level_mm:
+        levels = {name: list(report.level_mm.values()) for name, report in reports.items()}
+        title = "MPJPE by the share of hidden joints [mm]"
+        images["per_level"] = bar_chart(title, list(first.level_mm), levels)
+    for motion in first.time_mm:
+        lines = {name: report.time_mm[motion] for name, report in reports.items()}
+        images[f"over_time_{motion.replace('/', '_')}"] = line_chart(
+            f"{motion}: MPJPE [mm]", "frame", lines
+        )
+    write_images(images, folder)
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    parser = sets.add_parser("results", parents=[shared], help="result files, also of peers")
+    parser.add_argument(
+        "--truth", type=Path, required=True,
+        help="npz of true motion (evaluation/truth_file.py), a folder of them, a RoHM pickle that "
+        "carries its truth, or with --set the folder of a data set",
+    )  # fmt: skip
+    parser.add_argument("--set", choices=sorted(SETS), help="the data set that --truth holds")
+    parser.add_argument("--split", default="", help="part of the data set")
+    parser.add_argument(
+        "--results", action="append", required=True, metavar="METHOD=PATH",
+        help=f"a result file, or a folder with a file per true motion; {', '.join(READERS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--body", action="append", default=[], metavar="KIND=FILE",
+        help="npz of smpl or smplx, for result files of parameters; with a gender smplx_male=...",
+    )  # fmt: skip
+    parser.add_argument("--plots", type=Path, help="folder for plots")
+    parser.set_defaults(evaluate=command)

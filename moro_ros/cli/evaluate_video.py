@@ -1,0 +1,213 @@
+"""`moro evaluate pose2sim`: real video, one camera against a body fitted to four."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from moro_ros.assets import fetch
+from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.evaluate_pictures import draw_trial
+from moro_ros.cli.image_folder import make_folder
+from moro_ros.cli.tables import print_table, rounded
+from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
+from moro_ros.errors import AssetError
+from moro_ros.evaluation.fitted_truth import fit_trial, residuals
+from moro_ros.evaluation.pose2sim import (
+    CONDITIONS,
+    PLAIN,
+    TRIALS,
+    Condition,
+    TellFloor,
+    Trial,
+    load_trial,
+    observe_trial,
+)
+from moro_ros.evaluation.video_score import Score, mean_scores
+from moro_ros.evaluation.video_sources import (
+    FrameJoints,
+    InTurns,
+    JointSource,
+    StreamJoints,
+    WorldJoints,
+    WorldMemory,
+)
+from moro_ros.live.motion_stream import load_stream
+from moro_ros.perception.blazepose import BlazePoseDetector
+from moro_ros.perception.frontend import KeypointFrontend, load_landmarker
+from moro_ros.perception.track import carried_points
+from moro_ros.resources import share_path
+
+LOGGER = logging.getLogger(__name__)
+DIGITS = {
+    "keypoints_mm": 1,
+    "mpjpe_mm": 1,
+    "pa_mpjpe_mm": 1,
+    "hidden_mpjpe_mm": 1,
+    "root_m": 3,
+    "jitter": 1,
+}
+Row = dict[str, object]
+
+
+def command(args: argparse.Namespace) -> int:
+    """Score the model, its variants and BlazePose itself on the chosen trials."""
+    if args.pictures:
+        make_folder(args.pictures, "--pictures")
+    frontend, memory = remembering_frontend(args.landmarks)
+    trials, fits = load_trials(args, frontend)
+    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    stream = load_stream(PipelineConfig(model=args.model, motion=motion))
+    live = StreamJoints(stream)
+    result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
+    others: dict[str, dict[str, dict[str, Row]]] = {}
+    if stream.model.config.moro.keypoints.floor:
+        told = stream.set_floor
+        others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
+    if not args.only:
+        steps = args.refine_steps or 2
+        stream.configure(replace(motion, refine_steps=steps))
+        others[f"refined, {steps} steps"] = {
+            trial.name: rows_of(trial, live, CONDITIONS) for trial in trials
+        }
+        stream.configure(motion)
+        single_frame = FrameJoints(stream)
+        others["each frame alone"] = {t.name: rows_of(t, single_frame, CONDITIONS) for t in trials}
+        for turn, words in ((2, "every second image"), (3, "every third image")):
+            in_turns = InTurns(live, turn, carried_points)
+            others[f"looked at in {words}"] = {t.name: rows_of(t, in_turns) for t in trials}
+        others["with true keypoints"] = {
+            t.name: rows_of(t.with_true_keypoints(), live, PLAIN) for t in trials
+        }
+        # BlazePose is asked for images, from which nothing can be hidden afterwards.
+        world = WorldJoints(memory)
+        others["BlazePose world landmarks"] = {t.name: unplaced(rows_of(t, world)) for t in trials}
+    if args.json:
+        print(json.dumps({**result, "sources": others, "fits": fits}))
+    else:
+        if fits:
+            print("The truth: a body fitted to all views. What its keypoints leave, in pixels:")
+            print_table(fits)
+        print_table(
+            list(flat(args.model, result)) + [r for n, o in others.items() for r in flat(n, o)]
+        )
+    if args.pictures:
+        for trial in trials:
+            draw_trial(trial, stream, args.pictures)
+    return 0
+
+
+def load_trials(
+    args: argparse.Namespace, frontend: KeypointFrontend
+) -> tuple[list[Trial], list[Row]]:
+    """Observe the chosen trials; returns them and how well the fits of their truth explain them."""
+    trials, rows = [], list[Row]()
+    second = second_frontend(args.landmarks) if args.truth == "fit" else None
+    for name in args.trials.split(","):
+        trial = load_trial(name, frontend)
+        if args.truth == "fit":
+            others = [observe_trial(name, second)[1]] if second else []
+            fitted = fit_trial(trial, benchmark_body(), others)
+            rows += [
+                {key: rounded(v, 3) if isinstance(v, float) else v for key, v in row.items()}
+                for row in residuals(fitted, trial)
+            ]
+            trial = fitted
+        trials.append(trial)
+    return trials, rows
+
+
+def benchmark_body() -> BodyModel:
+    """Load the open body, which is the truth's whatever the model's is."""
+    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+
+
+def second_frontend(landmarks: str) -> KeypointFrontend | None:
+    """Build the front-end with the other landmark network, if that is at hand."""
+    try:
+        return remembering_frontend("full" if landmarks == "heavy" else "heavy")[0]
+    except AssetError as error:
+        LOGGER.warning("The truth is fitted to one landmark network's keypoints alone: %s", error)
+        return None
+
+
+def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, WorldMemory]:
+    """Build the default front-end so that BlazePose's world landmarks can be asked for later."""
+    config = PipelineConfig(detector=DetectorConfig(landmarks=landmarks))
+    threads = config.detector.threads
+    memory = WorldMemory(load_landmarker(config.detector))
+    detector = BlazePoseDetector(fetch("pose_detection.tflite"), threads)
+    frontend = KeypointFrontend(
+        detector,
+        memory,  # type: ignore[arg-type]
+        replace(config.detector, look_share=0.0),
+        config.tracker,
+        config.max_people,
+    )
+    return frontend, memory
+
+
+def rows_of(
+    trial: Trial,
+    source: JointSource,
+    conditions: Mapping[str, Condition] = PLAIN,
+    tell_floor: TellFloor | None = None,
+) -> dict[str, Row]:
+    """Return condition -> metrics, the mean over views and people.
+
+    Of a trial of several people each condition has another row for adult and child.
+    """
+    scores = trial.evaluate(source, conditions, tell_floor)
+    rows = {score.condition: row_of(score) for score in mean_scores(scores)}
+    names = list(dict.fromkeys(score.person for score in scores))
+    if len(names) > 1:
+        for name in names:
+            for score in mean_scores([score for score in scores if score.person == name]):
+                rows[f"{score.condition}, {name}"] = row_of(score)
+    return rows
+
+
+def row_of(score: Score) -> Row:
+    """Return a score's numbers without its names."""
+    numbers = {k: v for k, v in asdict(score).items() if k not in ("view", "condition", "person")}
+    return {
+        key: value if isinstance(value, int) else rounded(value, DIGITS.get(key, 3))
+        for key, value in numbers.items()
+    }
+
+
+def unplaced(rows: dict[str, Row]) -> dict[str, Row]:
+    """Return rows of a source that knows no place in space."""
+    return {name: {**row, "root_m": None, "jitter": None} for name, row in rows.items()}
+
+
+def flat(source: str, by_trial: Mapping[str, Mapping[str, Row]]) -> list[Row]:
+    """Return table rows of one source."""
+    return [
+        {"source": source, "trial": trial, "condition": condition, **row}
+        for trial, conditions in by_trial.items()
+        for condition, row in conditions.items()
+    ]
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
+    video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
+    video.add_argument(
+        "--truth", choices=("fit", "triangulation"), default="fit",
+        help="a body fitted to all views, or the triangulated keypoints",
+    )  # fmt: skip
+    video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
+    video.add_argument(
+        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
+    )
+    video.add_argument("--only", action="store_true", help="the model alone, no other sources")
+    video.add_argument("--pictures", type=Path, help="folder for the bodies drawn over the videos")
+    video.set_defaults(evaluate=command)

@@ -1,0 +1,46 @@
+"""`moro export`: a model in the form of another runtime."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moro_ros.live.backends.onnx_export import PARTS, export_onnx
+from moro_ros.live.motion_stream import model_folder
+from moro_ros.network.build import load_model
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the `moro` parser."""
+    parser = subparsers.add_parser("export", help="write a model for another runtime")
+    forms = parser.add_subparsers(dest="form", required=True)
+    onnx = forms.add_parser(
+        "onnx",
+        help="the live network and the mesh decoder as ONNX files",
+        description="Writes encoder.onnx, window.onnx, incremental.onnx, tokenizer.onnx and "
+        "onnx.json; moro_ros/live/backends/onnx_export.py describes their inputs and outputs.",
+    )
+    add = onnx.add_argument
+    add("--model", default="moro_open", help="name of a model under models/, or its folder")
+    add("--out", type=Path, required=True, help="folder to write to")
+    add("--part", choices=PARTS, action="append", help="only this file; may be repeated")
+    add(
+        "--graph-only",
+        action="store_true",
+        help="leave the weights out: backend: onnx reads them from the model itself, from "
+        "files in its folder onnx/",
+    )
+    parser.set_defaults(handler=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files."""
+    model = load_model(model_folder(arguments.model))
+    parts = tuple(arguments.part or ())
+    for path in export_onnx(model, arguments.out, parts, weights=not arguments.graph_only):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    return 0

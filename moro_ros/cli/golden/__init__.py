@@ -1,0 +1,1 @@
+"""`moro verify-golden`: recorded outputs of the reference network against ours."""

@@ -1,0 +1,1 @@
+"""`moro make-body`: generation of the open body model."""

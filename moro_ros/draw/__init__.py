@@ -1,0 +1,1 @@
+"""Drawing: bodies over images, charts."""

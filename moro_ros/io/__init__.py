@@ -1,0 +1,1 @@
+"""Files: videos, calibrations, recordings."""

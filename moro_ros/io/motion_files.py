@@ -1,0 +1,192 @@
+"""MotionFiles: motion.npz and joints.csv in a folder, in place only once they are complete.
+
+What is recorded goes to the disk at once, so that memory does not grow and little is lost if the
+process dies. The disk may become full at any time: both files then hold the same images, all but
+the last few, and the space that motion.npz needs was claimed beforehand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.errors import ConfigError
+from moro_ros.io.append_file import AppendFile, reserve
+from moro_ros.io.recording import CSV_HEADER, ROW, csv_lines, write_table
+from moro_ros.types import Camera
+
+TABLE, CSV = "motion.npz", "joints.csv"
+# The rows of everybody in the order of publication, until they are sorted into the table.
+ROWS = "rows"
+STORED = np.dtype([("id", "<i8"), ("row", ROW)])
+PENDING = 1 << 16  # bytes of rows that are written together
+# What of the table is no rows, at most, and per person: names and sizes of ten arrays.
+TABLE_HEAD, TABLE_PERSON = 1 << 16, 1 << 12
+RESERVED_AHEAD = 1 << 20
+
+
+class MotionFiles:
+    """The files of one recording, which stay in a hidden folder until finish() or place().
+
+    others: names of more files that the caller puts into `temporary` and into `finish`.
+    camera: to be set once it is known.
+    Raises: ConfigError if a file of that name is there already and may not be overwritten, or if
+    the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, overwrite: bool, others: tuple[str, ...] = ()) -> None:
+        self._folder, self._names = folder, (*others, TABLE, CSV)
+        self._overwrite = overwrite
+        self._check_names()
+        self._made = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.temporary = Path(tempfile.mkdtemp(prefix=".recording-", dir=folder))
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write to the folder {folder} ({error}). Set 'output' to another one."
+            ) from error
+        self.camera: Camera | None = None
+        self._stamps_ns = array("q")
+        self._people: set[int] = set()
+        self._pending: list[tuple[bytes, bytes]] = []  # as stored, and the lines of the CSV file
+        self._kept = 0  # images whose people are on the disk
+        self._reserved = 0
+        self._rows = AppendFile(self.temporary / ROWS)
+        self._csv = AppendFile(self.temporary / CSV)
+        self._csv.write(CSV_HEADER.encode())
+
+    def add_image(self, stamp_ns: int) -> None:
+        """Note an image that was described; its people follow. Raises: OSError."""
+        if len(self._pending) * STORED.itemsize >= PENDING:
+            self._write_pending()
+        self._stamps_ns.append(stamp_ns)
+
+    def add(self, track_id: int, row: np.ndarray) -> None:
+        """Append one person in the newest image, () of dtype ROW."""
+        stored = track_id.to_bytes(8, "little", signed=True) + row.tobytes()
+        self._pending.append((stored, csv_lines(track_id, row).encode()))
+        self._people.add(track_id)
+
+    def complete(self) -> list[str]:
+        """Complete the files as far as the disk allows; returns what is missing, in words."""
+        missing = []
+        try:
+            self._write_pending()
+        except OSError as error:
+            missing.append(f"the last {len(self._stamps_ns) - self._kept} images ({error})")
+            self._stamps_ns = self._stamps_ns[: self._kept]
+        self._close()
+        table = self.temporary / TABLE
+        try:
+            self._write_table(table)
+        except OSError as error:
+            missing.append(f"{TABLE} ({error})")
+            table.unlink(missing_ok=True)
+        (self.temporary / ROWS).unlink()
+        return missing
+
+    def place(self, *others: Path) -> list[Path]:
+        """Put the completed files in place, others too; returns where they are.
+
+        Raises: ConfigError if one that must not be overwritten has appeared meanwhile.
+        """
+        self._check_names()
+        own = (self.temporary / TABLE, self.temporary / CSV)
+        sources = [path for path in (*others, *own) if path.exists()]
+        done = [source.replace(self._folder / source.name) for source in sources]
+        shutil.rmtree(self.temporary)
+        return done
+
+    def finish(self, *others: Path) -> list[Path]:
+        """Complete the files and put them in place; raises OSError if one is not complete."""
+        missing = self.complete()
+        if missing:
+            raise OSError(f"Cannot complete the files in {self._folder}: {'; '.join(missing)}.")
+        return self.place(*others)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self._made:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+    @property
+    def images(self) -> int:
+        """Images that are noted and, after complete(), that are in the files."""
+        return len(self._stamps_ns)
+
+    def _check_names(self) -> None:
+        # A link that points nowhere is in the way, too.
+        taken = [name for name in self._names if os.path.lexists(self._folder / name)]
+        if taken and not self._overwrite:
+            raise ConfigError(
+                f"{self._folder} holds {', '.join(taken)} already. Choose another folder with "
+                "'output', or set 'overwrite' to true."
+            )
+
+    def _write_pending(self) -> None:
+        """Write the rows of whole images to both files, or to none."""
+        sizes = self._rows.tell(), self._csv.tell()
+        try:
+            self._reserve(sizes[0] + len(self._pending) * STORED.itemsize)
+            self._rows.write(b"".join(stored for stored, _ in self._pending))
+            self._csv.write(b"".join(lines for _, lines in self._pending))
+        except OSError:
+            self._rows.cut(sizes[0])
+            self._csv.cut(sizes[1])
+            raise
+        self._pending.clear()
+        self._kept = len(self._stamps_ns)
+
+    def _reserve(self, rows: int) -> None:
+        """Claim the space of the table for so many bytes of rows."""
+        size = TABLE_HEAD + rows + 8 * len(self._stamps_ns) + TABLE_PERSON * len(self._people)
+        if size > self._reserved:
+            reserve(self.temporary / TABLE, size + RESERVED_AHEAD)
+            self._reserved = size + RESERVED_AHEAD
+
+    def _write_table(self, path: Path) -> None:
+        rows = self.temporary / ROWS
+        # An empty file cannot be mapped.
+        stored = np.memmap(rows, STORED, "r") if rows.stat().st_size else np.empty(0, STORED)
+        ids = np.array(stored["id"])
+        order = np.argsort(ids, kind="stable")
+        found, starts = np.unique(ids[order], return_index=True)
+        parts = np.split(order, starts[1:])
+        people = {
+            int(track_id): StoredRows(stored, part)
+            for track_id, part in zip(found, parts[: len(found)], strict=True)
+        }
+        path.touch()
+        # Into the space that was claimed.
+        with path.open("r+b") as file:
+            write_table(file, self.camera, self._stamps_ns, people)
+
+    def _close(self) -> None:
+        self._csv.close()
+        self._rows.close()
+
+
+class StoredRows:
+    """The rows of one person, read from the disk part by part.
+
+    stored: (N,) of dtype STORED; order: (F,) the person's places in it.
+    """
+
+    def __init__(self, stored: np.ndarray, order: np.ndarray) -> None:
+        self._stored, self._order = stored, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return np.asarray(self._stored[self._order[part]]["row"])

@@ -1,0 +1,108 @@
+"""Live steps recorded once and replayed: a GPU then waits for no launch and no Python.
+
+A recording holds fixed tensors: each step copies its inputs in, replays, and reads the outputs
+before the next one. What attention keeps of the past is not copied: a recording knows where it is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from moro_ros.live.row_decoding import Step, step_like, step_tensors
+from moro_ros.live.sampling import MaskedDecoding
+from moro_ros.network.rows import Past
+
+Result = tuple[MaskedDecoding, Past]
+# Recordings kept: numbers of people times numbers of new frames; the oldest unused one goes.
+RECORDINGS = 24
+WARM_UP_RUNS = 3  # before a recording, as torch.cuda.graph asks for
+
+
+class Recorder(Protocol):
+    """Records a function of no arguments whose tensors stay where they are."""
+
+    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
+        """Return what repeats the function and the result that each repetition overwrites."""
+
+
+class CudaRecorder:
+    """Records with torch.cuda.graph."""
+
+    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
+        """See Recorder."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_RUNS):
+                function()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = function()
+        return graph.replay, result
+
+
+class NullRecorder:
+    """Calls the function again each time: the same interface where there is no GPU."""
+
+    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
+        """See Recorder."""
+        result = function()
+        held = result_tensors(result)
+
+        def repeat() -> None:
+            for old, new in zip(held, result_tensors(function()), strict=True):
+                old.copy_(new)
+
+        return repeat, result
+
+
+def result_tensors(result: Result) -> list[Tensor]:
+    """Return all tensors of a step's result."""
+    decoding, past = result
+    parts = [decoding.ids, decoding.confidence, decoding.codes]
+    words = [getattr(decoding.output, item.name) for item in fields(decoding.output)]
+    return [*parts, *(word for word in words if word is not None), *past.flat()]
+
+
+class StepRecordings:
+    """Runs steps by recordings, one for each form that a step has had."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._kept: OrderedDict[object, tuple[list[Tensor], Callable[[], Any], Result]]
+        self._kept = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def run(self, function: Callable[[Step], Result], step: Step, passes: int) -> Result:
+        """Return function(step); its tensors are overwritten by the next step of the same form.
+
+        function: may read nothing but the step and what never changes; passes: part of the form.
+        """
+        tensors = step_tensors(step)
+        addresses = tuple((part.data_ptr(), part.shape) for part in step.past.flat())
+        key = passes, tuple((part.shape, part.dtype) for part in tensors), addresses
+        found = self._kept.get(key)
+        if found is None:
+            held = [part.clone() for part in tensors]
+            fixed = step_like(step, held)
+            repeat, result = self.recorder.record(lambda: function(fixed))
+            self._kept[key] = held, repeat, result
+            if len(self._kept) > RECORDINGS:
+                self._kept.popitem(last=False)
+            repeat()  # recording alone computes nothing
+            return result
+        self._kept.move_to_end(key)
+        held, repeat, result = found
+        for mine, given in zip(held, tensors, strict=True):
+            mine.copy_(given, non_blocking=True)
+        repeat()
+        return result

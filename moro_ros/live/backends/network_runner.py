@@ -1,0 +1,83 @@
+"""NetworkRunner: the network of a live stream in the precision and by the means asked for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from moro_ros.live.backends.cuda_graphs import Recorder, StepRecordings
+from moro_ros.live.row_decoding import RowNetwork, Step, TorchRows, decode_step
+from moro_ros.live.sampling import MaskedDecoding
+from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.rows import Past
+
+
+class Encoder(Protocol):
+    """What makes features of observations, where it is not the MoRo itself."""
+
+    def encode(self, observation: Tensor, box_condition: Tensor) -> FrameFeatures:
+        """See MoRo.encode_frames."""
+
+
+class NetworkRunner:
+    """Encodes frames and decodes live steps.
+
+    soft: see decode_masked; network, encoder: in the place of the MoRo's own; recorder: records
+    steps and replays them (cuda_graphs.py), None runs them as they come.
+    """
+
+    def __init__(
+        self,
+        moro: MoRo,
+        soft: bool,
+        network: RowNetwork | None = None,
+        encoder: Encoder | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.moro = moro
+        self.soft = soft
+        self.network = network or TorchRows(moro)
+        self.encoder = encoder
+        self.half = False
+        self.recordings = None if recorder is None else StepRecordings(recorder)
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether steps are padded to few forms, each of which costs a recording."""
+        return self.recordings is not None
+
+    def halve(self) -> None:
+        """Go over to bfloat16: linear maps for good, what lies between them by autocast."""
+        parts = self.moro.image_encoder, self.moro.motion_encoder, self.moro.decoder
+        for part in parts:
+            for module in part.modules():
+                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                    module.bfloat16()
+        self.half = True
+        if self.recordings is not None:
+            self.recordings = StepRecordings(self.recordings.recorder)
+
+    def encode(self, observation: Tensor, box_condition: Tensor) -> FrameFeatures:
+        """Features of frames, each on its own; see MoRo.encode_frames."""
+        if self.encoder is not None:
+            return self.encoder.encode(observation, box_condition)
+        with self._precision():
+            return self.moro.encode_frames(observation, box_condition)
+
+    def run(self, step: Step, passes: int) -> tuple[MaskedDecoding, Past]:
+        """Decode the rows of a step; returns the decoding and the rows' keys and values."""
+        with self._precision():
+            if self.recordings is None:
+                return self._decode(step, passes)
+            return self.recordings.run(lambda fixed: self._decode(fixed, passes), step, passes)
+
+    def _decode(self, step: Step, passes: int) -> tuple[MaskedDecoding, Past]:
+        return decode_step(self.moro, self.network, step, passes, self.soft)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if not self.half:
+            return nullcontext()
+        return torch.autocast(self.moro.token_embedding.device.type, torch.bfloat16)

@@ -1,0 +1,126 @@
+"""Before the first image: choose what runs the network, warm it up, compare it with float32."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from moro_ros.config import PipelineConfig
+from moro_ros.live.backends.cuda_graphs import CudaRecorder
+from moro_ros.live.backends.network_runner import NetworkRunner
+from moro_ros.live.backends.onnx_network import (
+    OnnxNetwork,
+    find_onnx,
+    is_installed,
+    onnx_folder,
+)
+from moro_ros.live.row_decoding import TorchRows
+from moro_ros.network.build import LoadedModel
+from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+
+if TYPE_CHECKING:
+    from moro_ros.live.motion_stream import MoRoStream
+
+log = logging.getLogger(__name__)
+
+PARITY_LIMIT_MM = 5.0
+WARM_UP_IMAGES = 6  # at the model's rate, then as many a little off it
+CAMERA = Camera(np.array([[1000.0, 0, 640], [0, 1000.0, 360], [0, 0, 1]]), 1280, 720)
+# A standing person, in person heights from the middle: the keypoints in the order of KEYPOINTS.
+STANDING = np.array(
+    [
+        [0, -0.42], [0.04, -0.43], [-0.04, -0.43], [0.1, -0.3], [-0.1, -0.3], [0.13, -0.13],
+        [-0.13, -0.13], [0.14, 0.02], [-0.14, 0.02], [0.06, 0.02], [-0.06, 0.02], [0.06, 0.24],
+        [-0.06, 0.24], [0.06, 0.45], [-0.06, 0.45], [0.05, 0.48], [-0.05, 0.48], [0.08, 0.49],
+        [-0.08, 0.49],
+    ]
+)  # fmt: skip
+
+
+def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> NetworkRunner:
+    """Return the runner that a configuration asks for, still in float32.
+
+    folder: of the model. Raises: ConfigError if onnxruntime is asked for and missing.
+    """
+    soft = model.config.moro.soft_tokens
+    place = onnx_place(model, folder, config)
+    if place is not None:
+        network = OnnxNetwork(model, place, config.threads, config.device)
+        return NetworkRunner(model.moro, soft, network, network)
+    cuda = config.device.startswith("cuda")
+    recorder = CudaRecorder() if cuda and config.cuda_graphs else None
+    rows = TorchRows(model.moro)
+    if config.compile:
+        rows.compile()
+    return NetworkRunner(model.moro, soft, rows, recorder=recorder)
+
+
+def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path | None:
+    """Return the folder of the ONNX files that a configuration means, None for torch.
+
+    folder: of the model. Raises: ConfigError, see make_runner.
+    """
+    if config.backend == "onnx":
+        return onnx_folder(model, folder)
+    unasked = config.device == "cpu" and config.precision != "bfloat16" and not config.compile
+    if config.backend == "auto" and unasked and is_installed():
+        return find_onnx(model, folder)
+    return None
+
+
+def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
+    """Warm a stream up and bring it into the precision asked for, unseen by its user.
+
+    Returns how far its joints then are from those in float32, mm on average, or None where nothing
+    was changed; warns above PARITY_LIMIT_MM.
+    """
+    cuda = config.device.startswith("cuda")
+    half = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
+    if stream.runner.encoder is not None or not (half or cuda or config.compile):
+        return None
+    if not half:
+        rehearse(stream)
+        return None
+    exact = rehearse(stream)
+    stream.runner.halve()
+    stream.forget_arrays()
+    found = rehearse(stream)
+    off_mm = 1e3 * float(np.linalg.norm(found - exact, axis=-1).mean())
+    text = f"bfloat16 is {off_mm:.2f} mm from float32 on average"
+    if off_mm > PARITY_LIMIT_MM:
+        log.warning("%s, more than %.0f mm; set precision: float32", text, PARITY_LIMIT_MM)
+    else:
+        log.info("%s", text)
+    return off_mm
+
+
+@torch.inference_mode()
+def rehearse(stream: MoRoStream) -> np.ndarray:
+    """Push imagined images of one and of two people; returns all joints (N, 22, 3) m.
+
+    The stream has forgotten them afterwards.
+    """
+    joints = []
+    step_ns, stamp_ns = 1e9 / stream.motion.fps, 1e9
+    for image in range(2 * WARM_UP_IMAGES):
+        stamp_ns += step_ns if image < WARM_UP_IMAGES else 1.3 * step_ns
+        people = tuple(standing(i, image) for i in range(1, 2 + (image % WARM_UP_IMAGES > 2)))
+        frame = Frame(round(stamp_ns), CAMERA, people, np.full((720, 1280, 3), 90, np.uint8))
+        found = sorted(stream.push(frame), key=lambda motion: motion.track_id)
+        joints += [motion.joints for motion in found]
+    stream.reset()
+    stream.take_ended()
+    return np.concatenate(joints)
+
+
+def standing(track_id: int, image: int) -> PersonObservation:
+    """Return the observation of somebody who stands and slowly moves sideways."""
+    middle = np.array([400.0 * track_id + 4.0 * image, 360.0])
+    points = (STANDING * 500.0 + middle).astype(np.float32)
+    ones = np.ones(NUM_KEYPOINTS, np.float32)
+    box = np.concatenate([points.min(0), points.max(0)])
+    return PersonObservation(track_id, box, 1.0, Keypoints(points, ones, ones))

@@ -1,0 +1,378 @@
+"""MoRoStream: one frame of observations in, the newest motion of every person out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import load_body_model
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.errors import CheckpointError
+from moro_ros.live.backends.network_runner import NetworkRunner
+from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
+from moro_ros.live.live_decoder import LiveDecoder
+from moro_ros.live.load import make_runner, prepare
+from moro_ros.live.track_state import TrackState
+from moro_ros.network.build import LoadedModel, load_model
+from moro_ros.network.observation import normalised_keypoints, person_crop, rectified_image
+from moro_ros.network.preprocess import (
+    PersonBoxes,
+    floor_row,
+    next_box,
+    observe,
+    part_of_step,
+)
+from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.recovery import Evidence, MotionRecovery
+from moro_ros.recover.steady_pose import SteadyPose
+from moro_ros.recover.uncertainty import (
+    UNCERTAINTY_FILE,
+    UncertaintyTable,
+    load_uncertainty,
+)
+from moro_ros.resources import share_path
+from moro_ros.types import BodyMotion, Frame, PersonObservation
+
+# Options that may change without anybody being forgotten.
+FREE_OPTIONS = (
+    "passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps", "shape_lock_s",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One new frame of one person on its way into the encoder; place: in the person's ring."""
+
+    track_id: int
+    place: int
+    observation: Tensor
+    condition: Tensor
+
+
+class MoRoStream:
+    """Keeps the recent past of each person, encodes each frame once and decodes all together."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        motion: MotionConfig,
+        device: str = "cpu",
+        uncertainty: UncertaintyTable | None = None,
+        runner: NetworkRunner | None = None,
+    ) -> None:
+        self.model = model
+        self.device = torch.device(device)
+        shifted = model.config.moro.keypoints.detector_points
+        self.body = load_body_model(model.body_model_path, shifted)
+        self.recovery = MotionRecovery(model, self.body, uncertainty)
+        self.runner = runner or NetworkRunner(model.moro, model.config.moro.soft_tokens)
+        self.tracks: dict[int, TrackState] = {}
+        self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
+        self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
+        self._ended: list[int] = []  # since the newest frame
+        self.unusable_poses = 0  # not finite, and so not returned
+        self.last_stamp_ns: int | None = None
+        self.timings: dict[str, float] = {}
+        self.floor: Tensor | None = None
+        self.sees_pixels = model.config.moro.image == "vit"
+        faces = self.body.faces.numpy().astype(np.int32)
+        self.faces = faces[(faces < self.recovery.mesh_vertices).all(axis=1)]
+        self.vertex_parts = self.body.vertex_parts()[: self.recovery.mesh_vertices]
+        self.model_name = model.name
+        self.model_sha256 = model.sha256
+        self._start(motion)
+
+    def _start(self, motion: MotionConfig) -> None:
+        self.motion = motion
+        self.steps = LiveDecoder(self.model.moro, motion, self.runner)
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self.clock = FrameClock(self.motion.fps, SNAP_PIXELS if self.sees_pixels else SNAP)
+
+    def configure(self, motion: MotionConfig) -> None:
+        """Apply new options; one that changes what is kept of the past forgets everybody."""
+        free = {name: getattr(motion, name) for name in FREE_OPTIONS}
+        if replace(self.motion, **free) != motion:
+            self.reset()
+            self._start(motion)
+            return
+        for track in self.tracks.values():
+            track.steady.gain = track.refined.gain = motion.gain
+        self.motion = self.steps.motion = motion
+
+    def reset(self, track_id: int | None = None) -> None:
+        """Forget one person, or everybody."""
+        if track_id is None:
+            self.end(list(self.tracks))
+            self.last_stamp_ns = None
+            self._restart_clock()
+        else:
+            self.end([track_id])
+
+    def set_floor(self, plane: GroundPlane | None) -> None:
+        """Tell the network the floor, in the camera optical frame; None: it is not known.
+
+        A network that does not read it (model.yaml, moro.keypoints.floor) is not changed by it.
+        """
+        if plane is None:
+            self.floor = None
+            return
+        up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()
+        self.floor = floor_row(up, height)
+
+    def sibling(self, motion: MotionConfig) -> MoRoStream:
+        """Return a stream with nobody in it, for another camera, of the same loaded network."""
+        table = self.recovery.uncertainty
+        return MoRoStream(self.model, motion, str(self.device), table, self.runner)
+
+    def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
+        """Keep a person's shape as it is now (lock), or let it follow the images again.
+
+        Returns the running mean of the person's betas (10,), or None for somebody unknown or not
+        yet described.
+        """
+        track = self.tracks.get(track_id)
+        if track is None or track.steady.last is None:
+            return None
+        betas = track.steady.last.betas
+        track.keep_shape(betas if lock else None)
+        return betas.numpy()
+
+    @property
+    def window_fill(self) -> float:
+        """How full the pasts kept of the people are on average, 0 to 1; 0 without anybody."""
+        tracks = self.tracks.values()
+        return sum(len(track) / track.size for track in tracks) / max(1, len(tracks))
+
+    def end(self, ids: list[int]) -> None:
+        """Forget some people; they are named lost with the next frame."""
+        for track_id in ids:
+            if self.tracks.pop(track_id, None) is not None:
+                self.steps.memory.forget(track_id)
+                self._ended.append(track_id)
+
+    def take_ended(self) -> tuple[int, ...]:
+        """Return the ids ended since the newest frame, which the next one does not name lost."""
+        ended, self._ended = tuple(self._ended), []
+        return ended
+
+    def forget_arrays(self) -> None:
+        """Forget everybody and make all arrays anew, as after a change of precision."""
+        self.reset()
+        self._start(self.motion)
+
+    @torch.inference_mode()
+    def push(self, frame: Frame, mesh: bool = False) -> tuple[BodyMotion, ...]:
+        """Process the observations of one image.
+
+        Returns one frame (F = 1) of every person whose box is known, nearest first: the newest, or
+        the one motion.look_ahead frames before it. A person who is no longer in frame.people is
+        forgotten, and named in `lost` this once; stamps must increase.
+        """
+        start = time.perf_counter()
+        gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
+        if gap_ns < 0 or gap_ns > self.motion.max_gap_s * 1e9:
+            self.end(list(self.tracks))
+            self._restart_clock()
+        self.last_stamp_ns = frame.stamp_ns
+        present = {person.track_id for person in frame.people}
+        self.end([known for known in self.tracks if known not in present])
+        self.lost, self._ended = tuple(i for i in self._ended if i not in present), []
+        tick = self.clock.tick(frame.stamp_ns)
+        self.encode(frame, tick)
+        encoded = time.perf_counter()
+        ids = self.steps.memory.ids
+        if ids:
+            self.steps.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
+        decoded = time.perf_counter()
+        motion = self.motion
+        motions = [self.describe(i, motion.look_ahead, self.tracks[i].steady, mesh) for i in ids]
+        refined: list[BodyMotion | None] = []
+        if motion.refined_lag:
+            refined = [self.describe(i, motion.refined_lag, self.tracks[i].refined) for i in ids]
+        self._restart_unusable([*motions, *refined])
+        self.refined = nearest_first(refined)
+        self.timings = {
+            "encode_s": encoded - start,
+            "decode_s": decoded - encoded,
+            "recover_s": time.perf_counter() - decoded,
+        }
+        return nearest_first(motions)
+
+    def _restart_unusable(self, motions: list[BodyMotion | None]) -> None:
+        """Restart the window of everybody with a pose that is not finite, and count them.
+
+        The running pose and the kept features would carry it on for the life of the track.
+        """
+        unusable = {m.track_id for m in motions if m is not None and not m.finite}
+        self.unusable_poses += len(unusable)
+        self.end(list(unusable))
+
+    def encode(self, frame: Frame, tick: Tick) -> None:
+        """Encode what the image makes new of everybody and keep its features."""
+        pending: list[Pending] = []
+        image: np.ndarray | None = None
+        for person in frame.people:
+            sight = sight_of(person, frame, tick)
+            track = self.tracks.get(person.track_id)
+            if track is None:
+                if next_box(None, *self._seen(sight)) is None:
+                    continue
+                lags = max(self.motion.look_ahead, self.motion.refined_lag)
+                track = TrackState(self.steps.extent.ring, self.motion.gain, lags)
+                self.tracks[person.track_id] = track
+                self.steps.memory.admit(person.track_id)
+            if self.sees_pixels and image is None:
+                image = rectified_image(frame)
+            pending += self.observe(person.track_id, track, sight, tick, frame, image)
+        if not pending:
+            return
+        observations = torch.stack([entry.observation for entry in pending])[None]
+        conditions = torch.stack([entry.condition for entry in pending])[None]
+        features = self.runner.encode(observations.to(self.device), conditions.to(self.device))
+        memory = self.steps.memory
+        rows = np.array([memory.row(entry.track_id) for entry in pending])
+        memory.put_features(rows, np.array([entry.place for entry in pending]), features)
+
+    def observe(
+        self,
+        track_id: int,
+        track: TrackState,
+        sight: Sight,
+        tick: Tick,
+        frame: Frame,
+        image: np.ndarray | None,
+    ) -> list[Pending]:
+        """Move a person on to an image; returns the new frames to encode, the image's own last."""
+        pending = []
+        box: PersonBoxes | None = None
+        for seen in track.observed(tick, sight, self.motion.window):
+            points, visible = self._seen(seen)
+            box = next_box(track.box, points, visible)
+            assert box is not None  # a track begins with a box
+            place = track.place(seen.time)
+            if place < track.size or track.box is None:
+                track.box = box
+            if place == track.size:
+                box = part_of_step(track.box, box, seen.time - tick.slots.stop + 1)
+            condition = box.condition()
+            track.boxes[place] = condition.numpy()
+            if image is None:
+                shown = torch.from_numpy(seen.visibility), torch.from_numpy(seen.presence)
+                observation = self._with_floor(observe(points, *shown, box))
+            elif seen is sight:
+                observation = person_crop(image, box, frame.camera)
+            else:
+                height, width = self.model.config.moro.vit.image
+                observation = torch.zeros(3, height, width, dtype=torch.uint8)
+            pending.append(Pending(track_id, place, observation, condition))
+        assert box is not None
+        track.see(sight, float(box.size))
+        return pending
+
+    def _with_floor(self, observation: Tensor) -> Tensor:
+        """Add the floor's row (4,) to an observation (K, 4), zeros where it is not known."""
+        if not self.model.config.moro.keypoints.floor:
+            return observation
+        row = torch.zeros(4) if self.floor is None else self.floor
+        return torch.cat([observation, row[None]])
+
+    def _seen(self, sight: Sight) -> tuple[Tensor, Tensor]:
+        points = torch.from_numpy(sight.points)
+        return points, torch.from_numpy(sight.visibility > self.motion.visibility)
+
+    def describe(
+        self, track_id: int, lag: int, steady: SteadyPose, mesh: bool = False
+    ) -> BodyMotion | None:
+        """Return the motion of one person at the image `lag` frames ago.
+
+        None if nobody was followed yet, or if that image was described already.
+        """
+        track = self.tracks[track_id]
+        seen = track.seen_at(lag)
+        if seen is None or track.described.get(steady, (0.0, -1))[1] == seen[0].stamp_ns:
+            return None
+        sight, box_size = seen
+        before = track.described.get(steady)
+        decoded = track.decoded_at(sight.time, None if before is None else before[0])
+        if decoded is None:
+            return None
+        track.described[steady] = sight.time, sight.stamp_ns
+        evidence = Evidence(
+            sight.visibility[None],
+            sight.points[None],
+            np.array([box_size], dtype=np.float32),
+            np.array([sight.stamp_ns], dtype=np.int64),
+        )
+        motion = self.recovery.recover(
+            track_id,
+            decoded,
+            evidence,
+            self.motion.visibility,
+            steady,
+            1.0 if before is None else sight.time - before[0],
+            mesh,
+            self.motion.refine_steps,
+            self.motion.max_speed_mps,
+        )
+        if self.motion.shape_lock_s and steady is track.steady:
+            visible = bool(motion.keypoints_seen[-1])
+            track.settle_shape(sight.stamp_ns, visible, self.motion.shape_lock_s)
+        return motion
+
+
+def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
+    """Return what an image shows of a person."""
+    points, visibility, presence = normalised_keypoints(person, frame.camera)
+    return Sight(tick.now, frame.stamp_ns, points.numpy(), visibility.numpy(), presence.numpy())
+
+
+def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
+    """Return the motions that there are and are finite, in order of distance from the camera."""
+    found = [motion for motion in motions if motion is not None and motion.finite]
+    return tuple(sorted(found, key=lambda motion: float(motion.joints[-1, 0, 2])))
+
+
+def model_folder(model: str) -> Path:
+    """Find the folder of a model given by its path or by its name under models/.
+
+    Raises: CheckpointError if there is no such model.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        folder = share_path("models", model)
+    if not (folder / "model.yaml").is_file():
+        raise CheckpointError(
+            f"No model '{model}': expected a folder with model.yaml, or a name under "
+            f"{share_path('models')} such as moro_open."
+        )
+    return folder
+
+
+def body_model_file(folder: Path, name: str) -> Path:
+    """Find the body model that a model folder names: beside it, or shipped under models/."""
+    beside = folder / name
+    return beside.resolve() if beside.is_file() else share_path("models", name)
+
+
+def load_stream(config: PipelineConfig) -> MoRoStream:
+    """Load a model folder and build the stream around it, warmed up and checked.
+
+    Raises: CheckpointError if there is no such model, or its files are damaged; ConfigError if
+    onnxruntime is asked for and missing.
+    """
+    folder = model_folder(config.model)
+    model = load_model(folder, config.device)
+    body = body_model_file(folder, model.config.body_model)
+    model = replace(model, body_model_path=body)
+    uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
+    runner = make_runner(model, folder, config)
+    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner)
+    prepare(stream, config)
+    return stream

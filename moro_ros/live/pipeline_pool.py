@@ -1,0 +1,74 @@
+"""PipelinePool: the pipelines of several cameras around one loaded network, ready to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import threading
+import weakref
+
+import numpy as np
+import torch
+
+from moro_ros.config import PipelineConfig
+from moro_ros.live.load import rehearse
+from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.pipeline import HumanMotionPipeline, make_frontend
+from moro_ros.perception.frontend import KeypointFrontend
+
+# Size of the black image that a front-end is warmed up with, pixels.
+WARM_WIDTH, WARM_HEIGHT = 640, 480
+
+
+class PipelinePool:
+    """Makes pipelines; those of equal read-only options share the network, and all share the ids.
+
+    The network lives as long as one of its pipelines. Pipelines may be used from a thread each:
+    they take turns at the network.
+    """
+
+    def __init__(self) -> None:
+        self._streams: dict[object, weakref.WeakSet[MoRoStream]] = {}
+        self._ids = itertools.count(1)
+        self._turn = threading.Lock()
+
+    def pipeline(self, config: PipelineConfig) -> HumanMotionPipeline:
+        """Return a pipeline that has run once; loads what is not loaded yet.
+
+        Raises: see load_stream and make_frontend.
+        """
+        if config.device == "cpu":
+            torch.set_num_threads(config.threads)
+        key = tuple(
+            getattr(config, item.name)
+            for item in dataclasses.fields(config)
+            if item.metadata.get("read_only")
+        )
+        streams = self._streams.setdefault(key, weakref.WeakSet())
+        known = next(iter(streams), None)
+        stream = load_stream(config) if known is None else known.sibling(config.motion)
+        streams.add(stream)
+        frontend = make_frontend(config, stream)
+        frontend.number_from(self._ids)
+        pipeline = HumanMotionPipeline(config, frontend, stream)
+        pipeline.turn = self._turn
+        with self._turn:
+            warm_up(pipeline)
+        return pipeline
+
+
+def warm_up(pipeline: HumanMotionPipeline) -> None:
+    """Run everything once on made-up input, so that the first image is not a slow one.
+
+    Nobody is known afterwards.
+    """
+    if isinstance(pipeline.frontend, KeypointFrontend):
+        black = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
+        pipeline.frontend.observe(black, 1)
+        # The detector found nobody; each thread's landmark network gets its first look, in the
+        # image after the one that it is offered in.
+        for number in range(pipeline.config.detector.threads + 1):
+            pipeline.frontend.offer(np.array([[0.0, 0.0, WARM_WIDTH, WARM_HEIGHT]]))
+            pipeline.frontend.observe(black, 2 + number)
+        pipeline.frontend.reset()
+    rehearse(pipeline.stream)

@@ -1,0 +1,399 @@
+"""The front-end of the open model: an image in, the people in it with keypoints and ids out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from moro_ros.assets import fetch
+from moro_ros.config import DetectorConfig, TrackerConfig
+from moro_ros.perception.appearance import torso_colours
+from moro_ros.perception.blazepose import (
+    WIDER,
+    BlazePoseDetector,
+    BlazePoseLandmarker,
+    Detection,
+    Landmarks,
+    Region,
+)
+from moro_ros.perception.notices import Notices
+from moro_ros.perception.plausibility import LEAST_FIT, sure_of_newcomer
+from moro_ros.perception.search import Sweep, Tile, tile_round
+from moro_ros.perception.sighting import Sighting
+from moro_ros.perception.tracker import PersonTracker
+from moro_ros.perception.turns import Turns
+from moro_ros.types import PersonObservation
+
+LOGGER = logging.getLogger(__name__)
+# A detection with a centre this near to a known region's (in sides of the larger) and a side this
+# like it adds nothing.
+SAME_CENTRE, SAME_SIDE = 0.2, 0.75
+# Landmark flag of a newcomer: 0.99 and more on people, up to 0.75 on trees and walls.
+SURE_FLAG = 0.9
+# Side of the tile searched round somebody lost, in sides of his region.
+LOST_TILE = 1.4
+# Looks per image at people who are not followed yet: one, or offline two to find somebody lost
+# again. Without anybody to follow, and between images that are rare anyway, there is time for all.
+NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
+# Found regions that wait for such a look.
+WAITING = 4
+# Images farther apart than this are rare: somebody lost is looked for by all means in each.
+RARE_S = 0.075
+# Late images in a row without a search, at most: with everybody in sight, and with somebody lost.
+MOST_UNSEARCHED, MOST_UNSEARCHED_LOST = 2, 1
+# The rate for which detector.every is meant.
+SEARCH_RATE_HZ = 30.0
+# With max_people followed, only somebody nearer counts: the search takes one image of so many.
+FULL_EVERY = 3
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Detector(Protocol):
+    """Searches a whole image for people; called from several threads at once."""
+
+    def detect(self, image_rgb: np.ndarray, min_score: float) -> list[Detection]: ...
+
+
+class Landmarker(Protocol):
+    """Locates the landmarks of the person in a region; called from several threads at once."""
+
+    def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A region in which somebody new may be.
+
+    looked_at: whether a first look found a person; widened: whether a first look found none, so
+    that a larger region is tried.
+    """
+
+    region: Region
+    looked_at: bool = False
+    widened: bool = False
+
+
+class KeypointFrontend:
+    """Finds people, follows them and locates their keypoints, one image after the other.
+
+    ignored_people: how often somebody was found and not followed because of max_people, ever.
+    carried_people: how often somebody in sight was not looked at for want of time (turns.py), ever;
+    his keypoints then follow from the two looks before.
+    timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
+    Networks run on detector_config.threads threads, people side by side.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        landmarker: Landmarker,
+        detector_config: DetectorConfig,
+        tracker_config: TrackerConfig,
+        max_people: int,
+    ) -> None:
+        self._detector, self._landmarker = detector, landmarker
+        self._config = detector_config
+        self._tracker = PersonTracker(tracker_config, max_people)
+        self.notices = Notices()
+        self._sweep = _sweep(detector_config)
+        self._stamp_ns: int | None = None
+        self._offered: np.ndarray | None = None
+        self._waiting: list[Candidate] = []
+        self._images = self._blind_images = self._unsearched = 0
+        self._interval_s = 0.0
+        self._spent: list[tuple[str, float]] = []
+        threads = detector_config.threads
+        self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
+        self._turns = Turns(detector_config.look_share, threads)
+        self.ignored_people = self.carried_people = 0
+        self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
+
+    def observe(
+        self, image_rgb: np.ndarray, stamp_ns: int, late: bool = False
+    ) -> tuple[PersonObservation, ...]:
+        """Find and follow the people in the next image.
+
+        image_rgb: (H, W, 3) uint8, the full image. stamp_ns: its acquisition time; a time that is
+        not after the last one starts anew (a looping bag). late: it had to wait, so the next one
+        does not: only those in sight are looked at who have not been for two images, and nobody
+        else is looked for, in two of three such images at most, with somebody lost in one of two.
+        Returns everybody in view and everybody out of sight for less than the hold time, by id.
+        """
+        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
+            LOGGER.info("Time went back: the people followed are forgotten.")
+            self.reset()
+        self._interval_s = (stamp_ns - (self._stamp_ns or stamp_ns)) * 1e-9
+        self._stamp_ns = stamp_ns
+        self._images += 1
+        self._spent.clear()
+        self._turns.image(self._interval_s)
+        regions = self._tracker.predict(stamp_ns)
+        in_sight = len(regions) - self._tracker.out_of_sight
+        offered, self._offered = self._offered, None
+        # Offline there is no waiting with somebody lost: by the next image he is farther away.
+        live = self._turns.share > 0.0
+        hurried = self._interval_s <= RARE_S and (live or 0 < len(regions) == in_sight)
+        late = late and self._may_spare(len(regions), in_sight)
+        self._unsearched = self._unsearched + 1 if late else 0
+        looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:], late)
+        if offered is not None:
+            tiles = []
+        found = self._each(lambda tile: self._detect(image_rgb, tile), tiles)
+        carried = self._carried(in_sight, late)
+        looked_for = [r for i, r in enumerate(looked_for) if i not in carried]
+        candidates = self._next_candidates(regions) if hurried and not late else []
+        in_sight -= len(carried)
+        asked = looked_for + [candidate.region for candidate in candidates]
+        looks = list(self._each(lambda region: self._look(image_rgb, region), asked))
+        looks, answers = looks[: len(looked_for)], looks[len(looked_for) :]
+        sightings = [sighting for sighting in looks if sighting is not None]
+        sightings += carried.values()
+        places = [region for regions_found in found for region in regions_found]
+        if offered is not None:
+            places = [Region.of_box(box) for box in offered]
+        known = zip(looked_for[:in_sight], looks[:in_sight], strict=True)
+        just_lost = [region for region, look in known if look is None]
+        if just_lost and offered is None and not (live and hurried):
+            for tile in self._tiles_round(image_rgb, just_lost[:1]):
+                places += self._detect(image_rgb, tile)
+        if hurried:
+            sightings += self._newcomers(image_rgb, sightings, candidates, answers)
+            self._waiting += [Candidate(region) for region in places]
+            self._waiting.sort(key=lambda candidate: candidate.widened)  # first looks go first
+            del self._waiting[WAITING:]
+        else:
+            rare = not regions or self._interval_s > RARE_S
+            looks_left = ALL_LOOKS if rare else LOST_LOOKS
+            sightings += self._newcomers_at_once(image_rgb, sightings, places, looks_left)
+        height, width = image_rgb.shape[:2]
+        self.ignored_people += self._tracker.update(sightings, (width, height))
+        self._tracker.judge_pictures(self.notices)
+        self._keep_times()
+        return self._tracker.observations()
+
+    def _keep_times(self) -> None:
+        for name, seconds in self._spent:
+            if name == "landmark_s":
+                self._turns.took(seconds)
+        for stage in self.timings:
+            self.timings[stage] = sum(seconds for name, seconds in self._spent if name == stage)
+
+    def offer(self, boxes_xyxy: np.ndarray) -> None:
+        """Give the boxes (N, 4), pixels, of the people in the next image.
+
+        They come from another detector and replace the search of that image.
+        """
+        self._offered = boxes_xyxy
+
+    def number_from(self, ids: Iterator[int]) -> None:
+        """Take new ids from an iterator that the front-ends of several cameras share."""
+        self._tracker.ids = ids
+
+    def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
+        """Tell where an unseen person was at a time (see PersonTracker.correct)."""
+        self._tracker.correct(track_id, points_px, stamp_ns)
+
+    def configure(
+        self, detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+    ) -> None:
+        """Change the options that may change at run time; everybody keeps his id."""
+        self._tracker.configure(tracker_config, max_people)
+        if detector_config != self._config:
+            self._sweep = _sweep(detector_config)
+        self._config = detector_config
+        self._turns.share = detector_config.look_share
+
+    def renumber(self) -> None:
+        """Give everybody a new id, as when the old ones have been reported lost."""
+        self._tracker.renumber()
+
+    def reset(self) -> None:
+        """Forget everybody, as after a jump in time; ids are still not used twice."""
+        self._tracker.reset()
+        self._sweep.restart()
+        self._turns.restart()
+        self._waiting.clear()
+        self._stamp_ns = None
+
+    def _plan(
+        self, image_rgb: np.ndarray, in_sight: list[Region], blind: list[Region], late: bool
+    ) -> tuple[list[Region], list[Tile]]:
+        """Where to look for known people in the next image, and which tiles to search.
+
+        Who is out of sight is looked for where he should be and searched round there: in turns,
+        but where images are rare in each, since he is far away by the next.
+        """
+        height, width = image_rgb.shape[:2]
+        # Where the next image does not wait, none makes up for those that were dropped.
+        interval_s = self._turns.period_s if self._turns.share > 0.0 else self._interval_s
+        passed = interval_s * SEARCH_RATE_HZ
+        if late:
+            return in_sight, []
+        self._blind_images = self._blind_images + 1 if blind else 0
+        if not blind:
+            full = self._tracker.full and self._images % FULL_EVERY
+            return in_sight, [] if full else self._sweep.next_tiles(width, height, passed)
+        turn, search = divmod(self._blind_images, 2)
+        if self._interval_s > RARE_S:
+            tiles = self._tiles_round(image_rgb, blind)
+            return in_sight + blind, tiles + self._sweep.next_tiles(width, height, passed)
+        if search:
+            return in_sight, self._tiles_round(image_rgb, [blind[turn % len(blind)]])
+        return in_sight + blind, self._sweep.next_tiles(width, height, passed)
+
+    def _may_spare(self, people: int, in_sight: int) -> bool:
+        """Whether there need not be a search in this image, for the sake of the next."""
+        if self._turns.share == 0.0 or self._interval_s > RARE_S or not people:
+            return False
+        most = MOST_UNSEARCHED if in_sight == people else MOST_UNSEARCHED_LOST
+        return self._unsearched < most
+
+    def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
+        """What is taken for seen of those who are not looked at this time, by their place."""
+        spared = self._turns.spared(
+            self._tracker.looked_ns[:in_sight], self._stamp_ns if late else None
+        )
+        carried = {place: self._tracker.carried(place) for place in spared}
+        known = {place: sighting for place, sighting in carried.items() if sighting is not None}
+        self.carried_people += len(known)
+        return known
+
+    @staticmethod
+    def _tiles_round(image_rgb: np.ndarray, regions: list[Region]) -> list[Tile]:
+        height, width = image_rgb.shape[:2]
+        near = (tile_round(r.centre_px, LOST_TILE * r.side_px, width, height) for r in regions)
+        return [tile for tile in near if tile is not None]
+
+    def _each(self, work: Callable[[T], R], items: list[T]) -> Iterable[R]:
+        """Do some work for each item, side by side with what else is under way."""
+        return map(work, items) if self._pool is None else self._pool.map(work, items)
+
+    def _look(self, image_rgb: np.ndarray, region: Region) -> Sighting | None:
+        """What the landmark network sees in a region, or None if no person is seen there."""
+        start = time.perf_counter()
+        landmarks = self._landmarker.locate(image_rgb, region)
+        self._spent.append(("landmark_s", time.perf_counter() - start))
+        if landmarks.flag < self._config.min_flag:
+            return None
+        height, width = image_rgb.shape[:2]
+        sighting = Sighting.of(landmarks, region.side_px, (width, height))
+        if sighting.fit < LEAST_FIT:
+            return None
+        return replace(sighting, colours=torso_colours(image_rgb, landmarks.keypoints))
+
+    def _next_candidates(self, regions: list[Region]) -> list[Candidate]:
+        """Take those out of the waiting who are looked at beside the known people, side by side."""
+        waiting = [c for c in self._waiting if not any(_same(c.region, r) for r in regions)]
+        self._waiting = waiting[NEW_LOOKS:]
+        return waiting[:NEW_LOOKS]
+
+    def _newcomers(
+        self,
+        image_rgb: np.ndarray,
+        seen: list[Sighting],
+        candidates: list[Candidate],
+        answers: list[Sighting | None],
+    ) -> list[Sighting]:
+        """The people among the candidates who are none of those seen; answers: a look at each.
+
+        It takes two looks to make sure of one: the second comes with the next image.
+        """
+        known, sure = [sighting.region for sighting in seen], []
+        for candidate, sighting in zip(candidates, answers, strict=True):
+            if any(_same(candidate.region, other) for other in known):
+                continue
+            if sighting is None:
+                # The detector saw half of somebody: whoever stands behind furniture fits better
+                # into a larger region.
+                if not (candidate.looked_at or candidate.widened):
+                    wider = candidate.region.widened(WIDER)
+                    self._waiting.append(Candidate(wider, widened=True))
+            elif not candidate.looked_at:
+                self._waiting.insert(0, Candidate(sighting.region, looked_at=True))
+            elif self._is_sure(sighting, image_rgb):
+                known.append(sighting.region)
+                sure.append(replace(sighting, searched=True))
+        return sure
+
+    def _newcomers_at_once(
+        self, image_rgb: np.ndarray, seen: list[Sighting], places: list[Region], looks: int
+    ) -> list[Sighting]:
+        """The people in found places and among the waiting, by so many looks one after the other.
+
+        Who is left then waits for the next image.
+        """
+        found: list[Sighting] = []
+        self._waiting += [Candidate(region) for region in places]
+        while looks and self._waiting:
+            candidate, known = self._waiting.pop(0), [*seen, *found]
+            if any(_same(candidate.region, other.region) for other in known):
+                continue
+            looks -= 1
+            answer = self._look(image_rgb, candidate.region)
+            found += self._newcomers(image_rgb, known, [candidate], [answer])
+        del self._waiting[WAITING:]
+        return found
+
+    def _is_sure(self, sighting: Sighting, image_rgb: np.ndarray) -> bool:
+        """Whether somebody new may be followed: surely a person, and not too small."""
+        if sighting.score < max(SURE_FLAG, self._config.min_flag):
+            return False
+        if not sure_of_newcomer(sighting.fit, sighting.region.angle):
+            return False
+        box = sighting.box_xyxy
+        share = float((box[2:] - box[:2]).max()) / min(image_rgb.shape[:2])
+        least = self._config.smallest_person
+        if share < least and self._tracker.empty:
+            self.notices.too_small(share, least, self._stamp_ns or 0)
+        return share >= least
+
+    def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
+        """Regions of the people that the detector finds in a tile, in the full image."""
+        start = time.perf_counter()
+        detections = self._detector.detect(tile.crop(image_rgb), self._config.min_score)
+        self._spent.append(("detect_s", time.perf_counter() - start))
+        return [d.region.shifted(tile.left, tile.top) for d in detections]
+
+
+def load_frontend(
+    detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+) -> KeypointFrontend:
+    """Build the front-end with the published BlazePose models, fetched at the first use.
+
+    Raises: AssetError if a model file can't be had.
+    """
+    threads = detector_config.threads
+    return KeypointFrontend(
+        BlazePoseDetector(fetch("pose_detection.tflite"), threads),
+        load_landmarker(detector_config),
+        detector_config,
+        tracker_config,
+        max_people,
+    )
+
+
+def load_landmarker(config: DetectorConfig) -> BlazePoseLandmarker:
+    """Load the landmark network of the configuration.
+
+    Raises: AssetError if its file can't be had; the heavy one's is not downloaded here.
+    """
+    name = f"pose_landmark_{config.landmarks}.tflite"
+    return BlazePoseLandmarker(fetch(name, download=config.landmarks == "full"), config.threads)
+
+
+def _sweep(config: DetectorConfig) -> Sweep:
+    """The search; who looks at everybody in every image has the time for all of it."""
+    return Sweep(config.every, config.smallest_person, live=config.look_share > 0.0)
+
+
+def _same(a: Region, b: Region) -> bool:
+    larger, smaller = max(a.side_px, b.side_px), min(a.side_px, b.side_px)
+    gap = float(np.hypot(*(a.centre_px - b.centre_px)))
+    return gap < SAME_CENTRE * larger and smaller > SAME_SIDE * larger

@@ -1,0 +1,167 @@
+"""OutlierGate: holds back a measured pose that no body can reach from the one before."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+
+from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.recover.ground import moved
+from moro_ros.types import BodyMotion
+
+# So many measured poses in a row are held; the next is told, since what persists is no glitch.
+MOST_HELD = 2
+# Greatest speed of a joint relative to the pelvis over the pelvis' own: a kick, a throw.
+LIMBS = 2.0
+# What two measured places of a body at rest may differ by, m.
+NOISE_M = 0.05
+# The depth of the pelvis is compared with those of the newest images (Hampel: so many spreads
+# from the median), which starts with LEAST_DEPTHS of them.
+DEPTHS, LEAST_DEPTHS, SPREADS = 7, 5, 3.0
+# Standard deviation over the median absolute deviation of a normal distribution.
+MAD_TO_SIGMA = 1.4826
+# What a body at rest can accelerate with, a jump's push-off, m/s^2.
+ACCELERATION = 20.0
+# Nobody is turned upside down out of the camera's sight: while nothing is seen of the hips, a trunk
+# that is turned by more than this from where it pointed is held for this long, in s.
+OVERTURNED, OVERTURNED_S = np.deg2rad(100.0), 0.5
+PELVIS, NECK = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("neck")
+
+
+class OutlierGate:
+    """Judges the successive poses of one person; holding: whether the newest one was held back.
+
+    Images in which nothing of the person was seen measure nothing, and so are not judged.
+    """
+
+    def __init__(self) -> None:
+        self._told: BodyMotion | None = None
+        self._measured: tuple[np.ndarray, int] | None = None  # joints and stamp, the last believed
+        self._trunk: np.ndarray | None = None  # towards the neck, of those believed last
+        self._depths: deque[tuple[float, int]] = deque(maxlen=DEPTHS)  # and their stamps
+        self._held = 0
+        self._leapt = False
+
+    @property
+    def holding(self) -> bool:
+        """Whether the newest pose was held back."""
+        return self._held > 0
+
+    def refuses(self, motion: BodyMotion, max_speed_mps: float) -> bool:
+        """Whether to hold a pose (F = 1) back, once for each; max_speed_mps: of the pelvis, 0: off.
+
+        Judged over the time since a pose was last believed.
+        """
+        if not motion.finite:
+            return False  # the stream drops it and restarts the person, rather than hide it here
+        if max_speed_mps <= 0.0 or not motion.keypoints_seen[-1]:
+            # The motion goes on from what was held back, not from what was told.
+            self._leapt = self.holding
+            return False
+        self._leapt = self._measured is not None and not self._reached(motion, max_speed_mps)
+        return (self._leapt and self._held < MOST_HELD) or self._overturned(motion)
+
+    def _overturned(self, motion: BodyMotion) -> bool:
+        """Whether a trunk turned over though nothing was seen of its lower end."""
+        if self._trunk is None or self._measured is None or motion.observed[-1, PELVIS]:
+            return False
+        seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
+        along = float(_trunk(motion) @ self._trunk)
+        turned = along < np.cos(OVERTURNED) * float(np.linalg.norm(self._trunk))
+        self._leapt |= turned
+        return turned and seconds <= OVERTURNED_S
+
+    def _follow_trunk(self, motion: BodyMotion) -> None:
+        """Take up a believed trunk: at once where its hips are seen, else slowly."""
+        now = _trunk(motion)
+        if (
+            self._trunk is None
+            or self._measured is None
+            or motion.observed[-1, PELVIS]
+            or self._leapt
+        ):
+            self._trunk = now
+            return
+        seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
+        self._trunk = self._trunk + -np.expm1(-seconds / OVERTURNED_S) * (now - self._trunk)
+
+    def _reached(self, motion: BodyMotion, max_speed_mps: float) -> bool:
+        assert self._measured is not None
+        joints, stamp_ns = motion.joints[-1].astype(np.float64), int(motion.stamps_ns[-1])
+        seconds = (stamp_ns - self._measured[1]) * 1e-9
+        moves = joints - self._measured[0]
+        reach = max_speed_mps * seconds
+        limbs = np.linalg.norm(moves[1:] - moves[0], axis=-1).max()
+        return bool(
+            np.linalg.norm(moves[0]) <= reach + NOISE_M
+            and limbs <= LIMBS * reach + NOISE_M
+            and not self._depth_stands_out(float(joints[0, 2]), stamp_ns)
+        )
+
+    def _depth_stands_out(self, depth: float, stamp_ns: int) -> bool:
+        """Hampel's test, of a depth to which the newest ones do not lead either."""
+        if len(self._depths) < LEAST_DEPTHS:
+            return False
+        depths, stamps_ns = (np.array(column) for column in zip(*self._depths))
+        middle = float(np.median(depths))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(depths - middle)))
+        seconds = (stamp_ns - float(np.median(stamps_ns))) * 1e-9
+        from_rest = NOISE_M + 0.5 * ACCELERATION * seconds**2
+        if abs(depth - middle) <= max(SPREADS * spread, from_rest):
+            return False
+        # Whoever starts out of a turn leaves the median behind, but gathers speed to do so.
+        early, late = stamps_ns[-2], stamps_ns[-1]
+        step = (stamp_ns - late) * 1e-9
+        predicted = depths[-1] + (depths[-1] - depths[-2]) * (stamp_ns - late) / (late - early)
+        return bool(abs(depth - predicted) > 2.0 * NOISE_M + ACCELERATION * step**2)
+
+    def hold(self, motion: BodyMotion) -> BodyMotion:
+        """Return what is told in place of a refused pose (F = 1), and count it.
+
+        The pose told last, its posture unchanged, moved on with its pelvis' velocity. No joint of
+        it counts as observed.
+        """
+        told = self._told
+        assert told is not None  # the first pose is never refused
+        self._held += 1
+        seconds = float(motion.stamps_ns[-1] - told.stamps_ns[-1]) * 1e-9
+        shift = told.velocity[-1, 0] * seconds
+        there = moved(told, np.eye(3), shift)
+        return replace(
+            there,
+            stamps_ns=motion.stamps_ns,
+            velocity=np.broadcast_to(told.velocity[:, :1], told.velocity.shape),
+            confidence=np.minimum(told.confidence, motion.confidence),
+            observed=np.zeros_like(motion.observed),
+            vertices=None if motion.vertices is None else there.vertices,
+            keypoints_seen=motion.keypoints_seen,
+            held=np.ones_like(motion.held),
+        )
+
+    def believe(self, motion: BodyMotion) -> bool:
+        """Take up a pose (F = 1) that is told as measured; False where it does not join the last.
+
+        That is so for one that persisted until it was told: no velocity leads to it.
+        """
+        self._held = 0
+        if self._leapt:
+            self._depths.clear()
+        if motion.keypoints_seen[-1]:
+            joints, stamp_ns = motion.joints[-1].astype(np.float64), int(motion.stamps_ns[-1])
+            self._follow_trunk(motion)
+            self._measured = joints, stamp_ns
+            self._depths.append((float(joints[0, 2]), stamp_ns))
+        return not self._leapt
+
+    def tell(self, motion: BodyMotion) -> BodyMotion:
+        """Keep what is told, complete with its velocity, as what a next pose may be replaced by."""
+        self._told = motion
+        return motion
+
+
+def _trunk(motion: BodyMotion) -> np.ndarray:
+    """The unit vector (3,) from the newest pelvis to the neck."""
+    trunk = (motion.joints[-1, NECK] - motion.joints[-1, PELVIS]).astype(np.float64)
+    return trunk / max(float(np.linalg.norm(trunk)), 1e-9)

@@ -1,0 +1,359 @@
+"""From decoded tokens and heads to a BodyMotion: mesh, joints, SMPL-X parameters, confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel, Skeleton
+from moro_ros.body.fitting import SmplxFitter
+from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.network.build import LoadedModel
+from moro_ros.recover.placement import align_sideways
+from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
+from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
+from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance
+from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
+
+# The 2D keypoints that show where a joint is; a joint counts as observed if all of them are seen.
+JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
+    "pelvis": ("left_hip", "right_hip"),
+    "left_hip": ("left_hip",),
+    "right_hip": ("right_hip",),
+    "spine1": ("left_hip", "right_hip"),
+    "left_knee": ("left_knee",),
+    "right_knee": ("right_knee",),
+    "spine2": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
+    "left_ankle": ("left_ankle",),
+    "right_ankle": ("right_ankle",),
+    "spine3": ("left_shoulder", "right_shoulder"),
+    "left_foot": ("left_foot_index",),
+    "right_foot": ("right_foot_index",),
+    "neck": ("left_shoulder", "right_shoulder"),
+    "left_collar": ("left_shoulder",),
+    "right_collar": ("right_shoulder",),
+    "head": ("nose", "left_ear", "right_ear"),
+    "left_shoulder": ("left_shoulder",),
+    "right_shoulder": ("right_shoulder",),
+    "left_elbow": ("left_elbow",),
+    "right_elbow": ("right_elbow",),
+    "left_wrist": ("left_wrist",),
+    "right_wrist": ("right_wrist",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen of one person in F images.
+
+    visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
+    plane; stamps_ns: (F,) int64.
+    """
+
+    visibility: np.ndarray
+    points: np.ndarray
+    box_size: np.ndarray
+    stamps_ns: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """One frame of one person as the network decoded it.
+
+    rotation: (3, 3) and translation: (3,) m, camera optical frame; contact: (4,) logits;
+    confidence, ids: (T,) of the mesh tokens; body_rotations: (21, 3, 3), or None without a
+    rotation head; codes: (n, T, code width) of this frame, codes[at], and of those around it.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    contact: np.ndarray
+    confidence: np.ndarray
+    ids: np.ndarray
+    body_rotations: np.ndarray | None
+    codes: np.ndarray
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What was decoded of one person around the time described and the one described before it.
+
+    frames: in the order of time; marks: for the earlier time (left out if it is forgotten) and the
+    later one, the numbers of the frames on either side and the share of the second; betas: (10,),
+    the mean over the window, or None without a rotation head.
+    """
+
+    frames: tuple[DecodedFrame, ...]
+    marks: tuple[tuple[int, int, float], ...]
+    betas: np.ndarray | None
+
+    @property
+    def translation(self) -> Tensor:
+        """The network's own pelvis at the time described, (3,) m."""
+        low, high, share = self.marks[-1]
+        first, second = self.frames[low].translation, self.frames[high].translation
+        return torch.from_numpy(first + np.float32(share) * (second - first))
+
+    @property
+    def nearest(self) -> DecodedFrame:
+        """The frame nearest to the time described."""
+        low, high, share = self.marks[-1]
+        return self.frames[high if share > 0.5 else low]
+
+
+def evidence_matrix() -> np.ndarray:
+    """Return (22, K) bool: which keypoints are the evidence of which joint."""
+    names = list(KEYPOINTS)
+    matrix = np.zeros((NUM_JOINTS, len(names)), dtype=bool)
+    for joint, points in JOINT_EVIDENCE.items():
+        matrix[JOINT_NAMES.index(joint), [names.index(p) for p in points]] = True
+    return matrix
+
+
+EVIDENCE = evidence_matrix()
+
+
+def joint_visibility(visibility: np.ndarray) -> np.ndarray:
+    """Return the least visibility among each joint's evidence: (F, K) -> (F, 22)."""
+    return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
+
+
+class MotionRecovery:
+    """Turns the decoding of one person's window into motion of its last frames."""
+
+    def __init__(
+        self, model: LoadedModel, body: BodyModel, uncertainty: UncertaintyTable | None = None
+    ) -> None:
+        self.uncertainty = uncertainty
+        self.model = model
+        self.body = body
+        self.refiner = Refiner(body)
+        self.token_of_joint = token_shares(model, body)
+        tokenizer, numbers = model.tokenizer, model.config.moro
+        self.device = tokenizer.codebook.device
+        coarse = torch.zeros(1, tokenizer.num_vertices, 3, device=self.device)
+        self.mesh_vertices = tokenizer.full_mesh(coarse).shape[1]
+        self.seen_by_keypoints = numbers.image == "keypoints"
+        self.fitter: SmplxFitter | None = None
+        if not numbers.rotation_head:
+            regressor = body.joint_regressor.numpy()
+            self.fitter = SmplxFitter(body, self.mesh_vertices, regressor, beta_regularizer=1.0)
+
+    def recover(
+        self,
+        track_id: int,
+        decoded: Decoded,
+        evidence: Evidence,
+        threshold: float,
+        steady: SteadyPose,
+        stride: float = 1.0,
+        mesh: bool = False,
+        refine_steps: int = 0,
+        max_speed_mps: float = 0.0,
+    ) -> BodyMotion:
+        """Return the motion of one person at one time (F = 1).
+
+        evidence: of the image of that time (F = 1); threshold: least visibility of an observed
+        joint; steady: the person's running pose, which is moved on; stride: frames since it was
+        last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
+        seen keypoints (refine.py) in place of the steady pose's own gain; max_speed_mps: of a
+        pelvis, faster ones are held back (glitch.py), 0: none.
+        """
+        window = at_marks(self.pose(decoded), decoded.marks)
+        if steady.gate.holding:
+            window = steady.anew(window)
+        if refine_steps:
+            pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
+        else:
+            aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
+            pose = steady.update(window, aligned, stride)
+        rotation, translation, betas = pose.rotation, pose.translation, pose.betas
+        skeleton, chain, joints = self.kinematics(pose)
+        nearest = decoded.nearest
+        vertices = None
+        if mesh and nearest.body_rotations is not None:
+            # The body of the joints that are published, however they came about.
+            vertices = self.skinned(pose)
+        elif mesh:
+            # A fitted pelvis lies a little off the mesh's own: both move alike.
+            shift = decoded.translation - window.translation[-1]
+            vertices = self.mesh([nearest], rotation, translation + shift)
+        shown = joint_visibility(evidence.visibility)
+        observed = shown > threshold
+        token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
+        confidence = np.where(observed, shown, threshold * token_confidence)
+        stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
+        turns = matrix_to_rotvec(rotations_of(pose)).numpy()  # (F, 22, 3)
+        smplx = SmplxParams(
+            betas=betas.numpy(),
+            global_orient=turns[:, 0],
+            body_pose=turns[:, 1:].reshape(-1, 63),
+            transl=(translation - skeleton.joints[:, 0]).numpy(),
+        )
+        motion = BodyMotion(
+            track_id=track_id,
+            stamps_ns=stamps_ns,
+            joints=placed,
+            joint_rotations=chain.numpy(),
+            velocity=np.zeros_like(placed),
+            covariance=np.zeros((*placed.shape, 3), np.float32),
+            confidence=confidence.astype(np.float32),
+            observed=observed,
+            contact=1.0 / (1.0 + np.exp(-nearest.contact[None])),
+            smplx=smplx,
+            vertices=None if vertices is None else vertices.numpy(),
+            token_ids=nearest.ids[None],
+            keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
+            held=np.zeros(1, bool),
+            shape_locked=steady.shape is not None,
+        )
+        return self.tell(motion, steady, max_speed_mps)
+
+    def tell(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
+        """Pass a motion (F = 1) through the person's gate; complete it with what follows of it."""
+        if steady.gate.refuses(motion, max_speed_mps):
+            motion = steady.gate.hold(motion)
+        else:
+            if not steady.gate.believe(motion):
+                steady.velocity = JointVelocity()
+            velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]))
+            motion = replace(motion, velocity=velocity[None])
+        covariance = joint_covariance(
+            self.uncertainty, motion.joints, motion.observed, motion.confidence
+        )
+        return steady.gate.tell(replace(motion, covariance=covariance))
+
+    def pose(self, decoded: Decoded) -> BodyPose:
+        """Return the pose of all frames: the rotation head's, or fitted to the mesh."""
+        frames = decoded.frames
+        rotation = torch.from_numpy(np.stack([frame.rotation for frame in frames]))
+        translation = torch.from_numpy(np.stack([frame.translation for frame in frames]))
+        heads = [frame.body_rotations for frame in frames if frame.body_rotations is not None]
+        if heads and decoded.betas is not None:
+            body_rotations = torch.from_numpy(np.stack(heads))
+            return BodyPose(rotation, body_rotations, torch.from_numpy(decoded.betas), translation)
+        if self.fitter is None:
+            raise ValueError("the decoder gave no rotations though its description promises them")
+        mesh = self.mesh(frames, rotation, translation)
+        fitted = self.fitter.fit(mesh.numpy())
+        betas = torch.from_numpy(fitted.betas)
+        pelvis = self.body.skeleton(betas[None]).joints[0, 0]
+        return BodyPose(
+            rotvec_to_matrix(torch.from_numpy(fitted.global_orient)),
+            rotvec_to_matrix(torch.from_numpy(fitted.body_pose).unflatten(-1, (21, 3))),
+            betas,
+            torch.from_numpy(fitted.transl) + pelvis,
+        )
+
+    def kinematics(self, pose: BodyPose) -> tuple[Skeleton, Tensor, Tensor]:
+        """Return the skeleton, joint rotations (F, 22, 3, 3) and positions, the pelvis at zero."""
+        skeleton = self.body.skeleton(pose.betas[None])
+        rest = skeleton.joints[:, :NUM_JOINTS]
+        chain, joints = self.body.forward_kinematics(rotations_of(pose), rest)
+        return skeleton, chain, joints
+
+    def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
+        """Move the newest pose onto the keypoints that are seen; returns the pelvis (1, 3) m.
+
+        A network that sees pixels knows better itself.
+        """
+        if not self.seen_by_keypoints:
+            return newest.translation
+        skeleton, chain, joints = self.kinematics(newest)
+        keypoints = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)
+        visibility = evidence.visibility[-1:]
+        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
+        return align_sideways(
+            keypoints,
+            torch.from_numpy(evidence.points[-1:]),
+            weight.float(),
+            newest.translation,
+            torch.from_numpy(evidence.box_size[-1:]),
+        )
+
+    def refine(
+        self,
+        window: BodyPose,
+        evidence: Evidence,
+        threshold: float,
+        steady: SteadyPose,
+        stride: float,
+        steps: int,
+    ) -> BodyPose:
+        """Fit the newest pose to the seen keypoints and make it the steady one; see recover."""
+        expected = steady.expected(window)
+        newest = window.frames(slice(-1, None))
+        betas = newest.betas if expected is None else expected.betas
+        visibility = evidence.visibility[-1:]
+        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
+        body = self.refiner.refine(
+            PlacedBody(rotations_of(newest), newest.translation),
+            self.body.skeleton(betas[None]),
+            Seen(
+                torch.from_numpy(evidence.points[-1:]),
+                weight.float(),
+                torch.from_numpy(evidence.box_size[-1:]),
+            ),
+            steps,
+            None if expected is None else PlacedBody(rotations_of(expected), expected.translation),
+            stride,
+        )
+        return steady.take(
+            BodyPose(body.rotations[:, 0], body.rotations[:, 1:], betas, body.translation)
+        )
+
+    def skinned(self, pose: BodyPose) -> Tensor:
+        """Return the mesh of a pose (F = 1), (1, V, 3) m camera frame, by linear blend skinning."""
+        mesh = self.body.skin(rotations_of(pose), pose.betas[None]).vertices
+        return mesh[:, : self.mesh_vertices] + pose.translation[:, None]
+
+    def mesh(self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor) -> Tensor:
+        """Decode the mesh of some frames and pose it, (F, V, 3) m camera frame.
+
+        rotation: (F, 3, 3); translation: (F, 3) m.
+        """
+        smooth = []
+        for frame in frames:
+            around = torch.from_numpy(frame.codes)[None].to(self.device)
+            smooth.append(self.model.moro.smoother(around)[0, frame.at])
+        local = self.model.tokenizer.decode_codes(torch.stack(smooth))
+        return self.model.tokenizer.full_mesh(local).cpu() @ rotation.mT + translation[:, None]
+
+
+def at_marks(pose: BodyPose, marks: Sequence[tuple[int, int, float]]) -> BodyPose:
+    """Return a pose between its frames; marks: see Decoded."""
+    low, high = [mark[0] for mark in marks], [mark[1] for mark in marks]
+    first = BodyPose(
+        pose.rotation[low], pose.body_rotations[low], pose.betas, pose.translation[low]
+    )
+    if low == high:
+        return first
+    share = torch.tensor([mark[2] for mark in marks])
+    return BodyPose(
+        blend(first.rotation, pose.rotation[high], share[:, None, None]),
+        blend(first.body_rotations, pose.body_rotations[high], share[:, None, None, None]),
+        pose.betas,
+        torch.lerp(first.translation, pose.translation[high], share[:, None]),
+    )
+
+
+def rotations_of(pose: BodyPose) -> Tensor:
+    """Return the global orientation and the joints' rotations in one tensor, (F, 22, 3, 3)."""
+    return torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
+
+
+def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:
+    """Return how much each mesh token tells of each joint, (22, T), rows sum to one.
+
+    A token's patch moves with the joints that its vertices are skinned to.
+    """
+    patches = model.tokenizer.patch_vertices  # (T, n) vertex ids of the full mesh
+    weights = body.weights[patches.flatten().long()].unflatten(0, patches.shape)
+    shares = weights.mean(1)[:, :NUM_JOINTS].mT + 1e-6  # (22, T)
+    return shares / shares.sum(-1, keepdim=True)

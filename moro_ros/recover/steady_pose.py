@@ -1,0 +1,130 @@
+"""A steady live pose out of windows that are decoded anew for every frame.
+
+Within one window the motion is smooth, but the newest frame of each window is estimated with other
+company, so a sequence of newest frames trembles. Each frame is therefore predicted by the newest
+window's own step from the frame before, which brings no lag, and drawn towards its estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
+from moro_ros.recover.outlier_gate import OutlierGate
+
+# Share of a new window's body shape in the running one: a person's shape does not change.
+SHAPE_GAIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPose:
+    """The pose of F frames of one body, camera optical frame.
+
+    rotation: (F, 3, 3) global orientation; body_rotations: (F, 21, 3, 3); betas: (10,);
+    translation: (F, 3) m, the pelvis.
+    """
+
+    rotation: Tensor
+    body_rotations: Tensor
+    betas: Tensor
+    translation: Tensor
+
+    def frames(self, part: slice) -> BodyPose:
+        """Return some of the frames."""
+        return BodyPose(
+            self.rotation[part], self.body_rotations[part], self.betas, self.translation[part]
+        )
+
+
+def blend(first: Tensor, second: Tensor, share: float | Tensor) -> Tensor:
+    """Return the rotation between two near ones, (..., 3, 3), share of the second in [0, 1]."""
+    return rotation_6d_to_matrix(matrix_to_rotation_6d(torch.lerp(first, second, share)))
+
+
+class JointVelocity:
+    """The velocity of one person's joints, from one image to the next."""
+
+    def __init__(self) -> None:
+        self._last: tuple[np.ndarray, int] | None = None
+
+    def update(self, joints: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """Return the mean velocity (J, 3) m/s since the last update, zero in the first one.
+
+        joints: (J, 3) m, camera frame; stamp_ns: acquisition time of their image.
+        """
+        before, self._last = self._last, (joints, stamp_ns)
+        if before is None or stamp_ns <= before[1]:
+            return np.zeros_like(joints)
+        return (joints - before[0]) / ((stamp_ns - before[1]) * 1e-9)
+
+
+class SteadyPose:
+    """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged.
+
+    shape: betas (10,) that are kept from now on, None to let the shape follow the estimates.
+    """
+
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+        self.shape: Tensor | None = None
+        self.last: BodyPose | None = None
+        self.velocity = JointVelocity()
+        self.gate = OutlierGate()
+
+    def update(self, window: BodyPose, aligned: Tensor, stride: float = 1.0) -> BodyPose:
+        """Return the steady pose (F = 1) of the newest frame.
+
+        window: the newest window's pose of the frame of the last update and of the newest, or of
+        the only one there is; aligned: (1, 3) m, the newest pelvis after it was moved onto the
+        keypoints; stride: frames between the two, which the gain adds up over.
+        """
+        newest = window.frames(slice(-1, None))
+        estimate = BodyPose(newest.rotation, newest.body_rotations, newest.betas, aligned)
+        expected = self.expected(window)
+        if expected is None or self.gain >= 1.0:
+            return self.take(estimate)
+        gain = 1.0 - (1.0 - self.gain) ** stride
+        return self.take(
+            BodyPose(
+                blend(expected.rotation, estimate.rotation, gain),
+                blend(expected.body_rotations, estimate.body_rotations, gain),
+                expected.betas,
+                torch.lerp(expected.translation, aligned, gain),
+            )
+        )
+
+    def expected(self, window: BodyPose) -> BodyPose | None:
+        """Return where the newest window's own step takes the pose of the last update (F = 1).
+
+        window: see update. None without a last update, or with no step to take.
+        """
+        if self.last is None or window.rotation.shape[0] < 2:
+            return None
+        before, newest = window.frames(slice(0, 1)), window.frames(slice(-1, None))
+        return BodyPose(
+            self.last.rotation @ (before.rotation.mT @ newest.rotation),
+            self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations),
+            self._shape(newest.betas),
+            self.last.translation + newest.translation - before.translation,
+        )
+
+    def anew(self, window: BodyPose) -> BodyPose:
+        """Return the newest frame of a window alone, of the running shape.
+
+        For after an update that was not told: a step from there leads nowhere.
+        """
+        return replace(window.frames(slice(-1, None)), betas=self._shape(window.betas))
+
+    def _shape(self, betas: Tensor) -> Tensor:
+        if self.shape is not None or self.last is None:
+            return betas if self.shape is None else self.shape
+        return torch.lerp(self.last.betas, betas, SHAPE_GAIN)
+
+    def take(self, pose: BodyPose) -> BodyPose:
+        """Make a pose (F = 1) the last one, of the locked shape if there is one, and return it."""
+        self.last = pose if self.shape is None else replace(pose, betas=self.shape)
+        return self.last

@@ -1,0 +1,168 @@
+"""Watch: says at regular times how a node does, on /diagnostics and in its log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType, ROSClock
+
+from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
+from moro_ros.ros.qos import create_publisher
+from moro_ros.ros.stamps import foreign_clock
+
+if TYPE_CHECKING:
+    from moro_ros.ros.lifecycle import MoroNode
+    from moro_ros.ros.outputs.registry import Outputs
+
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+class Watch:
+    """Publishes /diagnostics at 1 Hz in every state, and logs a line now and then while it works.
+
+    Its clock is steady, for a simulated one may stand still or jump.
+    """
+
+    def __init__(self, node: MoroNode) -> None:
+        self._node = node
+        self._health = HealthMonitor()
+        self._rates = Rates(("received", "processed"))
+        self._publisher = create_publisher(node, DiagnosticArray, "/diagnostics", 10)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
+        node.create_timer(DIAGNOSTICS_PERIOD_S, self._report, clock=steady)
+        self._last_image_s = self._reported_s = time.monotonic()
+        self._checked_s = self._last_image_s
+        self._quiet = False
+        self._flowing = False
+        self._reported = 0
+        self._stamp_clock = ""
+        self._said: set[str] = set()
+
+    def start(self) -> None:
+        """Begin to wait for images."""
+        self._last_image_s, self._quiet, self._flowing = time.monotonic(), False, False
+
+    def image_came(self, stamp_ns: int) -> None:
+        """Note the arrival of an image of a stamp."""
+        now_s, clock = time.monotonic(), self._node.get_clock()
+        simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
+        self._stamp_clock = foreign_clock(stamp_ns, clock.now().nanoseconds, simulated)
+        if self._quiet:
+            self._node.get_logger().info(
+                f"Images are back after {now_s - self._last_image_s:.1f} s."
+            )
+        self._quiet, self._flowing, self._last_image_s = False, True, now_s
+
+    def summary(self) -> str:
+        """What happened so far, in a sentence."""
+        now = self._node.counters.snapshot()
+        text = (
+            f"{now['received']} images received, {now['processed']} processed, "
+            f"{now['dropped']} dropped, {sum(now['bad'].values())} bad; {now['people']} people in "
+            f"view, {now['people_seen']} so far"
+        )
+        latency = now["latency_s"]
+        if latency["p50"] is not None:
+            p50, p95 = latency["p50"] * 1e3, latency["p95"] * 1e3
+            text += f"; latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
+        return text + "."
+
+    def _diagnose(self) -> None:
+        node = self._node
+        now_s = time.monotonic()
+        pause_s = now_s - self._last_image_s
+        if node.input is not None:
+            node.input.tend()
+        self._tell_pause(now_s)
+        quiet = node.input is not None and pause_s > node.options.image_timeout_s
+        if quiet and not self._quiet and node.input is not None:
+            self._quiet = True
+            node.get_logger().warning(f"No image for {pause_s:.1f} s: {node.input.why_quiet()}")
+        warnings = self._warnings()
+        self._say(warnings)
+        statistics = node.statistics()
+        statistics |= self._rates.since(statistics, now_s) | self._state() | memory()
+        condition = Condition(
+            state=node.state,
+            enabled=node.enabled,
+            quiet_s=pause_s if quiet else None,
+            fault=node.faults.newest,
+            qos_problems=() if node.input is None else node.input.problems,
+            warnings=tuple(warnings.values()),
+        )
+        level, message = self._health.judge(statistics, condition)
+        name = f"{node.get_fully_qualified_name()}: human motion"
+        stamp = node.get_clock().now().to_msg()
+        self._publisher.publish(diagnostic_array(name, statistics, level, message, stamp))
+
+    def _tell_pause(self, now_s: float) -> None:
+        """Tell the node once when no image has come for longer than motion.max_gap_s."""
+        # Another callback that took long keeps images waiting: they come before the next turn.
+        delayed = now_s - self._checked_s > 1.5 * DIAGNOSTICS_PERIOD_S
+        self._checked_s = now_s
+        pause_s = now_s - self._last_image_s
+        if self._flowing and not delayed and pause_s > self._node.config.motion.max_gap_s:
+            self._flowing = False
+            self._node.images_stopped()
+
+    def _state(self) -> dict[str, Any]:
+        """What is no counter: state, calibration, QoS, topics."""
+        node = self._node
+        perception = node.perception
+        return {
+            "state": node.state,
+            "enabled": node.enabled,
+            "calibration": "none" if perception is None else perception.calibration,
+            "ground": "" if node.outputs is None else ground_state(node.outputs),
+            "qos": " ".join(node.input.problems) if node.input is not None else "",
+            "stamp_clock": "" if node.input is None else self._stamp_clock,
+        }
+
+    def _warnings(self) -> dict[str, str]:
+        """What is wrong with what comes in while images are answered, in words, by kind."""
+        node = self._node
+        found: dict[str, str] = {}
+        if node.input is None or node.perception is None:
+            return found
+        if loss := node.input.loss:
+            found["loss"] = loss
+        if flapping := node.perception.flapping:
+            names = node.input.info_publishers
+            many = f" It is published by {', '.join(names)}." if len(names) > 1 else ""
+            found["flapping"] = flapping + many
+        if self._stamp_clock:
+            found["clock"] = (
+                f"The images' stamps are not of this node's clock but look like {self._stamp_clock}"
+                ". Their latency is unknown, and others cannot tell how old the people are. Have "
+                "the driver stamp images with ROS time."
+            )
+        return found
+
+    def _say(self, warnings: dict[str, str]) -> None:
+        """Log each kind of warning when it appears, not as long as it lasts."""
+        for kind in warnings.keys() - self._said:
+            self._node.get_logger().warning(warnings[kind])
+        self._said = set(warnings)
+
+    def _report(self) -> None:
+        now_s, period_s = time.monotonic(), self._node.options.log_period_s
+        # A timer that comes a little early must not wait for its next turn.
+        if now_s - self._reported_s < period_s - 0.5 * DIAGNOSTICS_PERIOD_S:
+            return
+        processed = self._node.counters.snapshot()["processed"]
+        if processed != self._reported:
+            rate_hz = (processed - self._reported) / (now_s - self._reported_s)
+            self._node.get_logger().info(f"{rate_hz:.1f} Hz; {self.summary()}")
+        self._reported, self._reported_s = processed, now_s
+
+
+def ground_state(outputs: Outputs) -> str:
+    """Where the ground is known from, in words."""
+    if outputs.placement.ground_frame:
+        return f"TF frame {outputs.placement.ground_frame}"
+    if outputs.ground.plane is None:
+        return "unknown"
+    return "kept" if outputs.ground.kept else "learned"

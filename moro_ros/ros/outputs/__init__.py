@@ -1,0 +1,1 @@
+"""The topics of moro_node, one Output each."""

@@ -1,0 +1,140 @@
+"""The camera's image with everybody's recovered body drawn over it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.ros.bridge import image_message
+from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.humans import joint_states
+from moro_ros.ros.outputs.markers import PERSON_COLORS, STATE_COLORS
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.types import BodyMotion, Camera
+
+# A joint nearer to the lens than this is not drawn [m].
+NEAREST_M = 0.1
+BODY_ALPHA = 0.45
+# Neighbouring vertices of a mesh are at most so far apart [m].
+SPACING_M = 0.05
+# They are joined in a mask in which that is so many pixels.
+KERNEL_PX = 4
+# Widths of lines and letters are of an image of this many rows.
+ROWS = 480
+_HEAD = JOINT_NAMES.index("head")
+
+
+def projected(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Pixels (N, 2) of points (N, 3) m in front of the camera, camera optical frame."""
+    # Here, for it brings torch along, and a node that is not configured does without.
+    from moro_ros.geometry.lens import image_points
+
+    return image_points(points, camera)
+
+
+def annotated_image(
+    image: np.ndarray, camera: Camera, motions: tuple[BodyMotion, ...]
+) -> np.ndarray:
+    """A copy of an RGB image (H, W, 3) with bodies, skeletons coloured by state, and ids.
+
+    The farthest comes first.
+    """
+    canvas = image.copy()
+    scale = max(1, round(image.shape[0] / ROWS))
+    for motion in sorted(motions, key=lambda m: -float(m.joints[-1, 0, 2])):
+        color = PERSON_COLORS[motion.track_id % len(PERSON_COLORS)]
+        if motion.vertices is not None:
+            _draw_body(canvas, camera, motion.vertices[-1], color)
+        _draw_skeleton(canvas, camera, motion, scale)
+    return canvas
+
+
+def _draw_body(
+    canvas: np.ndarray,
+    camera: Camera,
+    vertices: np.ndarray,
+    color: tuple[float, float, float],
+) -> None:
+    if vertices[:, 2].min() < NEAREST_M:
+        return
+    corners = np.rint(projected(vertices, camera)).astype(np.int32)
+    low = np.clip(corners.min(axis=0), 0, (camera.width, camera.height))
+    high = np.clip(corners.max(axis=0) + 1, 0, (camera.width, camera.height))
+    width, height = (high - low).tolist()
+    if width <= 0 or height <= 0:
+        return
+    # Between the vertices the surface is closed, which is far cheaper than to fill its triangles,
+    # and at a size at which the gaps are a few pixels wide.
+    gap = SPACING_M * max(camera.matrix[0, 0], camera.matrix[1, 1]) / float(vertices[:, 2].mean())
+    step = max(1, int(gap // KERNEL_PX))
+    mask = np.zeros((-(-height // step), -(-width // step)), np.uint8)
+    inside = ((corners >= low) & (corners < high)).all(axis=1)
+    column, row = (corners[inside] - low).T // step
+    mask[row, column] = 1
+    side = 2 * int(np.ceil(gap / step / 2)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
+    mask = np.repeat(np.repeat(mask, step, axis=0), step, axis=1)[:height, :width]
+    part = canvas[low[1] : high[1], low[0] : high[0]]
+    plain = np.full_like(part, _rgb(color))
+    tinted = cv2.addWeighted(part, 1.0 - BODY_ALPHA, plain, BODY_ALPHA, 0.0)
+    np.copyto(part, tinted, where=mask[..., None].astype(bool))
+
+
+def _draw_skeleton(canvas: np.ndarray, camera: Camera, motion: BodyMotion, scale: int) -> None:
+    joints = motion.joints[-1].astype(np.float64)
+    shown = joints[:, 2] > NEAREST_M
+    if not shown.any():
+        return
+    places = np.zeros((len(joints), 2))
+    places[shown] = projected(joints[shown], camera)
+    # Far outside, cv2's whole numbers would overflow.
+    limit = 4.0 * max(camera.width, camera.height)
+    shown &= (np.abs(places) < limit).all(axis=1)
+    points = [tuple(map(int, place)) for place in np.rint(places)]
+    colors = [_rgb(STATE_COLORS[int(state)][:3]) for state in joint_states(motion)]
+    for child, parent in enumerate(PARENTS):
+        if parent >= 0 and shown[child] and shown[parent]:
+            cv2.line(canvas, points[parent], points[child], colors[child], 2 * scale, cv2.LINE_AA)
+    for joint, point in enumerate(points):
+        if shown[joint]:
+            cv2.circle(canvas, point, 3 * scale, colors[joint], cv2.FILLED, cv2.LINE_AA)
+    if shown[_HEAD]:
+        place = points[_HEAD][0] + 8 * scale, points[_HEAD][1] - 8 * scale
+        font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale
+        cv2.putText(
+            canvas, str(motion.track_id), place, font, size, (255, 255, 255), 2 * scale, cv2.LINE_AA
+        )
+
+
+def _rgb(color: tuple[float, ...]) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * value) for value in color)
+    return red, green, blue
+
+
+class AnnotatedOutput(TopicOutput):
+    """~/annotated: the drawn image, at most annotated_rate_hz and only if images may go out."""
+
+    needs_mesh = True
+    needs_image = True
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, Image, "~/annotated")
+        self._rhythm = Rhythm()
+
+    def watched(self, options: NodeConfig) -> bool:
+        """Whether images may be published and somebody subscribes."""
+        return options.publish_images and super().watched(options)
+
+    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
+        """Whether the rate allows it."""
+        return self._rhythm.beat(stamp_ns, options.annotated_rate_hz)
+
+    def messages(self, scene: Scene, options: NodeConfig) -> list[Image]:
+        """One rgb8 image of the camera's size."""
+        result = scene.result
+        drawn = annotated_image(scene.image, result.camera, result.motions)
+        return [image_message(drawn, scene.header)]

@@ -1,0 +1,197 @@
+"""Markers for RViz: skeleton coloured by state, mesh, ellipsoids, trail, id, deletions."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point
+from rclpy.node import Node
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.msg import HumanJoint
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, header_of
+from moro_ros.ros.outputs.humans import joint_states
+from moro_ros.ros.outputs.marker_wire import serialize_markers
+from moro_ros.ros.outputs.tf import quaternions
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.types import BodyMotion
+
+SKELETON, JOINTS, LABEL, MESH = "skeleton", "joints", "label", "mesh"
+ELLIPSOIDS, TRAIL = "covariance", "trail"
+STATE_COLORS = {
+    HumanJoint.STATE_OBSERVED: (0.20, 0.85, 0.35, 1.0),
+    HumanJoint.STATE_INFERRED: (1.00, 0.55, 0.10, 1.0),
+    HumanJoint.STATE_EXTRAPOLATED: (0.90, 0.20, 0.25, 1.0),
+    HumanJoint.STATE_HELD: (0.65, 0.25, 0.90, 1.0),
+}
+LABEL_COLOR = (1.0, 1.0, 1.0, 1.0)
+# One per person in turn; apart in hue, and from the colours of the states.
+PERSON_COLORS = (
+    (0.35, 0.60, 0.95),
+    (0.85, 0.45, 0.80),
+    (0.40, 0.80, 0.85),
+    (0.75, 0.75, 0.35),
+    (0.90, 0.50, 0.50),
+    (0.60, 0.60, 0.75),
+)
+MESH_ALPHA, TRAIL_ALPHA, ELLIPSOID_ALPHA = 0.55, 0.9, 0.2
+BONE_WIDTH_M, JOINT_DIAMETER_M, LABEL_HEIGHT_M, TRAIL_WIDTH_M = 0.025, 0.05, 0.15, 0.02
+# The camera's y axis points down.
+LABEL_OFFSET_M = np.array([0.0, -0.35, 0.0])
+TRAIL_NS = 3_000_000_000
+# More would hide the person: the ends of the body and its middle.
+ELLIPSOID_JOINTS = tuple(
+    JOINT_NAMES.index(name)
+    for name in ("pelvis", "head", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
+)
+# A marker's id where a person has several in a namespace.
+IDS_PER_PERSON = 100
+# RViz forgets what is no longer renewed, as when the images stop.
+LIFETIME = Duration(sec=1)
+_PELVIS, _HEAD = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("head")
+_BONES = [(child, parent) for child, parent in enumerate(PARENTS) if parent >= 0]
+
+
+class MarkerBuilder:
+    """Makes the markers of successive images; remembers trails, and what RViz still shows."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[str, int]] = set()
+        self._trails: dict[int, deque[tuple[int, Point]]] = {}
+
+    def build(self, motions: tuple[BodyMotion, ...], header: Header) -> list[Marker]:
+        """All markers but the meshes' triangles: those of mesh_marker() are still empty."""
+        markers = []
+        for motion in motions:
+            own = header_of(motion, header)
+            markers += person_markers(motion, own)
+            markers += ellipsoid_markers(motion, own)
+            markers += self._trail(motion, own)
+            if motion.vertices is not None:
+                markers.append(mesh_marker(motion, own))
+        present = {motion.track_id for motion in motions}
+        self._trails = {i: trail for i, trail in self._trails.items() if i in present}
+        shown = {(marker.ns, marker.id) for marker in markers}
+        gone = [
+            Marker(header=header, ns=space, id=number, action=Marker.DELETE)
+            for space, number in sorted(self._shown - shown)
+        ]
+        self._shown = shown
+        return gone + markers
+
+    def _trail(self, motion: BodyMotion, header: Header) -> list[Marker]:
+        trail = self._trails.setdefault(motion.track_id, deque())
+        stamp_ns = stamp_to_ns(header.stamp)
+        x, y, z = motion.joints[-1, _PELVIS].tolist()
+        trail.append((stamp_ns, Point(x=x, y=y, z=z)))
+        # What is younger than now is left from before a jump back in time.
+        while not 0 <= stamp_ns - trail[0][0] <= TRAIL_NS:
+            trail.popleft()
+        if len(trail) < 2:
+            return []
+        marker = _marker(motion, header, TRAIL, Marker.LINE_STRIP)
+        marker.scale.x = TRAIL_WIDTH_M
+        marker.color = _color((*_person_color(motion), TRAIL_ALPHA))
+        marker.points = [point for _, point in trail]
+        return [marker]
+
+
+def person_markers(motion: BodyMotion, header: Header) -> list[Marker]:
+    """Bones, joints and id of one person's newest frame, camera optical frame."""
+    joints = motion.joints[-1].astype(np.float64)
+    points = [Point(x=x, y=y, z=z) for x, y, z in joints.tolist()]
+    palette = {state: _color(color) for state, color in STATE_COLORS.items()}
+    colors = [palette[state] for state in joint_states(motion).tolist()]
+
+    bones = _marker(motion, header, SKELETON, Marker.LINE_LIST)
+    bones.scale.x = BONE_WIDTH_M
+    for child, parent in _BONES:
+        bones.points += [points[parent], points[child]]
+        bones.colors += [colors[parent], colors[child]]
+
+    spheres = _marker(motion, header, JOINTS, Marker.SPHERE_LIST)
+    spheres.scale.x = spheres.scale.y = spheres.scale.z = JOINT_DIAMETER_M
+    spheres.points, spheres.colors = points, colors
+
+    label = _marker(motion, header, LABEL, Marker.TEXT_VIEW_FACING)
+    label.text = str(motion.track_id)
+    label.scale.z = LABEL_HEIGHT_M
+    label.color = _color(LABEL_COLOR)
+    place = label.pose.position
+    place.x, place.y, place.z = (joints[_HEAD] + LABEL_OFFSET_M).tolist()
+    return [bones, spheres, label]
+
+
+def ellipsoid_markers(motion: BodyMotion, header: Header) -> list[Marker]:
+    """One standard deviation of some joints as ellipsoids; none where it is unknown (zero)."""
+    states, markers = joint_states(motion), []
+    for joint in ELLIPSOID_JOINTS:
+        variances, axes = np.linalg.eigh(motion.covariance[-1, joint].astype(np.float64))
+        if variances[-1] <= 0.0:
+            continue
+        if np.linalg.det(axes) < 0.0:
+            axes[:, 0] *= -1.0
+        marker = _marker(motion, header, ELLIPSOIDS, Marker.SPHERE)
+        marker.id = motion.track_id * IDS_PER_PERSON + joint
+        place, turn, scale = marker.pose.position, marker.pose.orientation, marker.scale
+        place.x, place.y, place.z = motion.joints[-1, joint].tolist()
+        turn.x, turn.y, turn.z, turn.w = quaternions(axes).tolist()
+        scale.x, scale.y, scale.z = (2.0 * np.sqrt(np.maximum(variances, 1e-8))).tolist()
+        marker.color = _color((*STATE_COLORS[int(states[joint])][:3], ELLIPSOID_ALPHA))
+        markers.append(marker)
+    return markers
+
+
+def mesh_marker(motion: BodyMotion, header: Header) -> Marker:
+    """The mesh's marker without its triangles, which marker_wire puts in."""
+    mesh = _marker(motion, header, MESH, Marker.TRIANGLE_LIST)
+    mesh.scale.x = mesh.scale.y = mesh.scale.z = 1.0
+    mesh.color = _color((*_person_color(motion), MESH_ALPHA))
+    return mesh
+
+
+def _person_color(motion: BodyMotion) -> tuple[float, float, float]:
+    return PERSON_COLORS[motion.track_id % len(PERSON_COLORS)]
+
+
+def _marker(motion: BodyMotion, header: Header, namespace: str, kind: int) -> Marker:
+    marker = Marker(header=header, ns=namespace, id=motion.track_id, type=kind, lifetime=LIFETIME)
+    marker.pose.orientation.w = 1.0
+    return marker
+
+
+def _color(rgba: tuple[float, ...]) -> ColorRGBA:
+    return ColorRGBA(r=rgba[0], g=rgba[1], b=rgba[2], a=rgba[3])
+
+
+class MarkersOutput(TopicOutput):
+    """~/markers: what RViz shows of everybody, at most marker_rate_hz."""
+
+    needs_mesh = True
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node, MarkerArray, "~/markers")
+        self._builder = MarkerBuilder()
+        self._rhythm = Rhythm()
+
+    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
+        """Whether the rate allows it."""
+        return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
+
+    def messages(self, scene: Scene, options: NodeConfig) -> list[bytes]:
+        """One serialised MarkerArray."""
+        markers = self._builder.build(scene.result.motions, scene.header)
+        vertices = {
+            m.track_id: m.vertices[-1] for m in scene.result.motions if m.vertices is not None
+        }
+        triangles = {
+            index: vertices[marker.id][scene.body.faces.ravel()]
+            for index, marker in enumerate(markers)
+            if marker.ns == MESH and marker.action == marker.ADD
+        }
+        return [serialize_markers(markers, triangles)]

@@ -1,0 +1,132 @@
+"""moro demo over real DDS, with a stand-in for the networks: everything is there, nothing stays."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli import cli, demo
+from moro_ros.io.recording import load_recording
+from moro_ros.resources import share_path
+
+pytestmark = pytest.mark.ros
+FRAMES, RATE = 24, 12.0
+TEST_ROS = Path(__file__).parents[1] / "ros"
+PERCEPTION = """
+import sys
+from fake_node import FakePipeline, body_motion
+from moro_ros.ros.node import run
+from moro_ros.types import PipelineResult
+
+class TwoPeople(FakePipeline):
+    def recover(self, observed, mesh=False):
+        stamp_ns, camera = observed.frame.stamp_ns, observed.frame.camera
+        motions = tuple(body_motion(i, stamp_ns, 2.0 + i, mesh) for i in (1, 2))
+        return PipelineResult(stamp_ns, camera, (), motions, {"motion_s": 0.0})
+
+sys.exit(run(sys.argv[1:], lambda config: TwoPeople(None, 0.0)))
+"""
+DYING = "import sys\nprint('the weights are damaged')\nsys.exit(1)"
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+
+
+@pytest.fixture
+def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: BodyModel) -> Path:
+    """A short grey video; the modules `perception` and `dying` can be started."""
+    (tmp_path / "perception.py").write_text(PERCEPTION)
+    (tmp_path / "dying.py").write_text(DYING)
+    paths = [str(tmp_path), str(TEST_ROS), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(demo, "fetch_models", lambda: None)
+    monkeypatch.setattr(demo, "body_of", lambda _model: body)
+    path = tmp_path / "grey.mp4"
+    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), fourcc, RATE, (320, 240))
+    for _ in range(FRAMES):
+        writer.write(np.full((240, 320, 3), 40, np.uint8))
+    writer.release()
+    return path
+
+
+def processes_below(folder: Path) -> list[str]:
+    """Command lines of running processes that name a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in words:
+            found.append(words)
+    return found
+
+
+def test_the_whole_path(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "NODE_MODULE", "perception")
+    monkeypatch.setattr(demo, "SETTLE_S", 1.5)
+    out = tmp_path / "out"
+    status = cli.main(["demo", "--video", str(video), "--focal", "300", "--out", str(out)])
+    shown = capsys.readouterr()
+    assert status == 0, shown.err
+    names = {"motion.mcap", "motion.npz", "joints.csv", "overlay.mp4", "sheet.png", "logs"}
+    assert {path.name for path in out.iterdir()} == names
+    recording = load_recording(out / "motion.npz")
+    assert recording.camera is not None and recording.camera.matrix[0, 0] == 300
+    published = demo.read_json(out / "logs" / "video.json")["stamps_ns"]
+    assert len(published) == FRAMES
+    assert set(recording.stamps_ns) <= set(published)
+    # How many are dropped is the machine's business.
+    assert len(recording.stamps_ns) >= 3
+    assert {i: len(rows) for i, rows in recording.people().items()} == dict.fromkeys(
+        (1, 2), len(recording.stamps_ns)
+    )
+    rows = {line.split("  ")[0]: line for line in shown.out.splitlines()}
+    assert f" at {RATE:g} Hz" in rows["frames published"]
+    assert int(rows["frames processed"].split()[-1]) >= len(recording.stamps_ns)
+    assert "ms" in rows["latency image stamp -> publish"]
+    capture = cv2.VideoCapture(str(out / "overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert processes_below(tmp_path) == []
+
+
+def test_a_node_that_dies_ends_the_demo_with_its_last_words(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "NODE_MODULE", "dying")
+    out = tmp_path / "out"
+    assert cli.main(["demo", "--video", str(video), "--focal", "300", "--out", str(out)]) == 1
+    message = capsys.readouterr().err
+    assert "moro demo: node ended with status 1" in message
+    assert "the weights are damaged" in message
+    assert "Traceback" not in message
+    left = {path.name for path in out.iterdir()}
+    assert not left & {"overlay.mp4", "sheet.png"}
+    assert not [name for name in left if name.startswith(".")]
+    assert processes_below(tmp_path) == []
+
+
+def test_a_calibration_of_another_size_is_told(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "NODE_MODULE", "perception")
+    camera = tmp_path / "camera.toml"
+    camera.write_text(
+        "[c]\nsize = [640, 480]\nmatrix = [[500, 0, 320], [0, 500, 240], [0, 0, 1]]\n"
+    )
+    words = ["demo", "--video", str(video), "--camera", str(camera), "--out", str(tmp_path / "o")]
+    assert cli.main(words) == 1
+    message = capsys.readouterr().err
+    assert "640x480" in message and "320x240" in message
+    assert not (tmp_path / "o").exists()  # nothing was started

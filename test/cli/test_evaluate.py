@@ -1,0 +1,198 @@
+"""moro evaluate: the fixed commands and their keys, on small numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from moro_ros.cli import evaluate, evaluate_live, evaluate_open, evaluate_pictures, evaluate_video
+from moro_ros.cli.cli import main
+from moro_ros.errors import DataError
+from moro_ros.evaluation import body_fit
+from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.pose2sim import Trial, TruePerson
+from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
+
+
+@pytest.fixture()
+def motion_file(tmp_path: Path, walking) -> Path:
+    path = tmp_path / "test.npz"
+    np.savez(
+        path,
+        rot=walking.rotations,
+        trans=walking.translation,
+        lengths=walking.lengths,
+        subjects=np.array(["02", "09"]),
+        category=walking.categories,
+        names=walking.names,
+        fps=30,
+    )
+    return path
+
+
+def run(capsys, *words: str) -> dict:
+    assert main(["evaluate", *words, "--threads", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MORO_MOTION", str(motion_file.parent))
+    result = run(capsys, "open", "--windows", "2", "--subjects", "02")
+    keys = {"mpjpe_mm", "pa_mpjpe_mm", "jitter", "jitter_truth", "pve_mm"}
+    for part in (result, result["refined"], result["all subjects"]):
+        assert keys - {"pve_mm"} <= set(part)
+        assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
+    assert keys <= set(result)
+    assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
+    worlds = result["worlds"]
+    assert {"clean", "seated at a table", "widened postures", "children"} <= set(worlds)
+    assert 0 < worlds["clean"]["mpjpe_mm"] < 300 and "pve_mm" not in worlds["clean"]
+    words = ["open", "--windows", "2", "--subjects", "02", "--only", "--plots"]
+    plots = motion_file.parent / "plots"
+    alone = run(capsys, *words, str(plots))
+    assert (
+        "refined" not in alone and not alone["worlds"] and alone["mpjpe_mm"] == result["mpjpe_mm"]
+    )
+    names = ["over_time.png", "per_joint.png", "per_level.png"]
+    assert sorted(path.name for path in plots.iterdir()) == names
+    assert main(["evaluate", *words, str(plots / names[0])]) == 1
+    assert "choose another --plots FOLDER" in capsys.readouterr().err
+
+
+def test_the_defaults_of_one_benchmark_are_not_another_s() -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.register(parser.add_subparsers())
+    words = {name: parser.parse_args(["evaluate", name]) for name in ("open", "ablations", "live")}
+    assert (words["open"].windows, words["ablations"].windows) == (256, 64)
+    assert (words["live"].people, parser.parse_args(["evaluate", "sigma"]).people) == (16, 32)
+
+
+def test_designs_reads_every_output_of_a_network(motion_file, capsys) -> None:
+    result = run(capsys, "designs", "--motion", str(motion_file), "--windows", "2")
+    whole = run(capsys, "open", "--motion", str(motion_file), "--windows", "2", "--only")
+    head = result["rotation head"]
+    assert head["noise"]["mpjpe_mm"] == pytest.approx(whole["mpjpe_mm"], abs=0.01)
+    assert head["occluded"]["hidden_mm"] == pytest.approx(whole["occluded"]["hidden_mm"], abs=0.01)
+    errors = {name: result[name]["noise"]["mpjpe_mm"] for name in ("soft codes", "argmax tokens")}
+    assert head["noise"]["mpjpe_mm"] < errors["argmax tokens"] < 400
+    assert errors["soft codes"] != errors["argmax tokens"] and result["window_ms"] > 0
+
+
+def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MORO_MOTION", raising=False)
+    with pytest.raises(DataError, match="give --motion FILE, or set MORO_MOTION"):
+        evaluate_open.find_motion(None, "test.npz")
+    beside = tmp_path / "shared/data/mocap"
+    beside.mkdir(parents=True)
+    (beside / "test.npz").touch()
+    below = tmp_path / "main"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    assert evaluate_open.find_motion(None, "test.npz") == beside / "test.npz"
+
+
+def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(evaluate_live, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
+    words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
+    words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
+    result = run(capsys, "live", *words, "--rates", "")
+    assert result["rates"] == []
+    rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
+    assert set(rows) == {(m, n) for m in ("window", "warm", "incremental") for n in (0, 3)}
+    for (_, ahead), row in rows.items():
+        assert row["described"] == pytest.approx((6 - ahead) / 6, abs=1e-3)
+        assert 0 < row["mpjpe_mm"] < 1000 and row["ms_per_person"] > 0
+        assert row["latency_ms"] == pytest.approx(ahead * 1e3 / 30 + row["cost_ms"], abs=0.1)
+        assert row["cost_ms"] > 0 and "single_mpjpe_mm" not in row
+        assert 0 < row["multi_pa_mpjpe_mm"] <= row["multi_mpjpe_mm"] < 1000
+
+
+def test_people_who_are_trained_on_are_not_validated_on(motion_file, tmp_path) -> None:
+    with np.load(motion_file) as data:
+        arrays = dict(data)
+    path = tmp_path / "val.npz"
+    np.savez(path, **{**arrays, "subjects": np.array(["14", "49"])})
+    assert evaluate_open.validation_motion(path).subjects.tolist() == ["49"]
+
+
+def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
+    words = ["--motion", str(motion_file), "--people", "2", "--frames", "24"]
+    result = run(capsys, "sigma", *words)
+    for part in ("all", "observed", "left_wrist"):
+        assert 0 < result[part]["within_1_sigma"] <= result[part]["within_2_sigma"] <= 1
+        assert result[part]["sigma_m"] > 0
+
+
+def toy_trial(name: str, frontend: object) -> Trial:
+    """One camera and one person who stands still, 8 images."""
+    rng = np.random.default_rng(2)
+    points = np.tile(rng.normal([0, 0, 4], 0.3, (1, NUM_KEYPOINTS, 3)), (8, 1, 1))
+    camera = Camera(np.array([[900.0, 0, 500], [0, 900, 500], [0, 0, 1]]), 1000, 1000)
+    pixels = (points[0] @ camera.matrix.T)[:, :2] / points[0][:, 2:]
+    full = np.ones(NUM_KEYPOINTS, np.float32)
+    person = PersonObservation(
+        1, np.array([0, 0, 9, 9], np.float32), 1.0, Keypoints(pixels.astype(np.float32), full, full)
+    )
+    frames = tuple(Frame(33_333_333 * n, camera, (person,)) for n in range(8))
+    truth = Truth(points, np.ones(points.shape[:2]))
+    view = View("cam", camera, np.eye(3), np.zeros(3))
+    return Trial(name, (view,), (frames,), (TruePerson(truth, frozenset({(0, 1)})),))
+
+
+def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
+    video = tmp_path / "grey.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (1000, 1000))
+    for _ in range(8):
+        writer.write(np.full((1000, 1000, 3), 127, np.uint8))
+    writer.release()
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda *_: (None, None))
+    monkeypatch.setattr(evaluate_pictures, "video_of", lambda trial, view: video)
+    words = ["pose2sim", "--only", "--truth", "triangulation", "--trials", "single", "--pictures"]
+    run(capsys, *words, str(tmp_path / "pictures"))
+    for name in ("single_plain", "single_legs_hidden"):
+        sheet = cv2.imread(str(tmp_path / "pictures" / name / "sheet.png"))
+        assert (sheet.max(2) - sheet.min(2)).max() > 60  # bodies have colours, the video has none
+        assert (tmp_path / "pictures" / name / "overlay.mp4").stat().st_size > 0
+    assert main(["evaluate", *words, str(video)]) == 1
+    assert "choose another --pictures FOLDER" in capsys.readouterr().err
+
+
+def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
+    monkeypatch.setattr(
+        evaluate_video,
+        "remembering_frontend",
+        lambda *_: (None, evaluate_video.WorldMemory(None)),
+    )
+    result = run(capsys, "pose2sim", "--truth", "triangulation")
+    conditions = {"plain", "legs hidden", "left side hidden", "30 % of frames blank"}
+    for trial in ("single", "multi"):
+        assert set(result[trial]) == conditions
+        for row in result[trial].values():
+            assert {"mpjpe_mm", "pa_mpjpe_mm", "root_m", "frames"} <= set(row)
+        assert result[trial]["plain"]["frames"] == 8
+        assert result[trial]["legs hidden"]["hidden_mpjpe_mm"] is not None
+    assert set(result["sources"]) == {
+        "refined, 2 steps",
+        "each frame alone",
+        "looked at in every second image",
+        "looked at in every third image",
+        "with true keypoints",
+        "BlazePose world landmarks",
+    }
+    assert result["fits"] == []
+    monkeypatch.setattr(body_fit, "STEPS", 2)
+    monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    only = run(capsys, "pose2sim", "--only", "--trials", "single")
+    assert set(only) == {"single", "sources", "fits"} and only["sources"] == {}
+    (fit,) = only["fits"]
+    # One camera is no truth.
+    assert fit["frames"] == 0 and fit["median_px"] > 0 and only["single"]["plain"]["frames"] == 0

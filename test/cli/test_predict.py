@@ -1,0 +1,246 @@
+"""moro predict with a stand-in for the networks: times, interruptions, and files that are whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.cli import cli, predict
+from moro_ros.draw.overlay import write_overlay
+from moro_ros.errors import VideoError
+from moro_ros.io import video_writer
+from moro_ros.io.motion_files import MotionFiles
+from moro_ros.io.recording import load_recording
+from moro_ros.types import BodyMotion, Camera
+
+TIMES_S = [*(n / 30 for n in range(10)), 0.5, 0.6, 1.4, 1.5]
+SIZE = (320, 240)
+MOTION, DRAWN = {"motion.npz", "joints.csv"}, {"overlay.mp4", "sheet.png"}
+
+
+class Pipeline:
+    """One person in every image; `before` is called with the number of each image."""
+
+    def __init__(self, body: BodyModel, posed: Callable[..., BodyMotion]) -> None:
+        self.stream = SimpleNamespace(body=body)
+        self.before: Callable[[int], object] = lambda _number: None
+        self.shapes: set[tuple[int, ...]] = set()
+        self._posed, self._count = posed, 0
+
+    def push(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> SimpleNamespace:
+        self.before(self._count)
+        self._count += 1
+        self.shapes.add((*image.shape[1::-1], camera.width, camera.height))
+        pose = np.zeros((22, 3))
+        pose[0, 0] = np.pi
+        return SimpleNamespace(motions=(self._posed(pose, stamp_ns=stamp_ns),))
+
+
+@pytest.fixture
+def pipeline(
+    open_body: BodyModel, posed: Callable[..., BodyMotion], monkeypatch: pytest.MonkeyPatch
+) -> Pipeline:
+    made = Pipeline(open_body, posed)
+    monkeypatch.setattr(predict, "load_pipeline", lambda _config: made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
+    return make_video(tmp_path_factory.mktemp("video") / "walk.mp4", TIMES_S, SIZE)
+
+
+def run(video: Path, out: Path) -> int:
+    return cli.main(["predict", str(video), "--focal", "300", "--out", str(out)])
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_everything_has_the_times_of_the_container(
+    video: Path, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(video, tmp_path) == 0
+    assert names(tmp_path) == MOTION | DRAWN
+    recording = load_recording(tmp_path / "motion.npz")
+    np.testing.assert_allclose(np.array(recording.stamps_ns) / 1e9, TIMES_S, atol=1e-4)
+    rows = recording.people()[1]
+    assert rows["stamps_ns"].tolist() == recording.stamps_ns
+    lines = (tmp_path / "joints.csv").read_text().splitlines()
+    assert len(lines) == 1 + 22 * len(TIMES_S)
+    drawn = predict.open_video(tmp_path / "overlay.mp4")
+    np.testing.assert_allclose([frame.stamp_ns / 1e9 for frame in drawn], TIMES_S, atol=1e-4)
+    drawn.close()
+    shown = capsys.readouterr()
+    assert f"{len(TIMES_S)} frames, 1 people: 1" in shown.out
+    assert "damaged" not in shown.err and "square" not in shown.err
+
+
+def test_a_cut_video_is_worked_through_and_told(
+    make_video: Callable[..., Path],
+    pipeline: Pipeline,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cut = make_video(tmp_path / "cut.avi", [n / 25 for n in range(30)], SIZE, 25, Fraction(1, 25))
+    data = cut.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    assert run(cut, tmp_path / "out") == 0
+    assert names(tmp_path / "out") == MOTION | DRAWN
+    count = len(load_recording(tmp_path / "out" / "motion.npz").stamps_ns)
+    assert 5 < count < 25
+    assert f"with {count} of 30 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_motion_is_written_and_said_to_be_partial(
+    video: Path,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    for name in DRAWN:
+        (tmp_path / name).write_text("of an earlier motion")
+    pipeline.before = lambda n: n == 4 and os.kill(os.getpid(), number)
+    assert run(video, tmp_path) == 128 + number
+    assert names(tmp_path) == MOTION
+    recording = load_recording(tmp_path / "motion.npz")
+    assert len(recording.stamps_ns) == len(recording.people()[1]) == 5
+    shown = capsys.readouterr().out
+    assert f"are partial, they hold the first 5 of {len(TIMES_S)} frames" in shown
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+def test_a_second_signal_ends_at_once_and_leaves_the_earlier_files(
+    video: Path, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "motion.npz").write_text("of an earlier motion")
+
+    def twice(number: int) -> None:
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    pipeline.before = twice
+    assert run(video, tmp_path) == 130
+    assert names(tmp_path) == {"motion.npz"}
+    assert (tmp_path / "motion.npz").read_text() == "of an earlier motion"
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_drawing_leaves_the_motion_alone(
+    video: Path,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+) -> None:
+    write = video_writer.VideoWriter.write
+
+    def interrupted(self: video_writer.VideoWriter, image: np.ndarray, stamp_ns: int) -> None:
+        write(self, image, stamp_ns)
+        if stamp_ns > 3e8:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(video_writer.VideoWriter, "write", interrupted)
+    assert run(video, tmp_path) == 130
+    assert names(tmp_path) == MOTION
+    assert len(load_recording(tmp_path / "motion.npz").stamps_ns) == len(TIMES_S)
+    assert "are complete, but nothing was drawn" in capsys.readouterr().out
+
+
+@contextmanager
+def little_room(size: int) -> Iterator[None]:
+    """No file may grow beyond a number of bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    video: Path,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with little_room(2000):
+        assert run(video, tmp_path) == 1
+    assert names(tmp_path) == set()
+    assert "it holds the first 0 frames. Make room" in capsys.readouterr().err
+
+    def draw(*arguments: Any) -> None:
+        with little_room(100_000):
+            write_overlay(*arguments)
+
+    monkeypatch.setattr(predict, "write_overlay", draw)
+    assert run(video, tmp_path) == 1
+    assert names(tmp_path) == {*MOTION, "overlay.mp4"}
+    assert f"The picture {tmp_path / 'sheet.png'} cannot be written" in capsys.readouterr().err
+
+
+def test_what_was_there_before_the_disk_was_full_is_kept(
+    video: Path,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_image = MotionFiles.add_image
+
+    def full(files: MotionFiles, stamp_ns: int) -> None:
+        if files.images == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add_image(files, stamp_ns)
+
+    monkeypatch.setattr(MotionFiles, "add_image", full)
+    assert run(video, tmp_path) == 1
+    assert names(tmp_path) == MOTION
+    assert len(load_recording(tmp_path / "motion.npz").stamps_ns) == 5
+    told = capsys.readouterr().err
+    assert "No space left on device" in told and "it holds the first 5 frames" in told
+
+
+def test_a_video_for_which_there_is_no_room_is_not_left_half_written(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 240, 320, 3)).astype(np.uint8)
+    with (
+        little_room(100_000),
+        pytest.raises(VideoError, match=r"a\.mp4 cannot be written"),
+        video_writer.VideoWriter(tmp_path / "a.mp4", 30, SIZE) as writer,
+    ):
+        for index, image in enumerate(noise):
+            writer.write(image, index * 33_333_333)
+    assert names(tmp_path) == set()
+
+
+def test_pixels_that_are_not_square_are_told(
+    make_video: Callable[..., Path],
+    pipeline: Pipeline,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wide = make_video(tmp_path / "wide.mp4", [0.0, 0.04], (240, 240), aspect=Fraction(4, 3))
+    assert run(wide, tmp_path / "out") == 0
+    assert pipeline.shapes == {(320, 240, 320, 240)}
+    camera = load_recording(tmp_path / "out" / "motion.npz").camera
+    assert camera is not None and camera.matrix[0, 0] == camera.matrix[1, 1] == 400
+    assert "not square (4/3)" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""The steady live pose: no lag in steady motion, less trembling, rotations stay rotations."""
+
+import torch
+
+from moro_ros.geometry.rotation import rotvec_to_matrix
+from moro_ros.recover.steady_pose import BodyPose, SteadyPose
+
+
+def motion(frames, noise, generator):
+    """True pose of a turning, walking body, and a window's estimate of the last two frames."""
+    turn = torch.linspace(0, 2.0, frames)
+    rotation = rotvec_to_matrix(torch.stack([turn, 0 * turn, 0 * turn], -1))
+    body = rotvec_to_matrix(torch.stack([0 * turn, turn, 0 * turn], -1))[:, None].expand(
+        -1, 21, 3, 3
+    )
+    place = torch.stack([0.03 * torch.arange(frames), 0 * turn, 3 + 0 * turn], -1)
+
+    def window(i):
+        bias = noise * torch.randn(3, generator=generator)  # one window errs as a whole
+        shake = rotvec_to_matrix(bias)
+        part = slice(max(0, i - 1), i + 1)
+        return BodyPose(
+            rotation[part] @ shake, body[part] @ shake, torch.zeros(10), place[part] + bias
+        )
+
+    return rotation, place, window
+
+
+def run(gain, noise, frames=60):
+    generator = torch.Generator().manual_seed(0)
+    rotation, place, window = motion(frames, noise, generator)
+    steady, found = SteadyPose(gain), []
+    for i in range(frames):
+        pose = window(i)
+        found.append(steady.update(pose, pose.translation[-1:]))
+    return rotation, place, found
+
+
+def test_a_steady_motion_is_followed_without_lag():
+    rotation, place, found = run(0.2, 0.0)
+    torch.testing.assert_close(torch.cat([f.translation for f in found]), place, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cat([f.rotation for f in found]), rotation, atol=1e-3, rtol=0)
+
+
+def test_trembling_is_damped():
+    _, place, raw = run(1.0, 0.05)
+    _, _, calm = run(0.2, 0.05)
+
+    def shake(found):
+        return (
+            (torch.cat([f.translation for f in found]) - place).diff(dim=0, n=2).norm(dim=-1).mean()
+        )
+
+    assert shake(calm) < 0.4 * shake(raw)
+
+
+def test_rotations_stay_rotations():
+    _, _, found = run(0.3, 0.2)
+    for pose in found:
+        for matrix in (pose.rotation, pose.body_rotations):
+            eye = torch.eye(3).expand_as(matrix)
+            torch.testing.assert_close(matrix @ matrix.mT, eye, atol=1e-4, rtol=0)
+
+
+def test_gain_one_takes_the_estimate():
+    generator = torch.Generator().manual_seed(0)
+    _, _, window = motion(5, 0.1, generator)
+    steady = SteadyPose(1.0)
+    for i in range(5):
+        pose = window(i)
+        found = steady.update(pose, pose.translation[-1:])
+        assert torch.equal(found.rotation, pose.rotation[-1:])
+
+
+def test_a_locked_shape_stays_and_a_released_one_follows():
+    steady = SteadyPose(0.4)
+    eye = torch.eye(3)[None]
+
+    def pose(size, frames):
+        rotations = eye.expand(frames, 3, 3), eye[:, None].expand(frames, 21, 3, 3)
+        return BodyPose(*rotations, torch.full((10,), size), torch.zeros(frames, 3))
+
+    def update(size, frames=2):
+        return steady.update(pose(size, frames), torch.zeros(1, 3)).betas[0].item()
+
+    update(0.0, 1)
+    steady.shape = steady.last.betas
+    assert [update(1.0) for _ in range(5)] == [0.0] * 5
+    assert update(1.0, 1) == 0.0  # a window without a step has no say either
+    steady.shape = None
+    followed = [update(1.0) for _ in range(5)]
+    assert followed == sorted(followed) and 0.2 < followed[-1] < 1.0

@@ -1,0 +1,89 @@
+"""Joint covariance: symmetric, in metres squared, longest where it was measured to be."""
+
+import json
+
+import numpy as np
+import pytest
+
+from moro_ros.errors import CheckpointError
+from moro_ros.recover.uncertainty import (
+    UNCERTAINTY_FILE,
+    UncertaintyTable,
+    joint_covariance,
+    load_uncertainty,
+    write_uncertainty,
+)
+from moro_ros.resources import share_path
+
+
+def table() -> UncertaintyTable:
+    coefficients = np.zeros((2, 2, 22, 3))
+    coefficients[0, 0] = 0.04, 0.02, 0.0  # inferred, across
+    coefficients[0, 1] = 0.09, 0.0, 0.01  # inferred, along
+    coefficients[1, 0] = 0.01, 0.0, 0.0
+    coefficients[1, 1] = 0.02, 0.0, 0.0
+    return UncertaintyTable(coefficients)
+
+
+def people(frames=3, seed=0):
+    rng = np.random.default_rng(seed)
+    joints = rng.normal((0.0, 0.0, 4.0), 1.0, size=(frames, 22, 3))
+    return joints, rng.random((frames, 22)) > 0.5, rng.random((frames, 22))
+
+
+def test_the_axes_are_along_and_across_the_line_of_sight():
+    joints, observed, confidence = people()
+    covariance = joint_covariance(table(), joints, observed, confidence).astype(np.float64)
+    np.testing.assert_allclose(covariance, covariance.swapaxes(-1, -2), atol=1e-7)
+    distance = np.linalg.norm(joints, axis=-1)
+    sight = joints / distance[..., None]
+    along = np.einsum("fji,fjik,fjk->fj", sight, covariance, sight)
+    expected = np.where(observed, 0.02, 0.09 + 0.01 * distance**2)
+    np.testing.assert_allclose(along, expected, rtol=1e-5)
+    across = (np.trace(covariance, axis1=-2, axis2=-1) - along) / 2
+    expected = np.where(observed, 0.01, 0.04 + 0.02 * (1 - confidence) ** 2)
+    np.testing.assert_allclose(across, expected, rtol=1e-5)
+    turned = np.einsum("fjik,fjk->fji", covariance, sight)
+    np.testing.assert_allclose(turned, along[..., None] * sight, rtol=1e-4, atol=1e-6)
+
+
+def test_without_a_table_the_covariance_is_unknown():
+    joints, observed, confidence = people()
+    covariance = joint_covariance(None, joints, observed, confidence)
+    assert covariance.shape == (3, 22, 3, 3)
+    assert not covariance.any()
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path):
+    coefficients = np.random.default_rng(1).random((2, 2, 22, 3))
+    write_uncertainty(tmp_path / UNCERTAINTY_FILE, UncertaintyTable(coefficients))
+    read = load_uncertainty(tmp_path / UNCERTAINTY_FILE)
+    np.testing.assert_allclose(read.coefficients, coefficients, rtol=1e-3)
+    assert load_uncertainty(tmp_path / "none.json") is None
+
+
+def test_a_damaged_table_is_said(tmp_path):
+    path = tmp_path / UNCERTAINTY_FILE
+    write_uncertainty(path, table())
+    values = json.loads(path.read_text())
+    values["observed"]["along"]["pelvis"][0] = -1.0
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="negative"):
+        load_uncertainty(path)
+    del values["observed"]["along"]["pelvis"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match="pelvis"):
+        load_uncertainty(path)
+
+
+def test_the_shipped_model_is_surer_of_what_it_sees():
+    shipped = load_uncertainty(share_path("models", "moro_open", UNCERTAINTY_FILE))
+    assert shipped is not None
+    joints, _, _ = people()
+    sure, doubtful = np.full((3, 22), 0.95), np.full((3, 22), 0.2)
+    seen = joint_covariance(shipped, joints, np.ones((3, 22), bool), sure)
+    hidden = joint_covariance(shipped, joints, np.zeros((3, 22), bool), doubtful)
+    volume = [np.linalg.det(c.astype(np.float64)) for c in (seen, hidden)]
+    assert (volume[0] > 0).all()
+    assert (volume[1] >= volume[0] * 0.999).all()
+    assert np.median(volume[1] / volume[0]) > 2.0
