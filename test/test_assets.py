@@ -211,4 +211,4 @@ def test_processes_that_start_at_once_download_once(index, tmp_path):
     results = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], results
     assert len({out for out, _ in results}) == 1
-    assert sum("Fetching" in err for _, err in results) == 1
+    assert sum("Downloading" in err for _, err in results) == 1

@@ -14,19 +14,28 @@ from moro_ros.errors import MoroError, missing_module
 # Subcommand -> the module whose register(subparsers) defines it (with its function as the
 # default `handler`), and its line in --help.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("moro_ros.cli.demo", "play a video through the ROS nodes, record and draw it"),
-    "run": ("moro_ros.cli.run", "start the ROS nodes where ros2 launch is not installed"),
-    "predict": ("moro_ros.cli.predict", "recover the motion in a video without ROS"),
+    "demo": (
+        "moro_ros.cli.demo",
+        "play a video through the ROS nodes, record and draw the motion",
+    ),
+    "run": ("moro_ros.cli.run", "start the ROS nodes without ros2 launch"),
+    "predict": ("moro_ros.cli.predict", "recover the motion in a video, without ROS"),
     "train": ("moro_ros.cli.train", "train the networks"),
-    "data": ("moro_ros.cli.data", "import and look at motion data"),
-    "evaluate": ("moro_ros.cli.evaluate", "measure a model on motion with ground truth"),
-    "fetch": ("moro_ros.cli.fetch", "download model files ahead of time"),
-    "idle": ("moro_ros.cli.bench.idle", "measure what the idle node costs"),
-    "bench": ("moro_ros.cli.bench.bench", "measure run times"),
-    "export": ("moro_ros.cli.export", "write a model for another runtime"),
+    "data": ("moro_ros.cli.data", "import motion data, list and check data sets"),
+    "evaluate": ("moro_ros.cli.evaluate", "measure the accuracy of a model"),
+    "fetch": ("moro_ros.cli.fetch", "download the detector's files in advance"),
+    "idle": ("moro_ros.cli.bench.idle", "measure memory and CPU of an idle node"),
+    "bench": ("moro_ros.cli.bench.bench", "measure time and memory"),
+    "export": ("moro_ros.cli.export", "export a model for another runtime"),
     "make-body": ("moro_ros.cli.open_body.open_body", "generate the open body model"),
-    "verify-golden": ("moro_ros.cli.golden.verify_golden", "compare with stored reference outputs"),
-    "import-official": ("moro_ros.cli.import_official", "convert the authors' checkpoints"),
+    "verify-golden": (
+        "moro_ros.cli.golden.verify_golden",
+        "compare the network with recorded reference outputs",
+    ),
+    "import-official": (
+        "moro_ros.cli.import_official",
+        "make a model folder from the authors' checkpoints",
+    ),
 }
 
 
@@ -44,12 +53,12 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     lines = [f"  {name:<18}{line}" for name, (_, line) in available().items()]
     parser = argparse.ArgumentParser(
         prog="moro",
-        description="Human motion from a static camera, in ROS 2 and without.",
-        epilog="\n".join(["commands (moro COMMAND --help tells more):", *lines]),
+        description="Human motion from a static camera, with and without ROS 2.",
+        epilog="\n".join(["commands (moro COMMAND --help describes each):", *lines]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, help="one of the list below"
+        dest="command", metavar="COMMAND", required=True, help="one of the commands below"
     )
     for name, (module, _) in available().items():
         if name == chosen:

@@ -47,7 +47,7 @@ def import_command(args: argparse.Namespace) -> int:
             clips.append(result)
     report_skipped(skipped, len(skipped) if args.all else SHOWN)
     if not clips:
-        raise DataError(f"Nothing was imported: none of {len(files)} files could be used.")
+        raise DataError(f"Nothing was imported: none of the {len(files)} files could be used.")
     save_motion(clips, args.out)
     seconds = sum(len(clip.translation) for clip in clips) / FPS
     subjects = len({clip.subject for clip in clips})
@@ -63,7 +63,7 @@ def report_skipped(skipped: list[Skipped], shown: int) -> None:
     for item in skipped[:shown]:
         print(f"skipped {item.path}: {item.reason}")
     if len(skipped) > shown:
-        print(f"... and {len(skipped) - shown} more (--all names them)")
+        print(f"... and {len(skipped) - shown} more (--all lists them)")
 
 
 def info_command(args: argparse.Namespace) -> int:
@@ -117,7 +117,7 @@ def sets_command(args: argparse.Namespace) -> int:
     if args.name:
         card = SETS[args.name].card
         print(f"{card.title}\nsplits: {', '.join(card.splits)}\nlicence: {card.licence}")
-        print("files:\n  " + "\n  ".join(card.layout) + f"\nTo obtain it: {card.obtain}")
+        print("files:\n  " + "\n  ".join(card.layout) + f"\nHow to obtain it: {card.obtain}")
         return 0
     print_table(
         [
@@ -130,26 +130,32 @@ def sets_command(args: argparse.Namespace) -> int:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the `moro` parser."""
-    parser = subparsers.add_parser("data", help="import and look at motion data")
+    parser = subparsers.add_parser("data", help="import motion data, list and check data sets")
     parts = parser.add_subparsers(dest="part", required=True)
-    imported = parts.add_parser("import", help="BVH or ASF/AMC files -> one open motion file")
-    imported.add_argument("folder", type=Path, metavar="DIR", help="searched with all below it")
+    imported = parts.add_parser(
+        "import", help="convert BVH or ASF/AMC files to one open motion file"
+    )
+    imported.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder, searched with its subfolders"
+    )
     imported.add_argument("--out", type=Path, required=True, help="npz file to write")
     imported.add_argument(
-        "--fps", type=float, help="rate of the recordings instead of the files' (AMC: 120)"
+        "--fps", type=float, help="rate of the recordings, instead of that in the files (AMC: 120)"
     )
-    imported.add_argument("--categories", type=Path, help="CSV: name of a file or clip, category")
-    imported.add_argument("--body", type=Path, help="body model npz; the open body by default")
-    imported.add_argument("--all", action="store_true", help="name all files that are skipped")
+    imported.add_argument(
+        "--categories", type=Path, help="CSV with the columns name (of a file or clip) and category"
+    )
+    imported.add_argument("--body", type=Path, help="body model npz (default: the open body)")
+    imported.add_argument("--all", action="store_true", help="list all skipped files")
     imported.set_defaults(run=import_command)
-    info = parts.add_parser("info", help="what an open motion file holds")
+    info = parts.add_parser("info", help="summarise an open motion file")
     info.add_argument("file", type=Path, metavar="FILE")
-    info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.add_argument("--json", action="store_true", help="print a JSON object")
     info.set_defaults(run=info_command)
-    sets = parts.add_parser("sets", help="the data sets: what they need, whether they are there")
+    sets = parts.add_parser("sets", help="list data sets, what they need, or check a folder")
     sets.add_argument("name", nargs="?", help="one set")
-    sets.add_argument("folder", nargs="?", type=Path, help="check that it holds the set")
-    sets.add_argument("--split", default="", help="part of the set")
+    sets.add_argument("folder", nargs="?", type=Path, help="folder of the data set, to check")
+    sets.add_argument("--split", default="", help="split of the data set")
     sets.set_defaults(run=sets_command)
     parser.set_defaults(handler=command)
 

@@ -71,23 +71,29 @@ def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "demo",
-        help="play a video through the ROS nodes, record and draw it",
-        description="Starts moro_video, moro_node and moro_recorder on a DDS domain of their own; "
-        "leaves motion.mcap, motion.npz, joints.csv, overlay.mp4 and sheet.png.",
+        help="play a video through the ROS nodes, record and draw the motion",
+        description="Starts moro_video, moro_node and moro_recorder in their own DDS domain "
+        "and writes motion.mcap, motion.npz, joints.csv, overlay.mp4 and sheet.png.",
     )
-    parser.add_argument("--video", type=Path, help="video file (default: a sample that is fetched)")
+    parser.add_argument(
+        "--video", type=Path, help="video file (default: a sample, which is downloaded)"
+    )
     add_camera_options(parser)
-    parser.add_argument("--rate", type=float, default=0.0, help="frames per second to play at")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="rate at which to play the video, in frames per second",
+    )
     parser.add_argument(
         "--height",
         type=int,
         default=720,
         metavar="PX",
-        help="scale taller images down to this height, as robots' cameras have it (0: never; "
-        "default: %(default)s)",
+        help="scale larger images down to this height (0: never; default: %(default)s)",
     )
-    parser.add_argument("--loop", action="store_true", help="play again and again until Ctrl-C")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the results")
+    parser.add_argument("--loop", action="store_true", help="repeat the video until Ctrl-C")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     parser.add_argument(
         "--keep-images", action="store_true", help="also record the images in motion.mcap"
     )
@@ -206,7 +212,8 @@ def _wait_until_connected(children: Children, report: Path) -> None:
         waited += 0.2
         if waited > READY_TIMEOUT_S:
             raise ProcessError(
-                f"The node was not ready within {READY_TIMEOUT_S:.0f} s; see {report.parent}."
+                f"The node was not ready within {READY_TIMEOUT_S:.0f} s. See the logs in "
+                f"{report.parent}."
             )
 
 
@@ -257,10 +264,10 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
             node = values
     bad = sum(int(value) for key, value in node.items() if key.startswith("bad."))
     people = ", ".join(
-        f"id {i} in {n} frame{'' if n == 1 else 's'}" for i, n in recorded["people"].items()
+        f"id {i} in {n} frame{('' if n == 1 else 's')}" for i, n in recorded["people"].items()
     )
     held_up_s = played["held_up_s"]
-    late = f" (held up for {held_up_s:.1f} s: the machine is too slow)" if held_up_s else ""
+    late = f" (delayed by {held_up_s:.1f} s: the machine is too slow)" if held_up_s else ""
     rows = [
         ("frames published", f"{played['frames_published']} at {played['rate_hz']:g} Hz{late}"),
         ("frames received", node.get("received", "?")),
@@ -268,7 +275,7 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
         ("frames dropped", node.get("dropped", "?") + (f" ({bad} unusable)" if bad else "")),
         ("people", f"{len(recorded['people'])}" + (f": {people}" if people else "")),
         (
-            "latency image stamp -> publish",
+            "latency, stamp to publication",
             _times(recorded["latency_p50_s"], recorded["latency_p95_s"]),
         ),
     ]
@@ -282,8 +289,8 @@ def summary(played: dict[str, Any], recorded: dict[str, Any]) -> str:
     kept_up_hz = int(node.get("processed", 0)) / max(played["duration_s"], 1e-3)
     if kept_up_hz < 0.7 * played["rate_hz"]:
         lines.append(
-            f"This machine kept up with {kept_up_hz:.1f} of {played['rate_hz']:g} images per "
-            "second. For every frame: --rate, or moro predict, which waits."
+            f"This machine processed {kept_up_hz:.1f} of {played['rate_hz']:g} images per "
+            "second. To process every frame, lower --rate, or use moro predict."
         )
     return "\n".join(lines)
 

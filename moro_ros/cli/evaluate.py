@@ -17,13 +17,13 @@ from moro_ros.cli import (
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the `moro` parser."""
-    parser = subparsers.add_parser("evaluate", help="measure a model on motion with ground truth")
+    parser = subparsers.add_parser("evaluate", help="measure the accuracy of a model")
     sets = parser.add_subparsers(dest="benchmark", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", default="moro_open", help="model name or folder")
     shared.add_argument("--passes", type=int, default=1, help="passes of the masked decoding")
     shared.add_argument("--threads", type=int, default=2, help="CPU threads")
-    shared.add_argument("--json", action="store_true", help="print one JSON object")
+    shared.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate_open.register(sets, shared)
     evaluate_live.register(sets, shared)
     evaluate_video.register(sets, shared)

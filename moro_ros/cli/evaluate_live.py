@@ -114,15 +114,26 @@ def register(
 ) -> None:
     """Add the command and its options."""
     parents = [subject_options(shared), stream_options(16)]
-    live = sets.add_parser("live", parents=parents, help="the modes of the live stream")
-    live.add_argument("--modes", default=",".join(MODES), help="of motion.mode, by comma; or empty")
-    live.add_argument("--look-ahead", default="0,2,5,10", help="frames, by comma")
-    live.add_argument("--decoding-passes", default="1,2,5", help="passes, by comma")
+    live = sets.add_parser(
+        "live", parents=parents, help="accuracy and cost of the modes of live decoding"
+    )
     live.add_argument(
-        "--trials", default=",".join(TRIALS), help="real video, by comma: single, multi; or empty"
+        "--modes",
+        default=",".join(MODES),
+        help="values of motion.mode, comma-separated; may be empty",
+    )
+    live.add_argument("--look-ahead", default="0,2,5,10", help="values in frames, comma-separated")
+    live.add_argument(
+        "--decoding-passes", default="1,2,5", help="numbers of passes, comma-separated"
+    )
+    live.add_argument(
+        "--trials",
+        default=",".join(TRIALS),
+        help="trials of real video, comma-separated: single, multi; may be empty",
     )
     live.add_argument(
         "--rates", default=",".join(f"{rate:g}" for rate in RATES_HZ),
-        help="answered images a second, against every image of the real video; or empty",
+        help="processed images per second to compare with all images of the real video, "
+             "comma-separated; may be empty",
     )  # fmt: skip
     live.set_defaults(evaluate=command)

@@ -44,7 +44,10 @@ def command(args: argparse.Namespace) -> int:
         print(json.dumps({"joints": names, "truth": truth, "rows": rows}))
         return 0
     print_table(rows)
-    print(f"Truth of {len(videos.people)} people, triangulated from {len(videos.views)} cameras:")
+    print(
+        f"Ground truth of {len(videos.people)} people, triangulated from {len(videos.views)} "
+        "cameras:"
+    )
     print_table(truth)
     return 0
 
@@ -81,22 +84,28 @@ def register(
 ) -> None:
     """Add the command and its options."""
     parser = sets.add_parser(
-        "multiview", parents=[shared], help="your own synchronised, calibrated videos"
+        "multiview", parents=[shared], help="accuracy on your own synchronised, calibrated videos"
     )
     parser.add_argument(
         "folder", type=Path, metavar="DIR",
-        help="videos named after their cameras, and the calibration: camera_array.toml of "
-        "caliscope, Calib.toml of Pose2Sim or Anipose, or Calib.qca.txt of Qualisys",
+        help="folder with videos named after their cameras, and the calibration: "
+             "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt "
+             "of Qualisys",
     )  # fmt: skip
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help="instead of DIR's own")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="calibration file, instead of the one in DIR",
+    )
     parser.add_argument(
         "--unit-m", type=float, default=1.0, metavar="M",
-        help="length of the unit of a TOML calibration in metres; 0.001 for millimetres",
+        help="unit of a TOML calibration in metres; 0.001 for millimetres",
     )  # fmt: skip
     parser.add_argument(
         "--joints",
         default=UPPER_BODY,
-        help="keypoints that are scored, by comma; without a side: both",
+        help="keypoints to evaluate, comma-separated; a name without a side selects both",
     )
     parser.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
     parser.set_defaults(evaluate=command)

@@ -47,8 +47,8 @@ def find_motion(given: Path | None, name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise DataError(
-        f"No {name} in {folders[0]}: give --motion FILE, or set MORO_MOTION to the folder of the "
-        "open motion set (docs/training.md says how it is made)."
+        f"No {name} in {folders[0]}: give --motion FILE, or set MORO_MOTION to the folder of "
+        "the open motion set (docs/training.md describes how to make it)."
     )
 
 
@@ -193,7 +193,7 @@ def sigma_command(args: argparse.Namespace) -> int:
         assert table is not None
         write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
     elif stream.recovery.uncertainty is None:
-        raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to measure it.")
+        raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to create it.")
     result = sigma.coverage(samples(load_motion(find_motion(args.motion, "test.npz"))))
     if args.json:
         print(json.dumps({name: shown(row) for name, row in result.items()}))
@@ -216,8 +216,12 @@ def stream_of(args: argparse.Namespace) -> MoRoStream:
 def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Return the options of whatever is measured on held-out motion."""
     motion = argparse.ArgumentParser(add_help=False, parents=[shared])
-    motion.add_argument("--motion", type=Path, help="motion npz instead of the set's test.npz")
-    motion.add_argument("--seed", type=int, default=5, help="seed of cameras, noise and occluders")
+    motion.add_argument(
+        "--motion", type=Path, help="motion npz, instead of test.npz of the open motion set"
+    )
+    motion.add_argument(
+        "--seed", type=int, default=5, help="random seed of cameras, noise and occluders"
+    )
     motion.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
     return motion
 
@@ -226,7 +230,9 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Return the same with a choice of subjects."""
     subjects = argparse.ArgumentParser(add_help=False, parents=[motion_options(shared)])
     subjects.add_argument(
-        "--subjects", default=",".join(STANDARD_SUBJECTS), help="subjects, by comma; empty: all"
+        "--subjects",
+        default=",".join(STANDARD_SUBJECTS),
+        help="subjects, comma-separated; empty: all",
     )
     return subjects
 
@@ -234,15 +240,19 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def window_options(shared: argparse.ArgumentParser, count: int) -> argparse.ArgumentParser:
     """Return the same with the number of windows, whose default is `count`."""
     windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
-    windows.add_argument("--windows", type=int, default=count, help="windows of 48 frames")
+    windows.add_argument(
+        "--windows", type=int, default=count, help="number of windows of 48 frames"
+    )
     return windows
 
 
 def stream_options(people: int) -> argparse.ArgumentParser:
     """Return the options of live streams."""
     streams = argparse.ArgumentParser(add_help=False)
-    streams.add_argument("--people", type=int, default=people, help="sequences run side by side")
-    streams.add_argument("--frames", type=int, default=96, help="images of each sequence")
+    streams.add_argument(
+        "--people", type=int, default=people, help="number of sequences run in parallel"
+    )
+    streams.add_argument("--frames", type=int, default=96, help="length of each sequence in images")
     return streams
 
 
@@ -251,25 +261,39 @@ def register(
 ) -> None:
     """Add the commands and their options."""
     one = sets.add_parser(
-        "open", parents=[window_options(shared, 256)], help="held-out open motion"
+        "open", parents=[window_options(shared, 256)], help="accuracy on held-out open motion"
     )
-    one.add_argument("--only", action="store_true", help="no refined row, no other subjects")
+    one.add_argument(
+        "--only", action="store_true", help="skip refinement, other subjects and other worlds"
+    )
     one.add_argument(
         "--seated", type=Path, metavar="FILE",
-        help="motion npz with people who sit, such as cmu_daily.npz, for one more row",
+        help="motion npz with sitting people, such as cmu_daily.npz, for an additional row",
     )  # fmt: skip
-    one.add_argument("--plots", type=Path, help="folder for plots, made if it is missing")
+    one.add_argument("--plots", type=Path, help="folder for plots, created if missing")
     one.set_defaults(evaluate=open_command)
     parts = sets.add_parser(
-        "ablations", parents=[window_options(shared, 64)], help="open motion, parts left out"
+        "ablations",
+        parents=[window_options(shared, 64)],
+        help="the same with parts of the decoding left out",
     )
     parts.set_defaults(evaluate=ablations_command)
     designs = sets.add_parser(
-        "designs", parents=[window_options(shared, 64)], help="open motion, a network's outputs"
+        "designs",
+        parents=[window_options(shared, 64)],
+        help="the same for each output of a network",
     )
     designs.set_defaults(evaluate=designs_command)
     parents = [motion_options(shared), stream_options(32)]
-    spread = sets.add_parser("sigma", parents=parents, help="uncertainty of the joints")
-    spread.add_argument("--fit", action="store_true", help="measure it and write it to the model")
-    spread.add_argument("--validation", type=Path, help="motion npz instead of the set's val.npz")
+    spread = sets.add_parser(
+        "sigma", parents=parents, help="stated uncertainty of the joints against their error"
+    )
+    spread.add_argument(
+        "--fit", action="store_true", help="estimate the uncertainty and write it to the model"
+    )
+    spread.add_argument(
+        "--validation",
+        type=Path,
+        help="motion npz for --fit, instead of val.npz of the open motion set",
+    )
     spread.set_defaults(evaluate=sigma_command)

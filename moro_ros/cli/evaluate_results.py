@@ -102,7 +102,7 @@ def draw(reports: dict[str, Report], folder: Path) -> None:
     images = {"per_joint": bar_chart("MPJPE per joint [mm]", list(first.joint_mm), joints)}
     if first.level_mm:
         levels = {name: list(report.level_mm.values()) for name, report in reports.items()}
-        title = "MPJPE by the share of hidden joints [mm]"
+        title = "MPJPE by share of hidden joints [mm]"
         images["per_level"] = bar_chart(title, list(first.level_mm), levels)
     for motion in first.time_mm:
         lines = {name: report.time_mm[motion] for name, report in reports.items()}
@@ -116,21 +116,25 @@ def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command and its options."""
-    parser = sets.add_parser("results", parents=[shared], help="result files, also of peers")
+    parser = sets.add_parser(
+        "results", parents=[shared], help="result files of this or other methods"
+    )
     parser.add_argument(
         "--truth", type=Path, required=True,
-        help="npz of true motion (evaluation/truth_file.py), a folder of them, a RoHM pickle that "
-        "carries its truth, or with --set the folder of a data set",
+        help="npz of true motion (evaluation/truth_file.py), a folder of them, a RoHM pickle "
+             "with its truth, or, with --set, the folder of a data set",
     )  # fmt: skip
-    parser.add_argument("--set", choices=sorted(SETS), help="the data set that --truth holds")
-    parser.add_argument("--split", default="", help="part of the data set")
+    parser.add_argument("--set", choices=sorted(SETS), help="name of the data set in --truth")
+    parser.add_argument("--split", default="", help="split of the data set")
     parser.add_argument(
         "--results", action="append", required=True, metavar="METHOD=PATH",
-        help=f"a result file, or a folder with a file per true motion; {', '.join(READERS)}",
+        help="a result file, or a folder with a file per true motion; methods: "
+             f"{', '.join(READERS)}",
     )  # fmt: skip
     parser.add_argument(
         "--body", action="append", default=[], metavar="KIND=FILE",
-        help="npz of smpl or smplx, for result files of parameters; with a gender smplx_male=...",
+        help="body model npz for result files with parameters: smpl or smplx, or with a "
+             "gender, such as smplx_male=...",
     )  # fmt: skip
     parser.add_argument("--plots", type=Path, help="folder for plots")
     parser.set_defaults(evaluate=command)

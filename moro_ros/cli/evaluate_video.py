@@ -79,7 +79,7 @@ def command(args: argparse.Namespace) -> int:
         others["each frame alone"] = {t.name: rows_of(t, single_frame, CONDITIONS) for t in trials}
         for turn, words in ((2, "every second image"), (3, "every third image")):
             in_turns = InTurns(live, turn, carried_points)
-            others[f"looked at in {words}"] = {t.name: rows_of(t, in_turns) for t in trials}
+            others[f"located in {words}"] = {t.name: rows_of(t, in_turns) for t in trials}
         others["with true keypoints"] = {
             t.name: rows_of(t.with_true_keypoints(), live, PLAIN) for t in trials
         }
@@ -90,7 +90,9 @@ def command(args: argparse.Namespace) -> int:
         print(json.dumps({**result, "sources": others, "fits": fits}))
     else:
         if fits:
-            print("The truth: a body fitted to all views. What its keypoints leave, in pixels:")
+            print(
+                "Ground truth: a body fitted to all views. Residuals of its keypoints, in pixels:"
+            )
             print_table(fits)
         print_table(
             list(flat(args.model, result)) + [r for n, o in others.items() for r in flat(n, o)]
@@ -131,7 +133,9 @@ def second_frontend(landmarks: str) -> KeypointFrontend | None:
     try:
         return remembering_frontend("full" if landmarks == "heavy" else "heavy")[0]
     except AssetError as error:
-        LOGGER.warning("The truth is fitted to one landmark network's keypoints alone: %s", error)
+        LOGGER.warning(
+            "The ground truth is fitted to the keypoints of one landmark network only: %s", error
+        )
         return None
 
 
@@ -198,16 +202,26 @@ def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command and its options."""
-    video = sets.add_parser("pose2sim", parents=[shared], help="real video, four cameras")
-    video.add_argument("--trials", default=",".join(TRIALS), help="single, multi, by comma")
+    video = sets.add_parser(
+        "pose2sim", parents=[shared], help="accuracy on real video with four cameras"
+    )
+    video.add_argument(
+        "--trials", default=",".join(TRIALS), help="trials, comma-separated: single, multi"
+    )
     video.add_argument(
         "--truth", choices=("fit", "triangulation"), default="fit",
-        help="a body fitted to all views, or the triangulated keypoints",
+        help="ground truth: a body fitted to all views, or triangulated keypoints",
     )  # fmt: skip
-    video.add_argument("--refine-steps", type=int, default=0, help="of the model's own row")
+    video.add_argument(
+        "--refine-steps", type=int, default=0, help="landmark network of the detector"
+    )
     video.add_argument(
         "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
     )
-    video.add_argument("--only", action="store_true", help="the model alone, no other sources")
-    video.add_argument("--pictures", type=Path, help="folder for the bodies drawn over the videos")
+    video.add_argument(
+        "--only", action="store_true", help="only the model, no other sources of keypoints"
+    )
+    video.add_argument(
+        "--pictures", type=Path, help="folder for drawings of the bodies over the videos"
+    )
     video.set_defaults(evaluate=command)

@@ -16,23 +16,27 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
-    parser = subparsers.add_parser("export", help="write a model for another runtime")
+    parser = subparsers.add_parser("export", help="export a model for another runtime")
     forms = parser.add_subparsers(dest="form", required=True)
     onnx = forms.add_parser(
         "onnx",
-        help="the live network and the mesh decoder as ONNX files",
+        help="export the live network and the mesh decoder as ONNX files",
         description="Writes encoder.onnx, window.onnx, incremental.onnx, tokenizer.onnx and "
         "onnx.json; moro_ros/live/backends/onnx_export.py describes their inputs and outputs.",
     )
     add = onnx.add_argument
-    add("--model", default="moro_open", help="name of a model under models/, or its folder")
+    add(
+        "--model",
+        default="moro_open",
+        help="name of a model under models/, or path of a model folder",
+    )
     add("--out", type=Path, required=True, help="folder to write to")
-    add("--part", choices=PARTS, action="append", help="only this file; may be repeated")
+    add("--part", choices=PARTS, action="append", help="write only this file; may be repeated")
     add(
         "--graph-only",
         action="store_true",
-        help="leave the weights out: backend: onnx reads them from the model itself, from "
-        "files in its folder onnx/",
+        help="leave out the weights. backend: onnx then reads them from the model, if the "
+        "files are in its folder onnx/",
     )
     parser.set_defaults(handler=run)
 

@@ -15,8 +15,8 @@ def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "fetch",
-        help="download model files ahead of time",
-        description="Downloads files into the cache, checks their sha256 and prints their paths.",
+        help="download the detector's files in advance",
+        description="Downloads files to the cache, checks their sha256 and prints their paths.",
         epilog=f"Known: {', '.join(ASSETS)}.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(USUAL)}")

@@ -22,7 +22,7 @@ def make_folder(folder: Path, option: str) -> None:
         (folder / ".part").unlink()
     except OSError as error:
         raise DataError(
-            f"Cannot write to {folder} ({error}): choose another {option} FOLDER."
+            f"Cannot write to {folder} ({error}). Choose another {option} FOLDER."
         ) from error
 
 
@@ -34,4 +34,4 @@ def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
     for name, image in images.items():
         path = folder / f"{name}.png"
         if not cv2.imwrite(str(path), image):
-            raise DataError(f"The picture {path} cannot be written; is the disk full?")
+            raise DataError(f"Cannot write the image {path}. Is the disk full?")

@@ -83,8 +83,8 @@ def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
     parser = subparsers.add_parser(
         "import-official",
-        help="convert a checkpoint of the paper's authors",
-        description="Writes a model folder; refuses what does not fit and names it.",
+        help="make a model folder from the authors' checkpoints",
+        description="Writes a model folder. Tensors that do not match are refused by name.",
     )
     parser.add_argument("--moro", type=Path, required=True, help="last.ckpt")
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.ckpt")
@@ -92,16 +92,21 @@ def register(subparsers: Subparsers) -> None:
     statistics.add_argument("--trajectory-stats", type=Path, help="amass_cum_traj.pkl")
     statistics.add_argument(
         "--estimate-trajectory-stats", type=Path, nargs="+", metavar="VIDEO",
-        help="estimate them from videos of one camera, with --focal or --camera",
+        help="estimate the statistics from videos of one camera, with --focal or --camera",
     )  # fmt: skip
     add_camera_options(parser)
-    parser.add_argument("--connections", type=Path, required=True, help="folder of 14 tables")
+    parser.add_argument(
+        "--connections", type=Path, required=True, help="folder of the 14 connection tables"
+    )
     parser.add_argument("--smplx", type=Path, required=True, help="SMPLX_NEUTRAL.npz")
-    parser.add_argument("--out", type=Path, required=True, help="new model folder")
-    parser.add_argument("--config", type=Path, help="architecture, if not models/moro_vit_h.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new model")
+    parser.add_argument(
+        "--config", type=Path, help="architecture (default: models/moro_vit_h.yaml)"
+    )
     parser.add_argument(
         "--connection-sums", type=Path, metavar="JSON",
-        help="checksums of other tables than the published ones, under 'connection_sha256'",
+        help="JSON with 'connection_sha256', the checksums of tables other than the published "
+             "ones",
     )  # fmt: skip
     parser.set_defaults(handler=run)
 
@@ -132,7 +137,7 @@ def import_official(sources: OfficialSources, out: Path, config: ModelConfig) ->
     """
     require_uncommittable(out)
     if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out} is not empty. Remove it, or name a new folder with --out.")
+        raise ConfigError(f"{out} is not empty. Remove it, or choose a new folder with --out.")
     if sources.statistics is None and not sources.videos:
         raise CheckpointError(
             "The trajectory statistics are missing. Give --trajectory-stats amass_cum_traj.pkl, "
@@ -201,7 +206,7 @@ def convert_moro(
     differing = [name for name, value in inside.items() if not torch.equal(state[name], value)]
     if differing:
         raise CheckpointError(
-            f"{sources.tokenizer} does not belong to {sources.moro}: {', '.join(differing[:6])} "
+            f"{sources.tokenizer} does not match {sources.moro}: {', '.join(differing[:6])} "
             f"({len(differing)} tensors) differ. Give the tokenizer that MoRo was trained with."
         )
     codebook = inside[MORO_TOKENIZER_PREFIX + "vq_vae._embedding.weight"]

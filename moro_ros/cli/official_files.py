@@ -43,7 +43,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Refuse every global that is not part of an array."""
         if (module, name) not in ARRAY_GLOBALS:
-            raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no array")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
@@ -60,8 +60,8 @@ def read_statistics(path: Path) -> TrajectoryStatistics:
         mean, std = mean.astype(np.float32), std.astype(np.float32)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{path} does not exist. The authors distribute it apart from the checkpoint; without "
-            "it, give videos to --estimate-trajectory-stats."
+            f"{path} does not exist. The authors distribute it separately from the checkpoint. "
+            "Without it, give videos to --estimate-trajectory-stats."
         ) from error
     # A damaged pickle can raise nearly anything while it is read.
     except (pickle.UnpicklingError, OSError, EOFError, LookupError, TypeError, ValueError,
@@ -92,12 +92,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         first_line = str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"{path} cannot be read as a PyTorch checkpoint of tensors ({first_line}). It is "
-            "truncated or no checkpoint: fetch it again."
+            "truncated or not a checkpoint: download it again."
         ) from error
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(
-            f"{path} holds no 'state_dict' of tensors; expected a Lightning checkpoint such as "
+            f"{path} has no 'state_dict' of tensors; expected a Lightning checkpoint such as "
             "the authors' last.ckpt or tokenizer.ckpt."
         )
     return dict(state)
@@ -127,7 +127,7 @@ def require_tensors(
     ]  # fmt: skip
     if parts:
         raise CheckpointError(
-            f"{path} is not the checkpoint expected ({len(shapes)} tensors). " + "; ".join(parts)
+            f"{path} is not the expected checkpoint ({len(shapes)} tensors). " + "; ".join(parts)
             + ". Nothing was imported."
         )  # fmt: skip
     broken = [
@@ -136,4 +136,6 @@ def require_tensors(
         if shape is not None and not bool(torch.isfinite(state[name]).all())
     ]
     if broken:
-        raise CheckpointError(f"{path}: {', '.join(broken[:12])} hold values that are not finite.")
+        raise CheckpointError(
+            f"{path}: {', '.join(broken[:12])} contain values that are not finite."
+        )

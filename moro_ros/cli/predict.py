@@ -29,14 +29,14 @@ def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "predict",
-        help="recover the motion in a video without ROS",
-        description="Writes motion.npz, joints.csv, overlay.mp4 and sheet.png. Ctrl-C ends it and "
-        "keeps the motion so far; a second one ends it at once.",
+        help="recover the motion in a video, without ROS",
+        description="Writes motion.npz, joints.csv, overlay.mp4 and sheet.png. Ctrl-C stops "
+        "and keeps the motion so far; a second Ctrl-C exits at once.",
     )
     parser.add_argument("video", type=Path, metavar="VIDEO", help="video of a static camera")
     add_camera_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="results' folder")
-    parser.add_argument("--config", type=Path, help="YAML of the pipeline's options")
+    parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
     parser.set_defaults(handler=run)
 
 
@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(missing, file=sys.stderr)
     if full or lost:
         raise ConfigError(
-            f"Cannot write everything to {out} ({full or '; '.join(lost)}): it holds the first "
-            f"{files.images} frames. Make room, or choose another --out FOLDER."
+            f"Cannot write everything to {out} ({full or '; '.join(lost)}): it contains the "
+            f"first {files.images} frames. Free disk space, or choose another --out FOLDER."
         )
     if interruption.number:
         print(_partial(files.images, source.frame_count, out))
@@ -122,9 +122,9 @@ def recover(
 def _partial(frames: int, total: int, out: Path) -> str:
     """What to say of a motion that was interrupted."""
     if not frames:
-        return "Interrupted before the first frame was done: nothing was written."
+        return "Interrupted before the first frame was complete: nothing was written."
     of = f"of {total} " if total else ""
     return (
-        f"Interrupted: {TABLE} and {CSV} in {out} are partial, they hold the first {frames} "
+        f"Interrupted: {TABLE} and {CSV} in {out} are partial: they contain the first {frames} "
         f"{of}frames; nothing was drawn."
     )

@@ -125,7 +125,7 @@ class Child:
             return ProcessError(message)
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         tail = "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])
-        return ProcessError(f"{message} Its last words ({self.log}):\n{tail}")
+        return ProcessError(f"{message} Its last output ({self.log}):\n{tail}")
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
@@ -171,7 +171,7 @@ class Children:
     def start_program(self, name: str, arguments: list[str]) -> Child:
         """Start a program that is on the search path; raises ProcessError if it is not."""
         if shutil.which(name, path=self._env.get("PATH")) is None:
-            raise ProcessError(f"{name} is not installed, or not on the search path.")
+            raise ProcessError(f"{name} is not installed, or not in PATH.")
         return self._start(name, [name, *arguments])
 
     def _start(self, name: str, command: list[str]) -> Child:

@@ -20,55 +20,64 @@ def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "run",
-        help="start the ROS nodes where ros2 launch is not installed",
-        description="Takes the arguments of launch/moro.launch.py; what follows --ros-args goes "
-        "to moro_node as it is. Runs until Ctrl-C.",
+        help="start the ROS nodes without ros2 launch",
+        description="Accepts the arguments of launch/moro.launch.py. Arguments after "
+        "--ros-args are passed to moro_node. Runs until Ctrl-C.",
     )
     topic = parser.add_argument_group("topics")
     topic.add_argument("--image", default="/camera/image_raw", help="sensor_msgs/Image")
-    topic.add_argument("--camera-info", default="/camera/camera_info", help="of the same camera")
+    topic.add_argument(
+        "--camera-info", default="/camera/camera_info", help="sensor_msgs/CameraInfo of the camera"
+    )
     topic.add_argument("--namespace", default="", help="namespace of the nodes")
     topic.add_argument(
         "--cameras",
         default="",
-        help="names of several cameras with commas, one node in NAMESPACE/NAME each around one "
-        "loaded network; --image and --camera-info are then relative names, such as image_raw",
+        help="comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; "
+        "all share one loaded network. --image and --camera-info are then relative names, "
+        "such as image_raw",
     )
     node = parser.add_argument_group("node")
     node.add_argument(
         "--params-file",
         default="moro",
         metavar="FILE",
-        help="parameters: a file, or a name under config/: moro (default), low_latency, accurate, "
-        "multi_person, cpu",
+        help="parameter file, or the name of a preset under config/: moro (default), "
+        "low_latency, accurate, multi_person, cpu",
     )
-    node.add_argument("--model", help="name or folder of the model")
+    node.add_argument("--model", help="name or folder of the model; overrides --params-file")
     node.add_argument("--device", help="torch device: cpu, cuda or cuda:N")
-    node.add_argument("--backend", help="what runs the network: auto, torch or onnx")
+    node.add_argument("--backend", help="inference backend: auto, torch or onnx")
     node.add_argument(
         "--parameters",
         default="",
         metavar="YAML",
-        help="single parameters, which outrank all others: '{max_people: 2}'",
+        help="single parameters as YAML, which override all others: '{max_people: 2}'",
     )
     node.add_argument(
         "--autostart",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="configure and activate; else wait for transitions (moro_lifecycle /moro configure)",
+        help="configure and activate the node at startup; otherwise wait for transitions "
+        "(moro_lifecycle /moro configure)",
     )
     node.add_argument(
-        "--use-sim-time", action="store_true", help="take the time from /clock; with --bag always"
+        "--use-sim-time", action="store_true", help="use the time of /clock; always with --bag"
     )
-    node.add_argument("--rviz", action="store_true", help="start RViz, if it is installed")
+    node.add_argument("--rviz", action="store_true", help="start RViz")
     video = parser.add_argument_group("video or recording as the camera")
     video.add_argument("--video", type=Path, help="video file; needs --focal or --camera")
     video.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
-    video.add_argument("--camera", type=Path, metavar="FILE", help="calibration: YAML or TOML")
-    video.add_argument("--rate", type=float, metavar="HZ", help="frames per second to play at")
+    video.add_argument("--camera", type=Path, metavar="FILE", help="calibration file: YAML or TOML")
+    video.add_argument(
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="rate at which to play the video, in frames per second",
+    )
     video.add_argument("--bag", type=Path, help="folder of a rosbag2 recording")
-    video.add_argument("--speed", type=float, help="times faster than the bag was recorded")
-    video.add_argument("--loop", action="store_true", help="play again and again")
+    video.add_argument("--speed", type=float, help="speed of the bag relative to its recording")
+    video.add_argument("--loop", action="store_true", help="repeat the video or the bag")
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="for moro_node")
     parser.set_defaults(handler=run)
 
@@ -112,7 +121,9 @@ def single_parameters(text: str) -> dict[str, object]:
     except yaml.YAMLError as error:
         raise ConfigError(f"--parameters: got '{text}', which is not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"--parameters: got '{text}', expected such as '{{max_people: 2}}'.")
+        raise ConfigError(
+            f"--parameters: got '{text}', expected a mapping such as '{{max_people: 2}}'."
+        )
     return values
 
 
@@ -136,12 +147,12 @@ def video_arguments(arguments: argparse.Namespace) -> list[str]:
     given = {name: value for name, value in options.items() if value is not None}
     if arguments.video is None:
         if given:
-            raise ConfigError("--focal, --camera and --rate belong to --video PATH.")
+            raise ConfigError("--focal, --camera and --rate require --video PATH.")
         if arguments.loop and arguments.bag is None:
-            raise ConfigError("--loop belongs to --video PATH or --bag PATH.")
+            raise ConfigError("--loop requires --video PATH or --bag PATH.")
         return []
     if arguments.bag is not None:
-        raise ConfigError("--video and --bag exclude each other: each is the camera.")
+        raise ConfigError("--video and --bag cannot be combined: each is the camera.")
     parameters: dict[str, object] = {"video": str(arguments.video.resolve()), **given}
     if "camera" in given:
         parameters["camera"] = str(arguments.camera.resolve())
@@ -153,7 +164,7 @@ def bag_arguments(arguments: argparse.Namespace) -> list[str]:
     """Command line of moro_bag; empty without a recording. Raises: ConfigError."""
     if arguments.bag is None:
         if arguments.speed is not None:
-            raise ConfigError("--speed belongs to --bag PATH.")
+            raise ConfigError("--speed requires --bag PATH.")
         return []
     parameters: dict[str, object] = {"bag": str(arguments.bag.resolve()), "loop": arguments.loop}
     parameters["wait_for_nodes"] = ",".join(node_names(arguments))

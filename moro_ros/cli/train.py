@@ -120,7 +120,7 @@ def vit_blocks(moro: MoRo) -> Iterable[torch.nn.Module]:
     """Return the blocks of the image backbone; raises ConfigError if it has none."""
     vit = getattr(moro.image_encoder, "vit", None)
     if vit is None:
-        raise ConfigError("drop_path: this network sees keypoints and has no ViT; expected 0.")
+        raise ConfigError("drop_path: this network uses keypoints and has no ViT; expected 0.")
     blocks: Iterable[torch.nn.Module] = vit.blocks
     return blocks
 
@@ -150,7 +150,7 @@ def export(moro: MoRo, tokenizer: AnyTokenizer, training: Training, folder: Path
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options to the `moro` parser."""
-    parser = subparsers.add_parser("train", help="train the networks, stage by stage")
+    parser = subparsers.add_parser("train", help="train the networks, one stage at a time")
     stages = parser.add_subparsers(dest="stage", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -158,14 +158,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the recipe (config/open_training.yaml, config/paper_training.yaml)",
     )  # fmt: skip
     shared.add_argument(
-        "--out", type=Path, default=Path("run"), help="folder of all stages' runs (default: run)"
+        "--out",
+        type=Path,
+        default=Path("run"),
+        help="folder for the runs of all stages (default: run)",
     )
     shared.add_argument("--motion", help="open motion npz, instead of data.motion of the recipe")
     shared.add_argument("--validation", help="instead of data.validation of the recipe")
     shared.add_argument("--body", help="body model npz, instead of data.body of the recipe")
     shared.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     shared.add_argument("--threads", type=int, help="CPU threads of this process")
-    shared.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    shared.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     shared.set_defaults(tokenizer=None, start=None)
     stages.add_parser("tokenizer", parents=[shared], help="the mesh tokenizer")
     words = {
@@ -174,7 +177,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "image": "image encoder and decoder on images",
         "estimate": "the open model's image encoder on single frames",
         "frames": "the same on single frames of videos (the paper's second image stage)",
-        "video": "everything on clips; writes the model",
+        "video": "all parts on clips; writes the model",
     }
     for name in STAGES:
         stage = stages.add_parser(name, parents=[shared], help=words[name])
@@ -182,7 +185,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "--tokenizer", type=Path, help="default: OUT/tokenizer/tokenizer.safetensors"
         )
         stage.add_argument(
-            "--start", type=Path, help="weights of a whole network, instead of the recipe's start"
+            "--start",
+            type=Path,
+            help="weights of a whole network to start from, instead of the recipe's start",
         )
     parser.set_defaults(handler=command)
 

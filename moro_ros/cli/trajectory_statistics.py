@@ -109,8 +109,8 @@ def estimate_statistics(
     total = sum(len(clip.crops) for clip in clips)
     if total < MIN_FRAMES:
         raise CheckpointError(
-            f"The videos show people in {total} frames; at least {MIN_FRAMES} of varied motion are "
-            "needed to estimate the trajectory statistics. Give more videos."
+            f"The videos show people in {total} frames; at least {MIN_FRAMES} with varied "
+            "motion are needed to estimate the trajectory statistics. Give more videos."
         )
     features = [model.encode_frames(clip.crops[None], clip.box_condition[None]) for clip in clips]
     statistics = start

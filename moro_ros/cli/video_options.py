@@ -39,13 +39,14 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
         "--focal",
         type=float,
         metavar="PX",
-        help="focal length in pixels; a phone's main camera: 0.75 x the image's longer side",
+        help="focal length in pixels; for a phone's main camera about 0.75 x the longer side "
+        "of the image",
     )
     camera.add_argument(
         "--camera",
         type=Path,
         metavar="FILE",
-        help="calibration of ROS (YAML, ini, camera_info), OpenCV (YAML) or Pose2Sim (TOML)",
+        help="calibration file of ROS (YAML, ini, camera_info), OpenCV (YAML) or Pose2Sim (TOML)",
     )
 
 
@@ -58,12 +59,12 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
     """
     calibrated = focal_px is not None or camera_file is not None
     if path is None and calibrated:
-        raise ConfigError("--focal and --camera belong to a video: give --video PATH too.")
+        raise ConfigError("--focal and --camera require --video PATH.")
     if path is not None and not calibrated:
         raise ConfigError(
-            "The video's camera is unknown: give --focal PX (focal length in pixels) or "
-            "--camera FILE (calibration). A phone's main camera has about 0.75 x the longer "
-            "side of the image, held upright or not."
+            "The camera of the video is unknown: give --focal PX (focal length in pixels) or "
+            "--camera FILE (calibration). The focal length of a phone's main camera is about "
+            "0.75 x the longer side of the image, in portrait and landscape format."
         )
     if path is None:
         path, camera_file = assets.fetch(SAMPLE_VIDEO), assets.fetch(SAMPLE_CALIBRATION)

@@ -40,7 +40,7 @@ def write_overlay(
     """
     camera = recording.camera
     if camera is None:
-        raise DataError("The recording holds no camera calibration, so nothing can be projected.")
+        raise DataError("The recording has no camera calibration, so nothing can be projected.")
     if len(stamps_ns) == 0:
         raise DataError("No image of the video was published, so there is nothing to draw on.")
     camera = _fitting(camera)
@@ -154,7 +154,7 @@ def _write_sheet(pictures: list[np.ndarray], path: Path) -> None:
     part = path.with_name(f".part-{path.name}")
     try:
         if not cv2.imwrite(str(part), cv2.cvtColor(page, cv2.COLOR_RGB2BGR)):
-            raise VideoError(f"The picture {path} cannot be written; is the disk full?")
+            raise VideoError(f"Cannot write the image {path}. Is the disk full?")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

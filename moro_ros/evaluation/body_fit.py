@@ -180,7 +180,7 @@ def _beginning(start: Truth, detectors: int) -> _Body:
     known = torch.isfinite(points[:, TORSO]).all(-1).all(-1).nonzero()[:, 0]
     frames = len(points)
     if not len(known):
-        raise ValueError("the torso of the person is not known in any frame")
+        raise ValueError("the torso of the person is unknown in all frames")
     nearest = known[(torch.arange(frames)[:, None] - known).abs().argmin(1)]
     left_hip, right_hip, left_shoulder, right_shoulder = points[nearest][:, TORSO].unbind(1)
     middle = (left_hip + right_hip) / 2

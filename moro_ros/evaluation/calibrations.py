@@ -42,7 +42,7 @@ def load_calibration(path: Path, unit_m: float = 1.0) -> tuple[View, ...]:
     for view in views:
         check_camera(view.camera, f"{path}, camera {view.name}")
     if len(views) < MIN_VIEWS:
-        raise CalibrationError(f"{path} holds {len(views)} cameras, expected at least {MIN_VIEWS}")
+        raise CalibrationError(f"{path} has {len(views)} cameras, expected at least {MIN_VIEWS}")
     return views
 
 
@@ -71,7 +71,7 @@ def _toml_view(key: str, table: dict[str, Any], unit_m: float, source: str) -> V
         or np.abs(rotation @ rotation.T - np.eye(3)).max() > ROTATION_TOLERANCE
         or np.linalg.det(rotation) < 0
     ):
-        raise ValueError(f"the rotation of camera {key} is no rotation")
+        raise ValueError(f"the rotation of camera {key} is not a rotation")
     number = table.get("cam_id", table.get("port"))
     name = str(table.get("name", key)) if number is None else f"cam_{number}"
     translation = np.asarray(table["translation"], np.float64).reshape(3) * unit_m

@@ -95,7 +95,7 @@ def cached_fit(
             np.savez(file, **asdict(fit))
         os.replace(file.name, path)
     except OSError as error:
-        LOGGER.warning("The fit is not kept: %s cannot be written (%s).", path.parent, error)
+        LOGGER.warning("The fit is not cached: cannot write %s (%s).", path.parent, error)
     return fit
 
 

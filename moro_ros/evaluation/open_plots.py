@@ -67,6 +67,6 @@ def charts(by_condition: Mapping[str, JointErrors]) -> dict[str, np.ndarray]:
     by_level = {name: [level[n] for n in names] for name, level in levels.items()}
     return {
         "per_joint": bar_chart("MPJPE per joint [mm]", JOINT_NAMES, joints),
-        "per_level": bar_chart("limbs: MPJPE by the share that is hidden [mm]", names, by_level),
+        "per_level": bar_chart("limbs: MPJPE by share of hidden joints [mm]", names, by_level),
         "over_time": line_chart("MPJPE over the window [mm]", "frame", times),
     }

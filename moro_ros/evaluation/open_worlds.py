@@ -166,8 +166,8 @@ def sitting_windows(motion: MotionSet) -> Prepare:
         places = torch.cat([part.translation for part in found])[:count]
         if len(rotations) < count:
             raise DataError(
-                f"Of {MOST_DRAWS * count} windows of the --seated motion {len(rotations)} show "
-                f"somebody who sits, expected {count}; give a file with more sitting people."
+                f"Of {MOST_DRAWS * count} windows of the --seated motion, {len(rotations)} show "
+                f"a sitting person, expected {count}. Give a file with more sitting people."
             )
         return on_the_spot(MotionWindows(rotations, places), body, rng)
 
@@ -216,5 +216,5 @@ def floor_ways(model: OpenModel, decoding: Decoding) -> dict[str, Decoding]:
     """Return a decoding, and a second one with the floor told for a network that reads it."""
     ways = {"": decoding}
     if model.loaded.config.moro.keypoints.floor:
-        ways[", floor told"] = replace(decoding, floor=True)
+        ways[", floor given"] = replace(decoding, floor=True)
     return ways

@@ -130,9 +130,9 @@ def build_set(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Video
     people = associate(views, [at_times(f, stamps[0]) for f in frames], min(MIN_VIEWS, len(views)))
     if not people:
         raise DataError(
-            f"Nobody is seen by {min(MIN_VIEWS, len(views))} of the {len(views)} cameras at the "
-            "same time and place; expected synchronised videos of people and their calibration "
-            "(docs/accuracy.md)."
+            f"No person is seen by {min(MIN_VIEWS, len(views))} of the {len(views)} cameras at "
+            "the same time and place. Expected synchronised videos of people and their "
+            "calibration (docs/accuracy.md)."
         )
     max_px = MAX_ERROR * float(np.mean([view.camera.matrix[0, 0] for view in views]))
     agreeing = 3 if len(views) >= MANY_VIEWS else 2
@@ -146,8 +146,8 @@ def build_set(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Video
         width = float(np.median(shoulder_widths(one.truths)))
         if not SHOULDERS_M[0] <= width <= SHOULDERS_M[1]:
             raise CalibrationError(
-                f"Somebody's shoulders are {width:.3g} m apart by this calibration, expected "
-                f"{SHOULDERS_M[0]} to {SHOULDERS_M[1]} m; give the length of its unit, such as "
+                f"With this calibration the shoulders of a person are {width:.3g} m apart, "
+                f"expected {SHOULDERS_M[0]} to {SHOULDERS_M[1]} m. Give its unit, such as "
                 "--unit-m 0.001 for millimetres."
             )
     return VideoSet(tuple(views), tuple(tuple(of_view) for of_view in frames), seen)
@@ -156,12 +156,12 @@ def build_set(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Video
 def find_calibration(folder: Path) -> Path:
     """Return the calibration file of a folder. Raises: DataError unless there is exactly one."""
     if not folder.is_dir():
-        raise DataError(f"No folder '{folder}': expected one of calibrated videos.")
+        raise DataError(f"No folder '{folder}': expected a folder of calibrated videos.")
     for pattern in CALIBRATIONS:
         found = sorted(folder.glob(pattern))
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
-            raise DataError(f"{folder} has {names}: choose one with --calibration FILE.")
+            raise DataError(f"{folder} has {names}: select one with --calibration FILE.")
         if found:
             return found[0]
     raise DataError(
@@ -175,7 +175,7 @@ def find_videos(folder: Path, views: Sequence[View]) -> list[Path]:
     Raises: DataError if a camera has none or several.
     """
     if not folder.is_dir():
-        raise DataError(f"No folder '{folder}': expected one of calibrated videos.")
+        raise DataError(f"No folder '{folder}': expected a folder of calibrated videos.")
     videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
     chosen = []
     for view in views:
@@ -186,7 +186,7 @@ def find_videos(folder: Path, views: Sequence[View]) -> list[Path]:
             there = ", ".join(path.name for path in found or videos) or "none"
             raise DataError(
                 f"{folder}: camera {view.name} needs one video with its name, such as "
-                f"{view.name}.mp4; there is {there}."
+                f"{view.name}.mp4; found {there}."
             )
         chosen.append(found[0])
     return chosen
@@ -230,15 +230,16 @@ def observe_at_own_times(
     with closing(open_video(path)) as reader:
         if (reader.width, reader.height) != (view.camera.width, view.camera.height):
             raise CalibrationError(
-                f"{path} has {reader.width}x{reader.height} pixels but camera {view.name} was "
-                f"calibrated at {view.camera.width}x{view.camera.height}; expected the same size."
+                f"{path} has {reader.width}x{reader.height} pixels, but camera {view.name} was "
+                f"calibrated at {view.camera.width}x{view.camera.height}; expected the same "
+                "size."
             )
         earliest = -np.inf
         for number, (own_ns, image_bgr) in enumerate(reader):
             if given is not None and number >= len(given):
                 raise DataError(
-                    f"{path} has more than the {len(given)} frames that its times are given for; "
-                    "expected a row for every frame."
+                    f"{path} has more frames than the {len(given)} rows of its times; expected "
+                    "a row for every frame."
                 )
             stamp_ns = own_ns if given is None else given[number]
             if stamp_ns < earliest:

@@ -112,7 +112,7 @@ def _first_table(values: dict[str, Any]) -> dict[str, Any]:
     found = (t for t in tables.values() if isinstance(t, dict) and "matrix" in t)
     table = next(found, None)
     if table is None:
-        raise KeyError("no table with a matrix")
+        raise KeyError("it has no table with a matrix")
     return table
 
 
@@ -122,9 +122,9 @@ def _first_document(text: str) -> dict[str, Any]:
     text = re.sub(r"\A%YAML:[\d.]+\s*", "", text)
     values = next(iter(yaml.load_all(text, Loader=_Loader)), None)
     if not isinstance(values, dict):
-        raise TypeError("no names with values")
+        raise TypeError("it has no names with values")
     if any("intrinsics" in value for value in values.values() if isinstance(value, dict)):
-        raise ValueError("this is a camchain of Kalibr, which is not read")
+        raise ValueError("camchain files of Kalibr are not supported")
     return {str(key).lower().replace("_", ""): value for key, value in values.items()}
 
 

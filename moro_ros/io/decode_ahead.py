@@ -79,8 +79,9 @@ class DecodeAhead:
         except Exception as error:
             # Whoever waits for a frame must hear of it, whatever it is.
             self._error = VideoError(
-                f"{self._reader.path} cannot be decoded any further: {type(error).__name__}, "
-                f"{error}. Try another file, or convert it: ffmpeg -i INPUT -c:v libx264 out.mp4."
+                f"{self._reader.path} cannot be decoded further: {type(error).__name__}, "
+                f"{error}. Try another file, or convert it: ffmpeg -i INPUT -c:v libx264 "
+                "out.mp4."
             )
             self._error.__cause__ = error
         finally:

@@ -129,8 +129,8 @@ class MotionFiles:
         taken = [name for name in self._names if os.path.lexists(self._folder / name)]
         if taken and not self._overwrite:
             raise ConfigError(
-                f"{self._folder} holds {', '.join(taken)} already. Choose another folder with "
-                "'output', or set 'overwrite' to true."
+                f"{self._folder} already contains {', '.join(taken)}. Choose another folder "
+                "with 'output', or set 'overwrite' to true."
             )
 
     def _write_pending(self) -> None:

@@ -112,9 +112,9 @@ def open_video(path: str | Path) -> VideoReader:
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VideoError(
-            f"'{path}' does not open as a video or holds no frames ({reason}); expected a whole "
-            "file that FFmpeg decodes, such as mp4 with H.264 (try: ffmpeg -i INPUT -c:v libx264 "
-            "out.mp4)."
+            f"'{path}' cannot be opened as a video, or has no frames ({reason}); expected a "
+            "complete file that FFmpeg decodes, such as mp4 with H.264 (try: ffmpeg -i INPUT "
+            "-c:v libx264 out.mp4)."
         ) from error
 
 

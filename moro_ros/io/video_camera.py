@@ -33,7 +33,7 @@ def camera_of_video(
         return resized_camera(camera, *size)
     if (camera.width, camera.height) != size:
         raise CalibrationError(
-            f"{camera_file} is for {camera.width}x{camera.height} pixels but the video "
+            f"{camera_file} is for {camera.width}x{camera.height} pixels, but the video "
             f"{reader.path} has {size[0]}x{size[1]}; give the calibration of this video."
         )
     return camera
@@ -45,7 +45,7 @@ def note_on_pixels(reader: VideoReader) -> str:
         return ""
     stored = "x".join(map(str, reader.stored_size))
     return (
-        f"The pixels of {reader.path} are not square ({reader.pixel_aspect}): its {stored} pixels "
-        f"are resampled to {reader.width}x{reader.height}, and a focal length in pixels of its "
-        f"width, as it is stored, is multiplied by {float(reader.pixel_aspect):.3g}."
+        f"The pixels of {reader.path} are not square ({reader.pixel_aspect}): its {stored} "
+        f"pixels are resampled to {reader.width}x{reader.height}, and a focal length in stored "
+        f"pixels is multiplied by {float(reader.pixel_aspect):.3g}."
     )

@@ -84,5 +84,5 @@ class VideoWriter:
     def _failure(self, error: OSError) -> VideoError:
         full = "; the disk is full" if error.errno == errno.ENOSPC else f" ({error.strerror})"
         return VideoError(
-            f"The video {self._path} cannot be written{full}. Make room, or choose another folder."
+            f"Cannot write the video {self._path}{full}. Free disk space, or choose another folder."
         )

@@ -133,13 +133,14 @@ class HumanMotionPipeline:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(
-                f"Got an image of shape {image.shape} and type {image.dtype}; "
-                "expected (height, width, 3) uint8 RGB."
+                f"Got an image of shape {image.shape} and type {image.dtype}; expected (height, "
+                "width, 3) uint8 RGB."
             )
         if image.shape[:2] != (camera.height, camera.width):
             raise ImageError(
-                f"The image is {image.shape[1]}x{image.shape[0]} pixels but the calibration is for "
-                f"{camera.width}x{camera.height}; publish the camera_info of this image size."
+                f"The image has {image.shape[1]}x{image.shape[0]} pixels, but the calibration "
+                f"is for {camera.width}x{camera.height}; publish the camera_info of this image "
+                "size."
             )
         start = time.perf_counter()
         while self._corrections:
@@ -228,8 +229,8 @@ def make_frontend(
         return load_frontend(config.detector, config.tracker, config.max_people)
     if stream.sees_pixels:
         raise ConfigError(
-            f"people: got 'synthetic', but {stream.model_name} looks at pixels and imagined "
-            "people have none. Use a model fed by keypoints, such as moro_open."
+            f"people: got 'synthetic', but {stream.model_name} uses pixels, which simulated "
+            "people do not have. Use a model that uses keypoints, such as moro_open."
         )
-    log.warning("people: synthetic - the people reported are imagined, not the camera's")
+    log.warning("people: synthetic. The published people are simulated, not those in the images.")
     return SyntheticFrontend(stream.body, config.max_people)

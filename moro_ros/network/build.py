@@ -142,7 +142,7 @@ def check_device(device: torch.device) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         raise ConfigError(
-            f"device: got '{device}', but PyTorch {torch.__version__} finds no CUDA device here. "
+            f"device: got '{device}', but PyTorch {torch.__version__} finds no CUDA device. "
             "Set device: cpu, or install the NVIDIA driver and a PyTorch that is built for CUDA."
         )
     if (device.index or 0) >= count:

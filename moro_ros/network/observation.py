@@ -40,8 +40,8 @@ def rectified_image(frame: Frame) -> np.ndarray:
     """
     if frame.image is None:
         raise ImageError(
-            "This model sees pixels, and the frame has no image. Give Frame.image, or use a model "
-            "that is fed with keypoints (moro_open)."
+            "This model uses pixels, but the frame has no image. Set Frame.image, or use a "
+            "model that uses keypoints (moro_open)."
         )
     return undistort_image(frame.image, frame.camera)
 

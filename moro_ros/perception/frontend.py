@@ -127,7 +127,7 @@ class KeypointFrontend:
         Returns everybody in view and everybody out of sight for less than the hold time, by id.
         """
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
-            LOGGER.info("Time went back: the people followed are forgotten.")
+            LOGGER.info("Time went back: tracking restarts.")
             self.reset()
         self._interval_s = (stamp_ns - (self._stamp_ns or stamp_ns)) * 1e-9
         self._stamp_ns = stamp_ns

@@ -29,8 +29,9 @@ class Notices:
             return
         self._said_ns = now_ns
         LOGGER.warning(
-            "People are in view, but nobody as tall as detector.smallest_person (%g of the shorter "
-            "image side): one has %.2f. Lower it to see them, at the price of time per image.",
+            "People are in view, but all are smaller than detector.smallest_person (%g of the "
+            "shorter image side): one has %.2f. Lower it to track them, at the price of more "
+            "time per image.",
             least,
             share,
         )
@@ -40,9 +41,9 @@ class Notices:
         for track_id in ids:
             self.counts["pictures"] += 1
             LOGGER.warning(
-                "Person %d has not moved since first seen %g s ago: a picture, or clothes? They "
-                "are %s (tracker.drop_pictures).",
+                "Person %d has not moved since they were first seen %g s ago and may be a "
+                "picture or clothes. They are %s (tracker.drop_pictures).",
                 track_id,
                 seconds,
-                "no longer reported until they move" if dropped else "still reported",
+                "not published until they move" if dropped else "still reported",
             )

@@ -76,7 +76,7 @@ def load_uncertainty(path: Path) -> UncertaintyTable | None:
         rows = [[[table[s][d][joint] for joint in JOINT_NAMES] for d in DIRECTIONS] for s in STATES]
         coefficients = np.array(rows, dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a table of uncertainty: {error!r}") from error
+        raise CheckpointError(f"{path} is not an uncertainty table: {error!r}") from error
     shape = (len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS))
     if coefficients.shape != shape or not (coefficients >= 0).all():
         raise CheckpointError(

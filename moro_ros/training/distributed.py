@@ -71,7 +71,7 @@ def joined_world(device: str) -> Iterator[World]:
         raise ConfigError(f"--device {device}: expected auto, cpu or cuda.")
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
-        raise ConfigError("--device cuda: PyTorch sees no CUDA device here; use --device cpu.")
+        raise ConfigError("--device cuda: PyTorch finds no CUDA device. Use --device cpu.")
     place = CPU
     if device == "cuda" or (device == "auto" and found):
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

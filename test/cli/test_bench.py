@@ -186,7 +186,7 @@ def test_command(path, dtype, capsys):
     assert cli.main([*words, "--threads", "1"]) == 0
     text = capsys.readouterr().out
     assert "GFLOP of 12 frames" in text and "Seconds of 5 frames" in text
-    assert "both forms agree" in text
+    assert "both implementations agree" in text
 
 
 @pytest.mark.parametrize("path", ["keypoints"], indirect=True)
@@ -219,4 +219,4 @@ def test_a_patch_tokenizer_needs_its_file(tmp_path, capsys):
     file = tmp_path / "patch.yaml"
     file.write_text("tokenizer: {kind: patch}")
     assert cli.main(["bench", "network", "--config", str(file)]) == 1
-    assert "folder of a whole model" in capsys.readouterr().err
+    assert "folder of a complete model" in capsys.readouterr().err

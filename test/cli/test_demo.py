@@ -95,7 +95,7 @@ def test_the_whole_path(
     rows = {line.split("  ")[0]: line for line in shown.out.splitlines()}
     assert f" at {RATE:g} Hz" in rows["frames published"]
     assert int(rows["frames processed"].split()[-1]) >= len(recording.stamps_ns)
-    assert "ms" in rows["latency image stamp -> publish"]
+    assert "ms" in rows["latency, stamp to publication"]
     capture = cv2.VideoCapture(str(out / "overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     assert processes_below(tmp_path) == []

@@ -195,7 +195,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     monkeypatch.setattr(predict, "write_overlay", draw)
     assert run(video, tmp_path) == 1
     assert names(tmp_path) == {*MOTION, "overlay.mp4"}
-    assert f"The picture {tmp_path / 'sheet.png'} cannot be written" in capsys.readouterr().err
+    assert f"Cannot write the image {tmp_path / 'sheet.png'}" in capsys.readouterr().err
 
 
 def test_what_was_there_before_the_disk_was_full_is_kept(

@@ -114,7 +114,7 @@ def test_a_network_that_reads_the_floor_is_measured_with_it_too() -> None:
     assert ways(floor=False) == {"": Decoding(passes=2)}
     assert ways(floor=True) == {
         "": Decoding(passes=2),
-        ", floor told": Decoding(passes=2, floor=True),
+        ", floor given": Decoding(passes=2, floor=True),
     }
 
 

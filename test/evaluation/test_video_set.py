@@ -249,7 +249,7 @@ def test_a_calibration_of_another_unit_is_told(folder, person, tmp_path) -> None
 
 
 def test_says_what_a_folder_lacks(folder, person, tmp_path) -> None:
-    with pytest.raises(DataError, match="expected one of calibrated videos"):
+    with pytest.raises(DataError, match="expected a folder of calibrated videos"):
         find_calibration(tmp_path / "none")
     with pytest.raises(DataError, match=r"has no calibration: expected camera_array.toml"):
         find_calibration(tmp_path)

@@ -156,7 +156,7 @@ def test_the_papers_network_has_exactly_the_published_tensors():
 @pytest.mark.parametrize(
     ("count", "device", "words"),
     [
-        (0, "cuda", "got 'cuda', but PyTorch .* finds no CUDA device here. Set device: cpu"),
+        (0, "cuda", "got 'cuda', but PyTorch .* finds no CUDA device. Set device: cpu"),
         (2, "cuda:2", "this machine has 2 CUDA devices, .* at most cuda:1"),
     ],
 )

@@ -177,7 +177,7 @@ def test_refusals_name_the_remedy(
     cases = {
         "No video: set the parameter 'video'": start_node(SCRIPT),
         "No video at": start_node(SCRIPT, video=tmp_path / "none.mp4", focal=700.0),
-        "does not open as a video": start_node(SCRIPT, video=text, focal=700.0),
+        "cannot be opened as a video": start_node(SCRIPT, video=text, focal=700.0),
         "got neither": start_node(SCRIPT, video=video),
         "got both": start_node(SCRIPT, video=video, focal=700.0, camera=calibration),
         f"for 10x10 pixels but the video {video} has 640x480": start_node(

@@ -21,7 +21,7 @@ def test_devices_that_are_not_there_are_told(monkeypatch):
     with joined_world("auto") as world:
         assert (world.rank, world.size, world.device.type, world.first) == (0, 1, "cpu", True)
         assert world.agree(0.3) == 0.3
-    for device, words in (("cuda", "sees no CUDA"), ("tpu", "auto, cpu or cuda")):
+    for device, words in (("cuda", "finds no CUDA"), ("tpu", "auto, cpu or cuda")):
         with pytest.raises(ConfigError, match=words), joined_world(device):
             pass
 

@@ -67,7 +67,7 @@ class Report:
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
     parser = subparsers.add_parser(
-        "bench", help="measure what network, live engine and messages cost"
+        "bench", help="measure time and memory of the network, live processing and messages"
     )
     subjects = parser.add_subparsers(dest="subject", required=True)
     bench_live.register(subjects)
@@ -76,20 +76,29 @@ def register(subparsers: Subparsers) -> None:
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",
-        description="Random weights of a fixed seed. Operations and memory are counted on tensors "
-        "without contents, so that any size fits; times are measured.",
+        description="Uses random weights with a fixed seed. Operations and memory are counted "
+        "on meta tensors, so any size fits; times are measured.",
     )
     add = network.add_argument
     add("--config", type=Path, required=True, help="model.yaml, or a model folder")
     add("--frames", type=int, default=60, help="frames of the window")
     add("--iterations", type=int, default=5, help="passes of the masked decoding")
-    add("--timed-frames", type=int, help="frames of the window that is timed; 0: count only")
-    add("--repeat", type=int, default=3, help="runs of each part; the fastest counts")
-    add("--baseline-form", action="store_true", help="also the plain form with the same weights")
+    add("--timed-frames", type=int, help="frames of the timed window; 0: count only")
+    add("--repeat", type=int, default=3, help="runs of each part; the fastest is reported")
+    add(
+        "--baseline-form",
+        action="store_true",
+        help="also run the plain implementation with the same weights",
+    )
     add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--dtype", choices=sorted(LIMITS), default="float32", help="bfloat16: by autocast")
+    add(
+        "--dtype",
+        choices=sorted(LIMITS),
+        default="float32",
+        help="data type; bfloat16 uses autocast",
+    )
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--json", action="store_true", help="print one JSON object instead")
+    add("--json", action="store_true", help="print a JSON object instead of tables")
     network.set_defaults(handler=run)
 
 
@@ -102,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     if timed < 0:
         raise ConfigError(f"--timed-frames: got {timed}, expected 0 or more.")
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch finds no GPU here. Use --device cpu.")
+        raise ConfigError("--device cuda: PyTorch finds no GPU. Use --device cpu.")
     torch.set_num_threads(arguments.threads)
     report = bench(
         arguments.config,
@@ -182,7 +191,7 @@ def as_text(report: Report) -> str:
         f"{report.config}: window of {report.frames} frames, {report.passes} passes, "
         f"{report.dtype}, random weights",
         "",
-        f"GFLOP of {report.frames} frames, all calls of a part (2 per multiply and add)",
+        f"GFLOP of {report.frames} frames, all calls of a part (2 per multiply-add)",
         *table(report, "gflop", "{:.1f}"),
         "",
         *memory_lines(report),
@@ -199,11 +208,11 @@ def as_text(report: Report) -> str:
         *table(report, "seconds", "{:.3f}", whole="window_seconds"),
     ]
     if report.device == "cpu":
-        lines += ["", "Processor seconds of the same, free of other programs' share of the core"]
+        lines += ["", "Processor time [s] of the same, without the time of other programs"]
         lines += table(report, "cpu_seconds", "{:.3f}", whole="window_cpu_seconds")
     if report.worst is not None:
         name = max(report.differences, key=lambda key: report.differences[key])
-        lines += ["", f"both forms agree to {report.worst:.1e} (worst: {name})"]
+        lines += ["", f"both implementations agree to {report.worst:.1e} (worst: {name})"]
     return "\n".join(lines)
 
 
@@ -231,7 +240,7 @@ def table(report: Report, what: str, number: str, whole: str | None = None) -> l
     lines.append(line("sum", "", sum(value for *_, value in rows), "", other))
     if whole:
         other = getattr(plain, whole) if plain else 0.0
-        lines.append(line("window in one go", "", getattr(ours, whole), "", other))
+        lines.append(line("whole window in one run", "", getattr(ours, whole), "", other))
     return lines
 
 

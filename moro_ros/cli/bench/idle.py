@@ -47,16 +47,20 @@ def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "idle",
-        help="measure what the idle node costs",
-        description="Starts moro_node on a DDS domain of its own, takes it through its life cycle "
-        "and measures memory and CPU in each state, while no image comes. Linux only.",
+        help="measure memory and CPU of an idle node",
+        description="Starts moro_node in its own DDS domain, runs it through its lifecycle and "
+        "measures memory and CPU in each state, without images. Linux only.",
     )
     parser.add_argument("--params-file", default="moro", metavar="FILE", help="as for moro run")
     parser.add_argument("--device", help="torch device: cpu, cuda or cuda:N")
     parser.add_argument(
-        "--seconds", type=float, default=10.0, metavar="S", help="time measured in each state"
+        "--seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="duration of the measurement in each state",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the results")
     parser.set_defaults(handler=run)
 
 
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises: ConfigError where /proc is missing, ProcessError if the node does not do as asked.
     """
     if not Path("/proc/self/statm").exists():
-        raise ConfigError("moro idle reads /proc, which only Linux has.")
+        raise ConfigError("moro idle reads /proc, which exists only on Linux.")
     chosen: dict[str, object] = {"autostart": False}
     if arguments.device:
         chosen["device"] = arguments.device

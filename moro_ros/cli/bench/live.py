@@ -40,28 +40,33 @@ def register(subjects: Any) -> None:
     """Add the subject to `moro bench`."""
     parser = subjects.add_parser(
         "live",
-        help="images per second and latency of the live engine",
-        description="Plays a decoded video to front-end and motion, once at the camera's rate and "
-        "once as fast as they take it, and the same with the plain form: 60 frames decoded in 5 "
-        "passes for every image. Publishing is not included; `moro demo` measures it with the rest "
-        "of the node.",
+        help="throughput and latency of live processing",
+        description="Feeds a decoded video to front-end and motion, once at the camera's rate "
+        "and once as fast as possible, and the same with the plain implementation, "
+        "which decodes 60 frames in 5 passes for every image. Publishing is not "
+        "included; `moro demo` measures the whole node.",
     )
     add = parser.add_argument
-    add("--video", type=Path, help="video file (default: a part of the sample)")
+    add("--video", type=Path, help="video file (default: part of the sample video)")
     add_camera_options(parser)
-    add("--people", type=int, default=1, help="people followed; beyond the video's: copies")
+    add(
+        "--people",
+        type=int,
+        default=1,
+        help="number of people; people beyond those in the video are copies",
+    )
     add("--rate", type=float, default=30.0, help="images per second of the camera")
-    add("--height", type=int, default=720, help="rows that the images are brought to")
-    add("--mode", choices=MODES, help="default: the node's")
+    add("--height", type=int, default=720, help="height to which the images are scaled")
+    add("--mode", choices=MODES, help="default: that of the node")
     add(
         "--seconds",
         type=float,
         default=20.0,
-        help="length of each run; only that at --rate is longer than 20",
+        help="length of each run; only the run at --rate is longer than 20 s",
     )
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
     add("--threads", type=int, default=1, help="CPU threads of the network")
-    add("--json", action="store_true", help="print one JSON object instead")
+    add("--json", action="store_true", help="print a JSON object instead of tables")
     parser.set_defaults(handler=run)
 
 
@@ -105,8 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
     print_text(report, arguments.rate, plain, crowd)
     growth = live.resident_mb[-1] - live.resident_mb[0] if live.resident_mb else 0.0
     print(
-        f"\nMemory {memory_mb:.0f} MB ({before_mb:.0f} MB before anything was loaded), without the "
-        f"decoded video; {growth:+.1f} MB over the run at {arguments.rate:g} Hz."
+        f"\nMemory: {memory_mb:.0f} MB ({before_mb:.0f} MB before loading), without the decoded "
+        f"video; growth over the run at {arguments.rate:g} Hz: {growth:+.1f} MB."
     )
 
 
@@ -249,12 +254,12 @@ def print_text(
     )
     stages = {"image to motion": report["latency_ms"], **report["stages_ms"]}
     print_table([{"ms": name, **times} for name, times in stages.items()])
-    print("\nMotion of one frame by the window's length:\n")
+    print("\nMotion of one frame, by window length:\n")
     print_table(
         [
             {"frames": n, "ms": round(ms, 2), "plain, ms": round(other, 2)}
             for (n, ms), (_, other) in zip(report["window_cost"], plain, strict=True)
         ]
     )
-    print("\nMotion of one frame by the people in it (copies of those in the video):\n")
+    print("\nMotion of one frame, by number of people (copies of those in the video):\n")
     print_table([{"people": n, "ms": round(ms, 2)} for n, ms in crowd])

@@ -21,14 +21,14 @@ def register(subjects: Any) -> None:
     """Add the subject to `moro bench`."""
     parser = subjects.add_parser(
         "messages",
-        help="filling and serialising of the node's messages",
-        description="Imagined people go through the node's own outputs, one image after the other; "
-        "the time of each topic's messages is taken, without DDS.",
+        help="time to fill and serialise the node's messages",
+        description="Sends simulated people through the node's outputs and measures the time "
+        "of each topic's messages, without DDS.",
     )
     add = parser.add_argument
     add("--people", type=int, nargs="+", default=PEOPLE, help="people in each image")
-    add("--images", type=int, default=200, help="images timed for each number of people")
-    add("--json", action="store_true", help="print a JSON array instead of the table")
+    add("--images", type=int, default=200, help="number of timed images for each number of people")
+    add("--json", action="store_true", help="print a JSON array instead of a table")
     parser.set_defaults(handler=run)
 
 
@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     env = clean_environment(os.environ) | private_domain()
     result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
-        raise ProcessError(f"measuring the messages failed with status {result.returncode}.")
+        raise ProcessError(
+            f"The measurement of the messages failed with status {result.returncode}."
+        )
     costs = json.loads(result.stdout)
     if arguments.json:
         print(json.dumps(costs, indent=1))

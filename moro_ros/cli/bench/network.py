@@ -185,8 +185,8 @@ def make_tokenizer(config: ModelConfig, folder: Path | None) -> MeshConvTokenize
         return load_tokenizer(config, folder / TOKENIZER_WEIGHTS).eval()
     if config.tokenizer.kind != "graph":
         raise ConfigError(
-            f"Got a tokenizer of kind '{config.tokenizer.kind}' without {TOKENIZER_WEIGHTS}, which "
-            "alone knows its sizes. Give the folder of a whole model as --config."
+            f"Got a tokenizer of kind '{config.tokenizer.kind}' without {TOKENIZER_WEIGHTS}, "
+            "which contains its sizes. Give the folder of a complete model as --config."
         )
     torch.manual_seed(SEED)
     moro = config.moro

@@ -20,17 +20,17 @@ def register(subjects: Any) -> None:
     """Add the subject to `moro bench`."""
     parser = subjects.add_parser(
         "memory",
-        help="a node's memory over the people it has seen",
-        description="Simulated people pass a node whose topics all have subscribers, faster than "
-        "real time. The resident memory of the node's process is measured on the way.",
+        help="memory of a node over the number of people it has seen",
+        description="Simulates people who pass a node with a subscriber on every topic, faster "
+        "than real time, and measures its resident memory.",
     )
     add = parser.add_argument
-    add("--people", type=int, default=5000, help="people who pass")
+    add("--people", type=int, default=5000, help="number of people who pass")
     add("--in-view", type=int, default=3, help="people in view at once")
-    add("--minutes", type=float, default=30.0, help="simulated minutes in which they pass")
+    add("--minutes", type=float, default=30.0, help="simulated time in minutes")
     add("--rate", type=float, default=5.0, help="images per simulated second")
     add("--rep155", action="store_true", help="also subscribe to the lists of REP-155")
-    add("--json", action="store_true", help="print a JSON array instead of the table")
+    add("--json", action="store_true", help="print a JSON array instead of a table")
     parser.set_defaults(handler=run)
 
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     env = clean_environment(os.environ) | private_domain()
     result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
-        raise ProcessError(f"measuring the memory failed with status {result.returncode}.")
+        raise ProcessError(f"The measurement of the memory failed with status {result.returncode}.")
     levels = json.loads(result.stdout[result.stdout.index("[\n") :])
     if arguments.json:
         print(json.dumps(levels, indent=1))

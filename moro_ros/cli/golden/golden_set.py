@@ -70,8 +70,8 @@ class Group:
         """
         if name not in self.arrays:
             raise CheckpointError(
-                f"The golden group {self.report.name} lacks the input '{name}'. Use a complete "
-                "set, or remove the group's file to skip it."
+                f"The golden group {self.report.name} has no input '{name}'. Use a complete "
+                "set, or remove the file of the group to skip it."
             )
         self.inputs.add(name)
         tensor = torch.from_numpy(self.arrays[name])
@@ -88,8 +88,8 @@ class Group:
             a < b for a, b in zip(value.shape, golden.shape, strict=True)
         ):
             raise CheckpointError(
-                f"Golden array {self.report.name}.{name} has the shape {golden.shape}, our result "
-                f"{value.shape}: the set's config.json does not describe its arrays."
+                f"Golden array {self.report.name}.{name} has the shape {golden.shape}, the "
+                f"result has {value.shape}: config.json of the set does not match its arrays."
             )
         value = value[tuple(slice(n) for n in golden.shape)]
         if np.issubdtype(golden.dtype, np.floating):
@@ -145,7 +145,7 @@ class GoldenSet:
             with np.load(path, allow_pickle=False) as archive:
                 return Group(name, {key: archive[key] for key in archive.files})
         except (OSError, ValueError, EOFError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}. Get the set anew.") from error
+            raise CheckpointError(f"{path} is damaged: {error}. Obtain the set again.") from error
 
     def config(self) -> MoroConfig:
         """The architecture numbers: from config.json, and from the weights where it is silent."""
@@ -184,8 +184,8 @@ class GoldenSet:
             )
         except KeyError as error:
             raise CheckpointError(
-                f"{self.folder}: neither config.json nor the weights hold {error}, which the "
-                "network's sizes are read from."
+                f"{self.folder}: neither config.json nor the weights contain {error}, from "
+                "which the sizes of the network are read."
             ) from error
 
     def load_moro(self, device: torch.device) -> MoRo:
@@ -204,8 +204,8 @@ class GoldenSet:
         missing = sorted(set(names) - set(self.weights))
         if extra or missing:
             raise CheckpointError(
-                f"{self.weights_file} does not fit the sizes in config.json: missing {missing}, "
-                f"unexpected {extra}."
+                f"{self.weights_file} does not match the sizes in config.json: missing "
+                f"{missing}, unexpected {extra}."
             )
         state = {ours: self.weights[theirs] for theirs, ours in names.items()}
         statistics = self.group("b_motion_encoder")
@@ -220,7 +220,7 @@ class GoldenSet:
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
-            raise CheckpointError(f"{self.weights_file} does not fit: {error}") from error
+            raise CheckpointError(f"{self.weights_file} does not match: {error}") from error
         return model.eval().to(device)
 
 

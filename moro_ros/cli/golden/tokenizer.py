@@ -45,7 +45,7 @@ def tokenizer_from(tables: ConnectionTables, official: dict[str, Tensor]) -> Mes
 
 def compare_tokenizer(subject: Subject, group: Group) -> None:
     """a: the full-size tokenizer, if its tables are at hand."""
-    group.skip("not computed here: no part of training or use", *TOKENIZER_EXTRAS)
+    group.skip("not computed: not used in training or inference", *TOKENIZER_EXTRAS)
     if subject.tables is None:
         group.skip(NO_TABLES)
         return
@@ -54,7 +54,7 @@ def compare_tokenizer(subject: Subject, group: Group) -> None:
 
 def compare_small_tokenizer(subject: Subject, group: Group) -> None:
     """h: a small tokenizer that brings its own tables, with one training step of the codebook."""
-    group.skip("not computed here: no part of training or use", *TOKENIZER_EXTRAS)
+    group.skip("not computed: not used in training or inference", *TOKENIZER_EXTRAS)
     cpu = torch.device("cpu")
     levels = sum(name.startswith("table.pool") for name in group.arrays)
     tables = ConnectionTables(

@@ -27,7 +27,9 @@ LIMITS = {"float32": 1e-4, "bfloat16": 0.2}
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
-    parser = subparsers.add_parser("verify-golden", help="compare with stored reference outputs")
+    parser = subparsers.add_parser(
+        "verify-golden", help="compare the network with recorded reference outputs"
+    )
     _arguments(parser)
     parser.set_defaults(handler=run)
 
@@ -37,7 +39,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="float32")
     parser.add_argument("--connections", type=Path, help="folder of the 14 connection tables")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of tables")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,13 +109,13 @@ def verify(
             compare(subject, group)
         reports.append(_finished(group))
     if not reports:
-        raise CheckpointError(f"{folder} holds none of the groups {', '.join(GROUPS)}.")
+        raise CheckpointError(f"{folder} contains none of the groups {', '.join(GROUPS)}.")
     return reports
 
 
 def _finished(group: Group) -> GroupReport:
     """The report, with everything that was neither used nor compared named as such."""
-    group.skip("not known to this version")
+    group.skip("unknown to this version")
     return group.report
 
 
@@ -123,7 +125,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"--device {name}: expected cpu or cuda ({error}).") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: PyTorch sees no CUDA device here; use --device cpu.")
+        raise ConfigError("--device cuda: PyTorch finds no CUDA device. Use --device cpu.")
     return device
 
 

@@ -49,8 +49,8 @@ def body_of(bodies: Bodies, kind: str) -> RestJoints:
     """Return a kind of body. Raises: BodyModelError if no file of it was given."""
     if kind not in bodies:
         raise BodyModelError(
-            f"This result file holds parameters of {kind.upper()}: give its body model, "
-            f"--body {kind}=FILE.npz (it is licensed by its authors)."
+            f"This result file has {kind.upper()} parameters: give its body model, --body "
+            f"{kind}=FILE.npz (it is licensed by its authors)."
         )
     return bodies[kind]
 

@@ -40,5 +40,5 @@ def arrays_of(
         arrays[name] = array
     counts = {len(array) for array in arrays.values()}
     if len(counts) > 1:
-        raise DataError(f"{path}{where}: the arrays are of different numbers of frames: {counts}.")
+        raise DataError(f"{path}{where}: the arrays have different numbers of frames: {counts}.")
     return arrays

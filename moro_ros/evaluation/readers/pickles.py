@@ -42,7 +42,7 @@ class JoblibArray:
     def read(self, file: BinaryIO) -> np.ndarray:
         """Read the array; arrays of objects are refused."""
         if self.dtype.hasobject:
-            raise pickle.UnpicklingError("it holds an array of objects, which is not let in")
+            raise pickle.UnpicklingError("it contains an array of objects, which is not allowed")
         if self.numpy_array_alignment_bytes is not None:
             file.read(file.read(1)[0])
         count = int(np.prod(self.shape, dtype=np.int64))
@@ -71,7 +71,7 @@ class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
         if (module, name) == JOBLIB_ARRAY:
             return JoblibArray
         if name not in ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not let in")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not allowed")
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
 
     def load_build(self) -> None:

@@ -46,7 +46,7 @@ def truths(path: Path) -> list[TrueMotion]:
     """
     values = _values(path)
     if TRUTH not in values:
-        raise DataError(f"{path} carries no truth ({TRUTH}); PROX has none.")
+        raise DataError(f"{path} has no ground truth ({TRUTH}); PROX has none.")
     count = np.asarray(values[FOUND]).shape[1]
     true = np.asarray(values[TRUTH], np.float64)[:, :count]
     seen = np.asarray(values[SEEN])[:, :count] > 0 if SEEN in values else [None] * len(true)

@@ -63,7 +63,7 @@ class Session:
         if device.type == "cuda":
             if "CUDAExecutionProvider" not in runtime.get_available_providers():
                 raise ConfigError(
-                    "backend: onnx on device cuda needs onnxruntime-gpu in the place of "
+                    "backend: onnx with device: cuda needs onnxruntime-gpu instead of "
                     "onnxruntime. Install it, or use backend: torch."
                 )
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
@@ -200,7 +200,7 @@ def onnx_folder(model: LoadedModel, folder: Path) -> Path:
     if found is not None:
         return found
     place = cached_onnx(model)
-    log.info("writing the ONNX files of %s to %s; this is done once", model.name, place)
+    log.info("Writing the ONNX files of %s to %s; this is done once.", model.name, place)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as temporary:
         written = Path(temporary) / "onnx"
