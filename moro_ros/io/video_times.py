@@ -117,7 +117,7 @@ class VideoTimes:
             return ""
         whole = f" of {length_s:.2f} s" if length_s > end_s else ""
         count = f"{self._frames} of {promised}" if promised else f"{self._frames}"
-        return f"it ends early, at {end_s:.2f} s{whole}, with {count} frames"
+        return f"it ends early, at {end_s:.2f} s{whole} with {count} frames"
 
     def _on_grid(self, time: Fraction) -> Fraction:
         grid = round(time * self._rate) / self._rate

@@ -248,7 +248,7 @@ def test_a_token_embedding_that_is_not_the_codebook_is_refused(authors, out, row
 
 def test_values_that_are_not_finite_are_refused(authors, out):
     authors.change("last.ckpt", lambda s: s["smoother.alpha"].fill_(float("nan")))
-    refused(authors, out, "smoother.alpha hold values that are not finite")
+    refused(authors, out, "smoother.alpha contain values that are not finite")
 
 
 def test_truncated_and_foreign_checkpoints_are_refused(authors, out):
@@ -277,7 +277,7 @@ def test_no_code_in_a_file_is_run(authors, out, tmp_path):
     target = tmp_path / "attacked"
     with (authors.folder / "stats.pkl").open("wb") as file:
         pickle.dump({"Mean": Attack(target), "Std": STD}, file)
-    refused(authors, out, "mkdir, which is no array")
+    refused(authors, out, "mkdir, which is not an array")
     authors.write_statistics(MEAN, STD)
     torch.save({"state_dict": {}, "extra": Attack(target)}, authors.folder / "last.ckpt")
     refused(authors, out, "cannot be read")

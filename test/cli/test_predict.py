@@ -186,7 +186,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     with little_room(2000):
         assert run(video, tmp_path) == 1
     assert names(tmp_path) == set()
-    assert "it holds the first 0 frames. Make room" in capsys.readouterr().err
+    assert "it contains the first 0 frames. Free disk space" in capsys.readouterr().err
 
     def draw(*arguments: Any) -> None:
         with little_room(100_000):
@@ -217,7 +217,7 @@ def test_what_was_there_before_the_disk_was_full_is_kept(
     assert names(tmp_path) == MOTION
     assert len(load_recording(tmp_path / "motion.npz").stamps_ns) == 5
     told = capsys.readouterr().err
-    assert "No space left on device" in told and "it holds the first 5 frames" in told
+    assert "No space left on device" in told and "it contains the first 5 frames" in told
 
 
 def test_a_video_for_which_there_is_no_room_is_not_left_half_written(tmp_path: Path) -> None:

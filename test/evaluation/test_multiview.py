@@ -116,7 +116,7 @@ def test_reads_a_qualisys_camera_as_an_opencv_camera(tmp_path) -> None:
 
 
 def test_says_what_is_wrong_with_a_calibration(tmp_path) -> None:
-    with pytest.raises(CalibrationError, match="holds 1 cameras"):
+    with pytest.raises(CalibrationError, match="has 1 cameras"):
         load_calibration(write_calibration(tmp_path / "one.txt", ("cam01",)))
     (tmp_path / "text.txt").write_text("fx = 1000", encoding="utf-8")
     with pytest.raises(CalibrationError, match="not a Qualisys calibration"):

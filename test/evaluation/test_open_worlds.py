@@ -134,5 +134,5 @@ def test_recorded_sitting_is_chosen_from_a_file(walking, open_body) -> None:
     prepare = open_worlds.sitting_windows(sitting)
     chosen = prepare(walking.draw(6, 12, rng, warp=False), open_body, rng)
     assert len(chosen.translation) == 6 and open_worlds.sits(chosen, open_body).all()
-    with pytest.raises(DataError, match="somebody who sits, expected 6"):
+    with pytest.raises(DataError, match="sitting person, expected 6"):
         open_worlds.sitting_windows(walking)(walking.draw(6, 12, rng, warp=False), open_body, rng)

@@ -254,22 +254,22 @@ def test_says_what_a_folder_lacks(folder, person, tmp_path) -> None:
     with pytest.raises(DataError, match=r"has no calibration: expected camera_array.toml"):
         find_calibration(tmp_path)
     views = load_calibration(find_calibration(folder))
-    with pytest.raises(DataError, match=r"camera cam_0 needs one video .* there is none"):
+    with pytest.raises(DataError, match=r"camera cam_0 needs one video .* found none"):
         find_videos(tmp_path, views)
     for name in ("cam_0.mp4", "take1_cam_0.mp4", "cam_10.mp4"):
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"there is cam_0.mp4, take1_cam_0.mp4"):
+    with pytest.raises(DataError, match=r"found cam_0.mp4, take1_cam_0.mp4"):
         find_videos(tmp_path, views)
     (tmp_path / "timestamps.csv").write_text("cam_id,time\n0,1.0\n")
     with pytest.raises(DataError, match="frame_time"):
         read_times(tmp_path)
     for name in ("Calib_a.toml", "Calib_b.toml"):
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"Calib_a.toml, Calib_b.toml: choose one"):
+    with pytest.raises(DataError, match=r"Calib_a.toml, Calib_b.toml: select one"):
         find_calibration(tmp_path)
     wide = tmp_path / "wide.toml"
     wide.write_text(caliscope(cameras()).replace(f"[{WIDTH}, {HEIGHT}]", "[640, 480]"))
-    with pytest.raises(CalibrationError, match=r"has 320x240 pixels but camera cam_0 .* 640x480"):
+    with pytest.raises(CalibrationError, match=r"has 320x240 pixels, but camera cam_0 .* 640x480"):
         load_set(folder, ImaginedFrontend(cameras(), person), calibration=wide)
 
 
@@ -296,5 +296,5 @@ def test_reads_rotation_vectors_of_pose2sim_and_matrices_of_caliscope(tmp_path) 
     models = [view.camera.distortion_model for view in load_calibration(tmp_path / "Calib.toml")]
     assert models == ["plumb_bob", "equidistant", "equidistant", "equidistant"]
     (tmp_path / "broken.toml").write_text(caliscope([replace(views[0], rotation=2 * np.eye(3))]))
-    with pytest.raises(CalibrationError, match="camera 0 is no rotation"):
+    with pytest.raises(CalibrationError, match="camera 0 is not a rotation"):
         load_calibration(tmp_path / "broken.toml")

@@ -230,7 +230,7 @@ def test_a_long_rational_calibration_is_inverted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("c.yaml", KALIBR, "camchain of Kalibr, which is not read; expected a YAML of ROS"),
+        ("c.yaml", KALIBR, "camchain files of Kalibr are not supported; expected a YAML of ROS"),
         ("c.xml", "<?xml version='1.0'?><opencv_storage></opencv_storage>", "expected a YAML"),
         ("c.yaml", OPENCV.replace("image_width", "w"), "no imagewidth; .*image_width"),
         ("c.yaml", ROS.replace("[500.0, 0,", "[500.0,"), "has 8 numbers instead of 9"),

@@ -184,9 +184,9 @@ def test_nothing_is_overwritten_that_appears_meanwhile(tmp_path):
     files = MotionFiles(tmp_path, overwrite=False)
     fill(files, 5)
     (tmp_path / "motion.npz").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match=r"holds motion\.npz already"):
+    with pytest.raises(ConfigError, match=r"already contains motion\.npz"):
         files.finish()
     files.discard()
     assert [path.name for path in tmp_path.iterdir()] == ["motion.npz"]
-    with pytest.raises(ConfigError, match=r"holds motion\.npz already"):
+    with pytest.raises(ConfigError, match=r"already contains motion\.npz"):
         MotionFiles(tmp_path, overwrite=False)

@@ -209,7 +209,7 @@ def test_pixels_are_made_square_and_the_camera_follows(make_video: Make, tmp_pat
         assert (camera.width, camera.height) == (64, 48)
         np.testing.assert_allclose(camera.matrix, [[120, 0, 31.5], [0, 120, 23.5], [0, 0, 1]])
     file.write_text(text.replace("[64, 48]", "[96, 48]"))
-    with pytest.raises(CalibrationError, match=r"96x48 pixels but the video .* has 64x48"):
+    with pytest.raises(CalibrationError, match=r"96x48 pixels, but the video .* has 64x48"):
         camera_of_video(reader, None, file)
 
 

@@ -167,7 +167,7 @@ def test_a_part_is_that_part_and_bad_images_are_counted(worker: Worker, tmp_path
     assert (result.frames, result.skipped) == (13, 3)
     assert "infrared7" in result.message
     first = (output / "motion.npz").read_bytes()
-    assert "holds motion.npz, joints.csv already" in worker.refused(bag, output, start_s=0.5)
+    assert "already contains motion.npz, joints.csv" in worker.refused(bag, output, start_s=0.5)
     assert (output / "motion.npz").read_bytes() == first
     again = worker.send(bag, output, start_s=0.5, overwrite=True)
     assert worker.result(again)[1].frames == 14
@@ -256,7 +256,7 @@ def test_a_dangling_link_is_not_overwritten(
     worker: Worker, recording: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "motion.npz").symlink_to(tmp_path / "precious")
-    assert "holds motion.npz already" in worker.refused(recording, tmp_path, end_s=0.2)
+    assert "already contains motion.npz" in worker.refused(recording, tmp_path, end_s=0.2)
     assert (tmp_path / "motion.npz").is_symlink()
 
 
