@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 
 class Relay:
@@ -26,7 +27,8 @@ class Relay:
         before = self._work
         if before is not None:
             wait([before])
-        self._work = self._thread.submit(self._do, work)
+        # A context variable says for which node something is logged.
+        self._work = self._thread.submit(copy_context().run, self._do, work)
         if before is not None:
             before.result()
 

@@ -174,7 +174,9 @@ class MoroNode(LifecycleNode):
             self._boxes,
         )
         self._camera_info = None
-        self.worker = Worker(self._process, self._pause, self.counters, self.faults)
+        self.worker = Worker(
+            self._process, self._pause, self.counters, self.faults, self.get_logger()
+        )
         self.input = ImageInput(
             self, self.options, self._on_image, self._on_camera_info, self._on_lost
         )

@@ -20,6 +20,7 @@ from moro_ros.io.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
 from moro_ros.ros.bag_reader import open_bag
+from moro_ros.ros.logs import speaking_as
 
 if TYPE_CHECKING:
     from moro_ros.ros.lifecycle import MoroNode
@@ -84,7 +85,8 @@ class BagAction:
             )
         logger = self._node.get_logger()
         try:
-            result = self._process(handle)
+            with speaking_as(logger):
+                result = self._process(handle)
         except (MoroError, OSError) as error:
             result = ProcessBag.Result(message=str(error))
         except Exception:

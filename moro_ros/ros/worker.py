@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
 from moro_ros.errors import MoroError
 from moro_ros.live.slot import NewestSlot
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.faults import FaultLog
+from moro_ros.ros.logs import speaking_as
 from moro_ros.ros.statistics import NodeStatistics
 
 
@@ -18,6 +21,7 @@ class Worker:
     process: called with each image taken and whether it had to wait, this thread being busy.
     pause: called once for each call of `images_stopped`, in its turn between the images.
     Errors of both go to `faults`; a MoroError is survived, any other ends the thread.
+    logger: of the node; what the library logs meanwhile goes through it.
     busy: held while either works; whoever else touches what they use has to hold it.
     """
 
@@ -27,11 +31,13 @@ class Worker:
         pause: Callable[[], None],
         statistics: NodeStatistics,
         faults: FaultLog,
+        logger: RcutilsLogger,
     ) -> None:
         self.busy = threading.Lock()
         self._process, self._pause = process, pause
         self._statistics = statistics
         self._faults = faults
+        self._logger = logger
         self._slot: NewestSlot[AnyImage | Callable[[], None]] = NewestSlot()
         self._thread = threading.Thread(target=self._work, name="moro_worker", daemon=True)
         self._thread.start()
@@ -53,7 +59,7 @@ class Worker:
     def _work(self) -> None:
         while (item := self._slot.take()) is not None:
             try:
-                with self.busy:
+                with self.busy, speaking_as(self._logger):
                     if callable(item):
                         item()
                     else:

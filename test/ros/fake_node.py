@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
-from moro_ros.errors import CheckpointError, ImageError
+from moro_ros.errors import AssetError, CheckpointError, ImageError
 from moro_ros.ros.node import run
 from moro_ros.types import BodyMotion, Camera, Frame, Observed, PipelineResult, SmplxParams
 
+LOG = logging.getLogger("moro_ros.test.fake_node")
 # Facing the camera, upright: x (the person's left) to the image's right, y up, z to the camera.
 FACING_CAMERA = np.diag([1.0, -1.0, -1.0])
 COVARIANCE = np.diag([1e-4, 2e-4, 9e-4]).astype(np.float32)
@@ -89,6 +91,8 @@ class FakePipeline:
             raise RuntimeError("a fault of the program")
         self.ignored_people += max(0, blue - 3)
         self.noticed["pictures"] += blue == 5
+        if blue == 4:
+            LOG.warning("Four are looked at.")
         return Observed(Frame(stamp_ns, camera, (), image), {})
 
     def recover(self, observed: Observed, mesh: bool = False) -> PipelineResult:
@@ -96,6 +100,8 @@ class FakePipeline:
         blue, stamp_ns = int(frame.image[0, 0, 2]), frame.stamp_ns
         if frame.image[0, 0, 0] == 128:
             raise ImageError("The motion of this image is beyond recovery.")
+        if blue == 4:
+            LOG.warning("Four are recovered.")
         self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=frame.camera.matrix[0, 0])
         time.sleep(self._delay_s)
         motions = tuple(body_motion(i + 1, stamp_ns, 3.0 + i, mesh) for i in range(min(blue, 3)))
@@ -136,6 +142,9 @@ def main() -> int:
     log, delay_s, *arguments = sys.argv[1:]
 
     def factory(config: PipelineConfig) -> FakePipeline:
+        LOG.info("A stand-in is made.")
+        if config.model == "unfetched":
+            raise AssetError("The file of 'unfetched' is not in the cache. Run moro fetch.")
         if config.model == "missing":
             raise CheckpointError("No model 'missing': expected a folder with model.yaml.")
         pipeline = FakePipeline(Path(log), float(delay_s))

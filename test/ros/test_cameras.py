@@ -142,6 +142,33 @@ def test_what_is_asked_of_one_camera_leaves_the_other_alone(pair: Any) -> None:
     )
 
 
+def test_what_the_library_logs_names_the_camera_that_it_is_of(pair: Any) -> None:
+    node, _, front, _ = pair
+    front.answer(4)
+    # Two threads have a part in it: one looks at the image, another recovers the motion.
+    for text in ("Four are looked at.", "Four are recovered."):
+        front.client.wait(lambda text=text: text in node.output(), text)
+        lines = [line for line in node.output().splitlines() if text in line]
+        assert all("[front.moro]: " in line for line in lines), lines
+
+
+def test_a_camera_whose_model_is_not_there_ends_the_process_under_its_own_name(
+    start_node: Callable[..., Any], tmp_path: Path
+) -> None:
+    parameters = tmp_path / "cameras.yaml"
+    parameters.write_text(
+        "/**: {ros__parameters: {cameras: 'front, side'}}\n"
+        "/side/moro: {ros__parameters: {model: unfetched}}\n",
+        encoding="utf-8",
+    )
+    script = [str(Path(__file__).with_name("fake_node.py")), str(tmp_path / "calls"), "0"]
+    node = start_node([*script, "--ros-args", "--params-file", str(parameters)])
+    assert node.end(None) == 1
+    fatal = [line for line in node.output().splitlines() if "[FATAL]" in line]
+    assert len(fatal) == 1 and "[side.moro]: The file of 'unfetched' is not in" in fatal[0]
+    assert "Traceback" not in node.output()
+
+
 def test_a_camera_that_is_pulled_comes_back(pair: Any) -> None:
     node, _, front, side = pair
     front.answer(1)

@@ -121,7 +121,8 @@ def test_a_pause_takes_its_turn_between_the_images_before_and_after_it() -> None
 
     statistics = NodeStatistics()
     faults = FaultLog(statistics, Silent(), lambda: None)  # type: ignore[arg-type]
-    worker = Worker(process, lambda: done.append("pause"), statistics, faults)
+    pause = lambda: done.append("pause")  # noqa: E731
+    worker = Worker(process, pause, statistics, faults, Silent())  # type: ignore[arg-type]
     worker.put("first")  # type: ignore[arg-type]
     assert begun.wait(5.0)
     # While the first is in work another waits; the images stop, and return.

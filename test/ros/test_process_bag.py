@@ -252,6 +252,23 @@ def test_nothing_is_written_outside_of_the_root(
     assert set(result.files) == {str(tmp_path / "part" / n) for n in ("motion.npz", "joints.csv")}
 
 
+def test_the_pipeline_of_a_recording_logs_as_its_node(
+    client: Any, start_fake_node: Callable[..., Any], recording: Path, tmp_path: Path, root: Path
+) -> None:
+    """And not as the last one of the process."""
+    options = {"cameras": "'front,side'", "process_bag.root": root}
+    node, _ = start_fake_node(0.0, namespace="/many", **options)
+    worker = Worker(client, "/many/front/moro")
+    made = [f"[many.{name}.moro]: A stand-in is made." for name in ("front", "side")]
+    client.wait(lambda: all(text in node.output() for text in made), "the pipelines")
+    status, _ = worker.result(worker.send(recording, tmp_path, end_s=0.2))
+    assert status == GoalStatus.STATUS_SUCCEEDED, node.output()
+    client.wait(lambda: node.output().count(made[0]) == 2, "the recording's pipeline")
+    assert node.output().count(made[1]) == 1
+    worker.actions.destroy()
+    assert node.end() == 0, node.output()
+
+
 def test_a_dangling_link_is_not_overwritten(
     worker: Worker, recording: Path, tmp_path: Path
 ) -> None:

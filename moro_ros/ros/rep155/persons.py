@@ -14,6 +14,7 @@ from std_msgs.msg import Bool, Float32, Header, String
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.outputs.tf import own_frames, quaternions, transform_message
 from moro_ros.ros.rep155.lazy import LATCHED, STREAM, Demand, Topic
 from moro_ros.ros.rep155.model import SMPLX_FROM_REP
@@ -37,13 +38,15 @@ KINDS = {
 class Person:
     """One person: its topics by their last name, and when and where it was seen last.
 
-    body_id: empty while it has no body. topics: none until somebody wants them. seen_ns: stamp of
-    the last image that shows the person. place: (3,) m and rotation (3, 3) of the head in the
-    reference frame, x front and z to the top; None while unknown. gone_ns: since when it is known
-    no more, its topics still open; None while it is known.
+    body_id: empty while it has no body. topics: none until somebody wants them. described_ns: stamp
+    of the image that its body was last described in, seen_ns: of the last one that shows it.
+    place: (3,) m and rotation (3, 3) of the head in the reference frame, x front and z to the top;
+    None while unknown. gone_ns: since when it is known no more, its topics still open; None while
+    it is known.
     """
 
     person_id: str
+    described_ns: int
     seen_ns: int
     body_id: str = ""
     topics: dict[str, Topic] = field(default_factory=dict)
@@ -145,8 +148,8 @@ class Persons:
         person = self.people.get(motion.track_id)
         if person is None:
             name = person_id(motion.track_id, self._config.id_prefix)
-            person = self.people[motion.track_id] = Person(name, stamp_ns)
-        person.gone_ns = None
+            person = self.people[motion.track_id] = Person(name, stamp_ns, stamp_ns)
+        person.gone_ns, person.described_ns = None, stamp_ns
         person.match(body_id(motion.track_id, self._config.id_prefix))
         if motion.keypoints_seen[-1]:
             person.seen_ns = stamp_ns
@@ -188,7 +191,9 @@ class Persons:
     def _transform(self, person: Person, header: Header) -> TransformStamped | None:
         if person.place is None or person.rotation is None:
             return None
-        parent = Header(stamp=header.stamp, frame_id=person.frame_id)
+        # With look-ahead a body is that of an older image; somebody unseen is still there now.
+        stamp = ns_to_stamp(person.described_ns) if person.body_id else header.stamp
+        parent = Header(stamp=stamp, frame_id=person.frame_id)
         frame = f"person_{person.person_id}"
         return transform_message(parent, frame, person.place, quaternions(person.rotation))
 
