@@ -49,7 +49,7 @@ class Calibration:
                 "alternates between two calibrations. Give each camera its own topic."
             )
         return text + (
-            "never returned to what it was: the driver zooms, or estimates its calibration anew. "
+            "never returned to what it was: the driver zooms, or repeats its calibration. "
             "Fix the zoom, or raise camera_info_focal_change and camera_info_center_change."
         )
 

@@ -111,7 +111,7 @@ class HealthMonitor:
         if condition.warnings:
             return DiagnosticStatus.WARN, " ".join(condition.warnings)
         if grown("camera_moved"):
-            return DiagnosticStatus.WARN, "The camera was moved: the windows start anew."
+            return DiagnosticStatus.WARN, "The camera was moved; tracking restarts."
         if grown("unusable_poses"):
             return DiagnosticStatus.WARN, "Poses that are not finite were not published."
         if not condition.enabled:

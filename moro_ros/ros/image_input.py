@@ -118,13 +118,13 @@ class ImageInput:
         self._transport.restart()
         if self._reliable:
             self._node.get_logger().warning(
-                f"Images are lost: {loss}. The publisher is reliable, so that from now on the node "
-                "asks for what is lost again (image_reliability: auto)."
+                f"Images are lost: {loss}. The publisher is reliable: the subscription changes to "
+                "reliable, so that lost data is sent again (image_reliability: auto)."
             )
         else:
             self._node.get_logger().warning(
-                f"A publisher of {self.topic} is best effort: the node asks for best-effort images "
-                "again (image_reliability: auto)."
+                f"A publisher of {self.topic} is best effort: the subscription changes to best "
+                "effort (image_reliability: auto)."
             )
 
     @property
@@ -197,12 +197,12 @@ class ImageInput:
     def _explained(self, policy: str) -> str:
         if policy == "RELIABILITY":
             return (
-                f"The publisher of {self.topic} is best effort and this node asks for a reliable "
-                "one, so that no image comes. Set image_reliability to best_effort."
+                f"The publisher of {self.topic} is best effort and this node requests reliable "
+                "delivery, so no images are received. Set image_reliability to best_effort."
             )
         return (
-            f"The publisher of {self.topic} offers a QoS that this node cannot take ({policy}), so "
-            "that no image comes. Publish images with the default policies or as sensor data."
+            f"The publisher of {self.topic} offers an incompatible QoS ({policy}), so no images "
+            "are received. Publish images with the default QoS or the sensor data QoS."
         )
 
     def _note_lost(self, event: Any) -> None:

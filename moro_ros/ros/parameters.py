@@ -26,106 +26,106 @@ STANDARD_PREFIXES = ("qos_overrides.",)
 
 @dataclass(frozen=True, slots=True)
 class ProcessBagConfig:
-    """What the action ~/process_bag may do."""
+    """Options of the action ~/process_bag."""
 
     root: str = option(
-        "", "Folder below which the action ~/process_bag may write; empty: the action is refused",
+        "", "Folder below which the action ~/process_bag may write. Empty disables the action",
         read_only=True,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """What of moro_node concerns ROS alone."""
+    """Options of moro_node that concern ROS only."""
 
     autostart: bool = option(
         True,
-        "Configure and activate without being asked; false: wait for lifecycle transitions",
+        "Configure and activate the node at startup. false waits for lifecycle transitions",
         read_only=True,
     )
     cameras: str = option(
         "",
-        "Names of several cameras, with commas: each gets a node in a namespace of its name, and "
-        "all share one loaded network; empty for one camera",
+        "Names of several cameras, separated by commas. Each gets a node in the namespace of that "
+        "name; all share one network. Empty for a single camera",
         read_only=True,
     )
     camera_guard: bool = option(
-        True, "Watch whether the camera, which must be static, is moved; if so, start anew"
+        True, "Detect that the camera, which must be static, was moved, and restart tracking"
     )
     camera_guard_shift: float = option(
-        0.01, "Shift of the background over the image's width that counts as a moved camera",
+        0.01, "Shift of the background, relative to the image width, that counts as camera motion",
         low=0.002, high=0.5,
     )  # fmt: skip
     camera_info_focal_change: float = option(
-        0.01, "Smallest change of the focal length in camera_info, as a share of it, that restarts "
-        "the windows; a smaller one, as by autofocus, is followed",
+        0.01, "Relative change of the focal length in camera_info that restarts tracking. Smaller "
+        "changes, such as those of autofocus, are applied without a restart",
         low=0.0, high=1.0,
     )  # fmt: skip
     camera_info_center_change: float = option(
-        0.01, "Smallest change of the principal point in camera_info, as a share of the image, "
-        "that restarts the windows; also of where its distortion moves any point",
+        0.01, "Change of the principal point in camera_info, relative to the image size, that "
+        "restarts tracking. Also the largest displacement of a pixel by a change of distortion",
         low=0.0, high=1.0,
     )  # fmt: skip
     image_reliability: str = option(
         "auto",
-        "QoS of the image subscription: best_effort hears every publisher, reliable only reliable "
-        "ones but gets lost parts of an image again; auto: best_effort, and reliable once images "
-        "are lost in transport and every publisher is reliable",
+        "Reliability of the image subscription. best_effort matches every publisher. reliable "
+        "matches reliable publishers only, and lost data is sent again. auto starts with "
+        "best_effort and changes to reliable if images are lost and every publisher is reliable",
         choices=("auto", "best_effort", "reliable"),
         read_only=True,
     )
-    rectified: bool = option(False, "The images are rectified: P of camera_info describes them")
+    rectified: bool = option(False, "The images are rectified: use P of camera_info instead of K")
     image_timeout_s: float = option(
-        2.0, "A longer pause of the images is reported", unit="s", low=0.1, high=600.0
+        2.0, "Time without images after which a warning is issued", unit="s", low=0.1, high=600.0
     )
     log_period_s: float = option(
-        5.0, "Time between two lines of statistics in the log", unit="s", low=1.0, high=3600.0
+        5.0, "Period of the statistics in the log", unit="s", low=1.0, high=3600.0
     )
     image_transport: str = option(
         "raw",
-        "What is subscribed to: raw images, or compressed ones (JPEG, PNG) on image/compressed",
+        "Transport of the image subscription: raw, or compressed (JPEG, PNG) on image/compressed",
         choices=("raw", "compressed"),
         read_only=True,
     )
     boxes_topic: str = option(
         "",
-        "vision_msgs/Detection2DArray with the people's boxes, instead of the own search; empty "
-        "for none",
+        "Topic of vision_msgs/Detection2DArray with bounding boxes of people, which replace the "
+        "node's own person detector. Empty for none",
         read_only=True,
     )
     boxes_class: str = option(
         "person",
-        "Class of boxes_topic's detections that are people; empty takes all",
+        "Class id of the detections on boxes_topic that are people. Empty accepts all",
         read_only=True,
     )
     tf_level: str = option(
         "smplx22",
-        "TF frames of a person: none, body_<id> alone, the links of REP-155, or the 22 or 55 "
+        "TF frames of a person: none, body_<id> only, the links of REP-155, or the 22 or 55 "
         "joints of SMPL-X",
         choices=("none", "body", "rep155", "smplx22", "smplx55"),
     )
     tf_rate_hz: float = option(
-        0.0, "Most messages per second with the frames of tf_level; 0: one for every image",
+        0.0, "Maximum rate of the frames of tf_level. 0 publishes them for every image",
         unit="Hz", low=0.0, high=240.0,
     )  # fmt: skip
     world_frame: str = option(
-        "", "TF frame in which ~/humans_world describes the people; empty for none", read_only=True
+        "", "TF frame of ~/humans_world. Empty disables that topic", read_only=True
     )
     ground_frame: str = option(
         "",
-        "TF frame whose plane z = 0 is the ground; empty: the ground is estimated from where feet "
-        "stand",
+        "TF frame whose plane z = 0 is the ground. If empty, the ground is estimated from foot "
+        "contacts",
         read_only=True,
     )
     marker_rate_hz: float = option(
-        10.0, "Most marker arrays and clouds per second; the mesh is recovered for these alone",
+        10.0, "Maximum rate of ~/markers and ~/cloud, and of the meshes computed for them",
         unit="Hz", low=0.1, high=240.0,
     )  # fmt: skip
     publish_images: bool = option(
-        True, "Publish images of people (~/annotated and cropped bodies) to those who subscribe"
+        True, "Allow topics with images of people: ~/annotated and the cropped images of bodies"
     )
     annotated_rate_hz: float = option(
-        10.0, "Most annotated images per second", unit="Hz", low=0.1, high=240.0
+        10.0, "Maximum rate of ~/annotated", unit="Hz", low=0.1, high=240.0
     )
     process_bag: ProcessBagConfig = field(default_factory=ProcessBagConfig)
     humans: HumansConfig = field(default_factory=HumansConfig)

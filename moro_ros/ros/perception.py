@@ -201,16 +201,16 @@ class Perception:
         if self._unusable_poses > before:
             self._statistics.count("unusable_poses", self._unusable_poses - before)
             self._logger.error(
-                "A recovered pose held numbers that are not finite. It was not published, and that "
-                "person's window restarts. Please report this with the model and the device.",
+                "A recovered pose has values that are not finite. It was not published, and the "
+                "window of that person restarts. Please report it with the model and the device.",
                 once=True,
             )
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
         if self._ignored_people > before:
             self._statistics.count("ignored_people", self._ignored_people - before)
             self._logger.warning(
-                f"More than {max_people} people in view: the farthest are not followed. Raise "
-                "max_people, at the price of time per image.",
+                f"More than {max_people} people in view: the farthest are not followed. Increase "
+                "max_people; each person takes time per image.",
                 throttle_duration_sec=IGNORED_LOG_PERIOD_S,
             )
 
@@ -218,8 +218,8 @@ class Perception:
         back_s = self._order.jump(stamp_ns, max_gap_s)
         if back_s:
             self._logger.warning(
-                f"Stamps went back by {back_s:.3f} s (a recording that loops, or a clock that was "
-                "set): everybody is forgotten and the windows start anew."
+                f"Stamps went back by {back_s:.3f} s (a looping recording, or a clock that was "
+                "set). Tracking restarts."
             )
             self.restart()
 
@@ -228,8 +228,7 @@ class Perception:
     ) -> Camera:
         if change := self._calibration.update(image.header.frame_id, info, options):
             self._logger.warning(
-                f"The camera's calibration changed ({change}): everybody is forgotten and the "
-                "windows start anew.",
+                f"The calibration of the camera changed ({change}). Tracking restarts.",
                 throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
             )
             self.restart()
@@ -244,8 +243,8 @@ class Perception:
             return
         by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image's width"
         self._logger.warning(
-            f"The camera was moved{by}: everybody is forgotten, the windows start anew and the "
-            "ground is learned again. This node needs a camera that stands still."
+            f"The camera was moved{by}. Tracking and the estimate of the ground restart. This node "
+            "requires a static camera."
         )
         self._statistics.count("camera_moved")
         self._relay.rest()

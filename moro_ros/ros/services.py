@@ -49,13 +49,13 @@ class Services:
             with node.worker.busy:
                 node.perception.lose_everybody(node.options)
                 node.perception.restart()
-        response.message = "Images are processed." if request.data else "Images are passed over."
+        response.message = "Images are processed." if request.data else "Images are ignored."
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> None:
         perception, worker = self._working()
         with worker.busy:
             perception.restart()
-        response.message = "Everybody is forgotten and the windows start anew."
+        response.message = "Tracking restarts."
 
     def _set_roi(self, request: SetRoi.Request, response: SetRoi.Response) -> None:
         perception, worker = self._working()
@@ -99,15 +99,15 @@ class Services:
             perception.settle()
             if request.mode == CalibrateGround.Request.LEARN:
                 ground.reset()
-                response.message = "The ground is learned anew from where feet stand."
+                response.message = "The ground is estimated again from foot contacts."
             elif request.mode == CalibrateGround.Request.FIX:
                 if ground.plane is None:
                     raise ConfigError("The ground is not known yet; let people walk about first.")
                 ground.keep()
-                response.message = "The ground is kept as it is."
+                response.message = "The ground is fixed."
             elif request.mode == CalibrateGround.Request.SET:
                 ground.keep(plane_of(request.ground_plane))
-                response.message = "The ground is the one given."
+                response.message = "The ground is set."
             else:
                 raise ConfigError(f"mode: got {request.mode}, expected LEARN 0, FIX 1 or SET 2.")
             if ground.plane is not None:

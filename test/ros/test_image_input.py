@@ -79,7 +79,7 @@ def test_a_best_effort_camera_and_a_reliable_wish_are_explained(client: Any, pub
     ear = Ear(client, image_reliability="reliable")
     publish(Image, "image", BEST_EFFORT)
     client.wait(lambda: ear.input.problems, "the event of the mismatch")
-    assert "is best effort and this node asks for a reliable one" in ear.input.problems[0]
+    assert "is best effort and this node requests reliable delivery" in ear.input.problems[0]
     assert "Set image_reliability to best_effort" in ear.input.why_quiet()
     assert not ear.images
     ear.end()

@@ -11,37 +11,36 @@ from moro_ros.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class HumansConfig:
-    """What is published after REP-155, and under which names.
+    """Options of the REP-155 topics: which are published, and under which names.
 
     Raises: ConfigError if the namespace or the prefix cannot be part of a topic name.
     """
 
     enable: bool = option(
-        True, "Offer the topics of REP-155; they cost nothing until somebody subscribes",
+        True, "Publish the REP-155 topics. They take no time until they have a subscriber",
         read_only=True,
     )  # fmt: skip
     namespace: str = option(
-        "/humans", "Namespace of the REP-155 topics; another one than /humans is not found by "
-        "libhri, but keeps two cameras apart",
+        "/humans", "Namespace of the REP-155 topics. Use one per camera; libhri finds /humans only",
         read_only=True,
     )  # fmt: skip
     id_prefix: str = option(
-        "b", "What the ids of bodies begin with, before the number of the track; it keeps the TF "
-        "frames of two cameras apart",
+        "b", "Prefix of body ids, followed by the track id. Use one per camera, so that the names "
+        "of TF frames differ",
         read_only=True,
     )  # fmt: skip
     persons: bool = option(
-        True, "Make an anonymous person of each body; switch it off beside a person manager "
-        "(hri_person_manager), which does that from the bodies",
+        True, "Publish an anonymous person for each body. Disable it if a person manager such as "
+        "hri_person_manager is running",
         read_only=True,
     )  # fmt: skip
     reference_frame: str = option(
-        "", "TF frame in which person_<id> is placed; empty for the camera's own frame",
+        "", "Parent TF frame of person_<id>. Empty for the camera frame",
         read_only=True,
     )  # fmt: skip
     person_memory_s: float = option(
-        5.0, "Time in which the location confidence of an unseen person falls to 0; then it is "
-        "forgotten",
+        5.0, "Time in which the location confidence of an unseen person falls from 1 to 0; then "
+        "the person is forgotten",
         unit="s", low=0.1, high=3600.0, read_only=True,
     )  # fmt: skip
 
