@@ -58,6 +58,7 @@ def files_left(folder: Path, backends: tuple[str, ...]) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_run_leaves_nothing_but_its_own_cache(tmp_path):
     pytest.importorskip("onnxruntime")
     assert files_left(tmp_path, ("onnx", "torch")) == []

@@ -12,6 +12,8 @@ from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.body.fitting import SmplxFitter, fit_smplx, posed_joint_regressor
 from moro_ros.types import SmplxParams
 
+pytestmark = pytest.mark.slow
+
 OPEN_BODY = Path(__file__).parents[2] / "models/open_body/OPEN_NEUTRAL.npz"
 FRAMES = 12
 

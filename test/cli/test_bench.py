@@ -30,6 +30,8 @@ from moro_ros.model_config import ModelConfig, load_model_config
 from moro_ros.network import tokenizer as tokenizer_module
 from moro_ros.resources import share_path
 
+pytestmark = pytest.mark.slow
+
 VIT = {"embed_dim": 32, "depth": 2, "heads": 2, "mlp_ratio": 2, "image": [64, 48]}
 VIT |= {"encoder_depth": 1, "encoder_mlp_ratio": 2}
 SMALL = {"dim": 32, "heads": 2, "mlp_ratio": 2, "encoder_depth": 2, "decoder_depth": 2}

@@ -71,6 +71,7 @@ def test_an_engine_that_keeps_up_drops_nothing():
     assert np.median(run.latency_s) < 0.04
 
 
+@pytest.mark.slow
 def test_a_camera_three_times_too_fast_costs_images_but_no_latency():
     """Newest image wins: latency stays below two of the engine's own periods however long."""
     engine = Slow(0.12, 0.06)
@@ -121,6 +122,7 @@ def test_the_report_has_the_promised_keys():
     assert report["dropped"] == 3 and report["window_cost"] == [[15, 2.0]]
 
 
+@pytest.mark.slow
 def test_the_real_engine_is_measured(capsys, monkeypatch):
     monkeypatch.setattr(bench_live, "WINDOWS", (4, 8))
     monkeypatch.setattr(bench_live, "COST_FRAMES", 2)

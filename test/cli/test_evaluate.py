@@ -18,6 +18,8 @@ from moro_ros.evaluation.multiview import Truth, View
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture()
 def motion_file(tmp_path: Path, walking) -> Path:

@@ -15,6 +15,8 @@ from moro_ros.network.build import load_model
 from moro_ros.resources import share_path
 from moro_ros.training.setup import STAGES, load_training
 
+pytestmark = pytest.mark.slow
+
 LOOP = {"steps": 3, "report_every": 2, "save_every": 2, "learning_rate": 1e-3}
 HEAD = {
     "tokens": 1.0, "mesh": 1.0, "joints": 1.0, "body_rotation": 1.0, "root_rotation": 1.0,

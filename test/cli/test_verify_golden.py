@@ -43,6 +43,7 @@ def change(path: Path, **arrays: np.ndarray) -> None:
     np.savez_compressed(path, **{**kept, **arrays})
 
 
+@pytest.mark.slow
 def test_every_recorded_part_agrees(capsys):
     assert main([str(GOLDEN), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -102,6 +103,7 @@ def test_another_band_length_is_noticed(copy):
     assert main([str(copy)]) == 1
 
 
+@pytest.mark.slow
 def test_reduced_precision_has_its_own_limit(copy):
     (report, _) = verify(copy, dtype="bfloat16")
     assert 1e-4 < report.worst < 0.2

@@ -19,6 +19,8 @@ from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic import walker
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
+pytestmark = pytest.mark.slow
+
 FRAMES, RATE_HZ, SIZE = 20, 30.0, 0.8
 NAMES = list(KEYPOINTS)
 MATRIX = np.array([[900.0, 0, 640], [0, 900.0, 360], [0, 0, 1]])

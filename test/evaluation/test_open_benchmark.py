@@ -56,6 +56,7 @@ def test_same_seed_same_numbers_and_all_keys(walking, model):
     assert "pve_mm" not in evaluate_open(model, walking, 0.0, replace(SMALL, meshes=0))
 
 
+@pytest.mark.slow
 def test_every_part_left_out_changes_what_it_is_a_part_of(walking, model):
     decodings = {
         "default": Decoding(),

@@ -16,6 +16,7 @@ from moro_ros.live.motion_stream import load_stream
 SMALL = OpenProtocol(windows=6, frames=12, batch=4)
 
 
+@pytest.mark.slow
 def test_errors_are_the_benchmarks(walking) -> None:
     model = OpenModel.of(load_stream(PipelineConfig()).model)
     found = joint_errors(model, walking, 1.0, SMALL, Decoding())

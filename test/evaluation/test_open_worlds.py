@@ -92,6 +92,7 @@ def test_children_look_like_adults_and_are_smaller(walking, open_body) -> None:
         torch.testing.assert_close(pelvis, child.truth.translation)
 
 
+@pytest.mark.slow
 def test_every_world_is_measured(walking) -> None:
     model = OpenModel.of(load_stream(PipelineConfig()).model)
     protocol = OpenProtocol(windows=2, frames=12, batch=2)
@@ -118,6 +119,7 @@ def test_a_network_that_reads_the_floor_is_measured_with_it_too() -> None:
     }
 
 
+@pytest.mark.slow
 def test_recorded_sitting_is_chosen_from_a_file(walking, open_body) -> None:
     rng = np.random.default_rng(0)
     windows = seated(walking.draw(1, 90, rng, warp=False), open_body, rng)

@@ -211,6 +211,7 @@ def test_keypoints_are_interpolated_between_near_frames_alone() -> None:
     assert found[2] is not None and found[2].visibility[0] == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_the_command_scores_a_folder(folder, person, capsys, monkeypatch) -> None:
     frontend = ImaginedFrontend(cameras(), person)
     monkeypatch.setattr(evaluate_multiview, "remembering_frontend", lambda: (frontend, None))

@@ -65,6 +65,7 @@ def test_an_image_without_people_is_in_the_table(tmp_path):
     assert found.stamps_ns == [5] and found.people() == {}
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(tmp_path):
     files = MotionFiles(tmp_path, overwrite=False)
     fill(files, 200)

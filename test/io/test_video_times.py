@@ -12,6 +12,7 @@ MS = Fraction(1, 1000)
 FRAME_NS = 1e9 / 30
 
 
+@pytest.mark.slow
 def test_rounded_times_of_a_constant_rate_are_exact_again() -> None:
     """Matroska's milliseconds, rounded or cut off, over an hour."""
     for rounded in (round, int):

@@ -14,6 +14,8 @@ from moro_ros.live.row_decoding import decoded_tensors
 from moro_ros.live.sampling import decode_masked
 from moro_ros.network.moro import FrameFeatures
 
+pytestmark = pytest.mark.slow
+
 MODES = ("window", "warm", "incremental")
 ALWAYS = (0.0, 1e9, 0.0)
 

@@ -19,6 +19,8 @@ from moro_ros.live.row_decoding import TorchRows
 from moro_ros.network.build import load_model
 from moro_ros.resources import share_path
 
+pytestmark = pytest.mark.slow
+
 ALWAYS = (0.0, 1e9, 0.0)
 MODES = ("window", "warm", "incremental")
 

@@ -251,6 +251,7 @@ def pictures(count, distortion=()):
         yield replace(frame, image=image, camera=camera)
 
 
+@pytest.mark.slow
 def test_the_paper_s_network_runs_in_the_same_stream(pixel_model, open_body):
     stream = MoRoStream(pixel_model, MotionConfig(window=4, passes=2))
     for frame in pictures(5):
@@ -269,6 +270,7 @@ def test_the_paper_s_network_runs_in_the_same_stream(pixel_model, open_body):
     np.testing.assert_allclose(posed.joints[0, :22].numpy(), motion.joints[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_the_image_shows_matters(pixel_model):
     def last(images):
         stream = MoRoStream(pixel_model, MotionConfig(window=4))
@@ -320,6 +322,7 @@ def test_velocity_is_the_joints_way_over_the_stamps(model):
     assert second.velocity.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"mode": "window"}, {"mode": "warm"}])
 def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, options):
     def told(leap_at, **more):

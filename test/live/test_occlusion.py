@@ -165,6 +165,7 @@ def test_somebody_hidden_for_a_second_walks_on_under_his_id(play):
     assert [m.track_id for m in result.motions] == [1] and result.motions[0].keypoints_seen[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", [0.6, 1.2])
 def test_two_people_who_cross_keep_their_ids(play, speed):
     left, right = Person(-1.5, 3.6, (200, 40, 30)), Person(1.5, 4.6, (30, 60, 190))

@@ -32,6 +32,7 @@ def pipeline() -> HumanMotionPipeline:
         pytest.skip(f"the front-end's models cannot be had: {error}")
 
 
+@pytest.mark.slow
 def test_bodies_lie_on_the_people_of_the_demo_video(pipeline):
     try:
         path, calibration = fetch("sports2d_demo.mp4"), fetch("sports2d_demo_calibration.toml")

@@ -16,6 +16,8 @@ from moro_ros.live.load import CAMERA, standing
 from moro_ros.live.pipeline_pool import PipelinePool
 from moro_ros.types import Frame
 
+pytestmark = pytest.mark.slow
+
 SMALL = PipelineConfig(motion=MotionConfig(window=12))
 
 

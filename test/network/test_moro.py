@@ -75,6 +75,7 @@ def test_causal_frames_do_not_know_the_future(layout):
     torch.testing.assert_close(decode(8, 8), decode(8, None), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("reduced", [False, True])
 def test_learns_one_sample(layout, reduced):

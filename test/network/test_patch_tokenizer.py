@@ -114,6 +114,7 @@ def test_batch_equals_one_by_one():
     torch.testing.assert_close(tokenizer.encode_latent(mesh), single, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learns_to_rebuild_bodies_in_bfloat16():
     tokenizer = make_tokenizer(1)
     optimizer = torch.optim.AdamW(tokenizer.parameters(), 3e-3)

@@ -144,6 +144,7 @@ def named_for_pip() -> set[str]:
     return {canonicalize_name(item.name) for item in named}
 
 
+@pytest.mark.slow
 def test_imports_are_declared_for_ros():
     root = package_xml()
     declared = {node.text for tag in ("depend", "exec_depend") for node in root.iter(tag)}

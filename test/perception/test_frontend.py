@@ -241,6 +241,7 @@ def test_options_change_while_people_keep_their_ids():
     assert run() == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("look_share", [0.0, 0.001], ids=["all", "in turns"])
 def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     """One turns, crouches, jumps off a wall, lands and runs; one walks past below him."""
@@ -356,6 +357,7 @@ def test_an_offered_box_without_a_person_is_nobody():
         assert run() == ()
 
 
+@pytest.mark.slow
 def test_people_of_the_multi_person_trial_keep_their_ids_behind_one_another():
     """Seen at 30 Hz by the camera before which one of them is hidden for a while."""
     try:

@@ -42,6 +42,7 @@ def test_filling_and_serialising_are_told_apart_and_the_warm_up_is_left_out() ->
     assert cost.serialise_ms[0] < cost.fill_ms[0]
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_every_topic_is_measured_for_every_number_of_people(ros_context: None) -> None:
     costs = bench([1, 3], IMAGES)

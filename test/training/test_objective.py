@@ -21,6 +21,8 @@ from moro_ros.training.optim import Optimizer
 from moro_ros.training.stage import SCHEMES, LoopNumbers, Stage
 from moro_ros.training.weights import TermWeights
 
+pytestmark = pytest.mark.slow
+
 TINY = MoroConfig(
     layout="frame", image="keypoints", trajectory="box", rotation_head=True, dim=32, heads=4,
     mlp_ratio=2, encoder_depth=1, decoder_depth=1, num_tokens=6, num_codes=32, logit_rank=8,
