@@ -20,7 +20,7 @@ from moro_ros.errors import ConfigError
 
 T = TypeVar("T")
 # Of motion.mode.
-MODES = ("window", "warm", "incremental")
+MODES = ("window", "incremental")
 _KINDS: dict[type, str] = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text"
 }  # fmt: skip
@@ -107,8 +107,8 @@ class MotionConfig:
     """The temporal window and the masked decoding."""
 
     mode: str = option(
-        "incremental", "What is recomputed for each image: the whole window (window), the window "
-        "with earlier tokens given (warm), or the newest frames only (incremental)",
+        "incremental", "What is recomputed for each image: the whole window (window) or the "
+        "newest frames only (incremental)",
         choices=MODES,
     )  # fmt: skip
     window: int = option(48, "Length of the temporal window", unit="frames", low=2, high=500)
@@ -116,11 +116,6 @@ class MotionConfig:
     look_ahead: int = option(
         0, "Output delay. 0 publishes the pose of the newest image", unit="frames", low=0, high=60
     )
-    recompute: int = option(
-        0, "Newest frames that incremental decoding recomputes for each image. 0 selects the "
-        "smallest number that look_ahead and refined_lag allow",
-        unit="frames", low=0, high=120,
-    )  # fmt: skip
     refined_lag: int = option(
         0, "Delay of a second output that is refined with later frames. 0 disables it",
         unit="frames", low=0, high=60,
@@ -177,7 +172,6 @@ class PipelineConfig:
     cuda_graphs: bool = option(
         True, "On a GPU, record each decoding step as a CUDA graph and replay it", read_only=True
     )
-    compile: bool = option(False, "Compile the network with torch.compile", read_only=True)
     people: str = option(
         "camera", "Source of people: the camera images, or simulated people (synthetic) for "
         "testing planners without anybody in view",

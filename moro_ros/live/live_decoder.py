@@ -14,12 +14,10 @@ from moro_ros.live.feature_cache import FeatureCache
 from moro_ros.live.row_decoding import Step, decoded_tensors
 from moro_ros.live.sampling import KnownTokens
 from moro_ros.live.step_plan import PersonRows, StepPlan, plan_step
-from moro_ros.live.track_state import SAME, TrackState
+from moro_ros.live.track_state import TrackState
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import Past
 
-# Share of the given tokens that the warm mode masks again with each image, the least certain ones.
-REMASK = 0.1
 # Frames around one that its smoothed codes depend on (network.smoother), and then some.
 SMOOTHED = 8
 # Frames of the past that the smoothing of the person box looks at: six spreads.
@@ -45,7 +43,7 @@ class Extent:
         """The extent of a configuration; span: of the network's temporal attention."""
         if motion.mode != "incremental":
             return Extent(motion.window, None, span, 0, motion.window)
-        rows = max(motion.recompute, motion.look_ahead + 1, motion.refined_lag + 1)
+        rows = max(motion.look_ahead, motion.refined_lag) + 1
         reach = min(span, motion.window - 1)
         return Extent(rows, rows - 1, reach, reach + rows, max(motion.window, rows + SMOOTHED))
 
@@ -90,7 +88,7 @@ class LiveDecoder:
             later_rotation=later[0],
             later_translation=later[1],
             past=self.memory.past() if self.extent.kept else Past(),
-            known=self._known(plan, tracks, people, fresh, device),
+            known=self._padding(plan, device),
         )
         decoding, made = self.runner.run(step, self.motion.passes)
         slots = np.floor(plan.times) == plan.times
@@ -142,37 +140,15 @@ class LiveDecoder:
                 translation[index, 0] = torch.from_numpy(track.decoded["translation"][place])
         return rotation, translation
 
-    def _known(
-        self,
-        plan: StepPlan,
-        tracks: list[TrackState],
-        people: list[PersonRows],
-        fresh: list[int],
-        device: torch.device,
-    ) -> KnownTokens | None:
-        """Tokens given beforehand: the earlier frames' in the warm mode, else the padding's."""
-        warm = self.motion.mode == "warm"
-        if not (warm or plan.padded or self.runner.fixed_shapes):
+    def _padding(self, plan: StepPlan, device: torch.device) -> KnownTokens | None:
+        """Rows that pad a step, as tokens that are known: they are masked for nobody."""
+        if not (plan.padded or self.runner.fixed_shapes):
             return None
         shape = (*plan.valid.shape, self.moro.num_tokens)
-        ids = np.full(shape, self.moro.mask_id, np.int64)
-        keep = np.repeat(~plan.valid[..., None], shape[-1], axis=2)
-        codes = np.zeros((*shape, self.moro.token_embedding.shape[1]), np.float32)
-        confidence = np.zeros(shape, np.float32)
-        if warm:
-            for index, (track, person, new) in enumerate(zip(tracks, people, fresh)):
-                old = person.times[person.times < new - SAME]
-                if not (len(old) and track.decoded):
-                    continue
-                first = shape[1] - len(person.times)
-                part, places = slice(first, first + len(old)), track.places(old)
-                ids[index, part] = track.decoded["ids"][places]
-                codes[index, part] = track.decoded["codes"][places]
-                sure = track.decoded["confidence"][places]
-                confidence[index, part] = sure
-                keep[index, part] = sure > np.quantile(sure, REMASK)
-        parts = (torch.from_numpy(array).to(device) for array in (ids, keep, codes, confidence))
-        return KnownTokens(*parts)
+        keep = torch.from_numpy(~plan.valid[..., None]).expand(shape).to(device)
+        ids = torch.full(shape, self.moro.mask_id, device=device)
+        codes = torch.zeros(*shape, self.moro.token_embedding.shape[1], device=device)
+        return KnownTokens(ids, keep, codes, torch.zeros(shape, device=device))
 
 
 def _columns(features: FrameFeatures, part: slice) -> FrameFeatures:

@@ -53,10 +53,7 @@ def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> Net
         return NetworkRunner(model.moro, soft, network, network)
     cuda = config.device.startswith("cuda")
     recorder = CudaRecorder() if cuda and config.cuda_graphs else None
-    rows = TorchRows(model.moro)
-    if config.compile:
-        rows.compile()
-    return NetworkRunner(model.moro, soft, rows, recorder=recorder)
+    return NetworkRunner(model.moro, soft, TorchRows(model.moro), recorder=recorder)
 
 
 def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path | None:
@@ -66,7 +63,7 @@ def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path
     """
     if config.backend == "onnx":
         return onnx_folder(model, folder)
-    unasked = config.device == "cpu" and config.precision != "bfloat16" and not config.compile
+    unasked = config.device == "cpu" and config.precision != "bfloat16"
     if config.backend == "auto" and unasked and is_installed():
         return find_onnx(model, folder)
     return None
@@ -80,7 +77,7 @@ def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
     """
     cuda = config.device.startswith("cuda")
     half = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
-    if stream.runner.encoder is not None or not (half or cuda or config.compile):
+    if stream.runner.encoder is not None or not (half or cuda):
         return None
     if not half:
         rehearse(stream)

@@ -1,11 +1,10 @@
-"""LiveDecoder: the masked decoding of one live step, by whatever runs the network."""
+"""The masked decoding of the rows of one live step, whatever runs the network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from moro_ros.live.sampling import KnownTokens, MaskedDecoding, decode_masked
@@ -57,18 +56,12 @@ class TorchRows:
 
     def __init__(self, moro: MoRo) -> None:
         self.moro = moro
-        self._look, self._decode = look_at_rows, decode_rows
-
-    def compile(self, backend: str = "inductor") -> None:
-        """Let torch.compile fuse the passes; the first images then take long."""
-        self._look = torch.compile(look_at_rows, backend=backend)
-        self._decode = torch.compile(decode_rows, backend=backend)
 
     def look(
         self, features: FrameFeatures, rows: Rows, past: Past
     ) -> tuple[ImageContext, tuple[KeyValue, ...]]:
         """See RowNetwork."""
-        return self._look(self.moro, features, rows, past)
+        return look_at_rows(self.moro, features, rows, past)
 
     def decode(
         self,
@@ -81,7 +74,7 @@ class TorchRows:
         past: Past,
     ) -> tuple[DecoderOutput, Past]:
         """See RowNetwork."""
-        return self._decode(self.moro, codes, rotation, translation, context, rows, past)
+        return decode_rows(self.moro, codes, rotation, translation, context, rows, past)
 
 
 class RowModel:

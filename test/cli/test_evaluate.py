@@ -107,7 +107,7 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
     result = run(capsys, "live", *words, "--rates", "")
     assert result["rates"] == []
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
-    assert set(rows) == {(m, n) for m in ("window", "warm", "incremental") for n in (0, 3)}
+    assert set(rows) == {(m, n) for m in ("window", "incremental") for n in (0, 3)}
     for (_, ahead), row in rows.items():
         assert row["described"] == pytest.approx((6 - ahead) / 6, abs=1e-3)
         assert 0 < row["mpjpe_mm"] < 1000 and row["ms_per_person"] > 0

@@ -8,7 +8,6 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from moro_ros.config import MotionConfig, PipelineConfig
-from moro_ros.live.live_decoder import REMASK
 from moro_ros.live.motion_stream import MoRoStream, load_stream
 from moro_ros.live.row_decoding import decoded_tensors
 from moro_ros.live.sampling import decode_masked
@@ -16,7 +15,7 @@ from moro_ros.network.moro import FrameFeatures
 
 pytestmark = pytest.mark.slow
 
-MODES = ("window", "warm", "incremental")
+MODES = ("window", "incremental")
 ALWAYS = (0.0, 1e9, 0.0)
 
 
@@ -83,7 +82,7 @@ def test_company_does_not_matter(tiny_model, filmed, mode, rate):
 def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filmed, k):
     clip = filmed(times(130), {1: ALWAYS})
     for window in (15, 30, 60, 120):
-        motion = MotionConfig(mode="incremental", window=window, recompute=k)
+        motion = MotionConfig(mode="incremental", window=window, look_ahead=k - 1)
         stream = MoRoStream(tiny_model, motion)
         for frame in clip[:125]:
             stream.push(frame)
@@ -97,23 +96,6 @@ def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filme
     for frame in clip[:20]:
         window.push(frame)
     assert window.steps.rows_computed == sum(range(1, 15)) + 6 * 15
-
-
-def test_warm_keeps_what_is_certain_and_decodes_the_newest(tiny_model, filmed):
-    stream = MoRoStream(tiny_model, MotionConfig(mode="warm", window=10))
-    *clip, last = filmed(times(21), {1: ALWAYS})
-    for frame in clip:
-        stream.push(frame)
-    track = stream.tracks[1]
-    kept = track.places(track.frames(0.0)[1:])  # the oldest falls out
-    before = {name: values[kept].copy() for name, values in track.decoded.items()}
-    stream.push(last)
-    same = (track.decoded["codes"][kept] == before["codes"]).all(-1)
-    sure = before["confidence"] > np.quantile(before["confidence"], REMASK)
-    assert same[sure].all() and (~sure).any()
-    unchanged = track.decoded["confidence"][kept] == before["confidence"]
-    np.testing.assert_array_equal(unchanged, sure)
-    assert (track.decoded["confidence"][track.place(track.now)] < 1).all()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,16 +13,15 @@ from moro_ros.live import load as startup
 from moro_ros.live.backends.cuda_graphs import RECORDINGS, NullRecorder
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.backends.onnx_network import find_onnx
-from moro_ros.live.load import prepare, rehearse
+from moro_ros.live.load import prepare
 from moro_ros.live.motion_stream import MoRoStream, load_stream
-from moro_ros.live.row_decoding import TorchRows
 from moro_ros.network.build import load_model
 from moro_ros.resources import share_path
 
 pytestmark = pytest.mark.slow
 
 ALWAYS = (0.0, 1e9, 0.0)
-MODES = ("window", "warm", "incremental")
+MODES = ("window", "incremental")
 
 
 def recorded(model, motion):
@@ -104,15 +103,6 @@ def test_the_open_model_keeps_its_motion_in_bfloat16():
     config = PipelineConfig(backend="torch", motion=MotionConfig(mode="incremental"))
     off_mm = prepare(load_stream(config), replace(config, precision="bfloat16"))
     assert off_mm is not None and off_mm < 10.0
-
-
-def test_compiled_passes_say_the_same(tiny_model):
-    motion = MotionConfig(mode="incremental", window=6)
-    rows = TorchRows(tiny_model.moro)
-    rows.compile(backend="eager")
-    compiled = MoRoStream(tiny_model, motion, runner=NetworkRunner(tiny_model.moro, False, rows))
-    plain = MoRoStream(tiny_model, motion)
-    np.testing.assert_allclose(rehearse(compiled), rehearse(plain), atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -323,7 +323,7 @@ def test_velocity_is_the_joints_way_over_the_stamps(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"mode": "window"}, {"mode": "warm"}])
+@pytest.mark.parametrize("options", [{}, {"mode": "window"}])
 def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, options):
     def told(leap_at, **more):
         stream = MoRoStream(model, MotionConfig(window=6, gain=1.0, **options, **more))

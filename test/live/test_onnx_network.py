@@ -50,7 +50,7 @@ def with_onnx(model, folder, motion):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["window", "warm", "incremental"])
+@pytest.mark.parametrize("mode", ["window", "incremental"])
 def test_the_stream_s_motion_is_the_same(tiny_model, files, filmed, mode):
     motion = MotionConfig(mode=mode, window=8, passes=2, look_ahead=1)
     torch_stream = MoRoStream(tiny_model, motion)
