@@ -21,7 +21,7 @@ class Worker:
     process: called with each image taken and whether it had to wait, this thread being busy.
     pause: called once for each call of `images_stopped`, in its turn between the images.
     Errors of both go to `faults`; a MoroError is survived, any other ends the thread.
-    logger: of the node; what the library logs meanwhile goes through it.
+    logger: of the node; the library's log messages go to it meanwhile.
     busy: held while either works; whoever else touches what they use has to hold it.
     """
 
