@@ -293,8 +293,8 @@ def load_body_model(path: str | Path, detector_points: bool = False) -> BodyMode
             arrays = {key: archive[key] for key in wanted if key in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise BodyModelError(
-            f"{path}: cannot be read as a body model ({error}). Give an SMPL-X npz file, or leave "
-            "the option out to use the open body that is shipped."
+            f"{path}: cannot be read as a body model ({error}). Give an SMPL-X npz file, or "
+            "omit the option to use the included open body."
         ) from error
     check_shapes(path, arrays)
     return body_from_arrays(arrays, detector_points)

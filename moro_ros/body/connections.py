@@ -49,7 +49,7 @@ def load_connection_tables(
     if missing:
         raise BodyModelError(
             f"{folder} lacks the connection tables {', '.join(missing)}. All {len(TABLE_FILES)} "
-            "files of the published tokenizer must lie in this folder under their own names."
+            "files of the published tokenizer must be in this folder with their original names."
         )
     wrong = []
     for name in TABLE_FILES:
@@ -99,12 +99,12 @@ def _read(path: Path) -> np.ndarray:
         table: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise BodyModelError(
-            f"{path} cannot be read as a NumPy array ({error}). Get the file anew."
+            f"{path} cannot be read as a NumPy array ({error}). Obtain the file again."
         ) from error
     if table.ndim != 2 or table.shape[1] % 2 == 0 or not np.issubdtype(table.dtype, np.integer):
         raise BodyModelError(
-            f"{path} holds {table.dtype} {table.shape}; expected an integer table of one count and "
-            "K (id, distance) pairs per row."
+            f"{path} contains {table.dtype} {table.shape}; expected an integer table of one "
+            "count and K (id, distance) pairs per row."
         )
     return table
 

@@ -22,7 +22,7 @@ def read_image(clip: Clip, frame: int) -> np.ndarray:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         state = "is damaged" if path.is_file() else "is missing"
-        raise DataError(f"The image {path} of clip {clip.name} {state}; fetch it anew.")
+        raise DataError(f"The image {path} of clip {clip.name} {state}; download it again.")
     image = np.ascontiguousarray(np.rot90(image, -clip.image_turns)[..., ::-1])
     if clip.mirrored:
         image = np.ascontiguousarray(image[:, ::-1])

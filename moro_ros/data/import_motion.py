@@ -75,7 +75,7 @@ def find_motion(folder: Path) -> list[MotionFile]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is no folder; expected one with the BVH or ASF/AMC files of "
+            f"{folder} is not a folder; expected one with the BVH or ASF/AMC files of "
             "http://mocap.cs.cmu.edu."
         )
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -154,7 +154,7 @@ def convert(
             f"it lasts {longest / FPS:.2f} s; a motion of {SHORTEST / FPS:g} s or more is needed"
         )
     if not parts:
-        raise DataError("no second of it is free of tracking errors")
+        raise DataError("it has no second without tracking errors")
     return parts
 
 

@@ -58,13 +58,13 @@ class SetCard:
         """Return the error for a file or folder that is not there."""
         layout = "\n  ".join(self.layout)
         return DataError(
-            f"{self.title}: {path} is missing; expected {what}. The set's folder must hold\n  "
-            f"{layout}\nTo obtain it: {self.obtain}"
+            f"{self.title}: {path} is missing; expected {what}. The folder of the data set must "
+            f"contain\n  {layout}\nHow to obtain it: {self.obtain}"
         )
 
     def damaged(self, path: Path, reason: object) -> DataError:
         """Return the error for a file that cannot be read or is not what it should be."""
         return DataError(
-            f"{self.title}: {path} is damaged or of another kind ({reason}). Get the file anew: "
-            f"{self.obtain}"
+            f"{self.title}: {path} is damaged or of another kind ({reason}). Obtain the file "
+            f"again: {self.obtain}"
         )

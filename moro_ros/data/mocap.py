@@ -119,7 +119,7 @@ def joined(sets: list[MotionSet]) -> MotionSet:
     """Return several sets as one; raises DataError if their rates differ."""
     if len({motion.fps for motion in sets}) > 1:
         rates = ", ".join(f"{motion.fps:g}" for motion in sets)
-        raise DataError(f"Motion files of one rate belong together; got {rates} Hz.")
+        raise DataError(f"Motion files must have the same rate; got {rates} Hz.")
     offsets = np.cumsum([0, *(len(motion.translation) for motion in sets[:-1])])
     starts = [motion.starts + offset for motion, offset in zip(sets, offsets, strict=True)]
 

@@ -36,7 +36,7 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Refuse every class and function that arrays do not need."""
         if (module, name) not in SAFE:
-            raise pickle.UnpicklingError(f"it holds a {module}.{name}, which is not an array")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
         return super().find_class(module, name)
 
 

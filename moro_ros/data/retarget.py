@@ -99,7 +99,7 @@ def retarget(source: SourceMotion, target: TargetSkeleton) -> tuple[np.ndarray, 
     rotations = matrix_to_rotvec(torch.from_numpy(local)).float().numpy()
     places = pelvis @ Z_FROM_Y_UP.T
     if not (np.isfinite(rotations).all() and np.abs(places).max(initial=0) < LARGEST_PLACE):
-        raise DataError("its values lead to no possible place or rotation")
+        raise DataError("its values give no valid position or rotation")
     rotations, places = resample_motion(rotations, places.astype(np.float32), source.rate_hz, FPS)
     return rotations, on_the_floor(rotations, places, target)
 
@@ -109,11 +109,11 @@ def check_facing(rest: np.ndarray) -> None:
     across, leg = rest[1] - rest[2], leg_length(rest)
     wide = float(np.linalg.norm(across))
     if not np.isfinite(rest).all() or leg <= 0 or wide <= 0:
-        raise DataError("its skeleton has no hips or legs of any length")
+        raise DataError("its skeleton has hips or legs of zero length")
     for joint, child in LIMBS.items():
         if not np.linalg.norm(rest[child] - rest[joint]) > SHORTEST_BONE * leg:
             raise DataError(
-                f"its skeleton has no length from {JOINT_NAMES[joint]} to {JOINT_NAMES[child]}"
+                f"its skeleton has zero length from {JOINT_NAMES[joint]} to {JOINT_NAMES[child]}"
             )
     if across[0] < 0.8 * wide or rest[4][1] > rest[1][1]:
         raise DataError("its rest pose does not stand upright along y, facing +z")

@@ -79,8 +79,8 @@ def distortion_of(
     if other or (any(values) and plain not in PINHOLE_NAMES):
         raise CameraFault(
             "distortion",
-            f"{source}: the distortion model '{name}' is not known; {EXPECTED}. Calibrate with one "
-            "of these, or give rectified images.",
+            f"{source}: unknown distortion model '{name}'; {EXPECTED}. Calibrate with one of "
+            "these, or use rectified images.",
         )
     if any(values) and len(values) not in PINHOLE_COUNTS:
         raise CameraFault("distortion", _count(name, values, source))
@@ -107,7 +107,7 @@ def check_camera(camera: Camera, source: str) -> None:
         raise CameraFault(
             "zero",
             f"{source}: focal lengths are {focal[0]:g} and {focal[1]:g} px, expected positive "
-            "values. Calibrate the camera, or give the driver its calibration file.",
+            "values. Calibrate the camera, or configure the driver with its calibration file.",
         )
     if fault := _matrix_fault(camera) or _view_fault(camera):
         raise CameraFault("implausible", f"{source}: {fault}")
@@ -143,7 +143,7 @@ def _matrix_fault(camera: Camera) -> str:
     if abs(below) > ROUNDING or np.abs(matrix[2] - (0, 0, 1)).max() > ROUNDING:
         return f"{shape}."
     if abs(skew) > SKEW * fx:
-        return f"{shape}; a skew of {skew:g} px cannot be computed with: calibrate without it."
+        return f"{shape}; a skew of {skew:g} px is not supported: calibrate without it."
     return ""
 
 
@@ -168,16 +168,16 @@ def _view_fault(camera: Camera) -> str:
         )
     if angle < NARROWEST_DEG:
         return (
-            f"{view}, expected at least {NARROWEST_DEG:g}. The focal length is wanted in pixels of "
-            "these images; most lenses have 0.3 to 3 x the longer side."
+            f"{view}, expected at least {NARROWEST_DEG:g}. The focal length must be in pixels "
+            "of these images; most lenses have 0.3 to 3 x the longer side."
         )
     if max(fx / fy, fy / fx) > MOST_UNEQUAL:
-        return f"{got}: expected them to be alike."
+        return f"{got}: expected similar values."
     if not (0 < cx < size[0] and 0 < cy < size[1]):
         return (
-            f"the principal point ({cx:g}, {cy:g}) does not lie inside the {size[0]}x{size[1]} "
-            f"image, expected near its centre ({size[0] / 2:g}, {size[1] / 2:g}). Is the "
-            "calibration of images of another size, or in another order?"
+            f"the principal point ({cx:g}, {cy:g}) is not inside the {size[0]}x{size[1]} image, "
+            f"expected near its centre ({size[0] / 2:g}, {size[1] / 2:g}). Is the calibration "
+            "for images of another size, or in another order?"
         )
     return ""
 

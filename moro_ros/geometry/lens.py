@@ -41,8 +41,8 @@ def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
         ideal = undistort_fisheye_points(source, matrix, _coefficients(camera))
     else:
         raise CalibrationError(
-            f"Distortion model '{camera.distortion_model}' is not known; expected plumb_bob "
-            "(also for rational_polynomial) or equidistant. Publish rectified images instead."
+            f"Unknown distortion model '{camera.distortion_model}'; expected plumb_bob (also "
+            "for rational_polynomial) or equidistant. Publish rectified images instead."
         )
     return ideal.reshape(-1, 2).astype(points_px.dtype)
 

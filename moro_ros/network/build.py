@@ -196,8 +196,8 @@ def load_tokenizer(config: ModelConfig, path: str | Path) -> MeshConvTokenizer |
         return kind.from_state(state)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} does not hold a tokenizer of kind '{config.tokenizer.kind}': {error}. "
-            f"Take it and {DESCRIPTION} from the same model."
+            f"{path} does not contain a tokenizer of kind '{config.tokenizer.kind}': {error}. "
+            f"Use it and {DESCRIPTION} from the same model."
         ) from error
 
 
@@ -253,17 +253,17 @@ def read_checkpoint(path: str | Path, expected_sha256: str = "") -> dict[str, to
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist. Fetch the weights or train the model.")
+        raise CheckpointError(f"{path} does not exist. Download the weights or train the model.")
     if expected_sha256 and (found := file_sha256(path)) != expected_sha256:
         raise CheckpointError(
             f"{path}: got sha256 {found}, expected {expected_sha256}. The file is damaged or of "
-            "another version; fetch it again."
+            "another version; download it again."
         )
     try:
         return load_file(path)
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}). Fetch it again."
+            f"{path} is not a complete safetensors file ({error}). Download it again."
         ) from error
 
 

@@ -216,5 +216,5 @@ def test_a_bone_without_length_is_named(tmp_path, open_body):
     (tmp_path / "a.asf").write_text(text.replace("length 8.1", "length 0.0"))
     write_amc(tmp_path / "a.amc", smooth_values(25), 25)
     (source,) = read_amc(tmp_path / "a.amc", read_asf(tmp_path / "a.asf"))
-    with pytest.raises(DataError, match="no length from left_knee to left_ankle"):
+    with pytest.raises(DataError, match="zero length from left_knee to left_ankle"):
         retarget(source, target_skeleton(open_body))

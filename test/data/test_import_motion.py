@@ -71,7 +71,7 @@ def test_skeletons_are_found_beside_or_by_subject(tmp_path):
 def test_nothing_to_import_is_said(tmp_path):
     with pytest.raises(DataError, match=r"no file \*\.bvh or \*\.amc"):
         find_motion(tmp_path)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         find_motion(tmp_path / "absent")
 
 
@@ -120,7 +120,7 @@ def test_one_odd_file_does_not_lose_the_others(tmp_path, open_body, monkeypatch)
     assert reasons == {
         "a": "it lasts 0.03 s; a motion of 1 s or more is needed",
         "c": "it cannot be converted (ZeroDivisionError: odd)",
-        "d": "its values lead to no possible place or rotation",
+        "d": "its values give no valid position or rotation",
     }
 
 

@@ -236,7 +236,7 @@ def test_a_long_rational_calibration_is_inverted(tmp_path: Path) -> None:
         ("c.yaml", ROS.replace("[500.0, 0,", "[500.0,"), "has 8 numbers instead of 9"),
         ("c.ini", INI.replace("\nwidth", "\nbreadth"), "no numbers under 'width'"),
         ("c.yaml", ROS.replace("0.1,", "a,"), "could not convert string to float: 'a'; expected"),
-        ("c.yaml", ROS.replace("plumb_bob", "omni"), "model 'omni' is not known; expected"),
+        ("c.yaml", ROS.replace("plumb_bob", "omni"), "unknown distortion model 'omni'; expected"),
         ("c.yaml", ROS.replace("0.1, -0.2, 0.0, ", ""), "'plumb_bob' is 2; expected"),
         ("c.toml", TOML.format(distortions="[0.1, 0, 0, 0, 0]", fisheye="true"), "is 5; expected"),
         ("c.yaml", ROS.replace("320, 0", "0, 0").replace("240, 0, 0", "0, 320, 240"), "MATLAB"),

@@ -77,7 +77,7 @@ def test_missing_and_truncated_files(folder):
     whole, model = path.read_bytes(), build_moro(load_model(folder).config.moro)
     for length in (0, 5, 1000, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        with pytest.raises(CheckpointError, match="not a complete safetensors file"):
             load_checkpoint(model, path)
     path.unlink()
     with pytest.raises(CheckpointError, match="does not exist"):
