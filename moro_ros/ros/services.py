@@ -55,7 +55,7 @@ class Services:
         perception, worker = self._working()
         with worker.busy:
             perception.restart()
-        response.message = "Tracking restarts."
+        response.message = "Everybody is forgotten; tracking restarts."
 
     def _set_roi(self, request: SetRoi.Request, response: SetRoi.Response) -> None:
         perception, worker = self._working()
