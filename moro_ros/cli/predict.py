@@ -21,7 +21,9 @@ from moro_ros.errors import ConfigError
 from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
 from moro_ros.io.recording import load_recording, row_of
 from moro_ros.io.video import VideoReader, open_video
+from moro_ros.live.motion_stream import LEAST_HEIGHT_M
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import Camera
 
 
@@ -35,6 +37,19 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("video", type=Path, metavar="VIDEO", help="video of a static camera")
     add_camera_options(parser)
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="height of the camera above the floor in metres. Distance and size of people "
+        "become more accurate, children above all",
+    )
+    parser.add_argument(
+        "--camera-pitch",
+        type=float,
+        metavar="DEG",
+        help="how far the camera looks down in degrees, 0 is level; needs --camera-height",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/predict"), help="results' folder")
     parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
     parser.set_defaults(handler=run)
@@ -48,12 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     out: Path = arguments.out
     source = video_input(arguments.video, arguments.focal, arguments.camera)
+    floor = floor_below(arguments.camera_height, arguments.camera_pitch)
     make_folder(out, "--out")
     if source.note:
         print(source.note, file=sys.stderr)
     # There is time to look at everybody in every image.
     config = replace(config, detector=replace(config.detector, look_share=0.0))
     pipeline = load_pipeline(config)
+    pipeline.set_floor(floor)
     full: OSError | None = None
     with Interruption() as interruption:
         files = MotionFiles(out, overwrite=True)
@@ -117,6 +134,28 @@ def recover(
         files.add_image(stamp_ns)
         for motion in result.motions:
             files.add(motion.track_id, row_of(motion))
+
+
+def floor_below(height_m: float | None, pitch_deg: float | None) -> GroundPlane | None:
+    """Return the floor of --camera-height and --camera-pitch, None if neither is given.
+
+    Raises: ConfigError if one is missing or out of range.
+    """
+    if height_m is None and pitch_deg is None:
+        return None
+    if height_m is None or pitch_deg is None:
+        raise ConfigError("--camera-height and --camera-pitch go together: give both or neither.")
+    if not LEAST_HEIGHT_M <= height_m <= 20.0:
+        raise ConfigError(
+            f"--camera-height: got {height_m:g}, expected {LEAST_HEIGHT_M:g} to 20 metres above "
+            "the floor."
+        )
+    if not -90.0 <= pitch_deg <= 90.0:
+        raise ConfigError(
+            f"--camera-pitch: got {pitch_deg:g}, expected degrees from -90 (straight up) to 90 "
+            "(straight down)."
+        )
+    return GroundPlane.below_camera(height_m, pitch_deg)
 
 
 def _partial(frames: int, total: int, out: Path) -> str:

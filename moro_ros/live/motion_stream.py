@@ -43,6 +43,9 @@ FREE_OPTIONS = (
     "passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps", "shape_lock_s",
 )  # fmt: skip
 
+# A floor that is not at least this far below the camera says nothing about anybody's size.
+LEAST_HEIGHT_M = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -118,9 +121,10 @@ class MoRoStream:
     def set_floor(self, plane: GroundPlane | None) -> None:
         """Tell the network the floor, in the camera optical frame; None: it is not known.
 
-        A network that does not read it (model.yaml, moro.keypoints.floor) is not changed by it.
+        A network that does not read it (model.yaml, moro.keypoints.floor) is not changed by it, nor
+        is any by a floor that the camera is not at least LEAST_HEIGHT_M above.
         """
-        if plane is None:
+        if plane is None or plane.offset < LEAST_HEIGHT_M:
             self.floor = None
             return
         up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()

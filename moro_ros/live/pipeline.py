@@ -18,6 +18,7 @@ from moro_ros.geometry.lens import image_points
 from moro_ros.live.motion_stream import MoRoStream, load_stream
 from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.perception.frontend import KeypointFrontend, load_frontend
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Frame, Observed, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class HumanMotionPipeline:
     def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
         """Keep a person's shape, or let it go (MoRoStream.lock_shape)."""
         return self.stream.lock_shape(track_id, lock)
+
+    def set_floor(self, plane: GroundPlane | None) -> None:
+        """Tell the network where the floor is, from the next image on; see MoRoStream.set_floor."""
+        self.stream.set_floor(plane)
 
     @property
     def ignored_people(self) -> int:

@@ -33,6 +33,15 @@ class GroundPlane:
     normal: np.ndarray
     offset: float
 
+    @staticmethod
+    def below_camera(height_m: float, pitch_deg: float) -> GroundPlane:
+        """Return the ground in the optical frame of a camera without roll.
+
+        height_m: of the camera above the ground; pitch_deg: how far it looks down.
+        """
+        pitch = np.radians(pitch_deg)
+        return GroundPlane(np.array([0.0, -np.cos(pitch), -np.sin(pitch)]), height_m)
+
     def heights(self, points: np.ndarray) -> np.ndarray:
         """Return the heights (...) m of points (..., 3) m of the same frame."""
         return points @ self.normal + self.offset

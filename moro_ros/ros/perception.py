@@ -182,6 +182,7 @@ class Perception:
         wanted: Wanted,
         options: NodeConfig,
     ) -> None:
+        self._pipeline.set_floor(self._outputs.given_ground(header.frame_id))
         result = self._pipeline.recover(observed, mesh)
         start = time.perf_counter()
         latency_s = self._outputs.publish(result, pixels, header, wanted, options)

@@ -23,6 +23,7 @@ from moro_ros.errors import VideoError
 from moro_ros.io import video_writer
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.io.recording import load_recording
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import BodyMotion, Camera
 
 TIMES_S = [*(n / 30 for n in range(10)), 0.5, 0.6, 1.4, 1.5]
@@ -38,6 +39,10 @@ class Pipeline:
         self.before: Callable[[int], object] = lambda _number: None
         self.shapes: set[tuple[int, ...]] = set()
         self._posed, self._count = posed, 0
+        self.floor: GroundPlane | None = None
+
+    def set_floor(self, plane: GroundPlane | None) -> None:
+        self.floor = plane
 
     def push(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> SimpleNamespace:
         self.before(self._count)
@@ -87,6 +92,34 @@ def test_everything_has_the_times_of_the_container(
     shown = capsys.readouterr()
     assert f"{len(TIMES_S)} frames, 1 people: 1" in shown.out
     assert "damaged" not in shown.err and "square" not in shown.err
+
+
+def test_the_floor_below_the_camera_is_told(
+    video: Path, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    words = ["predict", str(video), "--focal", "300", "--out", str(tmp_path)]
+    assert cli.main([*words, "--camera-height", "2", "--camera-pitch", "30"]) == 0
+    assert pipeline.floor is not None
+    # The optical axis of a camera 2 m high that looks down by 30 degrees meets the floor at 4 m.
+    assert pipeline.floor.heights(np.array([0.0, 0.0, 4.0])) == pytest.approx(0.0)
+    assert pipeline.floor.heights(np.zeros(3)) == pytest.approx(2.0)
+    assert cli.main(words) == 0 and pipeline.floor is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--camera-height", "2"], "give both or neither"),
+        (["--camera-height", "1200", "--camera-pitch", "0"], "got 1200, expected 0.05 to 20 m"),
+        (["--camera-height", "1", "--camera-pitch", "nan"], "got nan, expected degrees"),
+    ],
+)
+def test_a_floor_that_cannot_be_is_refused(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], told: str
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(video), "--focal", "300", "--out", str(out), *given]) == 1
+    assert told in capsys.readouterr().err and not out.exists()
 
 
 def test_a_cut_video_is_worked_through_and_told(

@@ -363,6 +363,7 @@ def test_a_network_that_reads_the_floor_is_told_it_live(open_body):
     assert np.isfinite(unknown.joints).all() and np.isfinite(told.joints).all()
     same(unknown, again)
     assert np.abs(told.joints - unknown.joints).max() > 1e-3
+    same(unknown, last(GroundPlane(np.array([0.0, -1.0, 0.0]), 0.0)))  # the camera lies on it
 
 
 def test_the_mesh_is_the_body_of_the_published_joints(model, open_body):

@@ -13,6 +13,7 @@ import numpy as np
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import AssetError, CheckpointError, ImageError
+from moro_ros.recover.ground import GroundPlane
 from moro_ros.ros.node import run
 from moro_ros.types import BodyMotion, Camera, Frame, Observed, PipelineResult, SmplxParams
 
@@ -118,6 +119,9 @@ class FakePipeline:
             return None
         self._write(call="lock_shape", id=track_id, lock=lock)
         return np.full(10, track_id, np.float32)
+
+    def set_floor(self, plane: GroundPlane | None) -> None:
+        self._write(call="set_floor", plane=plane and [*plane.normal.tolist(), plane.offset])
 
     def configure(self, config: PipelineConfig) -> None:
         self.config = config

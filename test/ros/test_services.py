@@ -100,6 +100,7 @@ def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
     given = call(CalibrateGround, "calibrate_ground", **request)
     assert given.success and list(given.ground_plane) == LEVEL
     assert list(bench.answer(bench.image(1)).ground_plane) == LEVEL
+    assert bench.calls("set_floor")[-1]["plane"] == LEVEL, "a network may use a given floor"
     assert bench.fresh_status()[1]["ground"] == "kept"
     fixed = call(CalibrateGround, "calibrate_ground", mode=kinds.FIX)
     assert fixed.success and list(fixed.ground_plane) == LEVEL
@@ -107,6 +108,7 @@ def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
     learned = call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN)
     assert learned.success and not any(learned.ground_plane)
     assert not any(bench.answer(bench.image(1)).ground_plane)
+    assert bench.calls("set_floor")[-1]["plane"] is None
 
 
 def test_the_body_model_is_described(bench: Any, call: Any) -> None:

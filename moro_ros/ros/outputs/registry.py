@@ -167,6 +167,15 @@ class Outputs:
             residuals = {m.track_id: self._describer.fit(m).residual_m for m in motions}
         return replace(scene, postures=postures, residuals_m=residuals, fallen=fallen)
 
+    def given_ground(self, camera_frame: str) -> GroundPlane | None:
+        """The ground that a user vouches for, in the camera's frame: TF's, or one that is kept.
+
+        The one that is still being estimated comes from the network, which must not hear of it.
+        """
+        if self.placement.ground_frame or self.ground.kept:
+            return self.current_ground(camera_frame)
+        return None
+
     def current_ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""
         if self.placement.ground_frame:
