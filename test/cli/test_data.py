@@ -83,7 +83,7 @@ def test_nothing_usable_is_an_error_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "a.bvh").write_text("x")
     out = tmp_path / "out.npz"
     assert main(["data", "import", str(tmp_path), "--out", str(out)]) == 1
-    assert "none of 1 files" in capsys.readouterr().err and not out.exists()
+    assert "none of the 1 files" in capsys.readouterr().err and not out.exists()
 
 
 def test_sets_are_listed_described_and_checked(tmp_path, capsys, walking):

@@ -36,6 +36,7 @@ def test_the_table_says_where_nothing_is_known() -> None:
     assert "| active | 2 | - | 12.5 |" in text and "| x | 0 | 3 | 0.0 |" in text
 
 
+@pytest.mark.slow
 def test_the_node_is_asked_for_every_transition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,7 @@ def refused(authors: Authors, out: Path, match: str, kind: type = CheckpointErro
     assert not out.exists() or not any(out.iterdir())
 
 
+@pytest.mark.slow
 def test_weights_come_back_to_the_bit(authors, out):
     import_official(authors.sources(), out, CONFIG)
     model = load_model(out)

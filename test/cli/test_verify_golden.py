@@ -78,6 +78,7 @@ def test_a_wrong_number_fails_and_is_named(copy, capsys):
     assert lines[-1] == "worst 3.0e-04 ids_equal true"
 
 
+@pytest.mark.slow
 def test_wrong_weights_of_the_losses_are_noticed(tmp_path, capsys):
     for name in ("config.json", WEIGHTS, "b0_crop.npz", "b_motion_encoder.npz",
                  "c_video_forward.npz", "f_losses.npz"):  # fmt: skip

@@ -84,6 +84,7 @@ def test_the_truth_scores_zero_at_any_lag(observed, lag, described) -> None:
     assert found["described"] == pytest.approx(described / 12)
 
 
+@pytest.mark.slow
 def test_the_real_stream_is_measured(stream, walking) -> None:
     protocol = LiveProtocol(people=2, frames=WARM_UP + 6)
     sequences = live_sequences(stream, walking, 1.0, protocol)

@@ -45,6 +45,7 @@ def test_the_truth_scores_zero(walking, open_body):
     assert np.mean(shifted["pa_mpjpe_mm"][0]) < 0.1
 
 
+@pytest.mark.slow
 def test_same_seed_same_numbers_and_all_keys(walking, model):
     first = evaluate_open(model, walking, 1.0, SMALL)
     assert first == evaluate_open(model, walking, 1.0, SMALL)

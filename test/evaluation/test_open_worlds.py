@@ -32,6 +32,7 @@ def shown(walking, open_body, name: str) -> list[ObservedMotion]:
     return list(world_windows(walking, open_body, WORLDS[name], SMALL))
 
 
+@pytest.mark.slow
 def test_the_same_windows_on_every_run(walking, open_body) -> None:
     for name in WORLDS:
         first, again = (shown(walking, open_body, name) for _ in range(2))

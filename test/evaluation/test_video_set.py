@@ -238,6 +238,7 @@ def test_the_command_scores_a_folder(folder, person, capsys, monkeypatch) -> Non
     assert "No keypoint 'tail': expected names of nose," in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_calibration_of_another_unit_is_told(folder, person, tmp_path) -> None:
     for video in folder.glob("*.avi"):
         (tmp_path / video.name).symlink_to(video)

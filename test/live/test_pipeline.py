@@ -83,7 +83,7 @@ def test_nobody_in_an_empty_image(pipeline):
     [
         (np.zeros((480, 640), np.uint8), "expected \\(height, width, 3\\)"),
         (np.zeros((480, 640, 3), np.float32), "float32"),
-        (np.zeros((240, 320, 3), np.uint8), "320x240 pixels but the calibration is for 640x480"),
+        (np.zeros((240, 320, 3), np.uint8), "320x240 pixels, but the calibration is for 640x480"),
     ],
 )
 def test_unusable_images_are_refused(pipeline, image, words):

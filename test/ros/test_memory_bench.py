@@ -12,6 +12,7 @@ from moro_ros.cli import cli
 from moro_ros.cli.bench.people import growth
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_people_pass_a_node_that_is_listened_to(capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--people", "20", "--in-view", "2", "--minutes", "0.5", "--rate", "4", "--json"]

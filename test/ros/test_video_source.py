@@ -180,7 +180,7 @@ def test_refusals_name_the_remedy(
         "cannot be opened as a video": start_node(SCRIPT, video=text, focal=700.0),
         "got neither": start_node(SCRIPT, video=video),
         "got both": start_node(SCRIPT, video=video, focal=700.0, camera=calibration),
-        f"for 10x10 pixels but the video {video} has 640x480": start_node(
+        f"for 10x10 pixels, but the video {video} has 640x480": start_node(
             SCRIPT, video=video, camera=calibration
         ),
         "rate: got -1.0, expected 0.0 to 1000.0 Hz": start_node(SCRIPT, rate=-1.0),
