@@ -142,7 +142,7 @@ def test_an_error_of_the_decoder_ends_the_node(
     node = start_node(["-c", FAILING], video=video, focal=700.0, height=240, wait_timeout_s=0.2)
     client.wait(lambda: node.process.poll() is not None, "the end of the node")
     assert node.process.returncode == 1
-    assert f"{video} cannot be decoded any further: MemoryError, none left" in node.output()
+    assert f"{video} cannot be decoded further: MemoryError, none left" in node.output()
     assert "Traceback" not in node.output()
 
 
