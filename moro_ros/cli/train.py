@@ -38,6 +38,7 @@ from moro_ros.training.setup import (
     trained_tokenizer,
 )
 from moro_ros.training.sources import make_meshes, make_source, needed_statistics
+from moro_ros.training.stage import Stage
 from moro_ros.training.tokenizer_stage import TokenizerObjective, vertex_error
 
 log = logging.getLogger(__name__)
@@ -72,27 +73,36 @@ def train_tokenizer(args: argparse.Namespace, training: Training, world: World) 
         log.info("tokenizer written to %s", folder / TOKENIZER_WEIGHTS)
 
 
-def train_moro(args: argparse.Namespace, training: Training, world: World) -> None:
-    """Train one stage of MoRo; its folder receives weights.safetensors, after "video" a model."""
-    name, folder = args.stage, args.out / args.stage
-    stage = training.stage(name)
-    if args.start is not None:
-        stage = dataclasses.replace(stage, start={"": str(args.start)})
-    file = args.tokenizer or args.out / "tokenizer" / TOKENIZER_WEIGHTS
-    tokenizer = trained_tokenizer(training.codec.kind, file)
-    bodies = make_bodies(training, tokenizer, file)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Made:
+    """A stage of MoRo that is ready to run: its job, networks, and the files it was made from."""
+
+    job: Job
+    moro: MoRo
+    tokenizer: AnyTokenizer
+    files: list[Path]
+
+
+def make_stage(
+    training: Training, name: str, stage: Stage, tokenizer_file: Path, runs: Path, world: World
+) -> Made:
+    """Make the networks and the data of a stage; runs: the folder of all runs, for its start.
+
+    Raises: CheckpointError, ConfigError, DataError if something does not fit or is missing.
+    """
+    tokenizer = trained_tokenizer(training.codec.kind, tokenizer_file)
+    bodies = make_bodies(training, tokenizer, tokenizer_file)
     torch.manual_seed(stage.loop.seed)
     moro = build_moro(training.moro)
-    started = start_weights(moro, stage.start, args.out, name, training.moro)
+    started = start_weights(moro, stage.start, runs, name, training.moro)
     moro.set_codebook(tokenizer.codebook)
     moro.set_scale_betas(scale_betas(bodies.whole))
     freeze(moro, stage.frozen)
     if stage.drop_path > 0:
         add_drop_path(vit_blocks(moro), stage.drop_path)
-    made = make_source(training, stage, bodies, tokenizer, world, args.out)
+    made = make_source(training, stage, bodies, tokenizer, world, runs)
     if needed_statistics(stage):
         moro.set_trajectory_statistics(*made.statistics())
-    record(folder, training, [file, *made.files, *started], stage.loop.seed, world)
     tokenizer.to(world.device)
     precision = autocast_dtype(stage.loop.precision, world.device)
     bodies = bodies.to(world.device)
@@ -109,11 +119,23 @@ def train_moro(args: argparse.Namespace, training: Training, world: World) -> No
         phase=stage.phase,
         move=moved,
     )
-    run_job(job, stage.loop, folder, world, args.resume)
+    return Made(job, moro, tokenizer, [tokenizer_file, *made.files, *started])
+
+
+def train_moro(args: argparse.Namespace, training: Training, world: World) -> None:
+    """Train one stage of MoRo; its folder receives weights.safetensors, after "video" a model."""
+    name, folder = args.stage, args.out / args.stage
+    stage = training.stage(name)
+    if args.start is not None:
+        stage = dataclasses.replace(stage, start={"": str(args.start)})
+    file = args.tokenizer or args.out / "tokenizer" / TOKENIZER_WEIGHTS
+    made = make_stage(training, name, stage, file, args.out, world)
+    record(folder, training, made.files, stage.loop.seed, world)
+    run_job(made.job, stage.loop, folder, world, args.resume)
     if world.first:
-        log.info("weights written to %s", save_weights(moro, folder))
+        log.info("weights written to %s", save_weights(made.moro, folder))
         if name == "video":
-            export(moro.cpu().eval(), tokenizer.cpu(), training, folder / "model")
+            export(made.moro.cpu().eval(), made.tokenizer.cpu(), training, folder / "model")
 
 
 def vit_blocks(moro: MoRo) -> Iterable[torch.nn.Module]:
@@ -196,12 +218,17 @@ def command(args: argparse.Namespace) -> int:
     """Run the chosen stage, alone or as one of the processes that torchrun started."""
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    training = load_training(args.config)
-    given = {key: getattr(args, key) for key in ("motion", "validation", "body")}
-    paths = dataclasses.replace(training.data, **{k: v for k, v in given.items() if v is not None})
-    training = dataclasses.replace(training, data=paths)
+    training = given_training(args)
     with joined_world(args.device) as world:
         if not world.first:
             logging.disable(logging.INFO)
         (train_tokenizer if args.stage == "tokenizer" else train_moro)(args, training, world)
     return 0
+
+
+def given_training(args: argparse.Namespace) -> Training:
+    """Return the recipe of --config with the files of --motion, --validation and --body."""
+    training = load_training(args.config)
+    given = {key: getattr(args, key, None) for key in ("motion", "validation", "body")}
+    paths = dataclasses.replace(training.data, **{k: v for k, v in given.items() if v is not None})
+    return dataclasses.replace(training, data=paths)

@@ -131,6 +131,24 @@ def test_single_frames_come_before_clips_in_the_open_recipe(tmp_path, command):
     assert all(torch.isfinite(value).all() for value in model.moro.state_dict().values())
 
 
+def test_the_bench_measures_each_phase(tmp_path, command, motion_file, capsys):
+    assert main(command("tokenizer", TOY_OPEN)) == 0
+    shared = ["--config", str(tmp_path / "recipe.yaml"), "--motion", str(motion_file)]
+    tokenizer = str(tmp_path / "run" / "tokenizer" / "tokenizer.safetensors")
+    words = ["bench", "train", *shared, "--tokenizer", tokenizer, "--windows", "4", "--json"]
+    assert main([*words, "--steps", "1"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [(r["stage"], r["clips"], r["frames"]) for r in rows] == [
+        ("estimate", 16, 1), ("video", 2, 6),
+    ]  # fmt: skip
+    for row in rows:
+        spent = sum(row[f"{part}_s"] for part in ("data", "forward", "backward", "optimizer"))
+        count = row["clips"] * row["frames"]
+        assert row["frames_per_s"] == pytest.approx(count / spent, rel=0.2)
+    assert main([*words, "--stages", "image"]) == 1
+    assert "--stages: got image, expected estimate or video" in capsys.readouterr().err
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, command):
     assert main(command("tokenizer", TOY)) == 0
     file = tmp_path / "run" / "tokenizer" / "tokenizer.safetensors"

@@ -15,6 +15,7 @@ import torch
 from moro_ros.cli.bench import live as bench_live
 from moro_ros.cli.bench import messages as bench_messages
 from moro_ros.cli.bench import people as bench_people
+from moro_ros.cli.bench import train as bench_train
 from moro_ros.cli.bench.network import (
     Form,
     Measured,
@@ -67,12 +68,14 @@ class Report:
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
     parser = subparsers.add_parser(
-        "bench", help="measure time and memory of the network, live processing and messages"
+        "bench",
+        help="measure time and memory of the network, live processing, messages and training",
     )
     subjects = parser.add_subparsers(dest="subject", required=True)
     bench_live.register(subjects)
     bench_messages.register(subjects)
     bench_people.register(subjects)
+    bench_train.register(subjects)
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",
