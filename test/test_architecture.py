@@ -105,6 +105,36 @@ def test_layers_have_no_cycles():
             del remaining[part]
 
 
+def module_of(name: str) -> str:
+    """The dotted name of a source: 'moro_ros.ros.node' of 'ros/node.py'."""
+    return ".".join(["moro_ros", *name.removesuffix(".py").removesuffix("__init__").split("/")])
+
+
+def circle(edges: dict[str, set[str]]) -> set[str]:
+    """Return modules that import each other, directly or through others; none: an empty set."""
+    remaining = dict(edges)
+    while leaves := [name for name, below in remaining.items() if not below & remaining.keys()]:
+        for name in leaves:
+            del remaining[name]
+    # What is left is the circles and whoever imports one; take the latter away as well.
+    while tops := remaining.keys() - set().union(*remaining.values()):
+        for name in tops:
+            del remaining[name]
+    return set(remaining)
+
+
+def test_modules_have_no_cycles():
+    """No two modules import each other, those for type checking included."""
+    trees = {module_of(name).strip("."): tree_of(name) for name in SOURCES}
+    edges = {name: set(imports_of(tree)) & trees.keys() - {name} for name, tree in trees.items()}
+    assert circle(edges) == set()
+
+
+def test_a_cycle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == set()
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_imports_go_down(name):
     assert violations(name, tree_of(name)) == []

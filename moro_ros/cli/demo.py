@@ -30,7 +30,7 @@ from moro_ros.config import PipelineConfig
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import ConfigError
 from moro_ros.io.recording import load_recording
-from moro_ros.live.motion_stream import body_model_file, model_folder
+from moro_ros.live.load import body_model_file, model_folder
 from moro_ros.model_config import load_model_config
 
 CAMERA_TOPICS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}

@@ -22,7 +22,8 @@ from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, 
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_plots import charts, joint_errors
 from moro_ros.evaluation.open_worlds import evaluate_worlds
-from moro_ros.live.motion_stream import MoRoStream, load_stream, model_folder
+from moro_ros.live.load import load_stream, model_folder
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
 
 Metrics = Mapping[str, float]

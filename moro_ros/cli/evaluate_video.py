@@ -36,7 +36,7 @@ from moro_ros.evaluation.video_sources import (
     WorldJoints,
     WorldMemory,
 )
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 from moro_ros.perception.blazepose import BlazePoseDetector
 from moro_ros.perception.frontend import KeypointFrontend, load_landmarker
 from moro_ros.perception.track import carried_points

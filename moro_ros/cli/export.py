@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moro_ros.live.backends.onnx_export import PARTS, export_onnx
-from moro_ros.live.motion_stream import model_folder
+from moro_ros.live.load import model_folder
 from moro_ros.network.build import load_model
 
 if TYPE_CHECKING:

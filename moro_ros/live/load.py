@@ -1,15 +1,16 @@
-"""Before the first image: choose what runs the network, warm it up, compare it with float32."""
+"""Load a model: choose what runs its network, warm it up, compare it with float32."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from moro_ros.config import PipelineConfig
+from moro_ros.errors import CheckpointError
 from moro_ros.live.backends.cuda_graphs import CudaRecorder
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.backends.onnx_network import (
@@ -18,12 +19,12 @@ from moro_ros.live.backends.onnx_network import (
     is_installed,
     onnx_folder,
 )
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.row_decoding import TorchRows
-from moro_ros.network.build import LoadedModel
+from moro_ros.network.build import LoadedModel, load_model
+from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, load_uncertainty
+from moro_ros.resources import share_path
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
-
-if TYPE_CHECKING:
-    from moro_ros.live.motion_stream import MoRoStream
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,45 @@ STANDING = np.array(
         [-0.08, 0.49],
     ]
 )  # fmt: skip
+
+
+def model_folder(model: str) -> Path:
+    """Find the folder of a model given by its path or by its name under models/.
+
+    Raises: CheckpointError if there is no such model.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        folder = share_path("models", model)
+    if not (folder / "model.yaml").is_file():
+        raise CheckpointError(
+            f"No model '{model}': expected a folder with model.yaml, or a name under "
+            f"{share_path('models')} such as moro_open."
+        )
+    return folder
+
+
+def body_model_file(folder: Path, name: str) -> Path:
+    """Find the body model that a model folder names: beside it, or shipped under models/."""
+    beside = folder / name
+    return beside.resolve() if beside.is_file() else share_path("models", name)
+
+
+def load_stream(config: PipelineConfig) -> MoRoStream:
+    """Load a model folder and build the stream around it, warmed up and checked.
+
+    Raises: CheckpointError if there is no such model, or its files are damaged; ConfigError if
+    onnxruntime is asked for and missing.
+    """
+    folder = model_folder(config.model)
+    model = load_model(folder, config.device)
+    body = body_model_file(folder, model.config.body_model)
+    model = replace(model, body_model_path=body)
+    uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
+    runner = make_runner(model, folder, config)
+    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner)
+    prepare(stream, config)
+    return stream
 
 
 def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> NetworkRunner:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.config import MotionConfig, PipelineConfig
-from moro_ros.errors import CheckpointError
+from moro_ros.config import MotionConfig
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.live.live_decoder import LiveDecoder
-from moro_ros.live.load import make_runner, prepare
 from moro_ros.live.track_state import TrackState
-from moro_ros.network.build import LoadedModel, load_model
+from moro_ros.network.build import LoadedModel
 from moro_ros.network.observation import normalised_keypoints, person_crop, rectified_image
 from moro_ros.network.preprocess import (
     PersonBoxes,
@@ -30,12 +27,7 @@ from moro_ros.network.preprocess import (
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.recovery import Evidence, MotionRecovery
 from moro_ros.recover.steady_pose import SteadyPose
-from moro_ros.recover.uncertainty import (
-    UNCERTAINTY_FILE,
-    UncertaintyTable,
-    load_uncertainty,
-)
-from moro_ros.resources import share_path
+from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import BodyMotion, Frame, PersonObservation
 
 # Options that may change without anybody being forgotten.
@@ -341,42 +333,3 @@ def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
     """Return the motions that there are and are finite, in order of distance from the camera."""
     found = [motion for motion in motions if motion is not None and motion.finite]
     return tuple(sorted(found, key=lambda motion: float(motion.joints[-1, 0, 2])))
-
-
-def model_folder(model: str) -> Path:
-    """Find the folder of a model given by its path or by its name under models/.
-
-    Raises: CheckpointError if there is no such model.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        folder = share_path("models", model)
-    if not (folder / "model.yaml").is_file():
-        raise CheckpointError(
-            f"No model '{model}': expected a folder with model.yaml, or a name under "
-            f"{share_path('models')} such as moro_open."
-        )
-    return folder
-
-
-def body_model_file(folder: Path, name: str) -> Path:
-    """Find the body model that a model folder names: beside it, or shipped under models/."""
-    beside = folder / name
-    return beside.resolve() if beside.is_file() else share_path("models", name)
-
-
-def load_stream(config: PipelineConfig) -> MoRoStream:
-    """Load a model folder and build the stream around it, warmed up and checked.
-
-    Raises: CheckpointError if there is no such model, or its files are damaged; ConfigError if
-    onnxruntime is asked for and missing.
-    """
-    folder = model_folder(config.model)
-    model = load_model(folder, config.device)
-    body = body_model_file(folder, model.config.body_model)
-    model = replace(model, body_model_path=body)
-    uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
-    runner = make_runner(model, folder, config)
-    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner)
-    prepare(stream, config)
-    return stream

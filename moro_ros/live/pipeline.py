@@ -15,7 +15,8 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, ImageError
 from moro_ros.geometry.lens import image_points
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.perception.frontend import KeypointFrontend, load_frontend
 from moro_ros.recover.ground import GroundPlane

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from moro_ros.config import PipelineConfig
-from moro_ros.live.load import rehearse
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream, rehearse
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.pipeline import HumanMotionPipeline, make_frontend
 from moro_ros.perception.frontend import KeypointFrontend
 

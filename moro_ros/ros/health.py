@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, ROSClock
 
+from moro_ros.ros.base_node import BaseNode
 from moro_ros.ros.diagnostics import Condition, HealthMonitor, Rates, diagnostic_array, memory
+from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.qos import create_publisher
 from moro_ros.ros.stamps import foreign_clock
-
-if TYPE_CHECKING:
-    from moro_ros.ros.lifecycle import MoroNode
-    from moro_ros.ros.outputs.registry import Outputs
 
 DIAGNOSTICS_PERIOD_S = 1.0
 
@@ -25,7 +23,7 @@ class Watch:
     Its clock is steady, for a simulated one may stand still or jump.
     """
 
-    def __init__(self, node: MoroNode) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._health = HealthMonitor()
         self._rates = Rates(("received", "processed"))
@@ -99,14 +97,15 @@ class Watch:
         self._publisher.publish(diagnostic_array(name, statistics, level, message, stamp))
 
     def _tell_pause(self, now_s: float) -> None:
-        """Tell the node once when no image has come for longer than motion.max_gap_s."""
+        """Have everybody reported lost once when no image has come for motion.max_gap_s."""
         # Another callback that took long keeps images waiting: they come before the next turn.
         delayed = now_s - self._checked_s > 1.5 * DIAGNOSTICS_PERIOD_S
         self._checked_s = now_s
         pause_s = now_s - self._last_image_s
         if self._flowing and not delayed and pause_s > self._node.config.motion.max_gap_s:
             self._flowing = False
-            self._node.images_stopped()
+            if self._node.worker is not None:
+                self._node.worker.images_stopped()
 
     def _state(self) -> dict[str, Any]:
         """What is no counter: state, calibration, QoS, topics."""

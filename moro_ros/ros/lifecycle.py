@@ -7,39 +7,33 @@ import gc
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters, qos
+from moro_ros.ros.base_node import BaseNode, PipelineFactory
 from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.health import Watch
 from moro_ros.ros.image_input import ImageInput
-from moro_ros.ros.logs import forward_library_logs, speaking_as
+from moro_ros.ros.logs import speaking_as
 from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
 from moro_ros.ros.process_bag import BagAction
 from moro_ros.ros.services import Services
-from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.ros.worker import Worker
 
-if TYPE_CHECKING:
-    from moro_ros.live.pipeline import HumanMotionPipeline
 
-PipelineFactory = Callable[[PipelineConfig], "HumanMotionPipeline"]
-
-
-class MoroNode(LifecycleNode):
+class MoroNode(BaseNode):
     """The perception node of one camera, with the life cycle of ROS 2's managed nodes.
 
     configure loads the model, warms it up and offers the outputs; activate subscribes; deactivate
@@ -57,24 +51,10 @@ class MoroNode(LifecycleNode):
         on_failure: Callable[[], None],
         arguments: list[str] | None = None,
     ) -> None:
-        super().__init__(
-            "moro", automatically_declare_parameters_from_overrides=True, cli_args=arguments
-        )
-        self.make_pipeline = pipeline_factory
-        forward_library_logs(self.get_logger())
-        self.config = parameters.declare(self, PipelineConfig)
-        self.options = parameters.declare(self, NodeConfig)
+        super().__init__(pipeline_factory, on_failure, arguments)
         for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
             self.get_logger().warning(warning)
         qos.check(self)
-        self.counters = NodeStatistics()
-        self.faults = FaultLog(self.counters, self.get_logger(), on_failure)
-        self.pipeline: HumanMotionPipeline | None = None
-        self.outputs: Outputs | None = None
-        self.perception: Perception | None = None
-        self.input: ImageInput | None = None
-        self.worker: Worker | None = None
-        self.enabled = True
         self._boxes: BoxesInput | None = None
         self._camera_info: CameraInfo | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -82,11 +62,6 @@ class MoroNode(LifecycleNode):
         self._offered = Services(self)
         self._bag_action = BagAction(self)
         self._refuse_wrong_transitions()
-
-    @property
-    def state(self) -> str:
-        """unconfigured, inactive, active, finalized, or the transition that goes on."""
-        return self._state_machine.current_state[1]
 
     def _refuse_wrong_transitions(self) -> None:
         """Answer a transition that is not possible in this state with success = false.
@@ -105,16 +80,6 @@ class MoroNode(LifecycleNode):
                 return response
 
         service.callback = callback
-
-    def statistics(self) -> dict[str, Any]:
-        """Counters and times (NodeStatistics.snapshot), the model's name and its checksum."""
-        model = {"model": "", "model_sha256": ""}
-        if self.pipeline is not None:
-            model = {
-                "model": self.pipeline.model_name,
-                "model_sha256": self.pipeline.model_sha256,
-            }
-        return self.counters.snapshot() | model
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model, warm it up and offer the outputs."""
@@ -225,11 +190,6 @@ class MoroNode(LifecycleNode):
             self.counters.count("disabled")
         elif self.worker is not None:
             self.worker.put(message)
-
-    def images_stopped(self) -> None:
-        """Have everybody reported lost, in its turn behind the images that came before."""
-        if self.worker is not None:
-            self.worker.images_stopped()
 
     def _on_lost(self, images: int) -> None:
         self.counters.count("lost_in_transport", images)

@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import MoroError
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.live.synthetic import SyntheticFrontend, walker
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp

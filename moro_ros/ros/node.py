@@ -15,7 +15,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError, missing_module
-from moro_ros.ros.lifecycle import MoroNode, PipelineFactory
+from moro_ros.ros.base_node import PipelineFactory
+from moro_ros.ros.lifecycle import MoroNode
 from moro_ros.ros.profile import init_ros
 
 if TYPE_CHECKING:

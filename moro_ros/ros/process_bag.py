@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
@@ -20,10 +20,8 @@ from moro_ros.io.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
 from moro_ros.ros.bag_reader import open_bag
+from moro_ros.ros.base_node import BaseNode
 from moro_ros.ros.logs import speaking_as
-
-if TYPE_CHECKING:
-    from moro_ros.ros.lifecycle import MoroNode
 
 FEEDBACK_PERIOD_S = 0.2
 
@@ -59,7 +57,7 @@ class BagAction:
     What cannot be done is accepted and aborted with the reason, for a rejection has no words.
     """
 
-    def __init__(self, node: MoroNode) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         self._busy = threading.Lock()
         self._stopped = threading.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point
@@ -12,13 +12,11 @@ from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.recover.ground import GroundPlane
+from moro_ros.ros.base_node import BaseNode
 from moro_ros.ros.outputs.tf import SMPLX_JOINTS
 from moro_ros.ros.perception import Perception, Roi
 from moro_ros.ros.worker import Worker
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
-
-if TYPE_CHECKING:
-    from moro_ros.ros.lifecycle import MoroNode
 
 # A unit vector that came through float32.
 UNIT_TOLERANCE = 1e-3
@@ -30,7 +28,7 @@ class Services:
     They answer in the executor's thread; what the worker uses is changed between two images.
     """
 
-    def __init__(self, node: MoroNode) -> None:
+    def __init__(self, node: BaseNode) -> None:
         self._node = node
         for kind, name, answer in (
             (SetBool, "~/enable", self._enable),

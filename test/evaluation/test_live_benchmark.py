@@ -20,7 +20,8 @@ from moro_ros.evaluation.live_benchmark import (
     images_of,
     live_sequences,
 )
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.types import Frame
 
 

@@ -15,7 +15,7 @@ from moro_ros.evaluation.ablations import compare, cut, look_ahead
 from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_open, score
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel, WithoutMotion, recover, refined
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 
 SMALL = OpenProtocol(windows=6, frames=12, batch=4, meshes=4)
 

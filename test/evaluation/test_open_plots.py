@@ -11,7 +11,7 @@ from moro_ros.evaluation import open_plots
 from moro_ros.evaluation.open_benchmark import LIMB_JOINTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_plots import JointErrors, charts, joint_errors
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 
 SMALL = OpenProtocol(windows=6, frames=12, batch=4)
 

@@ -19,7 +19,7 @@ from moro_ros.evaluation import open_worlds
 from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_windows
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_worlds import WORLDS, evaluate_worlds, seated, world_windows
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 from moro_ros.types import KEYPOINTS
 
 SMALL = OpenProtocol(windows=24, frames=12, batch=12)

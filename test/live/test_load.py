@@ -13,8 +13,8 @@ from moro_ros.live import load as startup
 from moro_ros.live.backends.cuda_graphs import RECORDINGS, NullRecorder
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.backends.onnx_network import find_onnx
-from moro_ros.live.load import prepare
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream, prepare
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.network.build import load_model
 from moro_ros.resources import share_path
 

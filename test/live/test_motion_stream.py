@@ -8,7 +8,8 @@ import torch
 
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.errors import CheckpointError, ImageError
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.row_decoding import decoded_tensors
 from moro_ros.live.sampling import decode_masked
 from moro_ros.model_config import (

@@ -17,7 +17,7 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig, TrackerConfig
 from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.live.synthetic import walker
 from moro_ros.perception.blazepose import CENTRE, RIM, Detection, Landmarks, Region

@@ -19,7 +19,8 @@ from moro_ros.live.backends.onnx_export import (
     export_onnx,
 )
 from moro_ros.live.backends.onnx_network import OnnxNetwork, find_onnx, read_description
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.model_config import MoroConfig, VitConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.rows import Past

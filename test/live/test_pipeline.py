@@ -16,7 +16,7 @@ from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import OpenModel
 from moro_ros.io.camera_file import load_camera
 from moro_ros.io.video import open_video
-from moro_ros.live.motion_stream import load_stream
+from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.types import KEYPOINTS, Camera
 

@@ -9,8 +9,8 @@ import pytest
 
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.live import live_decoder as live
-from moro_ros.live.load import CAMERA, standing
-from moro_ros.live.motion_stream import MoRoStream, load_stream
+from moro_ros.live.load import CAMERA, load_stream, standing
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.types import BodyMotion, Frame
 
 STEP_NS = 33_000_000
