@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from moro_ros.body.body_model import load_body_model
 from moro_ros.data.shapes import scale_betas
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
-from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model
+from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model, save_weights
 from moro_ros.network.moro import MoRo
 from moro_ros.resources import share_path
 from moro_ros.training.clips import moved
@@ -23,7 +22,7 @@ from moro_ros.training.distributed import World, autocast_dtype, joined_world
 from moro_ros.training.draw import Draw
 from moro_ros.training.drop_path import add_drop_path
 from moro_ros.training.frame_objective import FrameObjective
-from moro_ros.training.handover import freeze, save_weights, start_weights
+from moro_ros.training.handover import WEIGHTS, freeze, start_weights
 from moro_ros.training.loop import Job, run_job
 from moro_ros.training.manifest import write_manifest
 from moro_ros.training.objective import Objective
@@ -68,8 +67,7 @@ def train_tokenizer(args: argparse.Namespace, training: Training, world: World) 
     )
     run_job(job, stage.loop, folder, world, args.resume)
     if world.first:
-        state = {name: value.cpu().contiguous() for name, value in tokenizer.state_dict().items()}
-        save_file(state, folder / TOKENIZER_WEIGHTS)
+        save_weights(tokenizer, folder / TOKENIZER_WEIGHTS)
         log.info("tokenizer written to %s", folder / TOKENIZER_WEIGHTS)
 
 
@@ -133,7 +131,8 @@ def train_moro(args: argparse.Namespace, training: Training, world: World) -> No
     record(folder, training, made.files, stage.loop.seed, world)
     run_job(made.job, stage.loop, folder, world, args.resume)
     if world.first:
-        log.info("weights written to %s", save_weights(made.moro, folder))
+        save_weights(made.moro, folder / WEIGHTS)
+        log.info("weights written to %s", folder / WEIGHTS)
         if name == "video":
             export(made.moro.cpu().eval(), made.tokenizer.cpu(), training, folder / "model")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from moro_ros.errors import CheckpointError, ConfigError
@@ -201,6 +201,17 @@ def load_tokenizer(config: ModelConfig, path: str | Path) -> MeshConvTokenizer |
         ) from error
 
 
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write the state of a module as safetensors, readable for those whom the umask lets read.
+
+    safetensors' own save_file writes files that only their owner can read.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(save(state))
+    part.replace(path)
+
+
 def save_model(
     folder: str | Path, config: ModelConfig, moro: nn.Module, tokenizer: nn.Module
 ) -> ModelConfig:
@@ -212,10 +223,7 @@ def save_model(
         ("moro", MORO_WEIGHTS, moro),
         ("tokenizer", TOKENIZER_WEIGHTS, tokenizer),
     ):
-        state = {
-            key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()
-        }
-        save_file(state, folder / name)
+        save_weights(module, folder / name)
         sums[key] = file_sha256(folder / name)
     config = dataclasses.replace(config, sha256=FilesConfig(**sums))
     values = yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False, width=100)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 from moro_ros.errors import CheckpointError, ConfigError
 from moro_ros.model_config import MoroConfig
@@ -20,14 +20,6 @@ WEIGHTS = "weights.safetensors"
 # Statistics of canonical trajectories belong to the part that was trained on them.
 MOTION_PART, STATISTICS = "motion_encoder", ("trajectory_mean", "trajectory_std")
 VIT_PART, OFFICIAL_VIT = "image_encoder.vit", "backbone.model."
-
-
-def save_weights(moro: nn.Module, folder: Path) -> Path:
-    """Write a network's weights for the stages that follow; returns the file."""
-    path = folder / WEIGHTS
-    state = {name: value.detach().cpu().contiguous() for name, value in moro.state_dict().items()}
-    save_file(state, path)
-    return path
 
 
 def start_weights(

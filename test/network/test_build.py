@@ -62,6 +62,8 @@ def test_what_is_saved_is_loaded(folder):
     config = save_model(again, model.config, model.moro, model.tokenizer)
     assert config == model.config and config.sha256.moro == model.sha256
     assert (again / "model.yaml").read_text() == (folder / "model.yaml").read_text()
+    modes = {path.stat().st_mode for path in again.iterdir()}
+    assert len(modes) == 1, "whoever may read model.yaml may read the weights"
 
 
 def test_another_file_is_refused(folder):

@@ -7,9 +7,9 @@ import torch
 
 from moro_ros.errors import CheckpointError, ConfigError
 from moro_ros.model_config import KeypointsConfig, MoroConfig, VitConfig
-from moro_ros.network.build import build_moro
+from moro_ros.network.build import build_moro, save_weights
 from moro_ros.network.official_names import moro_names
-from moro_ros.training.handover import freeze, save_weights, start_weights
+from moro_ros.training.handover import WEIGHTS, freeze, start_weights
 
 TINY = MoroConfig(
     layout="frame", image="keypoints", trajectory="box", dim=32, heads=4, mlp_ratio=2,
@@ -32,7 +32,7 @@ def network(config: MoroConfig = TINY, seed: int = 0):
 @pytest.fixture()
 def runs(tmp_path):
     (tmp_path / "motion").mkdir()
-    save_weights(network(seed=1), tmp_path / "motion")
+    save_weights(network(seed=1), tmp_path / "motion" / WEIGHTS)
     return tmp_path
 
 
