@@ -1,4 +1,4 @@
-"""Faults of single images: what makes an image unusable, under the names it is counted by."""
+"""Faults of single images: the reasons why an image is unusable, and their counters."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class BadCamera(CalibrationError):
 
 
 def reason_of(error: MoroError) -> str:
-    """The name under which an error of one frame is counted."""
+    """The counter of an error of one frame."""
     return error.reason if isinstance(error, BadImage | BadCamera) else REJECTED
 
 
 class FaultLog:
-    """Counts and logs what goes wrong with images, in whichever thread it does.
+    """Counts and logs faults of images; may be called from any thread.
 
     on_failure: called after an error that no input should cause. newest: the newest fault in words.
     """
@@ -69,7 +69,7 @@ class FaultLog:
         self._logged_s: dict[str, float] = {}
 
     def take(self, error: Exception) -> None:
-        """Note the error of one image: a MoroError is survived, any other ends the node."""
+        """Record the error of one image. A MoroError is only counted, any other ends the node."""
         if not isinstance(error, MoroError):
             words = "".join(traceback.format_exception(error))
             self._logger.fatal(f"Unexpected error, stopping:\n{words}")

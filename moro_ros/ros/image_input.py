@@ -1,4 +1,4 @@
-"""The subscriptions to image and camera_info: what they ask for, and why nothing comes."""
+"""The subscriptions to image and camera_info: their QoS, and why no image arrives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_subscription, decided
 from moro_ros.ros.transport import Transport, remedy
 
-# For a publisher that tells its calibration once.
+# For publishers that send their calibration once.
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
@@ -64,7 +64,7 @@ class ImageInput:
         self._follow_infos()
 
     def tend(self) -> None:
-        """Adapt the subscriptions to what was found out about the publishers since the last call.
+        """Adapt the subscriptions to the publishers found since the last call.
 
         For the executor's thread.
         """
@@ -83,13 +83,13 @@ class ImageInput:
         return create_subscription(self._node, kind, self.topic, self._take_image, qos, events)
 
     def _subscribe_infos(self, qos: QoSProfile) -> Subscription:
-        # That each durability does not match the other's publishers is no news.
+        # A subscription per durability: that each mismatches the other's publishers is expected.
         quiet = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         take = self._on_camera_info
         return create_subscription(self._node, CameraInfo, "camera_info", take, qos, quiet)
 
     def _follow_infos(self) -> None:
-        """Hear each durability that is published, for a message told once is not told again.
+        """Subscribe with each durability that is published, because a latched message is sent once.
 
         A transient-local subscription alone would miss volatile publishers, and both at once would
         have each of them complain of the other.
@@ -108,7 +108,7 @@ class ImageInput:
             self._node.destroy_subscription(self._infos.pop(durability))
 
     def _follow_images(self) -> None:
-        """Ask for reliable images where that helps, and no more where it would end them."""
+        """Request reliable images if that helps, and best effort if it would stop them."""
         loss = self._transport.loss
         if self._reliable == self._offered_reliable or not (loss or self._reliable):
             return
@@ -136,12 +136,12 @@ class ImageInput:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Publishers that cannot be heard, in words, for the diagnostics; none if all is well."""
+        """Incompatible publishers, in words, for the diagnostics; none if all is well."""
         return tuple(self._mismatches.values())
 
     @property
     def loss(self) -> str:
-        """How many images arrive and the remedy, in words; empty unless many are lost."""
+        """The share of images that arrive and the remedy, in words; empty unless many are lost."""
         loss = self._transport.loss
         if not loss:
             return ""
@@ -155,7 +155,7 @@ class ImageInput:
         return sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
 
     def why_quiet(self) -> str:
-        """Why no image comes, as far as the graph of nodes tells, and the remedy."""
+        """Why no image arrives, as far as the node graph shows, and the remedy."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if self._mismatches:
             return " ".join(self._mismatches.values())
@@ -175,7 +175,7 @@ class ImageInput:
             self._node.destroy_subscription(subscription)
 
     def _near_topic(self) -> str:
-        """The remedy where nobody publishes: the other transport, or a remapping."""
+        """The remedy if there is no publisher: the other transport, or a remapping."""
         raw = self.topic.removesuffix("/compressed")
         other = raw if self._compressed else raw + "/compressed"
         if self._node.count_publishers(other):
@@ -206,6 +206,6 @@ class ImageInput:
         )
 
     def _note_lost(self, event: Any) -> None:
-        # rclpy's total begins anew with each subscription.
+        # rclpy's total restarts with each subscription.
         self._transport.lost(event.total_count_change)
         self._on_lost(event.total_count_change)

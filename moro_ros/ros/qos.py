@@ -18,9 +18,9 @@ from moro_ros.errors import ConfigError
 from moro_ros.ros.compat import SubscriptionEventCallbacks
 
 PREFIX = "qos_overrides."
-# Marks, in its descriptor, an override that was given at the start: rclpy declares all the others.
+# Marks an override that was given at startup in its descriptor; rclpy declares all others.
 GIVEN = "given at the start"
-# What each policy may be; numbers: the least one, of messages or of nanoseconds (0: no limit).
+# Allowed values of each policy; a number is a minimum, in messages or nanoseconds (0: no limit).
 NAMES = {
     "history": ("keep_last", "keep_all"),
     "reliability": ("reliable", "best_effort"),
@@ -31,7 +31,7 @@ POLICIES = {
     "publisher": ("history", "depth", "reliability", "durability", "deadline", "lifespan"),
     "subscription": ("history", "depth", "reliability", "durability", "deadline"),
 }
-# What a publisher must not give up, and for whom.
+# Settings that a publisher must keep, and the reason.
 NEEDED = {
     "/tf": ({"reliability": "reliable"}, "listeners to TF ask for it and would hear nothing"),
     "~/mesh_faces": (
@@ -42,7 +42,7 @@ NEEDED = {
 
 
 def create_publisher(node: Node, kind: Any, topic: str, qos: QoSProfile | int) -> Publisher:
-    """Make a publisher whose QoS can be overridden; the overrides have been checked."""
+    """Create a publisher whose QoS can be overridden. The overrides must have been checked."""
     return node.create_publisher(
         kind, topic, profile_of(qos), qos_overriding_options=overridable("publisher")
     )
@@ -56,7 +56,7 @@ def create_subscription(
     qos: QoSProfile | int,
     events: SubscriptionEventCallbacks | None = None,
 ) -> Subscription:
-    """Make a subscription whose QoS can be overridden; the overrides have been checked.
+    """Create a subscription whose QoS can be overridden. The overrides must have been checked.
 
     It may be made again with another profile: what was not given at the start is then as asked.
     """
@@ -87,23 +87,23 @@ def decided(node: Node, topic: str, policy: str) -> bool:
 
 
 def profile_of(qos: QoSProfile | int) -> QoSProfile:
-    """A profile of one's own, for rclpy writes the overrides into the one it is given."""
+    """Return a copy of a profile, because rclpy writes the overrides into its argument."""
     return QoSProfile(depth=qos) if isinstance(qos, int) else copy.copy(qos)
 
 
 def overridable(entity: str) -> QoSOverridingOptions:
-    """What rclpy needs to know of it."""
+    """Return rclpy's options for overrides."""
     return QoSOverridingOptions([QoSPolicyKind[name.upper()] for name in POLICIES[entity]])
 
 
 def given(node: Node) -> dict[str, Parameter]:
-    """The overrides that a node has, by the name of the parameter."""
+    """Return the overrides of a node by parameter name."""
     found: dict[str, Any] = dict(node.get_parameters_by_prefix("qos_overrides"))
     return {PREFIX + name: parameter for name, parameter in found.items()}
 
 
 def check(node: Node) -> None:
-    """Check the overrides given at the start, before any topic is made, and make them read-only.
+    """Check the overrides given at startup, before any topic exists, and make them read-only.
 
     Raises: ConfigError naming the parameter, what was got and what is possible.
     """
@@ -148,12 +148,12 @@ def check_value(name: str, policy: str, value: Any) -> None:
 
 
 def unused(node: Node) -> list[str]:
-    """A warning for each topic with overrides that took none; for when all topics are made."""
+    """Return a warning for each topic whose overrides had no effect, once all topics exist."""
     policies: dict[tuple[str, str], set[str]] = {}
     for name in given(node):
         topic, entity, policy = split(name)
         policies.setdefault((entity, topic), set()).add(policy)
-    # rclpy declares every policy of what can be overridden.
+    # rclpy declares all policies of a topic that can be overridden.
     taken = {key for key, found in policies.items() if found == set(POLICIES[key[0]])}
     warnings = []
     for entity, topic in sorted(policies.keys() - taken):

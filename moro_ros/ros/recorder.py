@@ -55,7 +55,7 @@ class RecordingFiles:
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         self._files = MotionFiles(folder, overwrite, (BAG,))
-        # The mcap's own index names its file: write it under its final name.
+        # The index of an mcap contains the name of its file, so it is written under its final name.
         self.bag = MotionBag(self._files.temporary / Path(BAG).stem)
         self.motion = self._files
 
@@ -77,13 +77,13 @@ class RecordingFiles:
             raise ConfigError(f"{error} The recording is in {self._files.temporary}.") from error
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the unfinished files."""
         self.bag.abort()
         self._files.discard()
 
 
 class RecorderNode(Node):
-    """Subscribes to the perception node's outputs and to the camera, and writes them down."""
+    """Subscribes to the outputs of moro_node and to the camera, and records them."""
 
     def __init__(self) -> None:
         super().__init__("moro_recorder")
@@ -173,7 +173,7 @@ class RecorderNode(Node):
         self._try_report(finished=False)
 
     def finish(self, reason: str = "") -> bool:
-        """Complete the files and the report; returns whether nothing is missing.
+        """Complete the files and the report; returns whether they are complete.
 
         reason: why the recording ends before it was told to, if it does.
         """
@@ -189,7 +189,7 @@ class RecorderNode(Node):
         return not (reason or missing)
 
     def _try_report(self, finished: bool) -> None:
-        """Write the report; one that fails is no reason to end the recording."""
+        """Write the report. A failure does not end the recording."""
         try:
             self.write_report(finished)
         except OSError as error:
@@ -202,7 +202,7 @@ class RecorderNode(Node):
         """Write the statistics so far as JSON to the file named by the parameter 'report'."""
         if self._report_path is None:
             return
-        # NaN is the latency of an image whose stamp is of another clock.
+        # The latency is NaN if the stamp of the image comes from another clock.
         known = np.array(self._latencies, float)
         known = known[np.isfinite(known)]
         p50, p95 = np.percentile(known, [50, 95]) if len(known) else (np.nan, np.nan)
@@ -236,7 +236,7 @@ def row_of_human(human: Human, stamp_ns: int) -> np.ndarray:
 
 
 def record(args: list[str] | None) -> int:
-    """Run the node until a signal comes, then complete its files; returns the exit status."""
+    """Run the node until a signal arrives, then complete the files; returns the exit status."""
     stopped = False
 
     def stop(_signal: int, _frame: Any) -> None:
@@ -263,7 +263,7 @@ def record(args: list[str] | None) -> int:
 
 
 def spin(node: RecorderNode, stopped: Callable[[], bool]) -> str:
-    """Record until told to stop; returns the error that ended it before, in words.
+    """Record until asked to stop; returns the error that ended it early, in words.
 
     Whatever it is, hours may have been recorded, and those are kept.
     """

@@ -13,27 +13,27 @@ from moro_ros.ros import faults
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.faults import BadImage
 
-# So many images in a row that are older than the newest are no disorder: the clock was set back,
-# or a recording shorter than the gap loops.
+# After this many consecutive images older than the newest one, the clock was set back or a short
+# recording loops: the images are not out of order.
 LATE_IN_ROW = 10
-# Whose stamps lie farther back or ahead uses another clock. No image takes so long.
+# Stamps farther in the past or the future come from another clock. No image takes this long.
 OLDEST_S = 60.0
-# What is reported when the images stop describes the last one, but a reader who skips stamps that
-# it has seen must not miss it: it is stamped this much later.
+# The message that is sent when images stop describes the last image. It is stamped this much
+# later, so that readers who skip repeated stamps still take it.
 AFTER_LAST_NS = 1
-# Clocks of two machines that nobody synchronises differ by less than this for a while.
+# The clocks of two unsynchronised machines differ by less than this for some time.
 AHEAD_S = 1.0
 
 
 class StampOrder:
-    """Tells an image out of order from a time that jumps back; one instance per stream."""
+    """Distinguishes images out of order from time that jumps back; one instance per stream."""
 
     def __init__(self) -> None:
         self._newest_ns: int | None = None
         self._late = 0
 
     def jump(self, stamp_ns: int, max_gap_s: float) -> float:
-        """Take the next image's stamp; returns by how many seconds the time jumped back, else 0.
+        """Take the stamp of the next image; returns the seconds that time jumped back, else 0.
 
         An image that is older than the newest by max_gap_s at most is out of order.
         Raises: BadImage for an image out of order, and for one that repeats the newest stamp.
@@ -58,13 +58,13 @@ class StampOrder:
 
 
 def latency_s(stamp: Time, clock: Clock) -> float:
-    """Time since a stamp, s; NaN if the stamp is of another clock, for then nobody knows."""
+    """Time since a stamp, s; NaN if the stamp comes from another clock."""
     late_s = (clock.now().nanoseconds - stamp_to_ns(stamp)) * 1e-9
     return late_s if -AHEAD_S <= late_s <= OLDEST_S else math.nan
 
 
 def foreign_clock(stamp_ns: int, now_ns: int, simulated: bool) -> str:
-    """The clock by which a stamp seems to have been made, in words; empty: the node's own.
+    """The clock that a stamp seems to come from, in words; empty: the clock of the node.
 
     now_ns: of the node's clock; simulated: whether that is /clock (use_sim_time).
     """
@@ -93,5 +93,5 @@ def foreign_clock(stamp_ns: int, now_ns: int, simulated: bool) -> str:
 
 
 def near(stamp_ns: int, clock_ns: int) -> bool:
-    """Whether a clock that reads clock_ns can have made a stamp."""
+    """Whether a stamp can come from a clock that reads clock_ns."""
     return -AHEAD_S <= (clock_ns - stamp_ns) * 1e-9 <= OLDEST_S

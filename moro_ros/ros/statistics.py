@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# Latencies and stage times are kept for so many of the newest images.
+# Latencies and stage times are kept for this many of the newest images.
 WINDOW = 3000
 EVENTS = (
     "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
@@ -21,7 +21,7 @@ EVENTS = (
 
 
 class Recent:
-    """The newest WINDOW numbers, in an array of that size: its memory does not grow."""
+    """The newest WINDOW numbers, in an array of fixed size."""
 
     def __init__(self) -> None:
         self._values = np.full(WINDOW, np.nan)
@@ -61,7 +61,7 @@ class NodeStatistics:
             self._counts[event] += times
 
     def bad_frame(self, reason: str) -> int:
-        """Count a frame that could not be used; returns how often this reason occurred."""
+        """Count an unusable frame; returns how often this reason occurred."""
         with self._lock:
             self._bad[reason] += 1
             return self._bad[reason]

@@ -1,4 +1,4 @@
-"""Where the camera stands: the newest transform between two frames, from /tf and /tf_static."""
+"""The pose of the camera: the newest transform between two frames, from /tf and /tf_static."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ except ModuleNotFoundError:
 TF_DEPTH = 100
 LATCHED = QoSProfile(depth=TF_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 UNKNOWN_LOG_PERIOD_S = 10.0
-# Frames of /tf that are kept. A robot has some hundreds, but trackers of people name new ones.
+# Maximum number of frames of /tf that are kept. A robot has a few hundred, but trackers of people
+# keep adding names.
 MOST_FRAMES = 2000
 
 
@@ -64,7 +65,7 @@ class TransformTree:
         return len(self._moving) + len(self._static)
 
     def take(self, message: TFMessage) -> None:
-        """Take up the transforms of one message of /tf."""
+        """Store the transforms of one message of /tf."""
         for child, link in self._links(message):
             self._moving[child] = link
             self._moving.move_to_end(child)
@@ -72,7 +73,7 @@ class TransformTree:
             self._moving.popitem(last=False)
 
     def take_static(self, message: TFMessage) -> None:
-        """Take up the transforms of one message of /tf_static."""
+        """Store the transforms of one message of /tf_static."""
         self._static.update(self._links(message))
 
     def _links(self, message: TFMessage) -> list[tuple[str, tuple[str, Transform]]]:
@@ -84,7 +85,7 @@ class TransformTree:
         return links
 
     def _above(self, frame: str) -> tuple[str, Transform] | None:
-        """Parent of a frame and the transform into it; what is asked for is kept."""
+        """Parent of a frame and the transform into it; frames that are looked up are kept."""
         if frame in self._moving:
             self._moving.move_to_end(frame)
             return self._moving[frame]
@@ -112,7 +113,7 @@ class TransformTree:
 
 
 class Placement:
-    """Says where the camera stands in the world, and where the ground lies, from TF.
+    """The pose of the camera in the world and the ground plane, from TF.
 
     world_frame, ground_frame: names of TF frames, empty for none; the ground is z = 0 of its frame.
     TF is listened to only if one of them is named. own: see TransformTree.

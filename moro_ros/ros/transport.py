@@ -1,4 +1,4 @@
-"""Transport: how many of the images sent arrive, and what to do where many do not."""
+"""Transport: how many of the sent images arrive, and the remedy if many are lost."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from moro_ros.resources import share_path
 
 # Seconds, and periods of `tend`, that are judged together.
 PERIODS = 10
-# So many lost images, and such a share of all, are worth a word.
+# Minimum number and share of lost images that are reported.
 LEAST_LOST, LEAST_SHARE = 3, 0.1
 
 
 class Transport:
-    """Counts the images of the last PERIODS periods that arrived and that were lost on the way."""
+    """Counts the images of the last PERIODS periods that arrived and that were lost."""
 
     def __init__(self) -> None:
         self._periods: deque[list[int]] = deque([[0, 0]], maxlen=PERIODS)
@@ -25,7 +25,7 @@ class Transport:
         self._periods[-1][0] += 1
 
     def lost(self, images: int) -> None:
-        """Count images of which the middleware says that it lost them."""
+        """Count images that the middleware reports as lost."""
         self._periods[-1][1] += images
 
     def next_period(self) -> None:
@@ -33,13 +33,13 @@ class Transport:
         self._periods.append([0, 0])
 
     def restart(self) -> None:
-        """Forget what was counted, as after a change of the subscription."""
+        """Reset the counts, as after a change of the subscription."""
         self._periods.clear()
         self.next_period()
 
     @property
     def loss(self) -> str:
-        """What arrives, in words; empty unless many images are lost."""
+        """The share that arrives, in words; empty unless many images are lost."""
         received, lost = (sum(period[i] for period in self._periods) for i in (0, 1))
         if lost < max(LEAST_LOST, LEAST_SHARE * (received + lost)):
             return ""
@@ -47,7 +47,7 @@ class Transport:
 
 
 def profile_hint() -> str:
-    """What makes room for large images in the middleware in use."""
+    """The setting of the current middleware that makes room for large images."""
     if "fastrtps" not in get_rmw_implementation_identifier():
         return "give the sockets more room (sysctl net.core.rmem_max)"
     return (
@@ -57,7 +57,7 @@ def profile_hint() -> str:
 
 
 def remedy(asked_reliable: bool, offered_reliable: bool, compressed: bool) -> str:
-    """What to do about lost images, in a sentence.
+    """The remedy for lost images, in one sentence.
 
     asked_reliable: by this node; offered_reliable: by every publisher; compressed: the images are.
     """
