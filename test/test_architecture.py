@@ -165,8 +165,8 @@ def test_house_rules(name):
         ("live/motion_stream.py", "import rclpy.node"),
         ("cli/demo.py", "def f():\n    from moro_ros.ros.node import MoroNode"),
         ("cli/demo.py", "from sensor_msgs.msg import Image"),
-        ("training/losses.py", "from moro_ros.msg import HumanArray"),
-        ("ros/node.py", "from moro_ros.training.losses import mesh_loss"),
+        ("training/head_terms.py", "from moro_ros.msg import HumanArray"),
+        ("ros/node.py", "from moro_ros.training.head_terms import mesh_loss"),
     ],
 )
 def test_the_rules_bite(name, code):

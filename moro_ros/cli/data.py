@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.cli.tables import print_table
+from moro_ros.cli.results import print_table
 from moro_ros.data.import_motion import (
     ImportedClip,
     Skipped,

@@ -16,7 +16,7 @@ from moro_ros.cli.evaluate_open import (
     subject_options,
 )
 from moro_ros.cli.evaluate_video import remembering_frontend, rows_of
-from moro_ros.cli.tables import print_table, rounded
+from moro_ros.cli.results import print_table, rounded
 from moro_ros.config import MODES, MotionConfig
 from moro_ros.evaluation.live_benchmark import (
     LiveProtocol,

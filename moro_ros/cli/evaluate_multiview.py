@@ -11,7 +11,7 @@ import numpy as np
 
 from moro_ros.cli.evaluate_open import stream_of
 from moro_ros.cli.evaluate_video import remembering_frontend
-from moro_ros.cli.tables import print_table, rounded
+from moro_ros.cli.results import print_table, rounded
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     SeenPerson,

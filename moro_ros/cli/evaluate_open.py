@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from moro_ros.cli.image_folder import make_folder, write_images
-from moro_ros.cli.tables import print_table, rounded
+from moro_ros.cli.results import make_folder, print_table, rounded, write_images
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.data.mocap import MotionSet, load_motion
 from moro_ros.errors import DataError

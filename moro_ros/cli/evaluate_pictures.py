@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.cli.image_folder import make_folder
+from moro_ros.cli.results import make_folder
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.evaluation.pose2sim import CONDITIONS, Trial, hide, video_of
 from moro_ros.io.recording import MotionRecording, row_of

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from moro_ros.cli.image_folder import make_folder, write_images
-from moro_ros.cli.tables import print_table, rounded
+from moro_ros.cli.results import make_folder, print_table, rounded, write_images
 from moro_ros.data.sets import SETS, open_set
 from moro_ros.draw.plots import bar_chart, line_chart
 from moro_ros.errors import DataError
@@ -16,8 +15,7 @@ from moro_ros.evaluation.evaluator import FoundMotion, Report, TrueMotion, evalu
 from moro_ros.evaluation.readers import rohm
 from moro_ros.evaluation.readers.bodies import Bodies, load_rest_joints
 from moro_ros.evaluation.readers.table import READERS
-from moro_ros.evaluation.truth_file import truths_at
-from moro_ros.evaluation.truth_sets import truths_of
+from moro_ros.evaluation.truth import truths_at, truths_of
 
 
 def command(args: argparse.Namespace) -> int:
@@ -121,7 +119,7 @@ def register(
     )
     parser.add_argument(
         "--truth", type=Path, required=True,
-        help="npz of true motion (evaluation/truth_file.py), a folder of them, a RoHM pickle "
+        help="npz of true motion (evaluation/truth.py), a folder of them, a RoHM pickle "
              "with its truth, or, with --set, the folder of a data set",
     )  # fmt: skip
     parser.add_argument("--set", choices=sorted(SETS), help="name of the data set in --truth")

@@ -12,8 +12,7 @@ from pathlib import Path
 from moro_ros.assets import fetch
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.cli.evaluate_pictures import draw_trial
-from moro_ros.cli.image_folder import make_folder
-from moro_ros.cli.tables import print_table, rounded
+from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.errors import AssetError
 from moro_ros.evaluation.fitted_truth import fit_trial, residuals

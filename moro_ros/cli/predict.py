@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from moro_ros.cli.image_folder import make_folder
-from moro_ros.cli.interruption import Interruption
+from moro_ros.cli.processes import Interruption
+from moro_ros.cli.results import make_folder
 from moro_ros.cli.video_options import add_camera_options, video_input
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay

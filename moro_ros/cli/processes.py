@@ -1,4 +1,4 @@
-"""Child processes of the commands: a clean ROS environment, logs, orderly stop, clear failures."""
+"""Signals and child processes of the commands: clean environment, logs, orderly stop, failures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,46 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FrameType
 from typing import Any
 
 from moro_ros.errors import MoroError, missing_module
 from moro_ros.resources import PACKAGE
+
+
+class Interruption:
+    """In a with block the first signal is only noted; the next raises KeyboardInterrupt at once.
+
+    patience: how many signals are only noted. number: the signal that came last, 0: none so far.
+    Signal handlers belong to the main thread, and so does this.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, patience: int = 1) -> None:
+        self.number = 0
+        self._patience = patience
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def status(self) -> int:
+        """The exit status by which a shell knows the signal; 0: none came."""
+        return 128 + self.number if self.number else 0
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.number = number
+        self._patience -= 1
+        if self._patience < 0:
+            raise KeyboardInterrupt
+
 
 STOP_TIMEOUT_S = 20.0
 _TAIL_LINES = 8
@@ -147,12 +182,7 @@ class Children:
             self._handlers[number] = signal.signal(number, _interrupt)
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # A second Ctrl-C must not leave children behind.
         self._handlers[signal.SIGINT] = signal.getsignal(signal.SIGINT)
         for number in self._handlers:

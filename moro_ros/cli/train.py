@@ -11,21 +11,20 @@ from pathlib import Path
 import torch
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.data.shapes import scale_betas
+from moro_ros.data.dice import scale_betas
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model, save_weights
 from moro_ros.network.moro import MoRo
 from moro_ros.resources import share_path
-from moro_ros.training.clips import moved
+from moro_ros.training.clips import Draw, moved
 from moro_ros.training.distributed import World, autocast_dtype, joined_world
-from moro_ros.training.draw import Draw
-from moro_ros.training.drop_path import add_drop_path
 from moro_ros.training.frame_objective import FrameObjective
 from moro_ros.training.handover import WEIGHTS, freeze, start_weights
 from moro_ros.training.loop import Job, run_job
-from moro_ros.training.manifest import write_manifest
 from moro_ros.training.objective import Objective
+from moro_ros.training.optim import add_drop_path
+from moro_ros.training.run_log import write_manifest
 from moro_ros.training.setup import (
     STAGES,
     AnyTokenizer,

@@ -25,9 +25,8 @@ from moro_ros.geometry.camera import box_condition
 from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.io.video import open_video
 from moro_ros.live.sampling import decode_masked
-from moro_ros.network.crop import crop_person
+from moro_ros.network.inputs import BOX_PADDING, crop_person
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.preprocess import BOX_PADDING
 from moro_ros.perception.frontend import KeypointFrontend
 
 log = logging.getLogger(__name__)

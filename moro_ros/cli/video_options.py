@@ -9,8 +9,8 @@ from pathlib import Path
 
 from moro_ros import assets
 from moro_ros.errors import ConfigError
+from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.video import open_video
-from moro_ros.io.video_camera import camera_of_video, note_on_pixels
 from moro_ros.types import Camera
 
 SAMPLE_VIDEO, SAMPLE_CALIBRATION = "sports2d_demo.mp4", "sports2d_demo_calibration.toml"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, even_stamps
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, SetCard, even_stamps
 from moro_ros.data.mocap import resample_motion, resampled_length
 from moro_ros.data.records import Archive
 from moro_ros.types import SmplxParams

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.data.dataset import ALL, BodyFit, Clip, even_stamps
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard, even_stamps
 from moro_ros.data.records import Archive, image_size
 from moro_ros.types import Camera, SmplxParams
 

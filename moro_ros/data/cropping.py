@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 from moro_ros.types import KEYPOINTS, Camera
 
 PADDING = 1.2

@@ -1,15 +1,80 @@
-"""What every data set gives, whatever lies on the disk: clips of one person, one by one."""
+"""What a data set is: where its files must lie, and its clips of one person, one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+import cv2
 import numpy as np
 
+from moro_ros.errors import DataError
+from moro_ros.geometry.lens import undistort_image
 from moro_ros.types import Camera, SmplxParams
+
+
+@dataclass(frozen=True, slots=True)
+class SetCard:
+    """What a user must know of a data set before it can be read.
+
+    obtain: how to come by it; licence: the class of its terms, not legal advice; layout: the files
+    below the set's folder, one a line; splits: the names of its parts, the first is the default.
+    """
+
+    title: str
+    obtain: str
+    licence: str
+    layout: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def need_file(self, path: Path, what: str) -> Path:
+        """Return the path of a file.
+
+        Raises: DataError if there is none, with what it should hold and how to obtain the set.
+        """
+        if not path.is_file():
+            raise self.missing(path, what)
+        return path
+
+    def need_folder(self, path: Path, what: str) -> Path:
+        """Return the path of a folder; raises DataError if there is none."""
+        if not path.is_dir():
+            raise self.missing(path, what)
+        return path
+
+    def need_some(self, found: Iterable[Path], path: Path, what: str) -> list[Path]:
+        """Return what a search found, sorted; raises DataError if that is nothing."""
+        paths = sorted(found)
+        if not paths:
+            raise self.missing(path, what)
+        return paths
+
+    def need_split(self, split: str) -> str:
+        """Return the name of a split, the default for an empty one; raises DataError if unknown."""
+        if split and split not in self.splits:
+            raise DataError(
+                f"{self.title}: there is no split '{split}'; expected one of "
+                f"{', '.join(self.splits)}."
+            )
+        return split or self.splits[0]
+
+    def missing(self, path: Path, what: str) -> DataError:
+        """Return the error for a file or folder that is not there."""
+        layout = "\n  ".join(self.layout)
+        return DataError(
+            f"{self.title}: {path} is missing; expected {what}. The folder of the data set must "
+            f"contain\n  {layout}\nHow to obtain it: {self.obtain}"
+        )
+
+    def damaged(self, path: Path, reason: object) -> DataError:
+        """Return the error for a file that cannot be read or is not what it should be."""
+        return DataError(
+            f"{self.title}: {path} is damaged or of another kind ({reason}). Obtain the file "
+            f"again: {self.obtain}"
+        )
+
 
 Model = Literal["smplx", "smpl"]
 Gender = Literal["neutral", "male", "female"]
@@ -206,3 +271,30 @@ def cut_windows(source: ClipSet, frames: int, step: int | None = None) -> Window
 def even_stamps(numbers: Sequence[int] | np.ndarray, fps: float) -> np.ndarray:
     """Return the stamps (F,) int64 ns of numbered frames of an even rate."""
     return np.rint(np.asarray(numbers, np.float64) * (1e9 / fps)).astype(np.int64)
+
+
+def read_image(clip: Clip, frame: int) -> np.ndarray:
+    """Read the picture of one frame: (H, W, 3) uint8 RGB, rectified.
+
+    Raises: DataError if the clip has no pictures, or the file is missing, damaged or of a size
+    other than the camera's.
+    """
+    if clip.images is None:
+        raise DataError(f"Clip {clip.name} has no images; choose another data set.")
+    path = clip.images[frame]
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        state = "is damaged" if path.is_file() else "is missing"
+        raise DataError(f"The image {path} of clip {clip.name} {state}; download it again.")
+    image = np.ascontiguousarray(np.rot90(image, -clip.image_turns)[..., ::-1])
+    if clip.mirrored:
+        image = np.ascontiguousarray(image[:, ::-1])
+    camera = clip.camera
+    if camera is None:
+        return image
+    if image.shape[:2] != (camera.height, camera.width):
+        raise DataError(
+            f"The image {path} has {image.shape[1]} x {image.shape[0]} pixels, expected "
+            f"{camera.width} x {camera.height} as the clip's camera."
+        )
+    return undistort_image(image, camera)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moro_ros.data.dice import Dice
 from moro_ros.data.occlusion import LIMBS, MIRRORED_KEYPOINTS, NAMES, ObservationNoise
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 
 HIPS = tuple(NAMES.index(f"{side}_hip") for side in ("left", "right"))
 SHOULDERS = tuple(NAMES.index(f"{side}_shoulder") for side in ("left", "right"))

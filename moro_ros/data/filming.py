@@ -23,13 +23,7 @@ from moro_ros.data.synthesis import (
     ObservedMotion,
     pose_keypoints,
 )
-from moro_ros.network.preprocess import (
-    PersonBoxes,
-    enclosing_box,
-    floor_row,
-    observe,
-    running_boxes,
-)
+from moro_ros.network.inputs import PersonBoxes, enclosing_box, floor_row, observe, running_boxes
 
 NEAREST_M, FARTHEST_M = 0.5, 10.0
 LOWEST_M, HIGHEST_M = 0.2, 3.5

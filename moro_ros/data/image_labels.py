@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard
 from moro_ros.data.records import Archive, image_size
 from moro_ros.types import Camera, SmplxParams
 
@@ -153,23 +152,93 @@ def read_labels(path: Path, card: SetCard) -> dict[str, np.ndarray]:
     return arrays
 
 
-def open_labelled(
-    name: str,
-    card: SetCard,
-    root: Path,
-    labels: str,
-    folders: tuple[str, ...],
-    focal_px: float | None = None,
-    measured: bool = False,
-) -> LabelledImages:
-    """Open a set of labelled images.
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """A published set in this format, below a common root folder.
 
-    labels: file below root; folders: of the images, below root, the first that is there.
-    Raises: DataError if labels or images are missing, or the labels damaged.
+    folders: of the images, the first that is there is taken; focal_px, measured: see
+    LabelledImages.
     """
-    path = root / labels
-    card.need_file(path, "the labels")
-    folder = next((root / name for name in folders if (root / name).is_dir()), root / folders[0])
-    card.need_folder(folder, "the images")
-    read_labels(path, card)
-    return LabelledImages(name, card, path, folder, focal_px, measured)
+
+    name: str
+    card: SetCard
+    folders: tuple[str, ...]
+    focal_px: float | None = None
+    measured: bool = False
+
+    def open(self, root: Path, split: str = "") -> LabelledImages:
+        """Open the labelled images; raises DataError if labels or images are missing or damaged."""
+        self.card.need_split(split)
+        labels = self.card.need_file(root / self.card.layout[0], "the labels")
+        places = [root / name for name in self.folders]
+        folder = next((place for place in places if place.is_dir()), places[0])
+        self.card.need_folder(folder, "the images")
+        read_labels(labels, self.card)
+        return LabelledImages(self.name, self.card, labels, folder, self.focal_px, self.measured)
+
+
+IMAGES = "real_training_images"
+LABELLED_SETS = (
+    # Lin et al., ECCV 2014.
+    LabelledSet(
+        "coco",
+        SetCard(
+            title="COCO",
+            obtain=f"{LABELS_URL}, and the images of train2014 from https://cocodataset.org.",
+            licence="annotations CC BY 4.0, Flickr's images under their own terms; SMPL labels "
+            "non-commercial",
+            layout=(
+                "real_training_labels/coco.npz",
+                f"{IMAGES}/coco/train2014/COCO_train2014_<id>.jpg",
+            ),
+            splits=("train",),
+        ),
+        (f"{IMAGES}/coco",),
+    ),
+    # Andriluka et al., CVPR 2014.
+    LabelledSet(
+        "mpii",
+        SetCard(
+            title="MPII",
+            obtain=f"{LABELS_URL}, and the images from http://human-pose.mpi-inf.mpg.de.",
+            licence="non-commercial research; SMPL labels non-commercial",
+            layout=("real_training_labels/mpii.npz", f"{IMAGES}/mpii/images/<id>.jpg"),
+            splits=("train",),
+        ),
+        (f"{IMAGES}/mpii",),
+    ),
+    # Ionescu et al., TPAMI 2014: filmed in a motion capture studio.
+    LabelledSet(
+        "human36m",
+        SetCard(
+            title="Human3.6M",
+            obtain=f"{LABELS_URL}, and the videos, as images, from http://vision.imar.ro/human3.6m.",
+            licence="academic use, registration; SMPL labels non-commercial",
+            layout=(
+                "real_training_labels/h36m_train.npz",
+                f"{IMAGES}/h36m/Images/S1/<video>/<frame>.jpg",
+            ),
+            splits=("train",),
+        ),
+        (f"{IMAGES}/h36m",),
+        focal_px=1145.0,
+        measured=True,
+    ),
+    # Mehta et al., 3DV 2017: before a green screen, without markers.
+    LabelledSet(
+        "mpi_inf_3dhp",
+        SetCard(
+            title="MPI-INF-3DHP",
+            obtain=f"{LABELS_URL}, and the videos, as images, from "
+            "https://vcai.mpi-inf.mpg.de/3dhp-dataset.",
+            licence="non-commercial research; SMPL labels non-commercial",
+            layout=(
+                "real_training_labels/mpi_inf_3dhp_train.npz",
+                f"{IMAGES}/mpi_inf_3dhp/S1/Seq1/imageFrames/video_0/frame_000001.jpg",
+            ),
+            splits=("train",),
+        ),
+        (f"{IMAGES}/mpi_inf_3dhp", f"{IMAGES}/mpi-inf-3dhp"),
+        focal_px=1500.0,
+    ),
+)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 from moro_ros.types import KEYPOINTS
 
 NAMES = tuple(KEYPOINTS)

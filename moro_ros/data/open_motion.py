@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, even_stamps
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard, even_stamps
 from moro_ros.data.mocap import MotionSet, load_motion
 from moro_ros.types import SmplxParams
 

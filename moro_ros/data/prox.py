@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip
-from moro_ros.data.fit_files import read_fits
+from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard
 from moro_ros.data.image_labels import OPENPOSE_NAMES
-from moro_ros.data.layout import SetCard
-from moro_ros.data.records import image_size, load_json, rigid_transform
+from moro_ros.data.records import image_size, load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
 
 CARD = SetCard(

@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import SetCard
+from moro_ros.types import SmplxParams
 
 # All that arrays of numbers and words need; anything else in a pickle is refused.
 SAFE = {
@@ -151,3 +152,31 @@ def image_size(path: Path, card: SetCard) -> tuple[int, int]:
             return image.size
     except (UnidentifiedImageError, OSError) as error:
         raise card.damaged(path, error) from error
+
+
+ARRAYS = ("transl", "global_orient", "body_pose", "betas")
+
+
+def read_fits(paths: Sequence[Path], card: SetCard) -> SmplxParams:
+    """Read the parameters of one person in consecutive frames; the shape is their mean.
+
+    paths: one pickle per frame and person, as in EgoBody, PROX and RICH.
+
+    Raises: DataError if a file is missing, damaged or of another body model.
+    """
+    rows = [read_fit(path, card) for path in paths]
+    arrays = {key: np.stack([row[key] for row in rows]) for key in ARRAYS}
+    return SmplxParams(
+        arrays["betas"].mean(0), arrays["global_orient"], arrays["body_pose"], arrays["transl"]
+    )
+
+
+def read_fit(path: Path, card: SetCard) -> dict[str, np.ndarray]:
+    """Read one frame's parameters, each as a float32 vector."""
+    fit = load_pickle(path, card, ARRAYS)
+    flat = {key: np.asarray(value, np.float32).reshape(-1) for key, value in fit.items()}
+    flat["betas"] = flat["betas"][:10]
+    for key, count in (("transl", 3), ("global_orient", 3), ("body_pose", 63), ("betas", 10)):
+        if flat[key].size != count or not np.isfinite(flat[key]).all():
+            raise card.damaged(path, f"{key} has {flat[key].size} numbers, expected {count}")
+    return flat

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, even_stamps
-from moro_ros.data.fit_files import read_fits
-from moro_ros.data.layout import SetCard
-from moro_ros.data.records import image_size, load_json
+from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, SetCard, even_stamps
+from moro_ros.data.records import image_size, load_json, read_fits
 from moro_ros.types import Camera
 
 CARD = SetCard(

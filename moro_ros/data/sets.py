@@ -9,17 +9,13 @@ from pathlib import Path
 from moro_ros.data import (
     amass,
     bedlam,
-    coco,
     egobody,
-    human36m,
-    mpi_inf_3dhp,
-    mpii,
     open_motion,
     prox,
     rich,
 )
-from moro_ros.data.dataset import ClipSet
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import ClipSet, SetCard
+from moro_ros.data.image_labels import LABELLED_SETS
 from moro_ros.errors import DataError
 
 
@@ -36,12 +32,9 @@ SETS: dict[str, SetEntry] = {
     "amass": SetEntry(amass.CARD, amass.open_amass),
     "bedlam": SetEntry(bedlam.CARD, bedlam.open_bedlam),
     "egobody": SetEntry(egobody.CARD, egobody.open_egobody),
-    "human36m": SetEntry(human36m.CARD, human36m.open_human36m),
-    "mpi_inf_3dhp": SetEntry(mpi_inf_3dhp.CARD, mpi_inf_3dhp.open_mpi_inf_3dhp),
-    "coco": SetEntry(coco.CARD, coco.open_coco),
-    "mpii": SetEntry(mpii.CARD, mpii.open_mpii),
     "rich": SetEntry(rich.CARD, rich.open_rich),
     "prox": SetEntry(prox.CARD, prox.open_prox),
+    **{each.name: SetEntry(each.card, each.open) for each in LABELLED_SETS},
 }
 
 

@@ -1,7 +1,7 @@
 """Static cameras for open motion: what a keypoint detector would have seen of a mocap clip.
 
 World: z up, metres. Camera: x right, y down, z forward. 2D positions lie on the normalised image
-plane (see network/preprocess.py).
+plane (see network/inputs.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.data.mocap import MotionWindows
 from moro_ros.data.occlusion import ObservationNoise, add_noise, hide_keypoints
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.network.preprocess import PersonBoxes, enclosing_box, observe, running_boxes
+from moro_ros.network.inputs import PersonBoxes, enclosing_box, observe, running_boxes
 
 MIN_DEPTH = 0.25  # m; nearer points are not seen
 

@@ -18,7 +18,7 @@ from moro_ros.evaluation.open_benchmark import (
     shown_joints,
 )
 from moro_ros.evaluation.open_decoding import DECODING, Decoding, OpenModel, Recovered, recover
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 
 PASSES = (1, 2, 3, 5, 10)
 LOOK_AHEAD = (0, 2, 5, 10, 30)

@@ -14,8 +14,8 @@ from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
 from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.inputs import floor_row
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.preprocess import floor_row
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 
 VISIBLE = 0.5

@@ -16,13 +16,15 @@ from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.live.live_decoder import LiveDecoder
 from moro_ros.live.track_state import TrackState
 from moro_ros.network.build import LoadedModel
-from moro_ros.network.observation import normalised_keypoints, person_crop, rectified_image
-from moro_ros.network.preprocess import (
+from moro_ros.network.inputs import (
     PersonBoxes,
     floor_row,
     next_box,
+    normalised_keypoints,
     observe,
     part_of_step,
+    person_crop,
+    rectified_image,
 )
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.recovery import Evidence, MotionRecovery

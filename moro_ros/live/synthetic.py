@@ -21,7 +21,7 @@ from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.config import DetectorConfig, TrackerConfig
 from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.perception.notices import Notices
+from moro_ros.perception.search import Notices
 from moro_ros.types import KEYPOINTS, Camera, Keypoints, PersonObservation
 
 CAMERA_HEIGHT = 1.0  # m above the floor, looking level

@@ -9,10 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from moro_ros.live.clock import Sight, Tick, sight_between
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 from moro_ros.recover.recovery import Decoded, DecodedFrame
-from moro_ros.recover.shape_lock import ShapeLock
-from moro_ros.recover.steady_pose import SteadyPose
+from moro_ros.recover.steady_pose import ShapeLock, SteadyPose
 
 SAME = 1e-6  # frames; nearer times are one
 SMOOTHING = 8.0  # frames to either side that a frame's smoothed codes may depend on

@@ -19,15 +19,17 @@ from torch import nn
 
 from moro_ros.errors import CheckpointError, ConfigError
 from moro_ros.model_config import FilesConfig, ModelConfig, MoroConfig, load_model_config
-from moro_ros.network.decoder import MotionDecoder
-from moro_ros.network.keypoint_encoder import KeypointImageEncoder
+from moro_ros.network.decoder import MotionDecoder, TemporalSmoother
+from moro_ros.network.image_encoders import (
+    ImageTransformer,
+    KeypointImageEncoder,
+    VisionTransformer,
+    VitImageEncoder,
+)
 from moro_ros.network.moro import MoRo
 from moro_ros.network.motion_encoder import MotionEncoder
 from moro_ros.network.patch_tokenizer import PatchTokenizer
-from moro_ros.network.smoother import TemporalSmoother
 from moro_ros.network.tokenizer import MeshConvTokenizer, MeshTokenizer
-from moro_ros.network.vit import VisionTransformer
-from moro_ros.network.vit_encoder import ImageTransformer, VitImageEncoder
 
 DESCRIPTION = "model.yaml"
 MORO_WEIGHTS = "moro.safetensors"

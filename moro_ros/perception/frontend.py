@@ -13,7 +13,6 @@ import numpy as np
 
 from moro_ros.assets import fetch
 from moro_ros.config import DetectorConfig, TrackerConfig
-from moro_ros.perception.appearance import torso_colours
 from moro_ros.perception.blazepose import (
     WIDER,
     BlazePoseDetector,
@@ -22,12 +21,9 @@ from moro_ros.perception.blazepose import (
     Landmarks,
     Region,
 )
-from moro_ros.perception.notices import Notices
-from moro_ros.perception.plausibility import LEAST_FIT, sure_of_newcomer
-from moro_ros.perception.search import Sweep, Tile, tile_round
-from moro_ros.perception.sighting import Sighting
-from moro_ros.perception.tracker import PersonTracker
-from moro_ros.perception.turns import Turns
+from moro_ros.perception.search import Notices, Sweep, Tile, Turns, tile_round
+from moro_ros.perception.sighting import LEAST_FIT, Sighting, sure_of_newcomer
+from moro_ros.perception.tracker import PersonTracker, torso_colours
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
@@ -84,7 +80,7 @@ class KeypointFrontend:
     """Finds people, follows them and locates their keypoints, one image after the other.
 
     ignored_people: how often somebody was found and not followed because of max_people, ever.
-    carried_people: how often somebody in sight was not looked at for want of time (turns.py), ever;
+    carried_people: how often somebody in sight was not looked at for want of time (Turns), ever;
     his keypoints then follow from the two looks before.
     timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
     Networks run on detector_config.threads threads, people side by side.

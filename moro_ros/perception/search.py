@@ -1,4 +1,4 @@
-"""Where to look for people nobody follows yet: the whole image, a few squares of it at a time.
+"""Where to look in the next image, at whom if time is short, and what is noticed on the way.
 
 The detector sees 224 pixels. A person must fill a good part of what it is shown, so the image is
 cut into overlapping squares of several sizes, and the sweep over them is spread over several
@@ -7,6 +7,10 @@ images to keep the time per image even.
 
 from __future__ import annotations
 
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,3 +119,106 @@ def _starts(length: int, side: int) -> list[int]:
         return [0]
     count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
     return [round(x) for x in np.linspace(0, length - side, count)]
+
+
+# Everybody is looked at in one of so many images at least.
+MOST_CARRIED = 2
+# The camera's period is the least time between two of so many images: some may be dropped.
+REMEMBERED = 30
+SMOOTHING = 0.1
+
+
+class Turns:
+    """Shares out the time there is for looking at people who are in sight.
+
+    share: of the time of `threads` threads from one image of the camera to the next; 0: as long as
+    it takes.
+    """
+
+    def __init__(self, share: float, threads: int) -> None:
+        self.share, self.threads = share, threads
+        self._intervals_s: deque[float] = deque(maxlen=REMEMBERED)
+        self._look_s: float | None = None
+
+    @property
+    def period_s(self) -> float:
+        """Time from one image of the camera to the next; 0 before two of them."""
+        return min(self._intervals_s, default=0.0)
+
+    def image(self, interval_s: float) -> None:
+        """Note the time since the image before."""
+        if interval_s > 0.0:
+            self._intervals_s.append(interval_s)
+
+    def took(self, look_s: float) -> None:
+        """Note how long a look took."""
+        before = look_s if self._look_s is None else self._look_s
+        self._look_s = before + SMOOTHING * (look_s - before)
+
+    def looks(self, people: int) -> int:
+        """Return how many of some people are to be looked at."""
+        if self.share == 0.0 or self._look_s is None or not self.period_s:
+            return people
+        time_s = self.share * self.threads * self.period_s
+        least = math.ceil(people / (1 + MOST_CARRIED))
+        return min(people, max(least, int(time_s / max(self._look_s, 1e-6))))
+
+    def spared(self, looked_ns: Sequence[int], late_ns: int | None = None) -> list[int]:
+        """Return who need not be looked at: those who were last.
+
+        looked_ns: when everybody was looked at; late_ns: the time of an image that is late, in
+        which only those are looked at who may not be carried any longer.
+        """
+        order = sorted(range(len(looked_ns)), key=lambda i: looked_ns[i])
+        if late_ns is None or self.share == 0.0:
+            return order[self.looks(len(looked_ns)) :]
+        longest_ns = (MOST_CARRIED + 0.5) * self.period_s * 1e9
+        return [i for i in order if late_ns - looked_ns[i] < longest_ns]
+
+    def restart(self) -> None:
+        """Forget the camera's rate, as after a jump in time."""
+        self._intervals_s.clear()
+
+
+LOGGER = logging.getLogger(__name__)
+# At most one hint of a kind in so long.
+PERIOD_NS = 10_000_000_000
+
+
+class Notices:
+    """Counts since the start, by the names they have in the diagnostics.
+
+    small_people: how often somebody was found who is smaller than detector.smallest_person while
+    nobody was reported; pictures: people who have not moved since they were first seen
+    (tracker.picture_s).
+    """
+
+    def __init__(self) -> None:
+        self.counts = {"small_people": 0, "pictures": 0}
+        self._said_ns: int | None = None
+
+    def too_small(self, share: float, least: float, now_ns: int) -> None:
+        """Note that only somebody was found who is too small, in shares of the shorter side."""
+        self.counts["small_people"] += 1
+        if self._said_ns is not None and 0 <= now_ns - self._said_ns < PERIOD_NS:
+            return
+        self._said_ns = now_ns
+        LOGGER.warning(
+            "People are in view, but all are smaller than detector.smallest_person (%g of the "
+            "shorter image side): one has %.2f. Lower it to track them, at the price of more "
+            "time per image.",
+            least,
+            share,
+        )
+
+    def pictures(self, ids: Sequence[int], seconds: float, dropped: bool) -> None:
+        """Note who has never moved so far."""
+        for track_id in ids:
+            self.counts["pictures"] += 1
+            LOGGER.warning(
+                "Person %d has not moved since they were first seen %g s ago and may be a "
+                "picture or clothes. They are %s (tracker.drop_pictures).",
+                track_id,
+                seconds,
+                "not published until they move" if dropped else "still reported",
+            )

@@ -12,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from moro_ros.io.append_file import AppendFile
+from moro_ros.io.motion_files import AppendFile
 from moro_ros.resources import share_path
 
 # Chunks, of a megabyte or more, that may be given up for the index: one of 64 GB needs ten.

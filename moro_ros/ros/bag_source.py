@@ -25,7 +25,7 @@ from moro_ros.errors import ConfigError, MoroError
 from moro_ros.ros import parameters
 from moro_ros.ros.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.profile import init_ros
+from moro_ros.ros.transport import init_ros
 
 CLOCK = "/clock"
 # /clock goes out at least this often [s of the recording].

@@ -10,13 +10,12 @@ from rclpy.lifecycle import LifecycleNode
 from moro_ros.config import PipelineConfig
 from moro_ros.ros import parameters
 from moro_ros.ros.faults import FaultLog
-from moro_ros.ros.image_input import ImageInput
+from moro_ros.ros.image_input import ImageInput, Worker
 from moro_ros.ros.logs import forward_library_logs
 from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
 from moro_ros.ros.statistics import NodeStatistics
-from moro_ros.ros.worker import Worker
 
 if TYPE_CHECKING:
     from moro_ros.live.pipeline import HumanMotionPipeline

@@ -23,14 +23,13 @@ from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.health import Watch
-from moro_ros.ros.image_input import ImageInput
+from moro_ros.ros.image_input import ImageInput, Worker
 from moro_ros.ros.logs import speaking_as
 from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
 from moro_ros.ros.process_bag import BagAction
 from moro_ros.ros.services import Services
-from moro_ros.ros.worker import Worker
 
 
 class MoroNode(BaseNode):

@@ -17,7 +17,7 @@ from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError, missing_module
 from moro_ros.ros.base_node import PipelineFactory
 from moro_ros.ros.lifecycle import MoroNode
-from moro_ros.ros.profile import init_ros
+from moro_ros.ros.transport import init_ros
 
 if TYPE_CHECKING:
     from moro_ros.live.pipeline import HumanMotionPipeline

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.live.camera_guard import CameraGuard
-from moro_ros.live.relay import Relay
+from moro_ros.live.threads import Relay
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration

@@ -33,8 +33,8 @@ from moro_ros.io.recording import ROW
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros.bag import MotionBag
 from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
-from moro_ros.ros.profile import init_ros
 from moro_ros.ros.stamps import AFTER_LAST_NS
+from moro_ros.ros.transport import init_ros
 
 BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5

@@ -13,9 +13,9 @@ from std_srvs.srv import SetBool, Trigger
 from moro_ros.errors import ConfigError, MoroError
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.ros.base_node import BaseNode
+from moro_ros.ros.image_input import Worker
 from moro_ros.ros.outputs.tf import SMPLX_JOINTS
 from moro_ros.ros.perception import Perception, Roi
-from moro_ros.ros.worker import Worker
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
 
 # A unit vector that came through float32.

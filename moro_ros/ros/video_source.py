@@ -24,13 +24,13 @@ from std_msgs.msg import Header
 from moro_ros.config import option
 from moro_ros.errors import ConfigError, MoroError, VideoError
 from moro_ros.geometry.camera import resized_camera
+from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
 from moro_ros.io.video import VideoReader, open_video
-from moro_ros.io.video_camera import camera_of_video, note_on_pixels
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.profile import init_ros
+from moro_ros.ros.transport import init_ros
 from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.

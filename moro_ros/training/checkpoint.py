@@ -1,6 +1,6 @@
 """Training checkpoints: everything needed to go on after a kill as if nothing had happened.
 
-What is drawn at random follows from the step alone (draw.py), so no generator is kept.
+What is drawn at random follows from the step alone (clips.Draw), so no generator is kept.
 """
 
 from __future__ import annotations

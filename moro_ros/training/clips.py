@@ -1,4 +1,4 @@
-"""What one training pass is given, whichever source it comes from: clips and their truth."""
+"""What one training pass is given: its seed, and clips with their truth from any source."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,3 +93,30 @@ def each_tensor(value: T, change: Callable[[Tensor], Tensor]) -> T:
         for item in dataclasses.fields(value)
     }
     return type(value)(**parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One pass: step and part (of the step's passes), seed of the stage, clips and their frames.
+
+    Everything random in a pass follows from (seed of the stage, step, part) alone, so that a
+    resumed run, and one spread over several processes, draws what an uninterrupted single one
+    would.
+    """
+
+    seed: int
+    step: int
+    part: int
+    clips: int
+    frames: int
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """Return the generator of one purpose, which no other pass or purpose shares."""
+        return np.random.default_rng([self.seed, self.step, self.part, purpose])
+
+    def torch_seed(self) -> int:
+        """Return the seed of torch's own generators for this pass."""
+        return int(self.rng(TORCH).integers(2**62))
+
+
+DATA, MASKS, TORCH = range(3)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import ConfigError
 from moro_ros.network.moro import MoRo
-from moro_ros.training.clips import TrainingClips
-from moro_ros.training.draw import Draw
+from moro_ros.training.clips import Draw, TrainingClips
 from moro_ros.training.head_terms import coarse_pose_terms, frame_estimate_terms
 from moro_ros.training.mesh_terms import Pose
 from moro_ros.training.stage import Stage

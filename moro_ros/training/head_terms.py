@@ -1,9 +1,10 @@
-"""The loss terms of the open model: its rotation head and its trajectory in the person box."""
+"""The loss terms of the open model: tokens, rotation head, trajectory in the person box."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
@@ -12,6 +13,31 @@ from moro_ros.network.estimate import ESTIMATE, ROTATIONS, betas_of
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.training.clips import TrainingClips, View
 from moro_ros.training.mesh_terms import Pose
+
+
+def near_codes(codebook: Tensor, spread: float) -> Tensor:
+    """Return what share of a token each code should get, (C, C): row = true code, rows sum to one.
+
+    A Gaussian of the distance between codes (C, code width) whose deviation is `spread` times the
+    mean distance of a code to its nearest: a code beside the true one is hardly a mistake.
+    """
+    gap = torch.cdist(codebook, codebook)
+    nearest = gap.masked_fill(torch.eye(len(gap), dtype=torch.bool), torch.inf).amin(1).mean()
+    return (-0.5 * (gap / (spread * nearest)) ** 2).softmax(-1)
+
+
+def token_loss(
+    logits: Tensor, labels: Tensor, masked: Tensor, near: Tensor | None = None
+) -> Tensor:
+    """Return the cross-entropy over masked tokens: logits (B, F, T, C), the rest (B, F, T).
+
+    near: (C, C) shares of near_codes, or None for the true code alone.
+    """
+    target = labels.flatten() if near is None else near[labels.flatten()]
+    each = cross_entropy(logits.float().flatten(0, 2), target, reduction="none")
+    weight = masked.flatten().float()
+    return (each * weight).sum() / weight.sum().clamp_min(1.0)
+
 
 # Beyond this a difference in time tells nothing: without it, the first steps' wild positions would
 # drown every other gradient.

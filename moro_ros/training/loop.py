@@ -20,8 +20,8 @@ from moro_ros.training.checkpoint import (
     load_checkpoint_state,
     save_checkpoint,
 )
+from moro_ros.training.clips import Draw
 from moro_ros.training.distributed import World
-from moro_ros.training.draw import Draw
 from moro_ros.training.optim import Optimizer, rate_scale
 from moro_ros.training.run_log import RunLog
 from moro_ros.training.stage import LoopNumbers, Phase

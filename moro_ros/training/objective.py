@@ -13,15 +13,21 @@ from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.tokenizer import MeshTokenizer
-from moro_ros.training.clips import TrainingClips, View
-from moro_ros.training.draw import MASKS, Draw
+from moro_ros.training.clips import MASKS, Draw, TrainingClips, View
 from moro_ros.training.head_terms import (
     box_trajectory_terms,
     frame_estimate_terms,
+    near_codes,
     rotation_head_terms,
+    token_loss,
 )
-from moro_ros.training.losses import near_codes, token_loss
-from moro_ros.training.masking import MaskedTokens, least_confident_mask, mask_tokens
+from moro_ros.training.masking import (
+    MaskedTokens,
+    least_confident_mask,
+    mask_tokens,
+    noise_at,
+    shaken,
+)
 from moro_ros.training.mesh_terms import (
     Bodies,
     MeshJoints,
@@ -34,7 +40,6 @@ from moro_ros.training.mesh_terms import (
     weak_plane_term,
 )
 from moro_ros.training.stage import SCHEMES, Stage
-from moro_ros.training.trajectory_noise import noise_at, shaken
 
 LARGEST_DEVIATION = 5.0
 ESTIMATE_TERMS = frozenset(

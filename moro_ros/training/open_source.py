@@ -11,19 +11,17 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import CONTACT_JOINTS, MIRRORED_JOINTS, NUM_JOINTS
 from moro_ros.data.detection import Detector
-from moro_ros.data.dice import Dice
+from moro_ros.data.dice import Dice, draw_shapes, scale_betas
 from moro_ros.data.filming import film, place_around
 from moro_ros.data.mocap import CATEGORY_WEIGHT, UPPER_BODY, MotionSet, MotionWindows
 from moro_ros.data.pool import WindowPool
 from moro_ros.data.poses import LIMB_GROUPS
-from moro_ros.data.shapes import draw_shapes, scale_betas
 from moro_ros.data.synthesis import ObservedMotion, leg_ratio
 from moro_ros.data.variation import bend, exchange_limbs, lean, rest, settle
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.estimate import betas_of
-from moro_ros.training.clips import TrainingClips, View
+from moro_ros.training.clips import DATA, Draw, TrainingClips, View
 from moro_ros.training.distributed import CPU
-from moro_ros.training.draw import DATA, Draw
 from moro_ros.training.stage import Stage
 
 CONTACT_SPEED = 0.3  # m/s; a slower joint touches the ground, as published

@@ -1,4 +1,4 @@
-"""Optimisers and the learning-rate schedule of every stage.
+"""Optimisers, learning-rate schedule and stochastic depth of every stage.
 
 The paper (arXiv 2601.16079) trains with AdamW. For short trainings on a CPU, Muon on the hidden
 matrices reached the same error in about half the steps (docs/training.md), so the open model uses
@@ -11,9 +11,46 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from moro_ros.training.stage import LoopNumbers
+
+
+class DropPath:
+    """A forward hook that drops a branch's output (N, ...) for some of the N samples at random.
+
+    Stochastic depth (Huang et al., ECCV 2016): the other samples' output is scaled up. A hook,
+    because the network itself knows nothing of its training.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, module: nn.Module, _: object, output: Tensor) -> Tensor:
+        """Return the output unchanged out of training, or each sample zeroed or scaled."""
+        if not module.training or self.rate == 0.0:
+            return output
+        keep = 1.0 - self.rate
+        shape = (output.shape[0], *(1,) * (output.dim() - 1))
+        kept = torch.rand(shape, device=output.device) < keep
+        return output * (kept.to(output.dtype) / keep)
+
+
+def add_drop_path(blocks: Iterable[nn.Module], largest: float) -> list[DropPath]:
+    """Give each block's attention and MLP a rate that rises linearly from 0 to `largest`.
+
+    blocks: with the branches `attention` and `mlp`, in running order.
+    """
+    blocks = list(blocks)
+    hooks = []
+    for number, block in enumerate(blocks):
+        hook = DropPath(largest * number / max(1, len(blocks) - 1))
+        for branch in (block.attention, block.mlp):
+            assert isinstance(branch, nn.Module)
+            branch.register_forward_hook(hook)
+        hooks.append(hook)
+    return hooks
+
 
 # Matrices that map from or to something other than hidden features keep AdamW.
 EDGE_MODULES = ("embed", "head", "regressor", "codebook")

@@ -17,17 +17,14 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.bedlam import well_seen
 from moro_ros.data.cropping import crop_boxes, jitter_boxes
-from moro_ros.data.dataset import Clip, ClipSet
+from moro_ros.data.dataset import Clip, ClipSet, read_image
 from moro_ros.data.image_labels import POINT_NAMES
-from moro_ros.data.images import read_image
 from moro_ros.data.posed import PosedClip, pose_clip, project_clip, smpl_as_smplx
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.geometry.camera import box_condition
 from moro_ros.geometry.trajectory import trajectory_statistics
-from moro_ros.network.crop import crop_person
-from moro_ros.network.observation import BOX_UNIT_PX
-from moro_ros.training.clips import TrainingClips, View
-from moro_ros.training.draw import DATA, Draw
+from moro_ros.network.inputs import BOX_UNIT_PX, crop_person
+from moro_ros.training.clips import DATA, Draw, TrainingClips, View
 from moro_ros.training.open_source import contact_labels
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,8 @@ from moro_ros.data.sets import SETS, open_set
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.trajectory import trajectory_statistics
-from moro_ros.training.clips import TrainingClips
+from moro_ros.training.clips import Draw, TrainingClips
 from moro_ros.training.distributed import World
-from moro_ros.training.draw import Draw
 from moro_ros.training.loop import Source
 from moro_ros.training.mesh_terms import Bodies
 from moro_ros.training.open_source import FrameSource, OpenSource

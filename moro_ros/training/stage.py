@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from moro_ros.config import check_value, option, validate
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.errors import ConfigError
-from moro_ros.training.trajectory_noise import NoiseSchedule
+from moro_ros.training.masking import NoiseSchedule
 from moro_ros.training.weights import TermWeights
 
 SCHEMES = ("random", "joint", "frame", "full", "guided")

@@ -13,7 +13,7 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.config import option, validate
 from moro_ros.network.patch_tokenizer import PatchTokenizer
 from moro_ros.network.tokenizer import MeshConvTokenizer
-from moro_ros.training.draw import DATA, Draw
+from moro_ros.training.clips import DATA, Draw
 from moro_ros.training.stage import LoopNumbers, Phase
 
 # Draws bodies: count and generator -> rotations (count, 21, 3, 3), betas (count, 10).

@@ -20,7 +20,7 @@ from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.live.sampling import decode_masked
 from moro_ros.model_config import MoroConfig, SmootherConfig, VitConfig
 from moro_ros.network.build import build_moro
-from moro_ros.network.crop import crop_person
+from moro_ros.network.inputs import crop_person
 from moro_ros.network.official_names import moro_names
 
 GOLDEN = Path(__file__).parents[1] / "golden"

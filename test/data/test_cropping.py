@@ -17,7 +17,7 @@ from moro_ros.data.cropping import (
 )
 from moro_ros.data.image_labels import OPENPOSE_NAMES
 from moro_ros.geometry.camera import project
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 from moro_ros.types import KEYPOINTS, Camera
 
 # What each mode keeps of OpenPose's 25 points, as in the published training.

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from moro_ros.data.detection import FEET, HEAD, HIPS, LEGS, OCCLUDERS, Detector, head_and_one_arm
-from moro_ros.data.dice import Dice
+from moro_ros.data.dice import Dice, draw_shapes
 from moro_ros.data.filming import film, place_around
 from moro_ros.data.occlusion import CLEAN, LIMBS, ObservationNoise
-from moro_ros.data.shapes import draw_shapes
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 
 CLIPS = 200
 

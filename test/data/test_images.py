@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from moro_ros.data.dataset import Clip
-from moro_ros.data.images import read_image
+from moro_ros.data.dataset import Clip, read_image
 from moro_ros.errors import DataError
 from moro_ros.geometry.lens import rectified_camera
 from moro_ros.types import Camera

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from moro_ros.data.layout import SetCard
+from moro_ros.data.dataset import SetCard
 from moro_ros.data.records import Archive, load_json, load_pickle, rigid_transform
 from moro_ros.errors import DataError
 

@@ -8,7 +8,7 @@ import torch
 
 from moro_ros.data.occlusion import CLEAN, OCCLUDERS, ObservationNoise, add_noise
 from moro_ros.data.synthesis import look, place_cameras, pose_keypoints
-from moro_ros.network.preprocess import PersonBoxes
+from moro_ros.network.inputs import PersonBoxes
 
 
 @pytest.fixture()

@@ -17,8 +17,7 @@ from moro_ros.draw.plots import bar_chart, line_chart
 from moro_ros.errors import DataError
 from moro_ros.evaluation.evaluator import FoundMotion, TrueMotion, evaluate, runs
 from moro_ros.evaluation.readers.bodies import load_rest_joints
-from moro_ros.evaluation.truth_file import load_truth, truths_at
-from moro_ros.evaluation.truth_sets import joints_of
+from moro_ros.evaluation.truth import joints_of, load_truth, truths_at
 from moro_ros.io.recording import ROW, MotionRecording
 from moro_ros.resources import share_path
 from moro_ros.types import SmplxParams

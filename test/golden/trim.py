@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from moro_ros.network.crop import window
+from moro_ros.network.inputs import window
 
 # Group -> arrays that are dropped, or None for a group copied as it is.
 DROPPED: dict[str, set[str] | None] = {

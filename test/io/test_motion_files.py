@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from moro_ros.errors import ConfigError
-from moro_ros.io import append_file
-from moro_ros.io.append_file import AppendFile
+from moro_ros.io import motion_files
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.io.motion_files import MotionFiles
+from moro_ros.io.motion_files import AppendFile, MotionFiles
 from moro_ros.io.recording import ROW, MotionRecording, load_recording
 
 
@@ -138,11 +137,13 @@ def test_the_space_of_the_table_is_claimed_while_there_is_some(tmp_path, monkeyp
     files = MotionFiles(tmp_path, overwrite=False)
     claimed = []
 
+    kept = motion_files.reserve
+
     def reserve(path, size):
         if size > 3_000_000:
             raise OSError(errno.ENOSPC, "No space left on device")
         claimed.append(size)
-        append_file.reserve(path, size)
+        kept(path, size)
 
     monkeypatch.setattr("moro_ros.io.motion_files.reserve", reserve)
     with pytest.raises(OSError, match="No space left"):

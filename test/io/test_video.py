@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from moro_ros.errors import CalibrationError, VideoError
+from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.video import VideoReader, open_video
-from moro_ros.io.video_camera import camera_of_video, note_on_pixels
 
 Make = Callable[..., Path]
 NTSC = Fraction(30_000, 1001)

@@ -5,7 +5,7 @@ import torch
 
 from moro_ros.config import MotionConfig
 from moro_ros.live.motion_stream import MoRoStream
-from moro_ros.recover.shape_lock import TOLERANCE, ShapeLock
+from moro_ros.recover.steady_pose import TOLERANCE, ShapeLock
 
 RATE_HZ = 30
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.network.decoder import MotionDecoder, trajectory_vector
+from moro_ros.network.decoder import MotionDecoder, TemporalSmoother, trajectory_vector
 from moro_ros.network.motion_encoder import MotionFeatures
 
 LAYOUTS = ("mesh_tokens", "frame")
@@ -122,3 +122,40 @@ def test_trajectory_vector():
     rotation = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     vector = trajectory_vector(rotation, torch.tensor([7.0, 8, 9]))
     assert vector.tolist() == [0, -1, 0, 1, 0, 0, 7, 8, 9]
+
+
+@pytest.fixture()
+def smoother() -> TemporalSmoother:
+    torch.manual_seed(0)
+    return TemporalSmoother(dim=3, hidden=8).eval()
+
+
+def test_a_frame_sees_four_frames_to_either_side(smoother):
+    codes = torch.randn(1, 21, 2, 3)
+    changed = codes.clone()
+    changed[:, 10] += 1
+    difference = (smoother(changed) - smoother(codes)).abs().amax((0, 2, 3))
+    assert (difference[6:15] > 0).all()
+    assert (difference[:6] == 0).all()
+    assert (difference[15:] == 0).all()
+
+
+def test_constant_motion_stays_constant_up_to_the_ends(smoother):
+    codes = torch.randn(2, 1, 5, 3).expand(2, 9, 5, 3)
+    smoothed = smoother(codes)
+    torch.testing.assert_close(smoothed, smoothed[:, :1].expand_as(smoothed))
+    torch.testing.assert_close(smoother(codes[:, :1]), smoothed[:, :1])
+
+
+def test_tokens_do_not_see_each_other(smoother):
+    codes = torch.randn(2, 9, 4, 3)
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(smoother(codes[:, :, order]), smoother(codes)[:, :, order])
+
+
+def test_alpha_gates_the_correction(smoother):
+    codes = torch.randn(1, 9, 4, 3)
+    full = smoother(codes) - codes
+    with torch.no_grad():
+        smoother.alpha.mul_(0.5)
+    torch.testing.assert_close(smoother(codes) - codes, full / 2)

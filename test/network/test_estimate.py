@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moro_ros.data.shapes import scale_betas
+from moro_ros.data.dice import scale_betas
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.model_config import ESTIMATE_NUMBERS
 from moro_ros.network.estimate import (
@@ -16,7 +16,7 @@ from moro_ros.network.estimate import (
     scale_of,
     value_groups,
 )
-from moro_ros.network.keypoint_encoder import KeypointImageEncoder, floor_features
+from moro_ros.network.image_encoders import KeypointImageEncoder, floor_features
 from moro_ros.network.layers import TimeAxis, initialise
 
 FRAMES = 21

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moro_ros.network.image_encoder import UPRIGHT_FACING
-from moro_ros.network.keypoint_encoder import KeypointImageEncoder, box_features
+from moro_ros.network.image_encoders import UPRIGHT_FACING, KeypointImageEncoder, box_features
 
 
 @pytest.fixture()

@@ -212,7 +212,7 @@ def ros_context() -> Iterator[None]:
     """rclpy of the test's process, able to send whole images."""
     import rclpy
 
-    from moro_ros.ros.profile import use_image_profile
+    from moro_ros.ros.transport import use_image_profile
 
     use_image_profile()
     rclpy.init()

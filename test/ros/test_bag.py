@@ -7,7 +7,7 @@ import pytest
 import yaml
 from rosbags.rosbag2 import Reader
 
-from moro_ros.io.append_file import AppendFile
+from moro_ros.io.motion_files import AppendFile
 from moro_ros.ros.bag import MotionBag
 
 

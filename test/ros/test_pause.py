@@ -17,9 +17,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.faults import FaultLog
+from moro_ros.ros.image_input import Worker
 from moro_ros.ros.stamps import AFTER_LAST_NS
 from moro_ros.ros.statistics import NodeStatistics
-from moro_ros.ros.worker import Worker
 
 pytestmark = pytest.mark.ros
 LOST = Human.TRACKING_LOST

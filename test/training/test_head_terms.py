@@ -1,5 +1,7 @@
 """The open model's terms: zero at the truth, positive beside it."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
@@ -10,9 +12,41 @@ from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import look, place_cameras
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures
-from moro_ros.training.head_terms import box_trajectory_terms, rotation_head_terms
+from moro_ros.training.head_terms import (
+    box_trajectory_terms,
+    near_codes,
+    rotation_head_terms,
+    token_loss,
+)
 from moro_ros.training.open_source import filmed_clips
 from moro_ros.training.weights import TermWeights
+
+
+def test_token_loss_counts_only_masked_tokens():
+    logits = torch.zeros(1, 2, 3, 5)
+    labels = torch.zeros(1, 2, 3, dtype=torch.int64)
+    logits[0, 0, 0, 0] = 50.0
+    masked = torch.zeros(1, 2, 3, dtype=torch.bool)
+    masked[0, 0, 0] = True
+    assert float(token_loss(logits, labels, masked)) < 1e-6
+    masked[0, 1, 1] = True
+    assert abs(float(token_loss(logits, labels, masked)) - np.log(5) / 2) < 1e-5
+
+
+def test_near_codes_share_a_token_by_their_distance():
+    codebook = torch.tensor([[0.0, 0.0], [1.0, 0.0], [8.0, 0.0]])
+    shares = near_codes(codebook, 0.5)
+    assert torch.allclose(shares.sum(1), torch.ones(3))
+    assert (shares.diagonal() > 0.5).all()
+    assert shares[0, 1] > 0.05 > shares[0, 2]
+    near, far = (torch.full((1, 1, 1, 3), -5.0) for _ in range(2))
+    near[..., 1], far[..., 2] = 5.0, 5.0
+    label, masked = torch.zeros(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1, dtype=torch.bool)
+    losses = [float(token_loss(logits, label, masked, shares)) for logits in (near, far)]
+    assert losses[0] < losses[1]
+    assert float(token_loss(near, label, masked)) == pytest.approx(
+        float(token_loss(far, label, masked))
+    )
 
 
 @pytest.fixture()

@@ -14,7 +14,7 @@ from moro_ros.errors import ConfigError
 from moro_ros.model_config import KeypointsConfig, MoroConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
-from moro_ros.training.draw import Draw
+from moro_ros.training.clips import Draw
 from moro_ros.training.objective import Bodies, Objective
 from moro_ros.training.open_source import OpenSource
 from moro_ros.training.optim import Optimizer

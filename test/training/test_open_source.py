@@ -9,7 +9,7 @@ import torch
 from moro_ros.config import from_dict
 from moro_ros.model_config import KeypointsConfig, MoroConfig
 from moro_ros.network.build import build_moro
-from moro_ros.training.draw import Draw
+from moro_ros.training.clips import Draw
 from moro_ros.training.frame_objective import FrameObjective
 from moro_ros.training.open_source import FrameSource, mirrored
 from moro_ros.training.optim import Muon, Optimizer, orthogonal

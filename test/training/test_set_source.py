@@ -17,7 +17,7 @@ from moro_ros.cli.cli import main
 from moro_ros.data.image_labels import POINT_NAMES
 from moro_ros.data.sets import open_set
 from moro_ros.errors import DataError
-from moro_ros.training.draw import Draw
+from moro_ros.training.clips import Draw
 from moro_ros.training.mesh_terms import box_units
 from moro_ros.training.set_source import Person, SetItems, SetSource, seen
 from moro_ros.training.setup import STAGES

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
-from moro_ros.cli.tables import print_table
+from moro_ros.cli.results import print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
 from moro_ros.config import MODES, MotionConfig, PipelineConfig
 from moro_ros.errors import ConfigError

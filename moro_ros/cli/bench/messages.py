@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
-from moro_ros.cli.tables import print_table
+from moro_ros.cli.results import print_table
 from moro_ros.errors import ConfigError
 
 # Who wants to know what one person more costs needs two numbers.

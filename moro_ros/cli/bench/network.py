@@ -29,10 +29,10 @@ from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.live.sampling import decode_masked
 from moro_ros.model_config import ModelConfig, MoroConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, load_tokenizer
+from moro_ros.network.image_encoders import IMAGES_AT_ONCE
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.patch_tokenizer import PatchTokenizer
 from moro_ros.network.tokenizer import MeshConvTokenizer, MeshTokenizer
-from moro_ros.network.vit_encoder import IMAGES_AT_ONCE
 
 SEED = 0
 # Vertices of the levels of the published tokenizer, and neighbours per vertex.

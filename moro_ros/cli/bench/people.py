@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
-from moro_ros.cli.tables import print_table
+from moro_ros.cli.results import print_table
 from moro_ros.errors import ConfigError
 
 

@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moro_ros.network.image_encoder import ImageFeatures
+from moro_ros.network.image_encoders import ImageFeatures, VitImageEncoder
 from moro_ros.network.layers import ROPE_BASE, Attention, DSTFormer, DualLayer, TransformerBlock
 from moro_ros.network.mesh_conv import NUM_KERNELS, MeshConv
 from moro_ros.network.moro import MoRo
 from moro_ros.network.tokenizer import MeshConvTokenizer, MeshTokenizer
-from moro_ros.network.vit_encoder import VitImageEncoder
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from moro_ros.errors import VideoError
 from moro_ros.io.video import open_video
-from moro_ros.live.relay import Relay
-from moro_ros.live.slot import NewestSlot
+from moro_ros.live.threads import NewestSlot, Relay
 from moro_ros.types import Camera, Observed, PipelineResult
 
 # Resident memory is looked at so many times in a run, and so many observations are kept.

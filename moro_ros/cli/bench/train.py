@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from moro_ros.cli.tables import print_table
+from moro_ros.cli.results import print_table
 from moro_ros.cli.train import given_training, make_stage
 from moro_ros.errors import ConfigError
 from moro_ros.network.build import TOKENIZER_WEIGHTS
 from moro_ros.resources import share_path
+from moro_ros.training.clips import Draw
 from moro_ros.training.distributed import World, joined_world
-from moro_ros.training.draw import Draw
 from moro_ros.training.loop import Job
 from moro_ros.training.optim import Optimizer
 from moro_ros.training.stage import LoopNumbers, Phase

@@ -21,11 +21,11 @@ from moro_ros.evaluation.metrics import paper_metrics, truth_free_metrics
 from moro_ros.geometry.camera import box_condition
 from moro_ros.geometry.trajectory import canonical_trajectory, integrate_trajectory
 from moro_ros.live.sampling import decode_masked
-from moro_ros.network.crop import COLUMNS, crop_square
 from moro_ros.network.decoder import DecoderOutput
+from moro_ros.network.image_encoders import VitImageEncoder
+from moro_ros.network.inputs import COLUMNS, crop_square
 from moro_ros.network.layers import DSTFormer, DualLayer
 from moro_ros.network.moro import FrameFeatures
-from moro_ros.network.vit_encoder import VitImageEncoder
 
 METRICS = {
     "M_pa_mpjpe": "PA-MPJPE [mm]", "M_mpjpe": "MPJPE [mm]", "M_pve": "PVE [mm]",

@@ -12,7 +12,7 @@ from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.resources import share_path
 from moro_ros.training.clips import View
-from moro_ros.training.losses import token_loss
+from moro_ros.training.head_terms import token_loss
 from moro_ros.training.mesh_terms import (
     MeshJoints,
     Pose,

@@ -6,8 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from moro_ros.body.fall import FallDetector
-from moro_ros.body.posture import CAMERA_UP, Behaviour, Gesture, Posture
+from moro_ros.body.posture import CAMERA_UP, Behaviour, FallDetector, Gesture, Posture
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.ros.rep155.fit import JointFit, fit_joints
 from moro_ros.types import BodyMotion

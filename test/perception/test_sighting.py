@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moro_ros.perception.plausibility import (
+from moro_ros.perception.sighting import (
     CROP_PX,
     LEAST_FIT,
     SURE_FIT,

@@ -1,14 +1,29 @@
-"""Folders of images that `moro evaluate` writes: made before the measuring, filled after it."""
+"""Results of commands: tables on the terminal, numbers fit for JSON, folders of images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from moro_ros.errors import DataError
+
+
+def rounded(value: float, digits: int = 2) -> float | None:
+    """Return a number for JSON; what could not be measured is null."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
+def print_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows of equal keys as a Markdown table."""
+    names = list(rows[0])
+    print("| " + " | ".join(names) + " |")
+    print("|" + " --- |" * len(names))
+    for row in rows:
+        print("| " + " | ".join("" if row[n] is None else str(row[n]) for n in names) + " |")
 
 
 def make_folder(folder: Path, option: str) -> None:
