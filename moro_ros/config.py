@@ -35,8 +35,12 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     read_only: bool = False,
+    resets: bool = False,
 ) -> Any:
-    """Declare a field with its default, meaning, unit, closed range and when it may change."""
+    """Declare a field with its default, meaning, unit, closed range and when it may change.
+
+    resets: a change at run time restarts tracking.
+    """
     metadata = {
         "description": description,
         "unit": unit,
@@ -44,6 +48,7 @@ def option(
         "high": high,
         "choices": choices,
         "read_only": read_only,
+        "resets": resets,
     }
     return field(default=default, metadata=metadata)
 
@@ -75,8 +80,8 @@ class DetectorConfig:
     look_share: float = option(
         0.2, "Share of the detector threads' time between two images that may be spent on locating "
         "keypoints of tracked people. If it does not suffice, people take turns; each is located "
-        "in at least every third image. 0 locates everybody in every image",
-        low=0.0, high=1.0,
+        "in at least every third image",
+        low=0.01, high=1.0,
     )  # fmt: skip
 
 
@@ -109,18 +114,23 @@ class MotionConfig:
     mode: str = option(
         "incremental", "What is recomputed for each image: the whole window (window) or the "
         "newest frames only (incremental)",
-        choices=MODES,
+        choices=MODES, resets=True,
     )  # fmt: skip
-    window: int = option(48, "Length of the temporal window", unit="frames", low=2, high=500)
+    window: int = option(
+        48, "Length of the temporal window", unit="frames", low=2, high=500, resets=True
+    )
     passes: int = option(1, "Passes of the masked decoding", low=1, high=20)
     look_ahead: int = option(
-        0, "Output delay. 0 publishes the pose of the newest image", unit="frames", low=0, high=60
-    )
+        0, "Output delay. 0 publishes the pose of the newest image",
+        unit="frames", low=0, high=60, resets=True,
+    )  # fmt: skip
     refined_lag: int = option(
         0, "Delay of a second output that is refined with later frames. 0 disables it",
-        unit="frames", low=0, high=60,
+        unit="frames", low=0, high=60, resets=True,
     )  # fmt: skip
-    fps: float = option(30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0)
+    fps: float = option(
+        30.0, "Frame rate of the motion model", unit="Hz", low=1.0, high=240.0, resets=True
+    )
     max_gap_s: float = option(
         1.0, "A longer gap between images restarts tracking. If no image arrives for longer than "
         "this, everybody is reported lost",
@@ -177,6 +187,10 @@ class PipelineConfig:
         "testing planners without anybody in view",
         choices=("camera", "synthetic"), read_only=True,
     )  # fmt: skip
+    realtime: bool = option(
+        True, "Keep up with a running camera: the search and, if time is short, tracked people "
+        "take turns. false searches and locates everybody in every image, however long it takes"
+    )  # fmt: skip
     max_people: int = option(6, "Maximum number of tracked people, nearest first", low=1, high=32)
     mesh: bool = option(True, "Compute the mesh if a topic with meshes has a subscriber")
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -187,6 +201,15 @@ class PipelineConfig:
         validate(self)
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise ConfigError(f"device: got '{self.device}', expected cpu, cuda or cuda:N.")
+
+
+def resets(before: Any, after: Any) -> bool:
+    """Whether a change from one config to another of its class restarts tracking (option)."""
+    return any(
+        getattr(before, item.name) != getattr(after, item.name)
+        for item in dataclasses.fields(before)
+        if item.metadata["resets"]
+    )
 
 
 def validate(config: Any, prefix: str = "") -> None:

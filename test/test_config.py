@@ -2,7 +2,7 @@
 
 import pytest
 
-from moro_ros.config import MotionConfig, PipelineConfig, from_dict, load_config
+from moro_ros.config import MotionConfig, PipelineConfig, from_dict, load_config, resets
 from moro_ros.errors import ConfigError
 
 
@@ -56,3 +56,10 @@ def test_unreadable_files_are_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="Cannot read"):
         load_config(tmp_path / "bad.yaml")
+
+
+def test_only_what_changes_the_kept_past_restarts_tracking():
+    before = MotionConfig()
+    assert not resets(before, MotionConfig(passes=3, gain=0.7, shape_lock_s=2.0))
+    for name, value in {"mode": "window", "window": 9, "look_ahead": 1, "fps": 15.0}.items():
+        assert resets(before, MotionConfig(**{name: value}))

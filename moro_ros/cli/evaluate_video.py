@@ -147,9 +147,10 @@ def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, Wor
     frontend = KeypointFrontend(
         detector,
         memory,  # type: ignore[arg-type]
-        replace(config.detector, look_share=0.0),
+        config.detector,
         config.tracker,
         config.max_people,
+        realtime=False,
     )
     return frontend, memory
 

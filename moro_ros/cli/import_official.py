@@ -239,9 +239,10 @@ def estimate(model: MoRo, videos: Sequence[VideoInput]) -> TrajectoryStatistics:
     """Estimate the trajectory statistics from videos and give them to the network."""
     clips = []
     pipeline = PipelineConfig()
-    detector = dataclasses.replace(pipeline.detector, look_share=0.0)
     for video in videos:
-        frontend = load_frontend(detector, pipeline.tracker, pipeline.max_people)
+        frontend = load_frontend(
+            pipeline.detector, pipeline.tracker, pipeline.max_people, realtime=False
+        )
         clips += list(person_clips(video, frontend))
     return estimate_statistics(model, clips)
 

@@ -68,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if source.note:
         print(source.note, file=sys.stderr)
     # There is time to look at everybody in every image.
-    config = replace(config, detector=replace(config.detector, look_share=0.0))
-    pipeline = load_pipeline(config)
+    pipeline = load_pipeline(replace(config, realtime=False))
     pipeline.set_floor(floor)
     full: OSError | None = None
     with Interruption() as interruption:

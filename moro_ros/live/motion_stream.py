@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.config import MotionConfig
+from moro_ros.config import MotionConfig, resets
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.live.live_decoder import LiveDecoder
@@ -31,11 +31,6 @@ from moro_ros.recover.recovery import Evidence, MotionRecovery
 from moro_ros.recover.steady_pose import SteadyPose
 from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import BodyMotion, Frame, PersonObservation
-
-# Options that may change without anybody being forgotten.
-FREE_OPTIONS = (
-    "passes", "max_gap_s", "gain", "visibility", "refine_steps", "max_speed_mps", "shape_lock_s",
-)  # fmt: skip
 
 # A floor that is not at least this far below the camera says nothing about anybody's size.
 LEAST_HEIGHT_M = 0.05
@@ -93,9 +88,8 @@ class MoRoStream:
         self.clock = FrameClock(self.motion.fps, SNAP_PIXELS if self.sees_pixels else SNAP)
 
     def configure(self, motion: MotionConfig) -> None:
-        """Apply new options; one that changes what is kept of the past forgets everybody."""
-        free = {name: getattr(motion, name) for name in FREE_OPTIONS}
-        if replace(self.motion, **free) != motion:
+        """Apply new options; one that resets (config.option) forgets everybody."""
+        if resets(self.motion, motion):
             self.reset()
             self._start(motion)
             return

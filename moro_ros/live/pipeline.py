@@ -178,7 +178,7 @@ class HumanMotionPipeline:
         """Apply the options that may change at run time; weights and windows are kept."""
         self.config = config
         self.stream.configure(config.motion)
-        self.frontend.configure(config.detector, config.tracker, config.max_people)
+        self.frontend.configure(config.detector, config.tracker, config.max_people, config.realtime)
 
     def lose_everybody(self) -> tuple[int, ...]:
         """End every track and forget every window, as when the images stop.
@@ -232,7 +232,7 @@ def make_frontend(
     Raises: AssetError, and ConfigError if the stream's model cannot do with imagined people.
     """
     if config.people == "camera":
-        return load_frontend(config.detector, config.tracker, config.max_people)
+        return load_frontend(config.detector, config.tracker, config.max_people, config.realtime)
     if stream.sees_pixels:
         raise ConfigError(
             f"people: got 'synthetic', but {stream.model_name} uses pixels, which simulated "

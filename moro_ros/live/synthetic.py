@@ -137,7 +137,11 @@ class SyntheticFrontend:
         """Nobody is ever lost here."""
 
     def configure(
-        self, detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+        self,
+        detector_config: DetectorConfig,
+        tracker_config: TrackerConfig,
+        max_people: int,
+        realtime: bool = True,
     ) -> None:
         """Take over how many people there may be; nothing is detected or tracked."""
         self._max_people = max_people

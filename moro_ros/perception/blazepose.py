@@ -103,6 +103,9 @@ CENTRE, RIM = 33, 34
 REGION_SCALE = 1.25
 # How much larger the region is in which somebody is looked for who was not seen in one.
 WIDER = 1.4
+# A detection with a centre this near to a known region's (in sides of the larger) and a side this
+# like it adds nothing.
+SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 # Outputs of the two networks; their shapes tell them apart.
 DETECTED_ROWS, DETECTED_SCORES = (1, 2254, 12), (1, 2254, 1)
 POINTS, WORLD, FLAG, HEATMAP = (1, 195), (1, 117), (1, 1), (1, 64, 64, 39)
@@ -148,6 +151,12 @@ class Region:
         up = np.array([np.sin(self.angle), -np.cos(self.angle)])
         head = self.centre_px + up * self.side_px / (2.0 * REGION_SCALE)
         return Region(head + (self.centre_px - head) * factor, self.side_px * factor, self.angle)
+
+    def same_as(self, other: Region) -> bool:
+        """Whether a detection in one of two regions adds nothing to one in the other."""
+        larger, smaller = max(self.side_px, other.side_px), min(self.side_px, other.side_px)
+        gap = float(np.hypot(*(self.centre_px - other.centre_px)))
+        return gap < SAME_CENTRE * larger and smaller > SAME_SIDE * larger
 
     def image_from_crop(self, crop_size: int) -> np.ndarray:
         """(2, 3) affine map from pixels of a square crop of this region to the full image."""

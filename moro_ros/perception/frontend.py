@@ -27,9 +27,6 @@ from moro_ros.perception.tracker import PersonTracker, torso_colours
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
-# A detection with a centre this near to a known region's (in sides of the larger) and a side this
-# like it adds nothing.
-SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 # Landmark flag of a newcomer: 0.99 and more on people, up to 0.75 on trees and walls.
 SURE_FLAG = 0.9
 # Side of the tile searched round somebody lost, in sides of his region.
@@ -81,9 +78,10 @@ class KeypointFrontend:
 
     ignored_people: how often somebody was found and not followed because of max_people, ever.
     carried_people: how often somebody in sight was not looked at for want of time (Turns), ever;
-    his keypoints then follow from the two looks before.
+    their keypoints then follow from the two looks before.
     timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
     Networks run on detector_config.threads threads, people side by side.
+    realtime: see PipelineConfig.
     """
 
     def __init__(
@@ -93,12 +91,13 @@ class KeypointFrontend:
         detector_config: DetectorConfig,
         tracker_config: TrackerConfig,
         max_people: int,
+        realtime: bool = True,
     ) -> None:
         self._detector, self._landmarker = detector, landmarker
-        self._config = detector_config
+        self._config, self._realtime = detector_config, realtime
         self._tracker = PersonTracker(tracker_config, max_people)
         self.notices = Notices()
-        self._sweep = _sweep(detector_config)
+        self._sweep = self._new_sweep()
         self._stamp_ns: int | None = None
         self._offered: np.ndarray | None = None
         self._waiting: list[Candidate] = []
@@ -133,9 +132,8 @@ class KeypointFrontend:
         regions = self._tracker.predict(stamp_ns)
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
-        # Offline there is no waiting with somebody lost: by the next image he is farther away.
-        live = self._turns.share > 0.0
-        hurried = self._interval_s <= RARE_S and (live or 0 < len(regions) == in_sight)
+        # Offline somebody lost need not wait: by the next image they are farther away.
+        hurried = self._interval_s <= RARE_S and (self._realtime or 0 < len(regions) == in_sight)
         late = late and self._may_spare(len(regions), in_sight)
         self._unsearched = self._unsearched + 1 if late else 0
         looked_for, tiles = self._plan(image_rgb, regions[:in_sight], regions[in_sight:], late)
@@ -156,7 +154,7 @@ class KeypointFrontend:
             places = [Region.of_box(box) for box in offered]
         known = zip(looked_for[:in_sight], looks[:in_sight], strict=True)
         just_lost = [region for region, look in known if look is None]
-        if just_lost and offered is None and not (live and hurried):
+        if just_lost and offered is None and not (self._realtime and hurried):
             for tile in self._tiles_round(image_rgb, just_lost[:1]):
                 places += self._detect(image_rgb, tile)
         if hurried:
@@ -197,14 +195,22 @@ class KeypointFrontend:
         self._tracker.correct(track_id, points_px, stamp_ns)
 
     def configure(
-        self, detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+        self,
+        detector_config: DetectorConfig,
+        tracker_config: TrackerConfig,
+        max_people: int,
+        realtime: bool = True,
     ) -> None:
-        """Change the options that may change at run time; everybody keeps his id."""
+        """Change the options that may change at run time; everybody keeps their id."""
         self._tracker.configure(tracker_config, max_people)
-        if detector_config != self._config:
-            self._sweep = _sweep(detector_config)
-        self._config = detector_config
+        if (detector_config, realtime) != (self._config, self._realtime):
+            self._config, self._realtime = detector_config, realtime
+            self._sweep = self._new_sweep()
         self._turns.share = detector_config.look_share
+
+    def _new_sweep(self) -> Sweep:
+        config = self._config
+        return Sweep(config.every, config.smallest_person, live=self._realtime)
 
     def renumber(self) -> None:
         """Give everybody a new id, as when the old ones have been reported lost."""
@@ -228,7 +234,7 @@ class KeypointFrontend:
         """
         height, width = image_rgb.shape[:2]
         # Where the next image does not wait, none makes up for those that were dropped.
-        interval_s = self._turns.period_s if self._turns.share > 0.0 else self._interval_s
+        interval_s = self._turns.period_s if self._realtime else self._interval_s
         passed = interval_s * SEARCH_RATE_HZ
         if late:
             return in_sight, []
@@ -246,13 +252,15 @@ class KeypointFrontend:
 
     def _may_spare(self, people: int, in_sight: int) -> bool:
         """Whether there need not be a search in this image, for the sake of the next."""
-        if self._turns.share == 0.0 or self._interval_s > RARE_S or not people:
+        if not self._realtime or self._interval_s > RARE_S or not people:
             return False
         most = MOST_UNSEARCHED if in_sight == people else MOST_UNSEARCHED_LOST
         return self._unsearched < most
 
     def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
         """What is taken for seen of those who are not looked at this time, by their place."""
+        if not self._realtime:
+            return {}
         spared = self._turns.spared(
             self._tracker.looked_ns[:in_sight], self._stamp_ns if late else None
         )
@@ -286,7 +294,7 @@ class KeypointFrontend:
 
     def _next_candidates(self, regions: list[Region]) -> list[Candidate]:
         """Take those out of the waiting who are looked at beside the known people, side by side."""
-        waiting = [c for c in self._waiting if not any(_same(c.region, r) for r in regions)]
+        waiting = [c for c in self._waiting if not any(c.region.same_as(r) for r in regions)]
         self._waiting = waiting[NEW_LOOKS:]
         return waiting[:NEW_LOOKS]
 
@@ -303,7 +311,7 @@ class KeypointFrontend:
         """
         known, sure = [sighting.region for sighting in seen], []
         for candidate, sighting in zip(candidates, answers, strict=True):
-            if any(_same(candidate.region, other) for other in known):
+            if any(candidate.region.same_as(other) for other in known):
                 continue
             if sighting is None:
                 # The detector saw half of somebody: whoever stands behind furniture fits better
@@ -329,7 +337,7 @@ class KeypointFrontend:
         self._waiting += [Candidate(region) for region in places]
         while looks and self._waiting:
             candidate, known = self._waiting.pop(0), [*seen, *found]
-            if any(_same(candidate.region, other.region) for other in known):
+            if any(candidate.region.same_as(other.region) for other in known):
                 continue
             looks -= 1
             answer = self._look(image_rgb, candidate.region)
@@ -359,7 +367,10 @@ class KeypointFrontend:
 
 
 def load_frontend(
-    detector_config: DetectorConfig, tracker_config: TrackerConfig, max_people: int
+    detector_config: DetectorConfig,
+    tracker_config: TrackerConfig,
+    max_people: int,
+    realtime: bool = True,
 ) -> KeypointFrontend:
     """Build the front-end with the published BlazePose models, fetched at the first use.
 
@@ -372,6 +383,7 @@ def load_frontend(
         detector_config,
         tracker_config,
         max_people,
+        realtime,
     )
 
 
@@ -382,14 +394,3 @@ def load_landmarker(config: DetectorConfig) -> BlazePoseLandmarker:
     """
     name = f"pose_landmark_{config.landmarks}.tflite"
     return BlazePoseLandmarker(fetch(name, download=config.landmarks == "full"), config.threads)
-
-
-def _sweep(config: DetectorConfig) -> Sweep:
-    """The search; who looks at everybody in every image has the time for all of it."""
-    return Sweep(config.every, config.smallest_person, live=config.look_share > 0.0)
-
-
-def _same(a: Region, b: Region) -> bool:
-    larger, smaller = max(a.side_px, b.side_px), min(a.side_px, b.side_px)
-    gap = float(np.hypot(*(a.centre_px - b.centre_px)))
-    return gap < SAME_CENTRE * larger and smaller > SAME_SIDE * larger

@@ -74,7 +74,7 @@ class Sweep:
     """Hands out the tiles of the image in turn, so that `every` images see each tile once.
 
     Where images are missing, those that come make up for them, MISSING_LIMIT at most.
-    live: the next image does not wait, so the first sweep is spread over several too.
+    live: the camera does not wait, so the first sweep is spread over several too.
     """
 
     def __init__(self, every: int, smallest_person: float, live: bool = False) -> None:
@@ -131,8 +131,7 @@ SMOOTHING = 0.1
 class Turns:
     """Shares out the time there is for looking at people who are in sight.
 
-    share: of the time of `threads` threads from one image of the camera to the next; 0: as long as
-    it takes.
+    share: of the time of `threads` threads from one image of the camera to the next.
     """
 
     def __init__(self, share: float, threads: int) -> None:
@@ -157,7 +156,7 @@ class Turns:
 
     def looks(self, people: int) -> int:
         """Return how many of some people are to be looked at."""
-        if self.share == 0.0 or self._look_s is None or not self.period_s:
+        if self._look_s is None or not self.period_s:
             return people
         time_s = self.share * self.threads * self.period_s
         least = math.ceil(people / (1 + MOST_CARRIED))
@@ -170,7 +169,7 @@ class Turns:
         which only those are looked at who may not be carried any longer.
         """
         order = sorted(range(len(looked_ns)), key=lambda i: looked_ns[i])
-        if late_ns is None or self.share == 0.0:
+        if late_ns is None:
             return order[self.looks(len(looked_ns)) :]
         longest_ns = (MOST_CARRIED + 0.5) * self.period_s * 1e9
         return [i for i in order if late_ns - looked_ns[i] < longest_ns]

@@ -106,9 +106,7 @@ class BagAction:
                 reader, goal.image_topic, goal.camera_info_topic, goal.start_s, goal.end_s
             )
             # There is time to look at everybody in every image.
-            config = node.config
-            config = replace(config, detector=replace(config.detector, look_share=0.0))
-            pipeline = node.make_pipeline(config)
+            pipeline = node.make_pipeline(replace(node.config, realtime=False))
             files = MotionFiles(output, goal.overwrite)
             try:
                 motion = BagMotion(pipeline, files, node.options)

@@ -68,6 +68,7 @@ class Run:
     """A front-end on a world, with its own clock."""
 
     def __init__(self, max_people: int = 6, every: int = 5, look_share: float = 0.0) -> None:
+        """look_share: 0 is offline."""
         self.world = World()
         self.stamp_ns = 0
         self.frontend = KeypointFrontend(
@@ -76,6 +77,7 @@ class Run:
             DetectorConfig(every=every, look_share=look_share),
             TrackerConfig(),
             max_people,
+            realtime=look_share > 0.0,
         )
 
     def __call__(self, *people: tuple[float, float, float], frames: int = 1, late: bool = False):
@@ -155,7 +157,12 @@ def test_where_time_is_short_people_are_looked_at_in_turns():
         assert all(p.keypoints is not None for p in observed)
         middles = sorted(float(p.box_xyxy[[0, 2]].mean()) for p in observed)
         np.testing.assert_allclose(middles, [x for x, _, _ in moved], atol=12)
-    assert run.world.looks == 30 and run.frontend.carried_people >= 60
+    carried = run.frontend.carried_people
+    assert run.world.looks == 30 and carried >= 60
+    run.frontend.configure(DetectorConfig(every=300), TrackerConfig(), 6, realtime=False)
+    for step in range(31, 41):
+        run(*[(x + step, y, height) for x, y, height in people])
+    assert run.world.looks >= 60 and run.frontend.carried_people == carried
 
 
 def test_an_image_that_had_to_wait_gets_only_what_cannot_wait():
@@ -248,7 +255,7 @@ def test_the_two_people_of_the_demo_keep_one_id_each(look_share: float):
     try:
         video = fetch("sports2d_demo.mp4")
         detector = DetectorConfig(look_share=look_share)
-        frontend = load_frontend(detector, TrackerConfig(), max_people=6)
+        frontend = load_frontend(detector, TrackerConfig(), 6, realtime=look_share > 0.0)
     except AssetError as error:
         pytest.skip(f"demo video or BlazePose not to be had: {error}")
     capture = cv2.VideoCapture(str(video))
@@ -362,8 +369,8 @@ def test_people_of_the_multi_person_trial_keep_their_ids_behind_one_another():
     """Seen at 30 Hz by the camera before which one of them is hidden for a while."""
     try:
         video = fetch("pose2sim_multi_cam03.mp4")
-        alone = DetectorConfig(threads=1, look_share=0.0)
-        frontend = load_frontend(alone, TrackerConfig(), max_people=6)
+        alone = DetectorConfig(threads=1)
+        frontend = load_frontend(alone, TrackerConfig(), 6, realtime=False)
     except AssetError as error:
         pytest.skip(f"multi-person trial or BlazePose not to be had: {error}")
     capture = cv2.VideoCapture(str(video))

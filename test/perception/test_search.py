@@ -94,7 +94,6 @@ def test_in_a_late_image_only_those_are_looked_at_who_cannot_be_carried_any_long
     now_ns = 100 * period_ns
     looked_ns = [now_ns - images * period_ns for images in (3, 2, 1, 5)]
     assert sorted(turns(0.001).spared(looked_ns, now_ns)) == [1, 2]
-    assert turns(0.001, share=0.0).spared(looked_ns, now_ns) == []
 
 
 def test_the_cameras_period_is_that_of_images_without_a_gap() -> None:
@@ -127,8 +126,7 @@ def test_dropped_images_do_not_buy_time() -> None:
     assert some.looks(3) == 1
 
 
-def test_without_a_share_or_a_measurement_nobody_is_spared() -> None:
-    assert turns(1.0, share=0.0).looks(9) == 9
+def test_without_a_measurement_nobody_is_spared() -> None:
     assert Turns(0.5, 2).looks(9) == 9
     fresh = turns(1.0)
     fresh.restart()

@@ -58,7 +58,7 @@ def parameter_row(name: str, item: dataclasses.Field[Any]) -> str:
         f"`{name}`",
         "(empty)" if default == "" else f"`{default}`",
         f"{values} {meta['unit']}".strip(),
-        "start" if meta["read_only"] else "any time",
+        "start" if meta["read_only"] else "any time, resets" if meta["resets"] else "any time",
         meta["description"],
     )
     return f"| {' | '.join(cells)} |"
