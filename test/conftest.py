@@ -69,6 +69,27 @@ def posed(open_body: BodyModel) -> Callable[..., BodyMotion]:
     return pose_body
 
 
+@pytest.fixture(scope="session")
+def sphere() -> tuple[np.ndarray, np.ndarray]:
+    """A closed triangle mesh: vertices (V, 3), faces (M, 3)."""
+    rows, columns = 9, 12
+    polar = np.linspace(0, np.pi, rows + 2)[1:-1]
+    azimuth = np.linspace(0, 2 * np.pi, columns, endpoint=False)
+    ring = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(columns)], 1)
+    rings = [ring * np.sin(p) + [0, 0, np.cos(p)] for p in polar]
+    vertices = np.concatenate([*rings, [[0, 0, 1.0], [0, 0, -1.0]]])
+    faces = []
+    for column in range(columns):
+        right = (column + 1) % columns
+        for row in range(rows - 1):
+            a, b = row * columns + column, row * columns + right
+            faces += [[a, a + columns, b], [b, a + columns, b + columns]]
+        last = (rows - 1) * columns
+        faces += [[column, right, rows * columns]]
+        faces += [[last + right, last + column, rows * columns + 1]]
+    return vertices, np.array(faces)
+
+
 @pytest.fixture()
 def walking() -> MotionSet:
     """Two clips of a person who swings arms and legs and walks along y at 1 m/s, 30 Hz."""

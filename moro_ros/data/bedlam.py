@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard, even_stamps
+from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard, even_stamps
 from moro_ros.data.records import Archive, image_size
 from moro_ros.types import Camera, SmplxParams
 
@@ -57,7 +57,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Bedlam:
+class Bedlam(ClipSet):
     """Clips of BEDLAM, at 6 or 30 Hz as the scene was released."""
 
     root: Path
@@ -68,10 +68,6 @@ class Bedlam:
     def lengths(self) -> np.ndarray:
         """Frames of each clip, (C,) int64."""
         return np.array([len(track.rows) for track in self.tracks], np.int64)
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.tracks)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a clip."""

@@ -196,7 +196,7 @@ ALL = slice(None)
 
 
 class ClipSet(Protocol):
-    """A data set: so many clips, each read when it is asked for."""
+    """A data set: so many clips, each read when it is asked for. Sets may inherit `len`."""
 
     @property
     def name(self) -> str:
@@ -210,7 +210,7 @@ class ClipSet(Protocol):
 
     def __len__(self) -> int:
         """Return the number of clips."""
-        ...
+        return len(self.lengths)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a clip, or only some of its frames.

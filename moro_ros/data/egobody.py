@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, SetCard, even_stamps
+from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, Gender, SetCard, even_stamps
 from moro_ros.data.records import load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
 
@@ -68,7 +68,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class EgoBody:
+class EgoBody(ClipSet):
     """Clips of EgoBody, 30 Hz."""
 
     root: Path
@@ -79,10 +79,6 @@ class EgoBody:
     def lengths(self) -> np.ndarray:
         """Frames of each clip, (C,) int64."""
         return np.array([len(track.numbers) for track in self.tracks], np.int64)
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.tracks)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a clip."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard, even_stamps
+from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard, even_stamps
 from moro_ros.data.mocap import MotionSet, load_motion
 from moro_ros.types import SmplxParams
 
@@ -22,7 +22,7 @@ CARD = SetCard(
 
 
 @dataclass(frozen=True, slots=True)
-class OpenMotion:
+class OpenMotion(ClipSet):
     """Clips of open motion, mean shape, z up, no cameras."""
 
     motion: MotionSet
@@ -32,10 +32,6 @@ class OpenMotion:
     def lengths(self) -> np.ndarray:
         """Frames of each clip, (C,) int64."""
         return self.motion.lengths
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.motion.lengths)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Return a clip."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, SetCard
+from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard
 from moro_ros.data.image_labels import OPENPOSE_NAMES
 from moro_ros.data.records import image_size, load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
@@ -39,7 +39,7 @@ PADDING = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class Prox:
+class Prox(ClipSet):
     """Recordings of PROX, each with one person."""
 
     root: Path
@@ -51,10 +51,6 @@ class Prox:
     def lengths(self) -> np.ndarray:
         """Frames of each recording, (C,) int64."""
         return np.array([len(images) for images in self.images], np.int64)
-
-    def __len__(self) -> int:
-        """Return the number of recordings."""
-        return len(self.recordings)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a recording; files are mirrored, which the clip says."""

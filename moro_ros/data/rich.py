@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.data.dataset import ALL, BodyFit, Clip, Gender, SetCard, even_stamps
+from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, Gender, SetCard, even_stamps
 from moro_ros.data.records import image_size, load_json, read_fits
 from moro_ros.types import Camera
 
@@ -49,7 +49,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Rich:
+class Rich(ClipSet):
     """Clips of RICH, 30 Hz."""
 
     root: Path
@@ -60,10 +60,6 @@ class Rich:
     def lengths(self) -> np.ndarray:
         """Frames of each clip, (C,) int64."""
         return np.array([len(track.numbers) for track in self.tracks], np.int64)
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.tracks)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a clip."""

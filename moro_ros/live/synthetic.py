@@ -137,11 +137,7 @@ class SyntheticFrontend:
         """Nobody is ever lost here."""
 
     def configure(
-        self,
-        detector_config: DetectorConfig,
-        tracker_config: TrackerConfig,
-        max_people: int,
-        realtime: bool = True,
+        self, _detector: DetectorConfig, _tracker: TrackerConfig, max_people: int, _realtime: bool
     ) -> None:
         """Take over how many people there may be; nothing is detected or tracked."""
         self._max_people = max_people

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moro_ros.network.quantizer import VectorQuantizer
+from moro_ros.network.tokenizer import MeshTokenizer
 
 # Typical distance of a vertex from its mean place [m]: inside, coordinates are divided by it.
 LENGTH_SCALE_M = 0.3
@@ -94,7 +95,7 @@ class TokenLayer(nn.Module):
         return tokens + mlp
 
 
-class PatchTokenizer(nn.Module):
+class PatchTokenizer(MeshTokenizer):
     """Mesh <-> T token ids through patches of a coarse mesh of M vertices.
 
     Vertices are in the local frame of the body (pelvis at the origin, no global rotation), metres.
@@ -215,11 +216,6 @@ class PatchTokenizer(nn.Module):
         return self.rest.shape[0]
 
     @property
-    def codebook(self) -> Tensor:
-        """The codes, (512, 9)."""
-        return self.quantizer.embedding
-
-    @property
     def patch_vertices(self) -> Tensor:
         """Ids in the full mesh of the vertices that each token rebuilds, (T, n_out)."""
         return self.coarse_index[self.patch_out.long()]
@@ -235,18 +231,6 @@ class PatchTokenizer(nn.Module):
             features = layer(features)
         latent: Tensor = self.latent_head(self.encoder_norm(features))
         return latent.float()
-
-    def encode(self, vertices: Tensor) -> Tensor:
-        """Return the token ids, (B, M, 3) m -> (B, T) int64."""
-        return self.quantizer.encode(self.encode_latent(vertices))
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the codes of token ids, (..., T) -> (..., T, 9)."""
-        return self.quantizer.embed(ids)
-
-    def decode(self, ids: Tensor) -> Tensor:
-        """Return the coarse mesh of token ids, (B, T) -> (B, M, 3) m."""
-        return self.decode_codes(self.embed(ids))
 
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Return the coarse mesh of any codes, also between those of the codebook.
@@ -265,11 +249,6 @@ class PatchTokenizer(nn.Module):
         )
         local = mean.view(-1, 3, batch).permute(2, 0, 1)  # (B, M, 3)
         return self.rest + LENGTH_SCALE_M * local
-
-    def reconstruct(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, quantise and decode (B, M, 3) m; returns the mesh and the commitment loss."""
-        codes, _, commitment = self.quantizer(self.encode_latent(vertices))
-        return self.decode_codes(codes), commitment
 
     def full_mesh(self, coarse: Tensor) -> Tensor:
         """Return all vertices of the body model, (..., M, 3) m -> (..., V, 3) m."""

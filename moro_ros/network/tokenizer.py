@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,50 +20,65 @@ from moro_ros.network.quantizer import VectorQuantizer
 MESHES_AT_ONCE = 16
 
 
-class MeshTokenizer(Protocol):
+class MeshTokenizer(nn.Module, ABC):
     """Mesh <-> T token ids; vertices in the local frame of the body (pelvis at zero), metres."""
 
     quantizer: VectorQuantizer
 
     @property
+    @abstractmethod
     def num_tokens(self) -> int:
         """Tokens per mesh, T."""
 
     @property
+    @abstractmethod
     def num_vertices(self) -> int:
         """Vertices of the meshes that are coded, M."""
 
     @property
-    def codebook(self) -> Tensor:
-        """The codes, (512, 9)."""
-
-    @property
+    @abstractmethod
     def patch_vertices(self) -> Tensor:
         """Ids in the body model of some vertices that each token describes, (T, n)."""
 
+    @abstractmethod
     def encode_latent(self, vertices: Tensor) -> Tensor:
         """Return the latents before the quantiser, (B, M, 3) m -> (B, T, 9) float32."""
 
-    def encode(self, vertices: Tensor) -> Tensor:
-        """Return the token ids, (B, M, 3) m -> (B, T) int64."""
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the codes of token ids, (..., T) -> (..., T, 9)."""
-
-    def decode(self, ids: Tensor) -> Tensor:
-        """Return the mesh of token ids, (B, T) -> (B, M, 3) m."""
-
+    @abstractmethod
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """Return the mesh of any codes, (B, T, 9) -> (B, M, 3) m."""
+        """Return the mesh of any codes, also between those of the codebook.
 
-    def reconstruct(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, quantise and decode (B, M, 3) m; returns the mesh and the commitment loss."""
+        codes: (B, T, 9). Returns (B, M, 3) float32, metres, local frame.
+        """
 
+    @abstractmethod
     def full_mesh(self, coarse: Tensor) -> Tensor:
         """Return all vertices that the body model shows, (..., M, 3) m -> (..., V, 3) m."""
 
+    @property
+    def codebook(self) -> Tensor:
+        """The codes, (512, 9)."""
+        return self.quantizer.embedding
 
-class MeshConvTokenizer(nn.Module):
+    def encode(self, vertices: Tensor) -> Tensor:
+        """Return the token ids, (B, M, 3) m -> (B, T) int64."""
+        return self.quantizer.encode(self.encode_latent(vertices))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the codes of token ids, (..., T) -> (..., T, 9)."""
+        return self.quantizer.embed(ids)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """Return the mesh of token ids, (B, T) -> (B, M, 3) m."""
+        return self.decode_codes(self.embed(ids))
+
+    def reconstruct(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode, quantise and decode (B, M, 3) m; returns the mesh and the commitment loss."""
+        codes, _, commitment = self.quantizer(self.encode_latent(vertices))
+        return self.decode_codes(codes), commitment
+
+
+class MeshConvTokenizer(MeshTokenizer):
     """The paper's tokenizer: graph convolutions down to one vertex per token, and back up.
 
     encoder_ids, decoder_ids: neighbour ids (N_out, K) of each layer in running order, convolutions
@@ -141,11 +156,6 @@ class MeshConvTokenizer(nn.Module):
         return self._ids(self.encoder, 0).shape[0]
 
     @property
-    def codebook(self) -> Tensor:
-        """The codes, (512, 9)."""
-        return self.quantizer.embedding
-
-    @property
     def patch_vertices(self) -> Tensor:
         """Vertices around each token's centre, (T, n); the first neighbour of a row is itself."""
         *finer, last = (self._ids(self.encoder, layer) for layer in range(1, len(self.encoder), 2))
@@ -168,18 +178,6 @@ class MeshConvTokenizer(nn.Module):
         parts = [_run(self.encoder, part, True) for part in torch.split(vertices, MESHES_AT_ONCE)]
         return torch.cat(parts).float()
 
-    def encode(self, vertices: Tensor) -> Tensor:
-        """Return the token ids, (B, M, 3) m -> (B, T) int64."""
-        return self.quantizer.encode(self.encode_latent(vertices))
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the codes of token ids, (..., T) -> (..., T, 9)."""
-        return self.quantizer.embed(ids)
-
-    def decode(self, ids: Tensor) -> Tensor:
-        """Return the mesh of token ids, (B, T) -> (B, M, 3) m."""
-        return self.decode_codes(self.embed(ids))
-
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Return the mesh of any codes, also between those of the codebook.
 
@@ -187,11 +185,6 @@ class MeshConvTokenizer(nn.Module):
         """
         parts = [_run(self.decoder, part, False) for part in torch.split(codes, MESHES_AT_ONCE)]
         return torch.cat(parts).float()
-
-    def reconstruct(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode, quantise and decode (B, M, 3) m; returns the mesh and the commitment loss."""
-        codes, _, commitment = self.quantizer(self.encode_latent(vertices))
-        return self.decode_codes(codes), commitment
 
     def full_mesh(self, coarse: Tensor) -> Tensor:
         """Return the mesh itself: the graph layers reach every vertex, (..., M, 3) m."""

@@ -49,27 +49,6 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 
-def sphere(rows: int = 9, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """A closed triangle mesh: vertices (V, 3), faces (M, 3)."""
-    polar = np.linspace(0, np.pi, rows + 2)[1:-1]
-    azimuth = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    ring = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(columns)], 1)
-    rings = [ring * np.sin(p) + [0, 0, np.cos(p)] for p in polar]
-    vertices = np.concatenate([*rings, [[0, 0, 1.0], [0, 0, -1.0]]])
-    faces = []
-    for column in range(columns):
-        right = (column + 1) % columns
-        for row in range(rows - 1):
-            a, b = row * columns + column, row * columns + right
-            faces += [[a, a + columns, b], [b, a + columns, b + columns]]
-        last = (rows - 1) * columns
-        faces += [
-            [column, right, rows * columns],
-            [last + right, last + column, last + columns + 1],
-        ]
-    return vertices, np.array(faces)
-
-
 def write_checkpoint(path: Path, state: dict[str, Tensor]) -> None:
     """What Lightning leaves: the tensors, and plain things beside them."""
     content = {"state_dict": state, "epoch": 3, "global_step": 60_000, "callbacks": {"a": [1, 2]}}
@@ -81,10 +60,11 @@ class Authors:
     """A folder of all the authors' files for a small network with random weights."""
 
     folder: Path
+    sphere: tuple[np.ndarray, np.ndarray]
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        vertices, faces = sphere()
+        vertices, faces = self.sphere
         tables = build_connection_tables(vertices, faces, levels=(40, 16, 6), rings=1)
         for kind in ("pool", "unpool"):
             for level, table in enumerate(getattr(tables, kind)):
@@ -137,9 +117,9 @@ class Authors:
 
 
 @pytest.fixture()
-def authors(tmp_path) -> Authors:
+def authors(tmp_path, sphere) -> Authors:
     (tmp_path / "authors").mkdir()
-    return Authors(tmp_path / "authors")
+    return Authors(tmp_path / "authors", sphere)
 
 
 @pytest.fixture()

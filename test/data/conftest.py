@@ -49,6 +49,15 @@ class Person:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", size).save(path)
 
+    def fit(self, pose: np.ndarray, transl: np.ndarray, index: int) -> dict[str, np.ndarray]:
+        """Return one frame's parameters as the sets with one pickle a frame have them."""
+        return {
+            "transl": transl[index : index + 1],
+            "global_orient": pose[index : index + 1, :3],
+            "body_pose": pose[index : index + 1, 3:],
+            "betas": self.betas[None],
+        }
+
     def moved(self, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return pose and transl of the same bodies in another frame, (4, 4) from the camera."""
         rotation = rotvec_to_matrix(torch.tensor(self.pose[:, :3]))

@@ -23,10 +23,7 @@ def write_recording(root, person):
     fits = root / "smplx_interactee_train" / RECORDING / "body_idx_1" / "results"
     for index in range(len(pose)):
         fit = {
-            "transl": transl[index : index + 1],
-            "global_orient": pose[index : index + 1, :3],
-            "body_pose": pose[index : index + 1, 3:],
-            "betas": person.betas[None],
+            **person.fit(pose, transl, index),
             "gender": "female",
             "left_hand_pose": np.zeros((1, 12)),
         }

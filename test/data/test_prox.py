@@ -25,10 +25,7 @@ def write_recording(root, person, fits=True):
         write_json(root / "keypoints" / RECORDING / f"{name}_keypoints.json", {"people": people})
         if fits:
             fit = {
-                "transl": person.transl[index : index + 1],
-                "global_orient": person.pose[index : index + 1, :3],
-                "body_pose": person.pose[index : index + 1, 3:],
-                "betas": person.betas[None],
+                **person.fit(person.pose, person.transl, index),
                 "pose_embedding": np.zeros((1, 32)),
             }
             folder = root / "PROXD" / RECORDING / "results" / name

@@ -30,12 +30,7 @@ def write_sequence(root, person, factor=1):
     camera_from_fit = person.rigid((0.05, 0.7, -0.1), (-1.2, 0.2, 1.0))
     pose, transl = person.moved(np.linalg.inv(camera_from_fit))
     for index in range(len(pose)):
-        fit = {
-            "transl": transl[index : index + 1],
-            "global_orient": pose[index : index + 1, :3],
-            "body_pose": pose[index : index + 1, 3:],
-            "betas": person.betas[None],
-        }
+        fit = person.fit(pose, transl, index)
         folder = root / "bodies" / "test" / SEQUENCE / f"{index + 5:05d}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{SUBJECT}.pkl").write_bytes(pickle.dumps(fit))

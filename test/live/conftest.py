@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,9 +25,8 @@ NUMBERS = MoroConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def tiny_model(open_body: BodyModel) -> LoadedModel:
-    """An untrained model of the open layout."""
+def untrained(numbers: MoroConfig, open_body: BodyModel) -> LoadedModel:
+    """An untrained model with the open tokenizer."""
     torch.manual_seed(0)
     ids = np.arange(0, open_body.num_vertices, 200)
     rest = (open_body.template - open_body.joint_template[0]).numpy()[ids]
@@ -37,14 +37,27 @@ def tiny_model(open_body: BodyModel) -> LoadedModel:
         seen, rebuilt, len(ids), width=48, codes=32, rest=rest, coarse_index=ids,
         up_index=full[:, None].astype(np.int32), up_weight=np.ones((len(full), 1), np.float32),
     )  # fmt: skip
-    moro = build_moro(NUMBERS)
+    moro = build_moro(numbers)
     for parameter in moro.parameters():  # away from the initial near-zero heads
         torch.nn.init.normal_(parameter, std=0.05)
     moro.set_codebook(tokenizer.codebook)
-    moro.set_trajectory_statistics(torch.zeros(9), torch.full((9,), 0.1))
-    config = ModelConfig(moro=NUMBERS, tokenizer=TokenizerConfig(kind="patch"))
+    config = ModelConfig(moro=numbers, tokenizer=TokenizerConfig(kind="patch"))
     body = share_path("models", "open_body", "OPEN_NEUTRAL.npz")
     return LoadedModel("tiny", moro.eval(), tokenizer.eval(), body, config, "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def make_model(open_body: BodyModel) -> Callable[..., LoadedModel]:
+    """make_model(**changes): an untrained model with NUMBERS that differ by some."""
+    return lambda **changes: untrained(replace(NUMBERS, **changes), open_body)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(open_body: BodyModel) -> LoadedModel:
+    """An untrained model of the open layout."""
+    model = untrained(NUMBERS, open_body)
+    model.moro.set_trajectory_statistics(torch.zeros(9), torch.full((9,), 0.1))
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -14,50 +14,19 @@ from moro_ros.live.row_decoding import decoded_tensors
 from moro_ros.live.sampling import decode_masked
 from moro_ros.model_config import (
     KeypointsConfig,
-    ModelConfig,
-    MoroConfig,
-    TokenizerConfig,
     VitConfig,
 )
-from moro_ros.network.build import LoadedModel, build_moro
 from moro_ros.network.moro import FrameFeatures
-from moro_ros.network.patch_tokenizer import PatchTokenizer, build_patches
 from moro_ros.recover.ground import GroundPlane
-from moro_ros.resources import share_path
 from moro_ros.types import Camera, Frame, Keypoints, PersonObservation
 
 CAMERA = Camera(np.array([[900.0, 0, 640], [0, 950.0, 350], [0, 0, 1]]), 1280, 720)
-NUMBERS = MoroConfig(
-    layout="frame", image="keypoints", trajectory="box", rotation_head=True, dim=32, heads=4,
-    mlp_ratio=2, encoder_depth=1, decoder_depth=1, num_tokens=6, num_codes=32, logit_rank=8,
-    keypoints=KeypointsConfig(hidden=32, blocks=1),
-)  # fmt: skip
 STEP_NS = 33_333_333
 
 
-def loaded(numbers, open_body):
-    torch.manual_seed(0)
-    ids = np.arange(0, open_body.num_vertices, 200)
-    rest = (open_body.template - open_body.joint_template[0]).numpy()[ids]
-    centres = np.linspace(0, len(ids) - 1, 6).astype(int)
-    seen, rebuilt = build_patches(rest, centres, 20, 12)
-    full = np.arange(open_body.num_vertices) % len(ids)
-    tokenizer = PatchTokenizer(
-        seen, rebuilt, len(ids), width=48, codes=32, rest=rest, coarse_index=ids,
-        up_index=full[:, None].astype(np.int32), up_weight=np.ones((len(full), 1), np.float32),
-    )  # fmt: skip
-    moro = build_moro(numbers)
-    for parameter in moro.parameters():  # away from the initial near-zero heads
-        torch.nn.init.normal_(parameter, std=0.05)
-    moro.set_codebook(tokenizer.codebook)
-    config = ModelConfig(moro=numbers, tokenizer=TokenizerConfig(kind="patch"))
-    body = share_path("models", "open_body", "OPEN_NEUTRAL.npz")
-    return LoadedModel("tiny", moro.eval(), tokenizer.eval(), body, config, "0" * 64)
-
-
 @pytest.fixture(scope="module")
-def model(open_body):
-    return loaded(NUMBERS, open_body)
+def model(make_model):
+    return make_model()
 
 
 def person(track_id, frame, shift=0.0, visible=1.0):
@@ -144,10 +113,8 @@ def test_motion_is_complete_and_finite(model, open_body):
     assert faces.dtype == np.int32 and faces.max() < motion.vertices.shape[1]
 
 
-def test_smplx_parameters_give_the_joints_back(model, open_body):
-    stream = MoRoStream(model, MotionConfig(window=6))
-    for frame in frames(3, (1, 0.0)):
-        (motion,) = stream.push(frame)
+def check_parameters(motion, open_body):
+    """The SMPL-X parameters pose the body where the joints are."""
     smplx = motion.smplx
     posed = open_body(
         torch.from_numpy(smplx.betas)[None],
@@ -156,6 +123,13 @@ def test_smplx_parameters_give_the_joints_back(model, open_body):
         torch.from_numpy(smplx.transl),
     )
     np.testing.assert_allclose(posed.joints[0, :22].numpy(), motion.joints[0], atol=1e-4)
+
+
+def test_smplx_parameters_give_the_joints_back(model, open_body):
+    stream = MoRoStream(model, MotionConfig(window=6))
+    for frame in frames(3, (1, 0.0)):
+        (motion,) = stream.push(frame)
+    check_parameters(motion, open_body)
 
 
 def test_an_unseen_person_is_inferred(model):
@@ -225,16 +199,18 @@ def test_an_unknown_model_is_named():
         load_stream(PipelineConfig(model="absent"))
 
 
-PIXELS = MoroConfig(
-    layout="mesh_tokens", image="vit", dim=32, heads=4, mlp_ratio=2, encoder_depth=1,
-    decoder_depth=1, num_tokens=6, num_codes=32,
-    vit=VitConfig(embed_dim=16, depth=1, heads=2, encoder_depth=1),
-)  # fmt: skip
+PIXELS = {
+    "layout": "mesh_tokens",
+    "image": "vit",
+    "trajectory": "absolute",
+    "rotation_head": False,
+    "vit": VitConfig(embed_dim=16, depth=1, heads=2, encoder_depth=1),
+}
 
 
 @pytest.fixture(scope="module")
-def pixel_model(open_body):
-    model = loaded(PIXELS, open_body)
+def pixel_model(make_model):
+    model = make_model(**PIXELS)
     for part in (model.moro.image_encoder, model.moro.decoder):  # so that the image matters
         for parameter in part.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
@@ -261,14 +237,7 @@ def test_the_paper_s_network_runs_in_the_same_stream(pixel_model, open_body):
     assert np.isfinite(motion.joints).all() and motion.smplx.body_pose.shape == (1, 63)
     # No rotation head: the parameters are fitted to the mesh and pose the body where it lies.
     assert np.linalg.norm(motion.joints[0, 0] - motion.vertices[0].mean(0)) < 1.0
-    smplx = motion.smplx
-    posed = open_body(
-        torch.from_numpy(smplx.betas)[None],
-        torch.from_numpy(smplx.global_orient),
-        torch.from_numpy(smplx.body_pose),
-        torch.from_numpy(smplx.transl),
-    )
-    np.testing.assert_allclose(posed.joints[0, :22].numpy(), motion.joints[0], atol=1e-4)
+    check_parameters(motion, open_body)
 
 
 @pytest.mark.slow
@@ -346,13 +315,11 @@ def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, 
     assert max(speeds) < MotionConfig().max_speed_mps
 
 
-def test_a_network_that_reads_the_floor_is_told_it_live(open_body):
+def test_a_network_that_reads_the_floor_is_told_it_live(make_model):
     keypoints = KeypointsConfig(
         hidden=32, blocks=1, floor=True, estimate=True, detector_points=True
     )
-    stream = MoRoStream(
-        loaded(replace(NUMBERS, dim=160, keypoints=keypoints), open_body), MotionConfig()
-    )
+    stream = MoRoStream(make_model(dim=160, keypoints=keypoints), MotionConfig())
 
     def last(floor):
         stream.reset()

@@ -11,28 +11,9 @@ from moro_ros.network import tokenizer as tokenizer_module
 from moro_ros.network.tokenizer import MeshConvTokenizer
 
 
-def sphere(rows: int = 9, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """A closed triangle mesh: vertices (V, 3), faces (M, 3)."""
-    polar = np.linspace(0, np.pi, rows + 2)[1:-1]
-    azimuth = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-    ring = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(columns)], 1)
-    rings = [ring * np.sin(p) + [0, 0, np.cos(p)] for p in polar]
-    vertices = np.concatenate([*rings, [[0, 0, 1.0], [0, 0, -1.0]]])
-    faces = []
-    for column in range(columns):
-        right = (column + 1) % columns
-        for row in range(rows - 1):
-            a, b = row * columns + column, row * columns + right
-            faces += [[a, a + columns, b], [b, a + columns, b + columns]]
-        last = (rows - 1) * columns
-        faces += [[column, right, rows * columns]]
-        faces += [[last + right, last + column, rows * columns + 1]]
-    return vertices, np.array(faces)
-
-
 @pytest.fixture(scope="module")
-def tables() -> ConnectionTables:
-    return build_connection_tables(*sphere(), levels=(40, 16, 6), rings=1)
+def tables(sphere) -> ConnectionTables:
+    return build_connection_tables(*sphere, levels=(40, 16, 6), rings=1)
 
 
 @pytest.fixture()
@@ -41,8 +22,8 @@ def tokenizer(tables) -> MeshConvTokenizer:
     return MeshConvTokenizer.from_tables(tables, channels=(8, 12, 16), codes=32).eval()
 
 
-def test_sizes_follow_the_tables(tokenizer):
-    vertices = len(sphere()[0])
+def test_sizes_follow_the_tables(tokenizer, sphere):
+    vertices = len(sphere[0])
     assert tokenizer.num_tokens == 6
     assert tokenizer.num_vertices == vertices
     mesh = torch.randn(3, vertices, 3)
@@ -74,8 +55,8 @@ def test_a_saved_tokenizer_is_self_contained(tokenizer):
                        tokenizer.decode_codes(mesh[:, :6].repeat(1, 1, 3)))  # fmt: skip
 
 
-def test_patches_lie_around_their_token(tokenizer, tables):
-    points = sphere()[0]
+def test_patches_lie_around_their_token(tokenizer, tables, sphere):
+    points = sphere[0]
     patches = tokenizer.patch_vertices
     assert patches.shape[0] == 6
     centres = tables.pool[1][:, 1][tables.pool[3][:, 1]][tables.pool[5][:, 1]]
@@ -85,9 +66,9 @@ def test_patches_lie_around_their_token(tokenizer, tables):
         assert spread.max() < 1.8
 
 
-def test_learns_one_shape(tokenizer):
+def test_learns_one_shape(tokenizer, sphere):
     tokenizer.train()
-    mesh = torch.from_numpy(sphere()[0]).float()[None] * torch.linspace(0.8, 1.2, 6)[:, None, None]
+    mesh = torch.from_numpy(sphere[0]).float()[None] * torch.linspace(0.8, 1.2, 6)[:, None, None]
     optimizer = torch.optim.Adam(tokenizer.parameters(), 5e-3)
     errors = []
     for _ in range(40):

@@ -312,6 +312,19 @@ class Bench:
         stamp_ns = self.send(image, publisher)
         return self.client.wait(lambda: self.humans_of(stamp_ns), "the image's humans")
 
+    def be_answered(self) -> None:
+        """Listen to all, and send until the node answers.
+
+        Each side matches in its own time: what is sent before the other has is not received.
+        """
+        self.listen_to_all()
+
+        def answered() -> bool:
+            self.info_publisher.publish(self.info())
+            return self.answered(self.image_publisher)
+
+        self.client.wait(answered, f"an answer of the node:\n{self.node.output()}")
+
     def answered(self, publisher: Any) -> bool:
         """Send an image; whether its humans come soon."""
         stamp_ns = self.send(self.image(1), publisher)
@@ -358,17 +371,10 @@ def make_bench(client: Any, start_fake_node: Callable[..., Any]) -> Callable[...
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Bench], client: Any) -> Bench:
+def bench(make_bench: Callable[..., Bench]) -> Bench:
     parameters = {"image_timeout_s": 0.5, "marker_rate_hz": 240.0, "log_period_s": 1.0}
     # Most tests pause between images and do not mean it.
     parameters["motion.max_gap_s"] = 5.0
     bench = make_bench(**parameters)
-    bench.listen_to_all()
-
-    # Each side matches in its own time: what is sent before the other side has is not received.
-    def answered() -> bool:
-        bench.info_publisher.publish(bench.info())
-        return bench.answered(bench.image_publisher)
-
-    client.wait(answered, f"an answer of the node:\n{bench.node.output()}")
+    bench.be_answered()
     return bench

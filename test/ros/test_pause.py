@@ -26,15 +26,9 @@ LOST = Human.TRACKING_LOST
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Any], client: Any) -> Any:
+def bench(make_bench: Callable[..., Any]) -> Any:
     bench = make_bench(**{"motion.max_gap_s": 0.5, "marker_rate_hz": 240.0})
-    bench.listen_to_all()
-
-    def answered() -> bool:
-        bench.info_publisher.publish(bench.info())
-        return bench.answered(bench.image_publisher)
-
-    client.wait(answered, "an answer of the node")
+    bench.be_answered()
     return bench
 
 

@@ -97,15 +97,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Any], client: Any, root: Path) -> Any:
+def bench(make_bench: Callable[..., Any], root: Path) -> Any:
     bench = make_bench(**{"process_bag.root": root})
-    bench.listen_to_all()
-
-    def answered() -> bool:
-        bench.info_publisher.publish(bench.info())
-        return bench.answered(bench.image_publisher)
-
-    client.wait(answered, "an answer of the node")
+    bench.be_answered()
     return bench
 
 
