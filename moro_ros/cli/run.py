@@ -1,9 +1,11 @@
-"""`moro run`: the nodes of launch/moro.launch.py on a machine that has no `ros2 launch`."""
+"""`moro run`, and what launch/moro.launch.py shares with it: the arguments and the nodes."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,201 @@ from moro_ros.cli.processes import Children, clean_environment, ros_arguments
 from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
 
-RVIZ = "rviz2"
+TOPICS, NODE, CAMERA = "topics", "node", "video or recording as the camera"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: its group in the help, type, default (None: not given) and description."""
+
+    group: str
+    kind: type
+    default: Any
+    description: str
+
+
+ARGUMENTS = {
+    "image": Argument(TOPICS, str, "/camera/image_raw", "Topic of sensor_msgs/Image"),
+    "camera_info": Argument(
+        TOPICS, str, "/camera/camera_info", "Topic of the camera's sensor_msgs/CameraInfo"
+    ),
+    "namespace": Argument(
+        TOPICS, str, "", "Namespace of the nodes; people are published on NAMESPACE/moro/humans"
+    ),
+    "cameras": Argument(
+        TOPICS,
+        str,
+        "",
+        "Comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; all share "
+        "one loaded network. image and camera_info are then relative names, such as image_raw",
+    ),
+    "params_file": Argument(
+        NODE,
+        str,
+        "moro",
+        "Parameter file of moro_node, or the name of a preset under config/: moro, low_latency, "
+        "accurate, multi_person, cpu",
+    ),
+    "model": Argument(NODE, str, "", "Name or folder of the model. Overrides params_file"),
+    "device": Argument(NODE, str, "", "Torch device: cpu, cuda or cuda:N. Overrides params_file"),
+    "backend": Argument(
+        NODE, str, "", "Inference backend: auto, torch or onnx. Overrides params_file"
+    ),
+    "parameters": Argument(
+        NODE,
+        str,
+        "",
+        "Single parameters of moro_node as YAML. Overrides all other parameters: "
+        "'{max_people: 2, motion.look_ahead: 4}'",
+    ),
+    "autostart": Argument(
+        NODE,
+        bool,
+        True,
+        "Configure and activate the node at startup. If false, wait for lifecycle transitions",
+    ),
+    "use_sim_time": Argument(NODE, bool, False, "Use the time of /clock. Always true with bag"),
+    "rviz": Argument(NODE, bool, False, "Start RViz (package rviz2) with rviz/moro.rviz"),
+    "video": Argument(
+        CAMERA, Path, None, "Video file to play as the camera. Requires focal or camera"
+    ),
+    "focal": Argument(CAMERA, float, None, "Focal length of the video [px]"),
+    "camera": Argument(
+        CAMERA, Path, None, "Calibration file of the video: ROS camera_info YAML, or TOML"
+    ),
+    "rate": Argument(
+        CAMERA, float, None, "Rate at which to play the video [Hz]. Default: the video's own times"
+    ),
+    "bag": Argument(CAMERA, Path, None, "Folder of a rosbag2 recording to play, with its clock"),
+    "speed": Argument(CAMERA, float, None, "Speed of the bag relative to its recording"),
+    "loop": Argument(CAMERA, bool, False, "Repeat the video or the bag"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeToRun:
+    """A node: its executable and name, its Python module, and what it is started with.
+
+    module: empty for a program of another package. arguments: before those of ROS.
+    """
+
+    executable: str
+    name: str
+    module: str
+    parameters: dict[str, Any]
+    remappings: dict[str, str] = field(default_factory=dict)
+    params_file: Path | None = None
+    arguments: tuple[str, ...] = ()
+
+    def command_line(self, namespace: str) -> list[str]:
+        """Return the words after the executable."""
+        words = list(self.arguments)
+        if self.params_file is not None:
+            words += ["--ros-args", "--params-file", str(self.params_file)]
+        space = {"__ns": "/" + namespace.strip("/")} if namespace else {}
+        return words + ros_arguments(self.parameters, self.remappings | space)
+
+
+def nodes_to_run(given: Mapping[str, Any]) -> list[NodeToRun]:
+    """Return the nodes that the values of ARGUMENTS select, moro_node first.
+
+    Raises: ConfigError for values that do not fit together.
+    """
+    check(given)
+    clock = {"use_sim_time": True} if given["use_sim_time"] or given["bag"] else {}
+    topics = {"image": given["image"], "camera_info": given["camera_info"]}
+    chosen = {name: given[name] for name in ("model", "device", "backend", "cameras")}
+    chosen = {name: value for name, value in chosen.items() if value} | clock
+    if not given["autostart"]:
+        chosen["autostart"] = False
+    chosen |= single_parameters(given["parameters"])
+    file = params_file(given["params_file"])
+    nodes = [NodeToRun("moro_node", "moro", "moro_ros.ros.node", chosen, topics, file)]
+    if given["video"]:
+        video = chosen_of(given, "video", "camera", "focal", "rate", "loop")
+        module = "moro_ros.ros.video_source"
+        nodes.append(NodeToRun("moro_video", "moro_video", module, video | clock, topics))
+    if given["bag"]:
+        bag = chosen_of(given, "bag", "speed", "loop")
+        bag["wait_for_nodes"] = ",".join(node_names(given["namespace"], given["cameras"]))
+        nodes.append(NodeToRun("moro_bag", "moro_bag", "moro_ros.ros.bag_source", bag))
+    if given["rviz"]:
+        # The displays of moro.rviz name these topics.
+        shown = {"/camera/image_raw": given["image"], "/moro/markers": "moro/markers"}
+        displays = ("-d", str(share_path("rviz", "moro.rviz")))
+        nodes.append(NodeToRun("rviz2", "moro_rviz", "", clock, shown, arguments=displays))
+    return nodes
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Raises: ConfigError for arguments that do not fit together."""
+    if given["video"] and given["bag"]:
+        raise ConfigError("video and bag cannot be combined: each is the camera.")
+    for names, needed in (
+        (("focal", "camera", "rate"), ("video",)),
+        (("speed",), ("bag",)),
+        (("loop",), ("video", "bag")),
+    ):
+        for name in names:
+            if given[name] and not any(given[other] for other in needed):
+                raise ConfigError(f"{name} requires {' or '.join(needed)}: give its path.")
+
+
+def chosen_of(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the values that are given, paths as text that holds in any folder."""
+    values = {name: given[name] for name in names if given[name] is not None}
+    return {
+        name: str(value.expanduser().resolve()) if isinstance(value, Path) else value
+        for name, value in values.items()
+    }
+
+
+def value_of(name: str, text: str) -> Any:
+    """Return the value of an argument given as text, empty if it is not given.
+
+    Raises: ConfigError for text that is not of the argument's type.
+    """
+    argument = ARGUMENTS[name]
+    if not text:
+        return argument.default
+    if argument.kind is bool:
+        words = {"true": True, "1": True, "false": False, "0": False}
+        if text.lower() not in words:
+            raise ConfigError(f"{name}: got '{text}', expected true or false.")
+        return words[text.lower()]
+    try:
+        return argument.kind(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: got '{text}', expected a number.") from error
+
+
+def params_file(text: str) -> Path:
+    """Return the parameter file of a path or a preset; raises ConfigError if there is none."""
+    for path in (share_path("config", f"{text}.yaml"), Path(text).expanduser().absolute()):
+        if path.is_file():
+            return path
+    presets = ", ".join(sorted(path.stem for path in share_path("config").glob("*.yaml")))
+    raise ConfigError(f"params_file: got '{text}', expected a file or one of {presets}.")
+
+
+def single_parameters(text: str) -> dict[str, Any]:
+    """Return the parameters in a YAML text; raises ConfigError if it is not a mapping."""
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"parameters: got '{text}', which is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"parameters: got '{text}', expected a mapping such as '{{max_people: 2}}'."
+        )
+    return values
+
+
+def node_names(namespace: str, cameras: str) -> list[str]:
+    """Return the full names of the nodes that moro_node creates."""
+    names = [name.strip() for name in cameras.split(",") if name.strip()] or [""]
+    space = namespace.strip("/")
+    return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in names]
 
 
 def register(subparsers: Any) -> None:
@@ -24,60 +220,18 @@ def register(subparsers: Any) -> None:
         description="Accepts the arguments of launch/moro.launch.py. Arguments after "
         "--ros-args are passed to moro_node. Runs until Ctrl-C.",
     )
-    topic = parser.add_argument_group("topics")
-    topic.add_argument("--image", default="/camera/image_raw", help="sensor_msgs/Image")
-    topic.add_argument(
-        "--camera-info", default="/camera/camera_info", help="sensor_msgs/CameraInfo of the camera"
-    )
-    topic.add_argument("--namespace", default="", help="namespace of the nodes")
-    topic.add_argument(
-        "--cameras",
-        default="",
-        help="comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; "
-        "all share one loaded network. --image and --camera-info are then relative names, "
-        "such as image_raw",
-    )
-    node = parser.add_argument_group("node")
-    node.add_argument(
-        "--params-file",
-        default="moro",
-        metavar="FILE",
-        help="parameter file, or the name of a preset under config/: moro (default), "
-        "low_latency, accurate, multi_person, cpu",
-    )
-    node.add_argument("--model", help="name or folder of the model; overrides --params-file")
-    node.add_argument("--device", help="torch device: cpu, cuda or cuda:N")
-    node.add_argument("--backend", help="inference backend: auto, torch or onnx")
-    node.add_argument(
-        "--parameters",
-        default="",
-        metavar="YAML",
-        help="single parameters as YAML, which override all others: '{max_people: 2}'",
-    )
-    node.add_argument(
-        "--autostart",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="configure and activate the node at startup; otherwise wait for transitions "
-        "(moro_lifecycle /moro configure)",
-    )
-    node.add_argument(
-        "--use-sim-time", action="store_true", help="use the time of /clock; always with --bag"
-    )
-    node.add_argument("--rviz", action="store_true", help="start RViz")
-    video = parser.add_argument_group("video or recording as the camera")
-    video.add_argument("--video", type=Path, help="video file; needs --focal or --camera")
-    video.add_argument("--focal", type=float, metavar="PX", help="focal length in pixels")
-    video.add_argument("--camera", type=Path, metavar="FILE", help="calibration file: YAML or TOML")
-    video.add_argument(
-        "--rate",
-        type=float,
-        metavar="HZ",
-        help="rate at which to play the video, in frames per second",
-    )
-    video.add_argument("--bag", type=Path, help="folder of a rosbag2 recording")
-    video.add_argument("--speed", type=float, help="speed of the bag relative to its recording")
-    video.add_argument("--loop", action="store_true", help="repeat the video or the bag")
+    groups = {name: parser.add_argument_group(name) for name in (TOPICS, NODE, CAMERA)}
+    for name, argument in ARGUMENTS.items():
+        groups[argument.group].add_argument(
+            "--" + name.replace("_", "-"),
+            default=argument.default,
+            help=argument.description,
+            **(
+                {"action": argparse.BooleanOptionalAction}
+                if argument.kind is bool
+                else {"type": argument.kind}
+            ),
+        )
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="for moro_node")
     parser.set_defaults(handler=run)
 
@@ -87,118 +241,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises: ConfigError for arguments that do not fit together, ProcessError if a node dies.
     """
-    node, video = node_arguments(arguments), video_arguments(arguments)
-    bag, rviz = bag_arguments(arguments), rviz_arguments(arguments)
+    nodes = nodes_to_run(vars(arguments))
+    more = ["--ros-args", *arguments.ros_args] if arguments.ros_args else []
     with Children(clean_environment(os.environ), logs=None) as children:
-        running = children.start("moro_node", "moro_ros.ros.node", node)
-        if video:
-            children.start("moro_video", "moro_ros.ros.video_source", video)
-        if bag:
-            children.start("moro_bag", "moro_ros.ros.bag_source", bag)
-        if rviz:
-            children.start_program(RVIZ, rviz)
+        for node in nodes:
+            words = node.command_line(arguments.namespace)
+            if node is nodes[0]:
+                running = children.start(node.executable, node.module, words + more)
+            elif node.module:
+                children.start(node.executable, node.module, words)
+            else:
+                children.start_program(node.executable, words)
         try:
             while running.status is None:
                 children.wait(0.5)
         except KeyboardInterrupt:
             return 0
     return 0
-
-
-def params_file(text: str) -> Path:
-    """The parameter file of a path or of a preset's name; raises ConfigError if there is none."""
-    for path in (share_path("config", f"{text}.yaml"), Path(text).expanduser()):
-        if path.is_file():
-            return path
-    presets = ", ".join(sorted(path.stem for path in share_path("config").glob("*.yaml")))
-    raise ConfigError(f"No parameter file at {text}; expected a path or one of {presets}.")
-
-
-def single_parameters(text: str) -> dict[str, object]:
-    """The parameters that a text names; raises ConfigError if it is no mapping of YAML."""
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--parameters: got '{text}', which is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"--parameters: got '{text}', expected a mapping such as '{{max_people: 2}}'."
-        )
-    return values
-
-
-def node_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Command line of moro_node."""
-    names = ("model", "device", "backend", "cameras")
-    chosen: dict[str, object] = {
-        name: getattr(arguments, name) for name in names if getattr(arguments, name)
-    }
-    if not arguments.autostart:
-        chosen["autostart"] = False
-    words = ["--ros-args", "--params-file", str(params_file(arguments.params_file))]
-    chosen |= _clock(arguments) | single_parameters(arguments.parameters)
-    words += ros_arguments(chosen, _names(arguments))
-    return words + (["--ros-args", *arguments.ros_args] if arguments.ros_args else [])
-
-
-def video_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Command line of moro_video; empty without a video. Raises: ConfigError."""
-    options = {name: getattr(arguments, name) for name in ("focal", "camera", "rate")}
-    given = {name: value for name, value in options.items() if value is not None}
-    if arguments.video is None:
-        if given:
-            raise ConfigError("--focal, --camera and --rate require --video PATH.")
-        if arguments.loop and arguments.bag is None:
-            raise ConfigError("--loop requires --video PATH or --bag PATH.")
-        return []
-    if arguments.bag is not None:
-        raise ConfigError("--video and --bag cannot be combined: each is the camera.")
-    parameters: dict[str, object] = {"video": str(arguments.video.resolve()), **given}
-    if "camera" in given:
-        parameters["camera"] = str(arguments.camera.resolve())
-    parameters |= {"loop": arguments.loop} | _clock(arguments)
-    return ros_arguments(parameters, _names(arguments))
-
-
-def bag_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Command line of moro_bag; empty without a recording. Raises: ConfigError."""
-    if arguments.bag is None:
-        if arguments.speed is not None:
-            raise ConfigError("--speed requires --bag PATH.")
-        return []
-    parameters: dict[str, object] = {"bag": str(arguments.bag.resolve()), "loop": arguments.loop}
-    parameters["wait_for_nodes"] = ",".join(node_names(arguments))
-    if arguments.speed is not None:
-        parameters["speed"] = arguments.speed
-    return ros_arguments(parameters)
-
-
-def node_names(arguments: argparse.Namespace) -> list[str]:
-    """Full names of the nodes that moro_node makes."""
-    cameras = [name.strip() for name in arguments.cameras.split(",") if name.strip()]
-    space = arguments.namespace.strip("/")
-    return ["/" + "/".join(filter(None, [space, name, "moro"])) for name in cameras or [""]]
-
-
-def rviz_arguments(arguments: argparse.Namespace) -> list[str]:
-    """Command line of RViz; empty if it is not wanted."""
-    if not arguments.rviz:
-        return []
-    # The displays of moro.rviz name these topics.
-    topics = {"/camera/image_raw": arguments.image, "/moro/markers": "moro/markers"}
-    names = {key: value for key, value in _names(arguments).items() if key == "__ns"}
-    words = ros_arguments(_clock(arguments), topics | names)
-    return ["-d", str(share_path("rviz", "moro.rviz")), *words]
-
-
-def _names(arguments: argparse.Namespace) -> dict[str, str]:
-    names = {"image": arguments.image, "camera_info": arguments.camera_info}
-    return names | ({"__ns": _absolute(arguments.namespace)} if arguments.namespace else {})
-
-
-def _absolute(namespace: str) -> str:
-    return "/" + namespace.strip("/")
-
-
-def _clock(arguments: argparse.Namespace) -> dict[str, object]:
-    return {"use_sim_time": True} if arguments.use_sim_time or arguments.bag else {}

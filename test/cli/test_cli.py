@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 
 from moro_ros.cli import cli, demo
-from moro_ros.cli.run import (
-    bag_arguments,
-    node_arguments,
-    rviz_arguments,
-    video_arguments,
-)
+from moro_ros.cli.run import ARGUMENTS, node_names, nodes_to_run, value_of
 from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
 
@@ -82,7 +77,7 @@ def test_wrong_usage_has_status_2(words: list[str], capsys: pytest.CaptureFixtur
         (["demo", "--video", "missing.mp4", "--focal", "1000"], "missing.mp4"),
         (["predict", "missing.mp4", "--focal", "1000"], "missing.mp4"),
         (["predict", "walk.mp4"], "--camera FILE"),
-        (["run", "--loop"], "--video PATH"),
+        (["run", "--loop"], "requires video or bag"),
         (["run", "--params-file", "missing.yaml"], "missing.yaml"),
     ],
 )
@@ -113,94 +108,109 @@ def test_a_file_that_is_no_video_ends_the_demo_before_it_begins(
     assert not out.exists()
 
 
-def parsed(*words: str) -> object:
+def parsed(*words: str) -> argparse.Namespace:
     return cli.build_parser("run").parse_args(["run", *words])
 
 
-def test_run_passes_its_arguments_on_as_the_launch_file_does() -> None:
-    arguments = parsed(
+def started(*words: str) -> dict[str, list[str]]:
+    """Executable -> its command line."""
+    arguments = parsed(*words)
+    nodes = nodes_to_run(vars(arguments))
+    return {node.executable: node.command_line(arguments.namespace) for node in nodes}
+
+
+def test_run_passes_its_arguments_on() -> None:
+    found = started(
         *("--image", "/left/image", "--namespace", "robot", "--device", "cuda:1"),
         *("--video", "a b.mp4", "--focal", "900", "--loop"),
-        *("--ros-args", "-p", "max_people:=2"),
     )
-    node = node_arguments(arguments)
+    assert list(found) == ["moro_node", "moro_video"]
+    node, video = found.values()
     assert node[:2] == ["--ros-args", "--params-file"]
     assert Path(node[2]).name == "moro.yaml" and Path(node[2]).is_file()
-    for word in ("image:=/left/image", "__ns:=/robot", 'device:="cuda:1"', "max_people:=2"):
+    for word in ("image:=/left/image", "__ns:=/robot", 'device:="cuda:1"'):
         assert word in node
-    video = video_arguments(arguments)
     assert f'video:="{Path("a b.mp4").resolve()}"' in video
     for word in ("image:=/left/image", "__ns:=/robot", "focal:=900.0", "loop:=true"):
         assert word in video
-    assert "max_people:=2" not in video
-    assert video_arguments(parsed()) == []
+    assert list(started()) == ["moro_node"]
 
 
 def test_single_parameters_outrank_the_others() -> None:
     text = "{max_people: 2, motion.look_ahead: 4, device: 'cuda:0', camera_guard: false}"
-    node = node_arguments(parsed("--device", "cpu", "--backend", "torch", "--parameters", text))
+    node = started("--device", "cpu", "--backend", "torch", "--parameters", text)["moro_node"]
     for word in ("max_people:=2", "motion.look_ahead:=4", "camera_guard:=false"):
         assert word in node
     assert 'backend:="torch"' in node and 'device:="cuda:0"' in node
     assert 'device:="cpu"' not in node
     for wrong in ("max_people", "[1, 2]", "{a: "):
-        with pytest.raises(ConfigError, match="--parameters"):
-            node_arguments(parsed("--parameters", wrong))
+        with pytest.raises(ConfigError, match="parameters: got"):
+            started("--parameters", wrong)
 
 
 def test_run_plays_a_recording_in_its_own_time(tmp_path: Path) -> None:
-    arguments = parsed("--bag", str(tmp_path), "--speed", "2", "--cameras", "a,b", "--no-autostart")
-    bag = bag_arguments(arguments)
+    found = started("--bag", str(tmp_path), "--speed", "2", "--cameras", "a,b", "--no-autostart")
+    bag, node = found["moro_bag"], found["moro_node"]
     assert f'bag:="{tmp_path}"' in bag and "speed:=2.0" in bag and "loop:=false" in bag
-    node = node_arguments(arguments)
     for word in ("use_sim_time:=true", 'cameras:="a,b"', "autostart:=false"):
         assert word in node
     assert 'wait_for_nodes:="/a/moro,/b/moro"' in bag
-    alone = bag_arguments(parsed("--bag", str(tmp_path), "--namespace", "/robot/"))
-    assert 'wait_for_nodes:="/robot/moro"' in alone
-    assert bag_arguments(parsed()) == []
-    assert "use_sim_time:=true" not in node_arguments(parsed())
+    assert not {"use_sim_time:=true", "autostart:=false"} & set(started()["moro_node"])
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("namespace", "cameras", "names"),
     [
-        ("--loop",),
-        ("--speed", "2"),
-        ("--focal", "900"),
-        ("--bag", "x", "--video", "y.mp4"),
-        ("--params-file", "no_such_preset"),
+        ("", "", ["/moro"]),
+        ("/robot/", "", ["/robot/moro"]),
+        ("robot", "front, side", ["/robot/front/moro", "/robot/side/moro"]),
     ],
 )
-def test_run_refuses_what_does_not_fit_together(words: tuple[str, ...]) -> None:
-    arguments = parsed(*words)
-    with pytest.raises(ConfigError, match=r"--loop|--speed|--focal|combined|low_latency"):
-        bag_arguments(arguments), video_arguments(arguments), node_arguments(arguments)
+def test_the_recording_waits_for_every_node(namespace: str, cameras: str, names: list[str]) -> None:
+    assert node_names(namespace, cameras) == names
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--loop",), "loop requires video or bag"),
+        (("--speed", "2"), "speed requires bag"),
+        (("--focal", "900"), "focal requires video"),
+        (("--bag", "x", "--video", "y.mp4"), "combined"),
+        (("--params-file", "no_such_preset"), "low_latency"),
+    ],
+)
+def test_run_refuses_what_does_not_fit_together(words: tuple[str, ...], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        started(*words)
 
 
 @pytest.mark.parametrize("name", ["moro", "low_latency", "accurate", "multi_person", "cpu"])
 def test_run_takes_the_name_of_a_preset(name: str) -> None:
-    words = node_arguments(parsed("--params-file", name))
+    words = started("--params-file", name)["moro_node"]
     assert Path(words[2]).samefile(share_path("config", f"{name}.yaml"))
 
 
 def test_run_starts_rviz_on_the_topics_of_the_nodes() -> None:
-    words = rviz_arguments(parsed("--rviz", "--image", "/left/image", "--namespace", "robot"))
+    words = started("--rviz", "--image", "/left/image", "--namespace", "robot")["rviz2"]
     assert Path(words[1]).is_file() and words[0] == "-d"
     for word in ("/camera/image_raw:=/left/image", "/moro/markers:=moro/markers", "__ns:=/robot"):
         assert word in words
-    assert rviz_arguments(parsed()) == []
 
 
-def test_run_knows_every_argument_of_the_launch_file() -> None:
-    launch = Path(__file__).parents[2] / "launch" / "moro.launch.py"
-    names = {
-        line.split('"')[1]
-        for line in launch.read_text(encoding="utf-8").splitlines()
-        if line.startswith('    "') and '": (' in line
-    }
-    assert {"image", "video", "params_file", "bag", "cameras", "autostart", "rviz"} <= names
-    assert names <= set(vars(parsed()))
+def test_a_launch_argument_is_text_of_the_argument_s_type() -> None:
+    given = {"loop": "True", "rviz": "0", "focal": "900", "bag": "walk", "image": "/a", "rate": ""}
+    values = {name: value_of(name, text) for name, text in given.items()}
+    assert values == {
+        "loop": True, "rviz": False, "focal": 900.0, "bag": Path("walk"), "image": "/a",
+        "rate": None,
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="rviz: got 'maybe'"):
+        value_of("rviz", "maybe")
+    with pytest.raises(ConfigError, match="focal: got 'long', expected a number"):
+        value_of("focal", "long")
+    for name, argument in ARGUMENTS.items():
+        assert len(argument.description) > 15 and argument.description[0].isupper(), name
 
 
 def test_summary_tells_every_figure_of_the_reports() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from moro_ros.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[2]
 # Displays that every RViz 2 has.
 STOCK = ("Grid", "TF", "MarkerArray", "Image", "PointCloud2")
@@ -64,5 +66,5 @@ class TestLaunch:
         assert [node.node_executable for node in nodes] == ["moro_node", "moro_video", "rviz2"]
 
     def test_a_wrong_switch_is_named(self, launched):
-        with pytest.raises(ValueError, match="rviz: got 'maybe'"):
+        with pytest.raises(ConfigError, match="rviz: got 'maybe'"):
             launched(rviz="maybe")
