@@ -103,7 +103,7 @@ $(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
 # takes seconds to build. The tools that compile the messages are therefore installed like the rest.
 $(STAMPS)/packages: $(STAMPS)/venv setup.cfg constraints.txt requirements-jazzy.txt scripts/requirements.py
 	@echo '[2/3] Pinned packages: the first time some 400 MB to fetch, 3 GB where PyTorch brings CUDA'
-	@$(BIN)/python scripts/requirements.py ros test lint >$(STAMPS)/requirements
+	@$(BIN)/python scripts/requirements.py ros test export lint >$(STAMPS)/requirements
 	$(call guarded,$(PIP) -r requirements-jazzy.txt -r $(STAMPS)/requirements)
 	@touch $@
 

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fetch": ("moro_ros.cli.fetch", "download the detector's files in advance"),
     "idle": ("moro_ros.cli.bench.idle", "measure memory and CPU of an idle node"),
     "bench": ("moro_ros.cli.bench.bench", "measure time and memory"),
-    "export": ("moro_ros.cli.export", "export a model for another runtime"),
+    "export": ("moro_ros.cli.export", "export recorded motion for other programs, or a model"),
     "make-body": ("moro_ros.cli.open_body.open_body", "generate the open body model"),
     "verify-golden": (
         "moro_ros.cli.golden.verify_golden",

@@ -1,4 +1,4 @@
-"""`moro export`: a model in the form of another runtime."""
+"""`moro export`: recorded motion in the files of other programs, a model as ONNX files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moro_ros.cli import export_motion
 from moro_ros.live.backends.onnx_export import PARTS, export_onnx
 from moro_ros.live.load import model_folder
 from moro_ros.network.build import load_model
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `moro` parser."""
-    parser = subparsers.add_parser("export", help="export a model for another runtime")
-    forms = parser.add_subparsers(dest="form", required=True)
+    parser = subparsers.add_parser("export", help="export recorded motion, or a model")
+    forms = parser.add_subparsers(dest="form", required=True, metavar="FORMAT")
+    export_motion.register(forms)
     onnx = forms.add_parser(
         "onnx",
         help="export the live network and the mesh decoder as ONNX files",
@@ -38,7 +40,7 @@ def register(subparsers: Subparsers) -> None:
         help="leave out the weights. backend: onnx then reads them from the model, if the "
         "files are in its folder onnx/",
     )
-    parser.set_defaults(handler=run)
+    onnx.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ ROW = np.dtype(
 
 ROWS_AT_ONCE = 1024
 CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
-_STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
+STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
 
 
 class MotionRecording:
@@ -163,7 +163,7 @@ def csv_lines(track_id: int, row: np.ndarray) -> str:
     )
     return "".join(
         f"{stamp_ns},{track_id},{name},{x:.4f},{y:.4f},{z:.4f},{confidence:.3f},"
-        f"{_STATE_NAMES[state]}\n"
+        f"{STATE_NAMES[state]}\n"
         for name, (x, y, z), confidence, state in joints
     )
 

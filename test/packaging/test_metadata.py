@@ -28,7 +28,7 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 OPTIONAL = {"cv_bridge", "tf_transformations", "sensor_msgs_py", "vision_msgs"}
 RELEASES = [("requirements-jazzy.txt",), ("requirements-kilted.txt",)]
 # Imported by one command each, which says what to install.
-OF_AN_EXTRA = {"anny", "onnx"}
+OF_AN_EXTRA = {"anny", "ezc3d", "onnx", "pygltflib"}
 
 
 def setup_cfg() -> configparser.ConfigParser:

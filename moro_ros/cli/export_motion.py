@@ -1,0 +1,309 @@
+"""`moro export bvh|gltf|amass|csv|trc|c3d`: recorded motion in the files of other programs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.predict import floor_below
+from moro_ros.cli.processes import Interruption
+from moro_ros.errors import ConfigError
+from moro_ros.io.export.amass import write_amass
+from moro_ros.io.export.axes import Axes, axes
+from moro_ros.io.export.bodies import body_shape, check_body
+from moro_ros.io.export.bvh import UNITS, write_bvh
+from moro_ros.io.export.c3d import write_c3d
+from moro_ros.io.export.csv_tables import write_long, write_wide
+from moro_ros.io.export.files import placed_in
+from moro_ros.io.export.gltf import write_gltf
+from moro_ros.io.export.markers import marker_table
+from moro_ros.io.export.tracks import (
+    HIGHEST_RATE_HZ,
+    MAX_GAP_S,
+    Track,
+    is_regular,
+    rate_of,
+    read_tracks,
+    resample,
+    without_holes,
+)
+from moro_ros.io.export.trc import write_trc
+from moro_ros.io.motion_files import TABLE
+from moro_ros.io.recording import load_recording
+from moro_ros.resources import share_path
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a format's writer needs: options, body and people.
+
+    people: of each person the parts without long holes, at the constant rate `rate_hz` where the
+    format needs one. stem: how the files' names begin.
+    """
+
+    options: argparse.Namespace
+    body: BodyModel
+    frame: Axes
+    rate_hz: float
+    people: Sequence[Sequence[Track]]
+    stem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A format. up: its usual axis, None if it has one only; constant: it has a frame rate."""
+
+    help: str
+    description: str
+    up: str | None
+    constant: bool
+    write: Callable[[Export, Path], None]
+
+
+def bvh(export: Export, folder: Path) -> None:
+    """Write a file for each part."""
+    for name, track in named_parts(export):
+        shape = body_shape(export.body, track.betas)
+        path = folder / f"{name}.bvh"
+        write_bvh(path, track, shape, export.frame, export.rate_hz, export.options.units)
+
+
+def gltf(export: Export, folder: Path) -> None:
+    """Write one file of everybody."""
+    write_gltf(folder / f"{export.stem}.glb", export.people, export.body, 1 / export.rate_hz)
+
+
+def amass(export: Export, folder: Path) -> None:
+    """Write a file for each part."""
+    for name, track in named_parts(export):
+        shape = body_shape(export.body, track.betas)
+        write_amass(folder / f"{name}_poses.npz", track, shape, export.rate_hz)
+
+
+def csv(export: Export, folder: Path) -> None:
+    """Write one table of everybody."""
+    layout = export.options.layout
+    tracks = [part for parts in export.people for part in parts]
+    write = {"long": write_long, "wide": write_wide}[layout]
+    write(folder / f"{export.stem}_{layout}.csv", tracks)
+
+
+def trc(export: Export, folder: Path) -> None:
+    """Write a file for each person."""
+    for parts in export.people:
+        times, markers = marker_table(parts, export.body, export.rate_hz)
+        path = folder / f"{export.stem}_person_{parts[0].track_id}.trc"
+        write_trc(path, times, markers, export.rate_hz)
+
+
+def c3d(export: Export, folder: Path) -> None:
+    """Write a file for each person."""
+    for parts in export.people:
+        _, markers = marker_table(parts, export.body, export.rate_hz)
+        path = folder / f"{export.stem}_person_{parts[0].track_id}.c3d"
+        write_c3d(path, markers, export.frame, export.rate_hz)
+
+
+def named_parts(export: Export) -> list[tuple[str, Track]]:
+    """Return all parts of all people with the names of their files, without suffix."""
+    found = []
+    for parts in export.people:
+        name = f"{export.stem}_person_{parts[0].track_id}"
+        names = [f"{name}_part_{k}" for k in range(1, len(parts) + 1)] if parts[1:] else [name]
+        found += list(zip(names, parts, strict=True))
+    return found
+
+
+FORMS = {
+    "bvh": Form(
+        "skeleton animation, for example for Blender or MotionBuilder",
+        "Writes one BVH file per person: the skeleton of the person's mean shape, root position "
+        "and joint rotations, at a constant frame rate. A person who is missing for longer than "
+        "--max-gap gets several files.",
+        up="y",
+        constant=True,
+        write=bvh,
+    ),
+    "gltf": Form(
+        "animated bodies as a GLB file, for example for Blender, Unity or a browser",
+        "Writes one GLB file: a skinned mesh with 22 joints per person and one animation of "
+        "everybody at the recorded times. In metres, y up, as glTF requires. Needs pygltflib.",
+        up=None,
+        constant=False,
+        write=gltf,
+    ),
+    "amass": Form(
+        "SMPL-X parameters as in AMASS",
+        "Writes one npz file per person with the keys of AMASS's SMPL-X files, in metres, at a "
+        "constant frame rate. The parameters are those of the body that the motion was recorded "
+        "with: with the open body, betas mean nothing to SMPL-X. A person who is missing for "
+        "longer than --max-gap gets several files.",
+        up="z",
+        constant=True,
+        write=amass,
+    ),
+    "csv": Form(
+        "joint positions as a table",
+        "Writes one table of everybody's joints: metres, and seconds since the first image. The "
+        "rows are the recorded frames; nothing is interpolated.",
+        up="z",
+        constant=False,
+        write=csv,
+    ),
+    "trc": Form(
+        "markers for OpenSim",
+        "Writes one TRC file per person: 22 markers by the names of Pose2Sim's models, in "
+        "millimetres, at a constant frame rate. Markers are blank while a person is missing for "
+        "longer than --max-gap.",
+        up="y",
+        constant=True,
+        write=trc,
+    ),
+    "c3d": Form(
+        "markers for gait analysis",
+        "Writes one C3D file per person: the markers of `moro export trc`, in millimetres, at a "
+        "constant frame rate. Markers are invalid while a person is missing for longer than "
+        "--max-gap. Needs ezc3d.",
+        up="z",
+        constant=True,
+        write=c3d,
+    ),
+}
+
+
+def register(forms: Subparsers) -> None:
+    """Add the formats to `moro export`."""
+    for name, form in FORMS.items():
+        parser = forms.add_parser(name, help=form.help, description=form.description)
+        add = parser.add_argument
+        add("motion", type=Path, metavar="MOTION", help="motion.npz, or the folder that has it")
+        add("--out", type=Path, metavar="FOLDER", help="folder to write to (default: MOTION's)")
+        add("--people", metavar="IDS", help="only these ids, for example 1,3 (default: all)")
+        if form.up:
+            add(
+                "--up",
+                choices=("y", "z"),
+                default=form.up,
+                help=f"axis that points up; x points to the image's right (default: {form.up})",
+            )
+        if name == "bvh":
+            add("--units", choices=UNITS, default="cm", help="unit of length (default: cm)")
+        if name == "csv":
+            add(
+                "--layout",
+                choices=("long", "wide"),
+                default="long",
+                help="long: a line per joint, with confidence and state (default); wide: a line "
+                "per frame and person",
+            )
+        if form.constant:
+            add(
+                "--fps",
+                type=float,
+                metavar="HZ",
+                help="frame rate; the motion is interpolated (default: that of the recording)",
+            )
+        if name != "csv":
+            add(
+                "--max-gap",
+                type=float,
+                default=MAX_GAP_S,
+                metavar="S",
+                help="a person who is missing for up to this time is interpolated "
+                f"(default: {MAX_GAP_S:g})",
+            )
+            add(
+                "--body",
+                type=Path,
+                metavar="FILE",
+                help="body model that the motion was recorded with (default: the open body)",
+            )
+        add(
+            "--camera-height",
+            type=float,
+            metavar="M",
+            help="height of the camera above the floor in metres, which puts the floor at height "
+            "0 (default: the camera is the origin, and level)",
+        )
+        add(
+            "--camera-pitch",
+            type=float,
+            metavar="DEG",
+            help="how far the camera looks down in degrees, 0 is level; needs --camera-height",
+        )
+        add("--force", action="store_true", help="replace existing files")
+        parser.set_defaults(handler=run, form=name)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files; returns the exit status.
+
+    Raises: MoroError naming what is wrong with the recording, an option or the folder.
+    """
+    form = FORMS[arguments.form]
+    floor = floor_below(arguments.camera_height, arguments.camera_pitch)
+    people = ids(arguments.people)
+    up = arguments.up if form.up else "y"
+    frame = axes(up, tuple(floor.normal), floor.offset) if floor else axes(up)
+    path: Path = arguments.motion
+    path = path / TABLE if path.is_dir() else path
+    recording = load_recording(path)
+    tracks = read_tracks(recording, path, people, frame)
+    body = load_body_model(
+        getattr(arguments, "body", None) or share_path("models", "open_body", "OPEN_NEUTRAL.npz")
+    )
+    split = [[track] for track in tracks]
+    rate_hz = 0.0
+    notes = []
+    if arguments.form != "csv":
+        check_body(recording, [track.track_id for track in tracks], body)
+        check_range("--max-gap", arguments.max_gap, 0.0, 3600.0, "s")
+        if form.constant and arguments.fps is not None:
+            check_range("--fps", arguments.fps, 1.0, HIGHEST_RATE_HZ, "Hz")
+        stated = arguments.fps if form.constant else None
+        own_hz = stated or rate_of(recording, path)
+        rate_hz = own_hz
+        split = [without_holes(track, own_hz, arguments.max_gap) for track in tracks]
+        notes = [
+            f"Holes of more than {arguments.max_gap:g} s in person {parts[0].track_id}: "
+            f"{len(parts) - 1}, not filled."
+            for parts in split
+            if parts[1:]
+        ]
+    if form.constant:
+        split = [[resample(part, rate_hz) for part in parts] for parts in split]
+        how = "" if is_regular(recording, rate_hz) else ", interpolated between the images"
+        notes.append(f"Frame rate {rate_hz:g} Hz{how}.")
+    out: Path = arguments.out or path.parent
+    export = Export(arguments, body, frame, rate_hz, split, path.stem)
+    with Interruption(patience=0), placed_in(out, arguments.force) as folder:
+        form.write(export, folder)
+        names = sorted(written.name for written in folder.iterdir())
+    origin = "the floor below the camera" if floor else "the camera"
+    print(f"Axes: x right, {up} up; origin: {origin}.", *notes)
+    for name in names:
+        print(f"{out / name}  {(out / name).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def ids(text: str | None) -> tuple[int, ...]:
+    """Return the ids of --people; raises ConfigError."""
+    try:
+        return tuple(int(word) for word in text.split(",")) if text is not None else ()
+    except ValueError as error:
+        raise ConfigError(
+            f"--people: got '{text}', expected ids separated by commas, for example 1,3."
+        ) from error
+
+
+def check_range(option: str, value: float, low: float, high: float, unit: str) -> None:
+    """Check an option; raises ConfigError."""
+    if not low <= value <= high:
+        raise ConfigError(f"{option}: got {value:g}, expected {low:g} to {high:g} {unit}.")

@@ -1,0 +1,1 @@
+"""Recorded motion in the files of other programs, one module per format."""

@@ -1,0 +1,173 @@
+"""`moro export` of recorded motion: what is wrong is said in one sentence, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moro_ros.cli import cli, export_motion
+from moro_ros.io.recording import MotionRecording, load_recording, row_of
+
+FORMS = sorted(export_motion.FORMS)
+LIBRARIES = {"gltf": "pygltflib", "c3d": "ezc3d"}
+
+
+@pytest.fixture()
+def recording(posed, tmp_path: Path) -> Path:
+    """motion.npz of persons 1 and 2, ten frames each, in a folder of its own."""
+    motion = MotionRecording()
+    motion.stamps_ns = [k * 33_333_333 for k in range(10)]
+    for number in (1, 2):
+        for stamp in motion.stamps_ns:
+            pelvis = (float(number), 0.0, 3.0)
+            motion.add(number, row_of(posed(np.zeros((22, 3)), pelvis, None, number, stamp)))
+    path = tmp_path / "recorded" / "motion.npz"
+    path.parent.mkdir()
+    motion.save(path)
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(capsys, *words: object) -> str:
+    """The one sentence with which a command is refused."""
+    assert cli.main(["export", *map(str, words)]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("moro export: ") and output.err.count("\n") == 1
+    return str(output.err)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_are_written_beside_the_recording(recording, form, capsys):
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    assert cli.main(["export", form, str(recording.parent), "--people", "2"]) == 0
+    written = [name for name in files(recording.parent) if name != "motion.npz"]
+    assert len(written) == 1
+    output = capsys.readouterr().out
+    assert written[0] in output and "up; origin: the camera" in output
+    assert ("30 Hz" in output) == export_motion.FORMS[form].constant
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_existing_file_is_replaced_only_with_force(recording, form, capsys):
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    assert cli.main(["export", form, str(recording)]) == 0
+    capsys.readouterr()
+    before = files(recording.parent)
+    for name in set(before) - {"motion.npz"}:
+        (recording.parent / name).write_text("kept")
+    assert "--force" in refused(capsys, form, recording)
+    assert files(recording.parent) == before
+    kept = [name for name in before if (recording.parent / name).read_bytes() == b"kept"]
+    assert len(kept) == len(before) - 1
+    assert cli.main(["export", form, str(recording), "--force"]) == 0
+    assert files(recording.parent) == before
+    assert all((recording.parent / name).read_bytes() != b"kept" for name in before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--people", "7"], "has no person 7; --people accepts: 1, 2"),
+        (["--people", "two"], "--people: got 'two', expected ids"),
+        (["--camera-height", "1.5"], "--camera-height and --camera-pitch go together"),
+    ],
+)
+def test_what_is_wrong_is_said(recording, form, options, message, capsys):
+    out = recording.parent / "a" / "b"
+    assert message in refused(capsys, form, recording, "--out", out, *options)
+    assert files(recording.parent) == ["motion.npz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fps", "0"], "--fps: got 0, expected 1 to 1000 Hz"),
+        (["--fps", "nan"], "--fps: got nan"),
+        (["--max-gap", "-1"], "--max-gap: got -1, expected 0 to 3600 s"),
+        (["--body", "absent.npz"], "absent.npz: cannot be read as a body model"),
+    ],
+)
+def test_values_out_of_range_are_refused(recording, options, message, capsys):
+    assert message in refused(capsys, "bvh", recording, *options)
+    assert files(recording.parent) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_recording_of_nobody_is_refused(form, tmp_path, capsys):
+    MotionRecording().save(tmp_path / "motion.npz")
+    assert "contains no people" in refused(capsys, form, tmp_path)
+    assert files(tmp_path) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_damaged_file_is_refused(recording, form, capsys):
+    recording.write_bytes(recording.read_bytes()[:2000])
+    assert "is not a motion.npz of moro_ros" in refused(capsys, form, recording)
+    assert "is not a motion.npz" in refused(capsys, form, recording.parent / "absent.npz")
+    assert files(recording.parent) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_that_cannot_be_written_is_refused(recording, form, capsys):
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    blocked = recording.parent / "motion.npz" / "below"
+    assert "Cannot write to the folder" in refused(capsys, form, recording, "--out", blocked)
+    assert files(recording.parent) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_left_of_a_failed_export(recording, form, monkeypatch, capsys):
+    """The disk becomes full when the files are complete, but not yet in place."""
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    write = export_motion.FORMS[form].write
+
+    def fill(export, folder):
+        write(export, folder)
+        raise OSError(28, os.strerror(28))
+
+    broken = replace(export_motion.FORMS[form], write=fill)
+    monkeypatch.setitem(export_motion.FORMS, form, broken)
+    words = [form, recording, "--out", recording.parent / "new" / "out"]
+    assert "No space left" in refused(capsys, *words)
+    assert files(recording.parent) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", LIBRARIES)
+def test_a_missing_library_is_named_with_the_pip_command(recording, form, monkeypatch, capsys):
+    library = LIBRARIES[form]
+    monkeypatch.delitem(sys.modules, library, raising=False)
+
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name == library:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    out = recording.parent / "out"
+    assert f"pip install {library}" in refused(capsys, form, recording, "--out", out)
+    assert files(recording.parent) == ["motion.npz"]
+
+
+def test_motion_of_another_body_is_refused(recording, capsys):
+    motion = load_recording(recording)
+    other = MotionRecording()
+    other.stamps_ns = motion.stamps_ns
+    for number, rows in motion.people().items():
+        for row in rows:
+            row["joints"][4] += 0.1
+            other.add(number, row)
+    other.save(recording)
+    for form in set(FORMS) - {"csv"}:
+        assert "recorded with another body" in refused(capsys, form, recording)
+    assert files(recording.parent) == ["motion.npz"]
+    assert cli.main(["export", "csv", str(recording)]) == 0
