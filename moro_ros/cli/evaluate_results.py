@@ -12,9 +12,8 @@ from moro_ros.data.sets import SETS, open_set
 from moro_ros.draw.plots import bar_chart, line_chart
 from moro_ros.errors import DataError
 from moro_ros.evaluation.evaluator import FoundMotion, Report, TrueMotion, evaluate
-from moro_ros.evaluation.readers import rohm
 from moro_ros.evaluation.readers.bodies import Bodies, load_rest_joints
-from moro_ros.evaluation.readers.table import READERS
+from moro_ros.evaluation.readers.methods import READERS, rohm_truths
 from moro_ros.evaluation.truth import truths_at, truths_of
 
 
@@ -67,7 +66,7 @@ def truths_from(args: argparse.Namespace, bodies: Bodies) -> Iterable[TrueMotion
     if args.set:
         return truths_of(open_set(args.set, args.truth, args.split), bodies)
     if args.truth.suffix == ".pkl":
-        return rohm.truths(args.truth)
+        return rohm_truths(args.truth)
     return truths_at(args.truth)
 
 

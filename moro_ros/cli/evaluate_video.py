@@ -6,14 +6,17 @@ import argparse
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from moro_ros.assets import fetch
 from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.cli.evaluate_pictures import draw_trial
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
+from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import AssetError
 from moro_ros.evaluation.fitted_truth import fit_trial, residuals
 from moro_ros.evaluation.pose2sim import (
@@ -23,8 +26,10 @@ from moro_ros.evaluation.pose2sim import (
     Condition,
     TellFloor,
     Trial,
+    hide,
     load_trial,
     observe_trial,
+    video_of,
 )
 from moro_ros.evaluation.video_score import Score, mean_scores
 from moro_ros.evaluation.video_sources import (
@@ -35,7 +40,10 @@ from moro_ros.evaluation.video_sources import (
     WorldJoints,
     WorldMemory,
 )
+from moro_ros.io.recording import MotionRecording, row_of
+from moro_ros.io.video import open_video
 from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.perception.blazepose import BlazePoseDetector
 from moro_ros.perception.frontend import KeypointFrontend, load_landmarker
 from moro_ros.perception.track import carried_points
@@ -166,16 +174,16 @@ def rows_of(
     Of a trial of several people each condition has another row for adult and child.
     """
     scores = trial.evaluate(source, conditions, tell_floor)
-    rows = {score.condition: row_of(score) for score in mean_scores(scores)}
+    rows = {score.condition: numbers_of(score) for score in mean_scores(scores)}
     names = list(dict.fromkeys(score.person for score in scores))
     if len(names) > 1:
         for name in names:
             for score in mean_scores([score for score in scores if score.person == name]):
-                rows[f"{score.condition}, {name}"] = row_of(score)
+                rows[f"{score.condition}, {name}"] = numbers_of(score)
     return rows
 
 
-def row_of(score: Score) -> Row:
+def numbers_of(score: Score) -> Row:
     """Return a score's numbers without its names."""
     numbers = {k: v for k, v in asdict(score).items() if k not in ("view", "condition", "person")}
     return {
@@ -225,3 +233,29 @@ def register(
         "--pictures", type=Path, help="folder for drawings of the bodies over the videos"
     )
     video.set_defaults(evaluate=command)
+
+
+# What can be seen in a picture.
+DRAWN = ("plain", "legs hidden")
+
+
+def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> None:
+    """Write folder/<trial>_<condition>/overlay.mp4 and sheet.png.
+
+    Raises: DataError if the folder cannot be made; VideoError if something cannot be written.
+    """
+    video, frames = video_of(trial.name, trial.views[0].name), trial.frames[0]
+    with closing(open_video(video)) as reader:
+        numbers = [round(frame.stamp_ns * reader.rate_hz / 1e9) for frame in frames]
+    stamps_ns = np.full(numbers[-1] + 1, -1, np.int64)
+    stamps_ns[numbers] = [frame.stamp_ns for frame in frames]
+    for name in DRAWN:
+        recording = MotionRecording(frames[0].camera)
+        stream.reset()
+        for number, frame in enumerate(frames):
+            recording.stamps_ns.append(frame.stamp_ns)
+            for motion in stream.push(hide(frame, number, CONDITIONS[name])):
+                recording.add(motion.track_id, row_of(motion))
+        out = folder / f"{trial.name}_{name.replace(' ', '_')}"
+        make_folder(out, "--pictures")
+        write_overlay(video, stamps_ns, recording, stream.body, out)

@@ -15,6 +15,7 @@ from moro_ros.cli.bench import network as bench_network
 from moro_ros.cli.bench import plain_network as bench_plain
 from moro_ros.cli.bench.network import (
     Form,
+    LiveMemory,
     Measured,
     State,
     count_memory,
@@ -25,7 +26,6 @@ from moro_ros.cli.bench.network import (
     make_tokenizer,
     random_tables,
 )
-from moro_ros.cli.bench.peak_memory import LiveMemory
 from moro_ros.model_config import ModelConfig, load_model_config
 from moro_ros.network import tokenizer as tokenizer_module
 from moro_ros.resources import share_path

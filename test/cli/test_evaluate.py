@@ -10,7 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from moro_ros.cli import evaluate, evaluate_live, evaluate_open, evaluate_pictures, evaluate_video
+from moro_ros.cli import (
+    evaluate,
+    evaluate_live,
+    evaluate_open,
+    evaluate_video,
+)
 from moro_ros.cli.cli import main
 from moro_ros.errors import DataError
 from moro_ros.evaluation import body_fit
@@ -156,7 +161,7 @@ def test_pose2sim_draws_what_it_measured(capsys, monkeypatch, tmp_path) -> None:
     writer.release()
     monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda *_: (None, None))
-    monkeypatch.setattr(evaluate_pictures, "video_of", lambda trial, view: video)
+    monkeypatch.setattr(evaluate_video, "video_of", lambda trial, view: video)
     words = ["pose2sim", "--only", "--truth", "triangulation", "--trials", "single", "--pictures"]
     run(capsys, *words, str(tmp_path / "pictures"))
     for name in ("single_plain", "single_legs_hidden"):

@@ -14,10 +14,18 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import BodyModelError, DataError
-from moro_ros.evaluation.readers import gvhmr, moro, prompthmr, rohm, tokenhmr, wham
 from moro_ros.evaluation.readers.bodies import Bodies, RestJoints, load_rest_joints, posed_joints
+from moro_ros.evaluation.readers.methods import (
+    READERS,
+    read_gvhmr,
+    read_moro,
+    read_prompthmr,
+    read_rohm,
+    read_tokenhmr,
+    read_wham,
+    rohm_truths,
+)
 from moro_ros.evaluation.readers.pickles import read_pickle
-from moro_ros.evaluation.readers.table import READERS
 from moro_ros.io.recording import ROW, MotionRecording
 from moro_ros.resources import share_path
 
@@ -78,7 +86,7 @@ def test_wham(tmp_path, bodies, expected, by, compress) -> None:
         "frame_ids": np.arange(3, 3 + FRAMES),
     }
     path = dump(tmp_path / "wham_output.pkl", {0: person, 4: person}, by, compress)
-    first, second = wham.read(path, bodies)
+    first, second = read_wham(path, bodies)
     assert (first.person, second.person) == ("0", "4") and first.placed
     assert first.frames.tolist() == [3, 4, 5, 6, 7]
     np.testing.assert_allclose(first.joints, expected, atol=1e-5)
@@ -96,7 +104,7 @@ def test_gvhmr(tmp_path, bodies, expected) -> None:
     torch.save(
         {"smpl_params_global": part, "smpl_params_incam": part, "net_outputs": {"x": [1.0]}}, path
     )
-    (person,) = gvhmr.read(path, bodies)
+    (person,) = read_gvhmr(path, bodies)
     assert person.frames.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(person.joints, expected, atol=1e-6)
 
@@ -110,7 +118,7 @@ def test_prompthmr(tmp_path, bodies, expected) -> None:
     people = {1: {"frames": np.arange(10, 10 + FRAMES), "track_id": 1, "smplx_cam": camera}}
     results = {"camera": {"img_focal": np.float32(900)}, "people": people, "has_tracks": True}
     path = dump(tmp_path / "results.pkl", results, "joblib")
-    (person,) = prompthmr.read(path, bodies)
+    (person,) = read_prompthmr(path, bodies)
     assert person.person == "1" and person.frames.tolist() == [10, 11, 12, 13, 14]
     np.testing.assert_allclose(person.joints, expected, atol=1e-6)
 
@@ -135,7 +143,7 @@ def test_tokenhmr(tmp_path, bodies, expected) -> None:
         for n in range(FRAMES)
     }
     path = dump(tmp_path / "demo_video.pkl", tracks, "joblib", compress=3)
-    (person,) = tokenhmr.read(path, bodies)
+    (person,) = read_tokenhmr(path, bodies)
     assert person.person == "7" and not person.placed
     assert person.frames.tolist() == [0, 1, 3, 4]
     relative = expected - expected[:, :1]
@@ -159,15 +167,15 @@ def test_rohm(tmp_path, bodies) -> None:
         "recording_name": "recording_1",
     }
     path = dump(tmp_path / "recording_1.pkl", values, "pickle")
-    found = rohm.read(path, bodies)
+    found = read_rohm(path, bodies)
     assert [person.person for person in found] == ["0", "1"]
     np.testing.assert_allclose(found[1].joints, scene[1, :5], atol=1e-9)
-    true = rohm.truths(path)
+    true = rohm_truths(path)
     np.testing.assert_allclose(true[1].joints, scene[1, :5])
     assert true[0].visible is not None and true[0].visible.all()
     del values["joints_gt_scene_coord_list"]
     with pytest.raises(DataError, match="PROX has none"):
-        rohm.truths(dump(path, values, "pickle"))
+        rohm_truths(dump(path, values, "pickle"))
 
 
 def test_moro(tmp_path, bodies) -> None:
@@ -179,7 +187,7 @@ def test_moro(tmp_path, bodies) -> None:
         recording.add(5, row)
     path = tmp_path / "motion.npz"
     recording.save(path)
-    (person,) = moro.read(path, bodies)
+    (person,) = read_moro(path, bodies)
     assert person.person == "5" and person.frames.tolist() == [1, 3]
     assert person.joints[1, 0, 0] == 400
 
@@ -225,14 +233,14 @@ def test_a_damaged_file_is_a_data_error(tmp_path, bodies, method) -> None:
 def test_another_layout_says_what_was_expected(tmp_path, bodies) -> None:
     path = dump(tmp_path / "w.pkl", {0: {"pose": np.zeros((4, 66))}}, "pickle")
     with pytest.raises(DataError, match=r"pose has shape \(4, 66\), expected \(frames, 72\)"):
-        wham.read(path, bodies)
+        read_wham(path, bodies)
     path = dump(tmp_path / "w.pkl", {0: {"trans": np.zeros((4, 3))}}, "pickle")
     with pytest.raises(DataError, match="pose is missing"):
-        wham.read(path, bodies)
+        read_wham(path, bodies)
 
 
 def test_parameters_need_their_body(tmp_path) -> None:
     with pytest.raises(BodyModelError, match="--body smpl=FILE"):
-        wham.read(tmp_path / "any.pkl", {})
+        read_wham(tmp_path / "any.pkl", {})
     with pytest.raises(BodyModelError, match="v_template"):
         load_rest_joints(tmp_path / "none.npz")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from moro_ros.body.hierarchy import ConnectionTables
-from moro_ros.cli.bench.peak_memory import LiveMemory
 from moro_ros.cli.bench.plain_network import (
     PlainMeshTokenizer,
     plain_moro,
@@ -327,3 +329,45 @@ def disagreement(ours: State, plain: State) -> dict[str, float]:
         name: float((one.float() - two.float()).abs().max() / two.float().abs().max())
         for name, (one, two) in pairs.items()
     }
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of all tensors made inside that are still alive, and their peak.
+
+    Meant for fake or meta tensors. What a kernel needs for itself while it runs is not seen, nor
+    what a memory manager loses between blocks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes_now = 0
+        self.bytes_peak = 0
+        self._known: set[int] = set()
+
+    def hold(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Count tensors that were made before."""
+        for tensor in tensors:
+            self._count(tensor)
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operation and count the new tensors it returns."""
+        result = function(*args, **(kwargs or {}))
+        self.hold(leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor))
+        return result
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = storage.nbytes()
+        self._known.add(key)
+        self.bytes_now += size
+        self.bytes_peak = max(self.bytes_peak, self.bytes_now)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.bytes_now -= size
