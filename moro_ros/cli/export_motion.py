@@ -25,7 +25,7 @@ from moro_ros.io.export.tracks import (
     HIGHEST_RATE_HZ,
     MAX_GAP_S,
     Track,
-    is_regular,
+    interpolated,
     rate_of,
     read_tracks,
     resample,
@@ -260,34 +260,32 @@ def run(arguments: argparse.Namespace) -> int:
         getattr(arguments, "body", None) or share_path("models", "open_body", "OPEN_NEUTRAL.npz")
     )
     split = [[track] for track in tracks]
-    rate_hz = 0.0
-    notes = []
+    rate_hz, filled = 0.0, 0
     if arguments.form != "csv":
         check_body(recording, [track.track_id for track in tracks], body)
         check_range("--max-gap", arguments.max_gap, 0.0, 3600.0, "s")
-        if form.constant and arguments.fps is not None:
-            check_range("--fps", arguments.fps, 1.0, HIGHEST_RATE_HZ, "Hz")
-        stated = arguments.fps if form.constant else None
-        own_hz = stated or rate_of(recording, path)
-        rate_hz = own_hz
-        split = [without_holes(track, own_hz, arguments.max_gap) for track in tracks]
-        notes = [
-            f"Holes of more than {arguments.max_gap:g} s in person {parts[0].track_id}: "
-            f"{len(parts) - 1}, not filled."
-            for parts in split
-            if parts[1:]
-        ]
+        rate_hz = rate_of(recording, path)
+        split = [without_holes(track, rate_hz, arguments.max_gap) for track in tracks]
     if form.constant:
+        if arguments.fps is not None:
+            check_range("--fps", arguments.fps, 1.0, HIGHEST_RATE_HZ, "Hz")
+            rate_hz = arguments.fps
+        recorded = [part for parts in split for part in parts]
         split = [[resample(part, rate_hz) for part in parts] for parts in split]
-        how = "" if is_regular(recording, rate_hz) else ", interpolated between the images"
-        notes.append(f"Frame rate {rate_hz:g} Hz{how}.")
+        frames = [part for parts in split for part in parts]
+        filled = sum(interpolated(*pair, rate_hz) for pair in zip(recorded, frames, strict=True))
     out: Path = arguments.out or path.parent
     export = Export(arguments, body, frame, rate_hz, split, path.stem)
     with Interruption(patience=0), placed_in(out, arguments.force) as folder:
         form.write(export, folder)
         names = sorted(written.name for written in folder.iterdir())
-    origin = "the floor below the camera" if floor else "the camera"
-    print(f"Axes: x right, {up} up; origin: {origin}.", *notes)
+    print(f"Axes: x right, {up} up; origin: the {'floor below the ' if floor else ''}camera.")
+    if form.constant:
+        total = sum(len(part.times_s) for parts in split for part in parts)
+        print(f"Frame rate: {rate_hz:g} Hz; {filled} of {total} frames are interpolated.")
+    for parts in split:
+        spans = [f"{part.times_s[0]:.3f} to {part.times_s[-1]:.3f} s" for part in parts]
+        print(f"Person {parts[0].track_id}: {', '.join(spans)}")
     for name in names:
         print(f"{out / name}  {(out / name).stat().st_size / 1e6:.1f} MB")
     return 0

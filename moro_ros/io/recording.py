@@ -180,7 +180,7 @@ def load_recording(path: Path) -> MotionRecording:
             for track_id in arrays["ids"].tolist():
                 for row in _rows_of(arrays, track_id):
                     recording.add(track_id, row)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a motion.npz of moro_ros: {error}") from error
     return recording
 

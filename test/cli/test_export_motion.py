@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import resource
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,9 @@ def test_files_are_written_beside_the_recording(recording, form, capsys):
     assert len(written) == 1
     output = capsys.readouterr().out
     assert written[0] in output and "up; origin: the camera" in output
-    assert ("30 Hz" in output) == export_motion.FORMS[form].constant
+    rate = "Frame rate: 30 Hz; 0 of 10 frames are interpolated." in output
+    assert rate == export_motion.FORMS[form].constant
+    assert "Person 2: 0.000 to 0.300 s\n" in output
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -126,19 +127,16 @@ def test_a_folder_that_cannot_be_written_is_refused(recording, form, capsys):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_nothing_is_left_of_a_failed_export(recording, form, monkeypatch, capsys):
-    """The disk becomes full when the files are complete, but not yet in place."""
+def test_nothing_is_left_on_a_full_disk(recording, form, capsys):
+    """A limit of the file size is to a program what a full disk is."""
     pytest.importorskip(LIBRARIES.get(form, "numpy"))
-    write = export_motion.FORMS[form].write
-
-    def fill(export, folder):
-        write(export, folder)
-        raise OSError(28, os.strerror(28))
-
-    broken = replace(export_motion.FORMS[form], write=fill)
-    monkeypatch.setitem(export_motion.FORMS, form, broken)
-    words = [form, recording, "--out", recording.parent / "new" / "out"]
-    assert "No space left" in refused(capsys, *words)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    try:
+        message = refused(capsys, form, recording, "--out", recording.parent / "new" / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "Cannot write to the folder" in message
     assert files(recording.parent) == ["motion.npz"]
 
 

@@ -98,6 +98,21 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
         rec.load_recording(tmp_path / "missing.npz")
 
 
+def test_arrays_that_do_not_belong_together_are_a_damaged_file(tmp_path: Path) -> None:
+    recording, _ = filled()
+    recording.save(tmp_path / "motion.npz")
+    with np.load(tmp_path / "motion.npz") as arrays:
+        contents = dict(arrays)
+    for name, value in (("7/joints", contents["7/joints"][:1]), ("ids", np.array(7))):
+        np.savez(tmp_path / "damaged.npz", **{**contents, name: value})
+        with pytest.raises(DataError, match=r"damaged\.npz is not a motion\.npz"):
+            rec.load_recording(tmp_path / "damaged.npz")
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match=r"array\.npz is not a motion\.npz"):
+        rec.load_recording(tmp_path / "array.npz")
+
+
 def test_csv_has_one_line_per_joint() -> None:
     one = motion(3, 2, seed=5)
     lines = rec.csv_lines(3, rec.row_of(one, 1)).splitlines()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 
 from moro_ros.io.export.axes import Axes
 from moro_ros.io.export.markers import MARKERS
+
+# A C3D file consists of blocks; a coordinate or residual is a float.
+BLOCK_BYTES, FLOAT_BYTES = 512, 4
 
 
 def write_c3d(path: Path, markers: np.ndarray, frame: Axes, rate_hz: float) -> None:
@@ -31,3 +36,17 @@ def write_c3d(path: Path, markers: np.ndarray, frame: Axes, rate_hz: float) -> N
     points[:3] = np.moveaxis(markers * 1000.0, 2, 0).swapaxes(1, 2)
     file["data"]["points"] = points
     file.write(str(path))
+    # ezc3d does not report a full disk.
+    if not is_complete(path, points.size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def is_complete(path: Path, numbers: int) -> bool:
+    """Return whether a C3D file is long enough for its header and so many numbers."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        header = file.read(BLOCK_BYTES)
+    # The ninth pair of bytes is the number of the block where the data begin, from 1.
+    first = int.from_bytes(header[16:18], "little")
+    return first > 1 and path.stat().st_size >= (first - 1) * BLOCK_BYTES + numbers * FLOAT_BYTES

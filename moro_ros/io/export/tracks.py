@@ -112,15 +112,20 @@ def rate_of(recording: MotionRecording, path: Path) -> float:
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         raise DataError(
             f"The images of {path} are {median / 1e9:g} s apart, expected "
-            f"{1 / HIGHEST_RATE_HZ:g} to {1 / LOWEST_RATE_HZ:g} s. State the rate with --fps HZ."
+            f"{1 / HIGHEST_RATE_HZ:g} to {1 / LOWEST_RATE_HZ:g} s: its stamps are not those of a "
+            "camera."
         )
     return rate
 
 
-def is_regular(recording: MotionRecording, rate_hz: float) -> bool:
-    """Return whether every image lies on the frames of a rate, to a hundredth of a frame."""
-    frames = (np.asarray(recording.stamps_ns) - recording.stamps_ns[:1]) * (rate_hz / 1e9)
-    return bool(np.all(np.abs(frames - np.round(frames)) < 0.01))
+def interpolated(track: Track, resampled: Track, rate_hz: float) -> int:
+    """Return how many frames of a resampled track lie between two recorded ones.
+
+    A recorded frame is that of an image less than a hundredth of a frame away.
+    """
+    after = np.clip(np.searchsorted(track.times_s, resampled.times_s), 1, len(track.times_s) - 1)
+    near = [np.abs(resampled.times_s - track.times_s[k]) for k in (after - 1, after)]
+    return int((np.minimum(*near) * rate_hz > 0.01).sum())
 
 
 def without_holes(track: Track, rate_hz: float, max_gap_s: float = MAX_GAP_S) -> list[Track]:
