@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moro_ros.live.step_plan import EMPTY
+from moro_ros.live.row_decoding import EMPTY
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.rows import Past
 

@@ -11,9 +11,8 @@ import torch
 from moro_ros.config import MotionConfig
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.feature_cache import FeatureCache
-from moro_ros.live.row_decoding import Step, decoded_tensors
+from moro_ros.live.row_decoding import PersonRows, Step, StepPlan, decoded_tensors, plan_step
 from moro_ros.live.sampling import KnownTokens
-from moro_ros.live.step_plan import PersonRows, StepPlan, plan_step
 from moro_ros.live.track_state import TrackState
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import Past

@@ -1,16 +1,154 @@
-"""The masked decoding of the rows of one live step, whatever runs the network."""
+"""The rows of one live step: which are computed, what each may see, and their masked decoding.
+
+A step computes, for several people at once, the frames that an image made new and as many before
+them as the decoding mode asks for. People come at different times, so that their rows are aligned
+at the newest and the missing ones in front are padding, which nobody sees.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from moro_ros.live.sampling import KnownTokens, MaskedDecoding, decode_masked
-from moro_ros.network.decoder import DecoderOutput, ImageContext
+from moro_ros.network.decoder import BOX_SPREAD, DecoderOutput, ImageContext
+from moro_ros.network.layers import ROPE_BASE
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.rows import KeyValue, Past, Rows, decode_rows, look_at_rows
+from moro_ros.network.rows import KeyValue, Past, Rows, decode_rows, look_at_rows, rotary_turn
+
+EMPTY = -np.inf  # time of a place in which no frame is kept
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRows:
+    """One person's share of a step.
+
+    times: (k,) frames of the rows, the slots in order and then the provisional one, if any;
+    kept: (R,) frames whose keys and values are kept, EMPTY elsewhere; boxes: (m, 3) box conditions
+    of the frames at box_times (m,), which end with the rows' own; has_before: whether the slot
+    before the first row is known.
+    """
+
+    times: np.ndarray
+    kept: np.ndarray
+    boxes: np.ndarray
+    box_times: np.ndarray
+    has_before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Arrays of a step for B people and K rows; see network.rows.Rows.
+
+    valid: (B, K) bool, False for padding; times: (B, K) float64.
+    """
+
+    times: np.ndarray
+    valid: np.ndarray
+    near: np.ndarray
+    box: np.ndarray
+    moved: np.ndarray
+    step_of: np.ndarray
+
+    @property
+    def padded(self) -> bool:
+        """Whether any row is padding."""
+        return not self.valid.all()
+
+    def rows(
+        self,
+        head_width: int,
+        before_rotation: torch.Tensor,
+        before_translation: torch.Tensor,
+        device: torch.device,
+    ) -> Rows:
+        """Return the plan as the network takes it; before_*: see Rows."""
+
+        def on(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array).to(device, non_blocking=True)
+
+        turn = rotary_turn(torch.from_numpy(self.times), head_width, ROPE_BASE)
+        return Rows(
+            turn=turn.to(device, non_blocking=True),
+            near=on(self.near),
+            box=on(self.box),
+            moved=on(self.moved),
+            step_of=on(self.step_of),
+            before_rotation=before_rotation,
+            before_translation=before_translation,
+        )
+
+
+def plan_step(
+    people: list[PersonRows], *, provisional: bool, reach: int, ahead: int | None, width: int = 0
+) -> StepPlan:
+    """Lay out a step.
+
+    provisional: whether the last row is no slot; reach: frames that a row sees of the past, and at
+    most of the future; ahead: fewer frames of the future, or None; width: least number of rows.
+    """
+    count = max([width, *(len(person.times) for person in people)])
+    kept = len(people[0].kept)
+    shape = len(people), count
+    times = np.zeros(shape)
+    valid = np.zeros(shape, bool)
+    near = np.zeros((*shape, kept + count), bool)
+    near[:, :, kept:] = np.eye(count, dtype=bool)
+    box = np.zeros((*shape, 3), np.float32)
+    box[..., 2] = 1.0
+    moved = np.zeros(shape, bool)
+    limit = np.inf if ahead is None else ahead
+    for index, person in enumerate(people):
+        first = count - len(person.times)
+        row = person.times
+        times[index, first:], valid[index, first:] = row, True
+        old = np.where(person.kept < row[0], person.kept, EMPTY)
+        key = np.concatenate([old, np.full(first, EMPTY), row])
+        offset = key - row[:, None]
+        near[index, first:] = (offset >= -reach) & (offset <= min(limit, reach))
+        box[index, first:] = smooth_boxes(person.boxes, person.box_times, row, limit)
+        moved[index, first + 1 :] = True
+        moved[index, first] = person.has_before
+    return StepPlan(times, valid, near, box, moved, step_rows(shape, provisional, ahead == 0))
+
+
+def step_rows(shape: tuple[int, int], provisional: bool, causal: bool) -> np.ndarray:
+    """Return the row whose step each row is shown, (B, K) int64.
+
+    A causal row is shown the step that led to it, others the next one, as in
+    geometry.trajectory. The last frame of the grid has no next one and repeats its own, and so does
+    the provisional row, whose own step is not a whole frame long.
+    """
+    count = shape[1]
+    last = max(count - 2, 0) if provisional else count - 1
+    own = np.arange(count) + (0 if causal else 1)
+    return np.tile(np.minimum(own, last), (shape[0], 1))
+
+
+def smooth_boxes(
+    boxes: np.ndarray, times: np.ndarray, at: np.ndarray, ahead: float = np.inf
+) -> np.ndarray:
+    """Return the boxes smoothed as in network.decoder.steady_box, (k, 3) at the times `at` (k,).
+
+    boxes: (m, 3) at times (m,), any distances; ahead: frames of the future that count.
+    """
+    offset = times - at[:, None]  # (k, m)
+    weight = np.exp(-0.5 * (offset / BOX_SPREAD) ** 2) * (offset <= ahead)
+    moment = weight * offset
+    mass, first, second = weight.sum(1), moment.sum(1), (moment * offset).sum(1)
+    spread = mass * second - first**2
+    alone = spread < 1e-6
+    line = weight * second[:, None] - moment * first[:, None]
+    line = line / np.where(alone, 1.0, spread)[:, None]
+    kernel = np.where(alone[:, None], weight / mass[:, None], line)
+    logarithm = np.concatenate([boxes[:, :2], np.log(boxes[:, 2:])], 1)
+    smooth = kernel @ logarithm
+    smooth[:, 2] = np.exp(smooth[:, 2])
+    return smooth
 
 
 @dataclass(frozen=True, slots=True)

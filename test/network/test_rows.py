@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from moro_ros.live.step_plan import EMPTY, PersonRows, plan_step
+from moro_ros.live.row_decoding import EMPTY, PersonRows, plan_step
 from moro_ros.model_config import KeypointsConfig, MoroConfig, VitConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.moro import FrameFeatures
