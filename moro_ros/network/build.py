@@ -26,6 +26,7 @@ from moro_ros.network.image_encoders import (
     VisionTransformer,
     VitImageEncoder,
 )
+from moro_ros.network.layers import DSTFormer
 from moro_ros.network.moro import MoRo
 from moro_ros.network.motion_encoder import MotionEncoder
 from moro_ros.network.patch_tokenizer import PatchTokenizer
@@ -56,15 +57,23 @@ class LoadedModel:
     sha256: str
 
 
+def build_trunk(config: MoroConfig, depth: int) -> DSTFormer:
+    """The untrained layers of the motion encoder or the decoder, of some depth."""
+    return DSTFormer(
+        dim=config.dim,
+        depth=depth,
+        heads=config.heads,
+        mlp_ratio=config.mlp_ratio,
+        attention_span=config.attention_span,
+        branches="temporal" if config.layout == "frame" else "dual",
+    )
+
+
 def build_moro(config: MoroConfig) -> MoRo:
     """An untrained MoRo of the given numbers."""
     motion_encoder = MotionEncoder(
         layout=config.layout,
-        dim=config.dim,
-        depth=config.encoder_depth,
-        heads=config.heads,
-        mlp_ratio=config.mlp_ratio,
-        attention_span=config.attention_span,
+        trunk=build_trunk(config, config.encoder_depth),
         num_tokens=config.num_tokens,
         num_codes=config.num_codes,
         code_dim=config.code_dim,
@@ -74,11 +83,7 @@ def build_moro(config: MoroConfig) -> MoRo:
         layout=config.layout,
         trajectory=config.trajectory,
         rotation_head=config.rotation_head,
-        dim=config.dim,
-        depth=config.decoder_depth,
-        heads=config.heads,
-        mlp_ratio=config.mlp_ratio,
-        attention_span=config.attention_span,
+        trunk=build_trunk(config, config.decoder_depth),
         num_tokens=config.num_tokens,
         num_codes=config.num_codes,
         image_tokens=config.image_tokens,

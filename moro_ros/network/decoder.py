@@ -63,7 +63,7 @@ class ImageContext:
 class MotionDecoder(nn.Module):
     """T_D of the paper (Sec. 3.3).
 
-    layout: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
+    layout, trunk: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
     itself (paper), or "box", it gives a weak camera in the smoothed box, which keeps the person on
     their pixels. rotation_head: also regress joint rotations and shape. estimated: the image
     encoder estimates every frame's body by itself, and the heads update it (EstimateUpdate).
@@ -75,11 +75,7 @@ class MotionDecoder(nn.Module):
         layout: str,
         trajectory: str,
         rotation_head: bool,
-        dim: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: int,
-        attention_span: int,
+        trunk: DSTFormer,
         num_tokens: int,
         num_codes: int,
         image_tokens: int,
@@ -91,14 +87,7 @@ class MotionDecoder(nn.Module):
         self.num_tokens = num_tokens
         self.box_trajectory = trajectory == "box"
         frame = layout == "frame"
-        self.trunk = DSTFormer(
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            mlp_ratio=mlp_ratio,
-            attention_span=attention_span,
-            branches="temporal" if frame else "dual",
-        )
+        self.trunk, dim = trunk, trunk.dim
         self.camera_embedding = nn.Linear(9, dim)
         if frame:
             self.fusion = nn.Linear((2 + image_tokens) * dim, dim)
@@ -115,7 +104,7 @@ class MotionDecoder(nn.Module):
             nn.Linear(dim, 6 * BODY_JOINTS) if rotation_head and not estimated else None
         )
         self.betas_head = nn.Linear(dim, NUM_BETAS) if rotation_head and not estimated else None
-        self.update = EstimateUpdate(dim, dim // heads) if estimated else None
+        self.update = EstimateUpdate(dim, trunk.head_width) if estimated else None
         initialise(self)
         if self.update is not None:
             self.update.reset()

@@ -314,7 +314,7 @@ class DSTFormer(nn.Module):
         branches: str = "dual",
     ) -> None:
         super().__init__()
-        self.head_width = dim // heads
+        self.dim, self.head_width = dim, dim // heads
         self.attention_span = attention_span
         layer = LAYERS[branches]
         self.layers = nn.ModuleList(layer(dim, heads, mlp_ratio) for _ in range(depth))

@@ -27,17 +27,14 @@ class MotionEncoder(nn.Module):
     """T_M of the paper (Sec. 3.2): sees motion only, never the image.
 
     layout "mesh_tokens": T + 1 tokens per frame as in the paper; "frame": one wide token per frame.
+    trunk: with dual branches for the first, temporal ones for the second.
     """
 
     def __init__(
         self,
         *,
         layout: str,
-        dim: int,
-        depth: int,
-        heads: int,
-        mlp_ratio: int,
-        attention_span: int,
+        trunk: DSTFormer,
         num_tokens: int,
         num_codes: int,
         code_dim: int,
@@ -47,14 +44,7 @@ class MotionEncoder(nn.Module):
         self.layout = layout
         self.num_tokens = num_tokens
         frame = layout == "frame"
-        self.trunk = DSTFormer(
-            dim=dim,
-            depth=depth,
-            heads=heads,
-            mlp_ratio=mlp_ratio,
-            attention_span=attention_span,
-            branches="temporal" if frame else "dual",
-        )
+        self.trunk, dim = trunk, trunk.dim
         self.trajectory_embedding = nn.Linear(9, dim)
         self.trajectory_head = nn.Linear(dim, 9)
         self.contact_head = nn.Linear(dim, 4)

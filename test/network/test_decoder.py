@@ -7,6 +7,7 @@ import torch
 
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.decoder import MotionDecoder, TemporalSmoother, trajectory_vector
+from moro_ros.network.layers import DSTFormer
 from moro_ros.network.motion_encoder import MotionFeatures
 
 LAYOUTS = ("mesh_tokens", "frame")
@@ -19,11 +20,14 @@ def decoder(layout: str, trajectory: str = "absolute", rotation_head: bool = Fal
         layout=layout,
         trajectory=trajectory,
         rotation_head=rotation_head,
-        dim=DIM,
-        depth=2,
-        heads=4,
-        mlp_ratio=2,
-        attention_span=60,
+        trunk=DSTFormer(
+            dim=DIM,
+            depth=2,
+            heads=4,
+            mlp_ratio=2,
+            attention_span=60,
+            branches="temporal" if layout == "frame" else "dual",
+        ),
         num_tokens=TOKENS,
         num_codes=20,
         image_tokens=IMAGE_TOKENS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from moro_ros.network.layers import DSTFormer
 from moro_ros.network.motion_encoder import LogitHead, MotionEncoder
 
 LAYOUTS = ("mesh_tokens", "frame")
@@ -14,11 +15,14 @@ def encoder(layout: str) -> MotionEncoder:
     torch.manual_seed(0)
     return MotionEncoder(
         layout=layout,
-        dim=32,
-        depth=2,
-        heads=4,
-        mlp_ratio=2,
-        attention_span=60,
+        trunk=DSTFormer(
+            dim=32,
+            depth=2,
+            heads=4,
+            mlp_ratio=2,
+            attention_span=60,
+            branches="temporal" if layout == "frame" else "dual",
+        ),
         num_tokens=6,
         num_codes=20,
         code_dim=9,
