@@ -84,7 +84,7 @@ def amass(export: Export, folder: Path) -> None:
     """Write a file for each part."""
     for name, track in named_parts(export):
         shape = body_shape(export.body, track.betas)
-        write_amass(folder / f"{name}_poses.npz", track, shape, export.rate_hz)
+        write_amass(folder / f"{name}_stageii.npz", track, shape, export.rate_hz)
 
 
 def csv(export: Export, folder: Path) -> None:

@@ -40,4 +40,5 @@ def write_trc(path: Path, times_s: np.ndarray, markers: np.ndarray, rate_hz: flo
             file.write("\t".join(line) + "\n")
         for frame, (time, row) in enumerate(zip(times_s, markers * 1000.0), 1):
             cells = ("" if np.isnan(value) else f"{value:.3f}" for value in row.ravel())
-            file.write("\t".join([str(frame), f"{time:.6f}", *cells]) + "\n")
+            # OpenSim drops a blank last cell, unless a tab follows it.
+            file.write("\t".join([str(frame), f"{time:.6f}", *cells]) + "\t\n")

@@ -173,7 +173,7 @@ def test_a_glb_file_begins_in_the_pose_of_its_first_frames(recorded) -> None:
 @pytest.mark.parametrize("up", ["y", "z"])
 def test_amass_as_smplfitter_reads_it(recorded, open_body: BodyModel, up) -> None:
     out = export(recorded, "amass", "--people", "9", "--up", up)
-    with np.load(out / "walk_person_9_poses.npz") as file:
+    with np.load(out / "walk_person_9_stageii.npz") as file:
         assert float(file["mocap_frame_rate"]) == 30.0
         assert str(file["gender"]) == "neutral" and str(file["surface_model_type"]) == "smplx"
         assert file["poses"].shape == (10, 165) and file["betas"].shape == (16,)
@@ -238,6 +238,14 @@ def test_trc_as_trc_data_reader_reads_it(recorded, up) -> None:
     assert len(file["Markers"]) == 22
     read = {name: np.array(file[name], dtype=float) for name in file["Markers"]}
     assert marker_error(recorded, read, up) < NEAR_M
+
+
+def test_hidden_markers_of_a_trc_file_are_cells_to_opensim(recorded) -> None:
+    """OpenSim counts the cells that a tab ends, and refuses a line with too few."""
+    text = (export(recorded, "trc") / "walk_person_4.trc").read_text(encoding="ascii")
+    lines = text.splitlines()[6:]
+    assert len(lines) == 43
+    assert {line.count("\t") for line in lines} == {2 + 3 * 22}
 
 
 @pytest.mark.filterwarnings("ignore:No analog data")
