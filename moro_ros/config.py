@@ -145,7 +145,7 @@ class MotionConfig:
         0.5, "Minimum visibility of a keypoint that counts as observed", low=0.0, high=1.0
     )
     refine_steps: int = option(
-        0, "Gauss-Newton steps that fit each new pose to the visible keypoints. 0 disables the fit",
+        1, "Gauss-Newton steps that fit each new pose to the visible keypoints. 0 disables the fit",
         low=0, high=50,
     )  # fmt: skip
     max_speed_mps: float = option(

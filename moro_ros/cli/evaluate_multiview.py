@@ -12,6 +12,7 @@ import numpy as np
 from moro_ros.cli.evaluate_open import stream_of
 from moro_ros.cli.evaluate_video import remembering_frontend
 from moro_ros.cli.results import print_table, rounded
+from moro_ros.config import MotionConfig
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     SeenPerson,
@@ -107,5 +108,7 @@ def register(
         default=UPPER_BODY,
         help="keypoints to evaluate, comma-separated; a name without a side selects both",
     )
-    parser.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
+    parser.add_argument(
+        "--refine-steps", type=int, default=MotionConfig().refine_steps, help="motion.refine_steps"
+    )
     parser.set_defaults(evaluate=command)

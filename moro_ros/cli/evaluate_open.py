@@ -96,12 +96,12 @@ def open_command(args: argparse.Namespace) -> int:
         make_folder(args.plots, "--plots")
     model = OpenModel.of(stream_of(args).model)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(32, args.windows))
-    decoding = Decoding(passes=args.passes, refine_steps=args.refine_steps)
+    decoding = Decoding(passes=args.passes)
     motion = chosen(path, args.subjects)
     result = conditions(model, motion, protocol, decoding)
     others: dict[str, dict[str, object]] = {}
     if not args.only:
-        steps = args.refine_steps or 2
+        steps = args.refine_steps
         others["refined"] = conditions(
             model, motion, replace(protocol, meshes=0), replace(decoding, refine_steps=steps)
         )
@@ -222,7 +222,12 @@ def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     motion.add_argument(
         "--seed", type=int, default=5, help="random seed of cameras, noise and occluders"
     )
-    motion.add_argument("--refine-steps", type=int, default=0, help="motion.refine_steps")
+    motion.add_argument(
+        "--refine-steps",
+        type=int,
+        default=MotionConfig().refine_steps,
+        help="motion.refine_steps; of whole windows, of the rows named refined",
+    )
     return motion
 
 

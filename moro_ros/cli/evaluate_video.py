@@ -76,11 +76,8 @@ def command(args: argparse.Namespace) -> int:
         told = stream.set_floor
         others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
     if not args.only:
-        steps = args.refine_steps or 2
-        stream.configure(replace(motion, refine_steps=steps))
-        others[f"refined, {steps} steps"] = {
-            trial.name: rows_of(trial, live, CONDITIONS) for trial in trials
-        }
+        stream.configure(replace(motion, refine_steps=0))
+        others["not refined"] = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
         stream.configure(motion)
         single_frame = FrameJoints(stream)
         others["each frame alone"] = {t.name: rows_of(t, single_frame, CONDITIONS) for t in trials}
@@ -221,7 +218,10 @@ def register(
         help="ground truth: a body fitted to all views, or triangulated keypoints",
     )  # fmt: skip
     video.add_argument(
-        "--refine-steps", type=int, default=0, help="landmark network of the detector"
+        "--refine-steps",
+        type=int,
+        default=MotionConfig().refine_steps,
+        help="motion.refine_steps",
     )
     video.add_argument(
         "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"

@@ -162,13 +162,13 @@ class MotionRecovery:
         evidence: of the image of that time (F = 1); threshold: least visibility of an observed
         joint; steady: the person's running pose, which is moved on; stride: frames since it was
         last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
-        seen keypoints (refine.py) in place of the steady pose's own gain; max_speed_mps: of a
-        pelvis, faster ones are held back (glitch.py), 0: none.
+        seen keypoints (refinement.py) in place of the steady pose's own gain, for a network of
+        keypoints; max_speed_mps: of a pelvis, faster ones are held back (outlier_gate.py), 0: none.
         """
         window = at_marks(self.pose(decoded), decoded.marks)
         if steady.gate.holding:
             window = steady.anew(window)
-        if refine_steps:
+        if refine_steps and self.seen_by_keypoints:
             pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
         else:
             aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)

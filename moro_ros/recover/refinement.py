@@ -16,6 +16,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.types import KEYPOINTS
 
 # How far the network's rotations may be off, rad; tuned on validation motion. Feet, hands and head
 # hang on few or no keypoints and must not chase their noise.
@@ -28,14 +29,18 @@ JOINT_SPREAD: dict[str, float] = {
 }  # fmt: skip
 # The same of the pelvis: across the line of sight in metres, along it as a share of the distance.
 SIDEWAYS_SPREAD_M = 0.10
-DEPTH_SPREAD = 0.03
+DEPTH_SPREAD = 0.01
+# The same of the seen keypoints of trunk and head, along the line of sight: shoulders that are a
+# little too narrow must not be widened by a trunk that leans towards the camera.
+TRUNK_DEPTH_SPREAD = 0.03
+TRUNK = ("nose", "ear", "shoulder", "hip")
 # A keypoint's own error as a share of the person box: its bias, drift and place on the body.
-KEYPOINT_SPREAD = 0.03
+KEYPOINT_SPREAD = 0.05
 # Residuals beyond this many spreads count ever less (Geman-McClure).
 ROBUST_SPREADS = 5.0
 # How far a frame may be from where the motion was going, relative to the network's spread; more
 # by as many times as frames passed since.
-TIME_SPREAD = 0.15
+TIME_SPREAD = 0.08
 # The longest step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2
@@ -71,6 +76,7 @@ class Refiner:
     def __init__(self, body: BodyModel) -> None:
         self.body = body
         self.moves = ancestors(body.keypoint_joints)
+        self.trunk = torch.tensor([[float(name.endswith(TRUNK))] for name in KEYPOINTS])
         self.spread = torch.tensor([JOINT_SPREAD[name] for name in JOINT_NAMES])
 
     def refine(
@@ -95,8 +101,9 @@ class Refiner:
         anchors = [(network, precision)]
         if expected is not None:
             anchors.append((expected, precision / (TIME_SPREAD * stride) ** 2))
+        depth = self._placed(network, skeleton)[2][..., 2]
         for _ in range(steps):
-            matrix, gradient = self._keypoint_terms(now, skeleton, seen)
+            matrix, gradient = self._keypoint_terms(now, skeleton, seen, depth)
             for anchor, weight in anchors:
                 matrix = matrix + torch.diag_embed(weight)
                 gradient = gradient + weight * difference(now, anchor)
@@ -110,13 +117,23 @@ class Refiner:
         depth = DEPTH_SPREAD * translation[:, 2:].clamp_min(MIN_DEPTH_M)
         return torch.cat([joints, sideways, depth], -1).pow(-2)
 
-    def _keypoint_terms(
-        self, now: PlacedBody, skeleton: Skeleton, seen: Seen
-    ) -> tuple[Tensor, Tensor]:
-        """Return the keypoints' part of the normal equations, (N, 69, 69) and (N, 69)."""
-        chain, joints = self.body.forward_kinematics(now.rotations, skeleton.joints[:, :NUM_JOINTS])
+    def _placed(self, body: PlacedBody, skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the joints' rotations and places, the pelvis at 0, and the keypoints' places."""
+        chain, joints = self.body.forward_kinematics(
+            body.rotations, skeleton.joints[:, :NUM_JOINTS]
+        )
         local = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)  # (N, K, 3)
-        placed = local + now.translation[:, None]
+        return chain, joints, local + body.translation[:, None]
+
+    def _keypoint_terms(
+        self, now: PlacedBody, skeleton: Skeleton, seen: Seen, network_depth: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the keypoints' part of the normal equations, (N, 69, 69) and (N, 69).
+
+        network_depth: (N, K) m, where the network put the keypoints.
+        """
+        chain, joints, placed = self._placed(now, skeleton)
+        local = placed - now.translation[:, None]
         depth = placed[..., 2:].clamp_min(MIN_DEPTH_M)
         planar = placed[..., :2] / depth
         unit = KEYPOINT_SPREAD * seen.box_size[:, None, None]
@@ -130,8 +147,13 @@ class Refiner:
         jacobian = (spatial[..., :2, :] - planar[..., None] * spatial[..., 2:, :]) / (depth * unit)[
             ..., None
         ]
-        rows = jacobian.flatten(1, 2)  # (N, 2 K, 69)
-        weighted = rows * weight.repeat_interleave(2, dim=1)[..., None]
+        trust = 1.0 / (TRUNK_DEPTH_SPREAD * network_depth[..., None].clamp_min(MIN_DEPTH_M))
+        trust = trust * self.trunk
+        along = (placed[..., 2:] - network_depth[..., None]) * trust  # (N, K, 1)
+        jacobian = torch.cat([jacobian, spatial[..., 2:, :] * trust[..., None]], -2)
+        residual = torch.cat([residual, along], -1)
+        rows = jacobian.flatten(1, 2)  # (N, 3 K, 69)
+        weighted = rows * weight.repeat_interleave(3, dim=1)[..., None]
         return weighted.mT @ rows, (weighted.mT @ residual.flatten(1)[..., None])[..., 0]
 
 

@@ -68,7 +68,7 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
     names = ["over_time.png", "per_joint.png", "per_level.png"]
     assert sorted(path.name for path in plots.iterdir()) == names
     assert main(["evaluate", *words, str(plots / names[0])]) == 1
-    assert "choose another --plots FOLDER" in capsys.readouterr().err
+    assert "Choose another --plots FOLDER" in capsys.readouterr().err
 
 
 def test_the_defaults_of_one_benchmark_are_not_another_s() -> None:
@@ -188,7 +188,7 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
         assert result[trial]["plain"]["frames"] == 8
         assert result[trial]["legs hidden"]["hidden_mpjpe_mm"] is not None
     assert set(result["sources"]) == {
-        "refined, 2 steps",
+        "not refined",
         "each frame alone",
         "looked at in every second image",
         "looked at in every third image",

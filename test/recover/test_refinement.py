@@ -8,7 +8,14 @@ import torch
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
-from moro_ros.recover.refinement import PlacedBody, Refiner, Seen, difference, moved
+from moro_ros.recover.refinement import (
+    KEYPOINT_SPREAD,
+    PlacedBody,
+    Refiner,
+    Seen,
+    difference,
+    moved,
+)
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS
 
 NAMES = list(KEYPOINTS)
@@ -75,6 +82,17 @@ def test_a_bent_arm_is_found(open_body, skeleton) -> None:
     assert float(after.median()) < 0.3 * float(before.median())
 
 
+def test_a_trunk_does_not_lean_to_widen_its_shoulders(open_body, skeleton) -> None:
+    """Points of a person a tenth nearer than the network says: the body keeps its distance."""
+    network = bodies(5)
+    nearer = PlacedBody(network.rotations, network.translation * torch.tensor([1.0, 1.0, 0.9]))
+    found = Refiner(open_body).refine(network, skeleton, seen_of(open_body, nearer, skeleton), 5)
+    shoulders = [NAMES.index(f"{side}_shoulder") for side in ("left", "right")]
+    moved_m = keypoints_of(open_body, found, skeleton) - keypoints_of(open_body, network, skeleton)
+    # 0.05 m without TRUNK_DEPTH_SPREAD.
+    assert float(moved_m[:, shoulders, 2].mean(1).abs().max()) < 0.02
+
+
 def test_one_gross_outlier_is_not_believed(open_body, skeleton) -> None:
     truth = bodies(5)
     seen = seen_of(open_body, truth, skeleton)
@@ -135,21 +153,24 @@ def test_the_jacobian_is_the_slope(open_body, skeleton) -> None:
     refiner = Refiner(body)
     refiner.moves = refiner.moves.double()
     try:
-        matrix, gradient = refiner._keypoint_terms(now, wide, seen)
+        network = keypoints_of(body, now, wide)[..., 2] + 0.1
+        matrix, gradient = refiner._keypoint_terms(now, wide, seen, network)
         torch.manual_seed(0)
         step = torch.randn(1, 3 * NUM_JOINTS + 3, dtype=torch.float64)
-        planar = [
-            (lambda p: p[..., :2] / p[..., 2:])(keypoints_of(body, moved(now, s * step), wide))
-            for s in (1e-5, -1e-5)
-        ]
-        slope = (planar[0] - planar[1]) / 2e-5  # (1, K, 2)
-        unit = 0.03 * seen.box_size[:, None, None]
-        residual = keypoints_of(body, now, wide)[..., :2] / keypoints_of(body, now, wide)[..., 2:]
-        residual = (residual - seen.points) / unit
-        weight = (1 + residual.square().sum(-1) / 25).pow(-2)[..., None]
-        expected = (weight * residual * slope / unit).sum()
+
+        def residuals(placed: PlacedBody) -> torch.Tensor:
+            points = keypoints_of(body, placed, wide)
+            planar = (points[..., :2] / points[..., 2:] - seen.points) / unit
+            along = refiner.trunk * ((points[..., 2] - network) / (0.03 * network))[..., None]
+            return torch.cat([planar, along], -1)
+
+        unit = KEYPOINT_SPREAD * seen.box_size[:, None, None]
+        ahead, behind = (residuals(moved(now, s * step)) for s in (1e-5, -1e-5))
+        slope, residual = (ahead - behind) / 2e-5, residuals(now)  # (1, K, 3)
+        weight = (1 + residual[..., :2].square().sum(-1) / 25).pow(-2)[..., None]
+        expected = (weight * residual * slope).sum()
         assert float((gradient * step).sum()) == pytest.approx(float(expected), rel=1e-4)
-        quadratic = (weight * (slope / unit).square()).sum()
+        quadratic = (weight * slope.square()).sum()
         found = (step @ matrix[0] @ step.T).squeeze()
         assert float(found) == pytest.approx(float(quadratic), rel=1e-4)
     finally:

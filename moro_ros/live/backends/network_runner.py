@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from moro_ros.live.backends.cuda_graphs import Recorder, StepRecordings
 from moro_ros.live.row_decoding import RowNetwork, Step, TorchRows, decode_step
 from moro_ros.live.sampling import MaskedDecoding
+from moro_ros.network.image_encoders import KeypointImageEncoder
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import Past
 
@@ -50,8 +51,14 @@ class NetworkRunner:
         return self.recordings is not None
 
     def halve(self) -> None:
-        """Go over to bfloat16: linear maps for good, what lies between them by autocast."""
-        parts = self.moro.image_encoder, self.moro.motion_encoder, self.moro.decoder
+        """Go over to bfloat16: linear maps for good, what lies between them by autocast.
+
+        An encoder of keypoints is small and stays in float32: eight bits of a keypoint's place are
+        two pixels, which moved joints by 9 mm.
+        """
+        parts = [self.moro.motion_encoder, self.moro.decoder]
+        if not self._by_keypoints:
+            parts.append(self.moro.image_encoder)
         for part in parts:
             for module in part.modules():
                 if isinstance(module, (nn.Linear, nn.Conv2d)):
@@ -64,7 +71,7 @@ class NetworkRunner:
         """Features of frames, each on its own; see MoRo.encode_frames."""
         if self.encoder is not None:
             return self.encoder.encode(observation, box_condition)
-        with self._precision():
+        with nullcontext() if self._by_keypoints else self._precision():
             return self.moro.encode_frames(observation, box_condition)
 
     def run(self, step: Step, passes: int) -> tuple[MaskedDecoding, Past]:
@@ -76,6 +83,10 @@ class NetworkRunner:
 
     def _decode(self, step: Step, passes: int) -> tuple[MaskedDecoding, Past]:
         return decode_step(self.moro, self.network, step, passes, self.soft)
+
+    @property
+    def _by_keypoints(self) -> bool:
+        return isinstance(self.moro.image_encoder, KeypointImageEncoder)
 
     def _precision(self) -> AbstractContextManager[object]:
         if not self.half:
