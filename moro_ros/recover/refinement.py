@@ -41,6 +41,9 @@ ROBUST_SPREADS = 5.0
 # How far a frame may be from where the motion was going, relative to the network's spread; more
 # by as many times as frames passed since.
 TIME_SPREAD = 0.08
+# The same of joints that move no seen keypoint: their correction is out of date, and the network
+# knows better. As with the default of motion.gain, 0.4 of the way in one frame.
+BLIND_TIME_SPREAD = 0.8
 # The longest step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2
@@ -100,7 +103,8 @@ class Refiner:
         precision = self._precision(network.translation)
         anchors = [(network, precision)]
         if expected is not None:
-            anchors.append((expected, precision / (TIME_SPREAD * stride) ** 2))
+            spread = torch.where(self._shown(seen), TIME_SPREAD, BLIND_TIME_SPREAD)
+            anchors.append((expected, precision / (spread * stride).square()))
         depth = self._placed(network, skeleton)[2][..., 2]
         for _ in range(steps):
             matrix, gradient = self._keypoint_terms(now, skeleton, seen, depth)
@@ -109,6 +113,11 @@ class Refiner:
                 gradient = gradient + weight * difference(now, anchor)
             now = moved(now, -torch.linalg.solve(matrix, gradient[..., None])[..., 0])
         return now
+
+    def _shown(self, seen: Seen) -> Tensor:
+        """Return whether a seen keypoint depends on each unknown, (N, 69) bool."""
+        joints = (seen.weight > 0).float() @ self.moves.to(seen.weight.dtype) > 0  # (N, 22)
+        return torch.cat([joints.repeat_interleave(3, 1), joints[:, :1].expand(-1, 3)], 1)
 
     def _precision(self, translation: Tensor) -> Tensor:
         """Return one over the squared spread of every unknown, (N, 69)."""

@@ -123,8 +123,24 @@ def test_blind_bodies_return_from_the_expected_to_the_network(open_body, skeleto
         matrix_to_rotvec(network.rotations[:, ELBOW].mT @ turned).norm(dim=-1)
         for turned in (near, far)
     )
-    assert bool((angle_near < 0.4).all()) and bool((angle_near > 0.3).all())
+    assert bool((angle_near < 0.3).all()) and bool((angle_near > 0.2).all())
     assert bool((angle_far < angle_near).all())  # the longer ago, the less it says
+
+
+def test_only_what_is_seen_keeps_its_correction(open_body, skeleton) -> None:
+    """The left arm is hidden: its correction of earlier frames fades, that of the right one not."""
+    network = bodies(4)
+    right = JOINT_NAMES.index("right_elbow")
+    expected = bent(bent(network, ELBOW, 0.4), right, -0.4)
+    seen = seen_of(open_body, expected, skeleton)
+    hidden = [NAMES.index(f"left_{point}") for point in ("elbow", "wrist")]
+    seen.weight[:, hidden] = 0.0
+    found = Refiner(open_body).refine(network, skeleton, seen, 1, expected)
+    left_rad, right_rad = (
+        matrix_to_rotvec(network.rotations[:, j].mT @ found.rotations[:, j]).norm(dim=-1)
+        for j in (ELBOW, right)
+    )
+    assert bool((left_rad < 0.3).all()) and bool((right_rad > 0.38).all())
 
 
 def test_bodies_do_not_touch_one_another(open_body, skeleton) -> None:
