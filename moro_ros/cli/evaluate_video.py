@@ -74,7 +74,7 @@ def command(args: argparse.Namespace) -> int:
     others: dict[str, dict[str, dict[str, Row]]] = {}
     if stream.model.config.moro.keypoints.floor:
         told = stream.set_floor
-        others["floor told"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
+        others["floor given"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
     if not args.only:
         stream.configure(replace(motion, refine_steps=0))
         others["not refined"] = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
