@@ -19,6 +19,7 @@ from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
 from moro_ros.evaluation.open_benchmark import OpenProtocol, score
+from moro_ros.evaluation.open_decoding import shown
 from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
 from moro_ros.network.decoder import DecoderOutput
@@ -94,7 +95,8 @@ def evaluate_design(
 
 def decode(model: LoadedModel, observed: ObservedMotion, passes: int) -> MaskedDecoding:
     """Encode and decode windows of observations."""
-    features = model.moro.encode_frames(observed.observation, observed.boxes.condition())
+    observation = shown(model, observed, floor=False)
+    features = model.moro.encode_frames(observation, observed.boxes.condition())
     return decode_masked(model.moro, features, passes=passes, soft=model.config.moro.soft_tokens)
 
 

@@ -106,9 +106,7 @@ class WithoutMotion:
 def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
     """Recover a batch of windows with the rotation head; without one a ValueError says so."""
     moro = model.loaded.moro
-    observation = observed.observation
-    if model.loaded.config.moro.keypoints.floor:
-        observation = with_floor(observed, known=decoding.floor)
+    observation = shown(model.loaded, observed, decoding.floor)
     features = moro.encode_frames(observation, observed.boxes.condition())
     tokens = decode_masked(
         moro if decoding.motion else WithoutMotion(moro),
@@ -130,6 +128,13 @@ def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> R
     rest = skeleton.joints[:, None, :NUM_JOINTS]
     _, joints = model.body.forward_kinematics(rotations, rest)
     return Recovered(joints, translation, rotations[:, :, 0], tokens)
+
+
+def shown(loaded: LoadedModel, observed: ObservedMotion, floor: bool) -> Tensor:
+    """Return what the encoder of a model is shown; floor: told, if it reads it."""
+    if loaded.config.moro.keypoints.floor:
+        return with_floor(observed, known=floor)
+    return observed.observation
 
 
 def with_floor(observed: ObservedMotion, known: bool) -> Tensor:

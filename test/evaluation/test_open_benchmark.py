@@ -11,11 +11,20 @@ import torch
 from moro_ros.config import PipelineConfig
 from moro_ros.data.occlusion import CLEAN, ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
+from moro_ros.evaluation import open_decoding
 from moro_ros.evaluation.ablations import compare, cut, look_ahead
 from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_open, score
-from moro_ros.evaluation.open_decoding import Decoding, OpenModel, WithoutMotion, recover, refined
+from moro_ros.evaluation.open_decoding import (
+    Decoding,
+    OpenModel,
+    WithoutMotion,
+    recover,
+    refined,
+    shown,
+)
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.load import load_stream
+from moro_ros.live.sampling import decode_masked
 
 SMALL = OpenProtocol(windows=6, frames=12, batch=4, meshes=4)
 
@@ -94,7 +103,8 @@ def test_look_ahead_describes_the_same_frame_every_time(walking, model):
 def test_without_motion_the_tokens_do_not_matter(model, walking):
     observed = observed_of(walking, model.body, CLEAN)
     moro = model.loaded.moro
-    features = moro.encode_frames(observed.observation, observed.boxes.condition())
+    observation = shown(model.loaded, observed, floor=False)
+    features = moro.encode_frames(observation, observed.boxes.condition())
     bare = WithoutMotion(moro)
     context = bare.context(features)
     shape = (*features.box_condition.shape[:2], moro.num_tokens, moro.codebook.shape[1])
@@ -130,7 +140,10 @@ def test_refinement_moves_a_wrong_arm_onto_clean_keypoints(walking, open_body):
 
 
 def test_a_model_without_a_rotation_head_is_refused(model, walking, monkeypatch):
-    decoder = model.loaded.moro.decoder
-    monkeypatch.setattr(decoder, "rotation_head", None)
+    def without_head(*words, **options):
+        decoding = decode_masked(*words, **options)
+        return replace(decoding, output=replace(decoding.output, body_rotations=None))
+
+    monkeypatch.setattr(open_decoding, "decode_masked", without_head)
     with pytest.raises(ValueError, match="no rotation head"):
         recover(model, observed_of(walking, model.body, CLEAN), Decoding())

@@ -20,6 +20,11 @@ MODES = ("window", "incremental")
 ALWAYS = (0.0, 1e9, 0.0)
 
 
+def not_refined(**options) -> MotionConfig:
+    """Decoding alone: an untrained network is corrected for seconds."""
+    return MotionConfig(refine_steps=0, **options)
+
+
 def times(count, rate=30.0):
     return np.arange(count) / rate
 
@@ -47,7 +52,7 @@ def features_of(stream, row=0):
 
 
 def test_incremental_equals_the_causal_decoding_of_the_whole_clip(tiny_model, filmed):
-    stream = MoRoStream(tiny_model, MotionConfig(mode="incremental", window=61))
+    stream = MoRoStream(tiny_model, not_refined(mode="incremental", window=61))
     live = []
     for frame in filmed(times(40), {1: ALWAYS, 2: (0.0, 9.0, 2.0)}):
         stream.push(frame)
@@ -63,7 +68,7 @@ def test_incremental_equals_the_causal_decoding_of_the_whole_clip(tiny_model, fi
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("rate", [30.0, 25.0])
 def test_company_does_not_matter(tiny_model, filmed, mode, rate):
-    motion = MotionConfig(mode=mode, window=8, passes=2)
+    motion = not_refined(mode=mode, window=8, passes=2)
     alone, together = (MoRoStream(tiny_model, motion) for _ in range(2))
     mine = {1: (0.1, 1.0, 0.0)}
     others = {2: (0.0, 0.6, 1.0), **mine, 3: (0.4, 1.0, 2.0), 4: (0.45, 0.5, 3.0)}
@@ -83,7 +88,7 @@ def test_company_does_not_matter(tiny_model, filmed, mode, rate):
 def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filmed, k):
     clip = filmed(times(130), {1: ALWAYS})
     for window in (15, 30, 60, 120):
-        motion = MotionConfig(mode="incremental", window=window, look_ahead=k - 1)
+        motion = not_refined(mode="incremental", window=window, look_ahead=k - 1)
         stream = MoRoStream(tiny_model, motion)
         for frame in clip[:125]:
             stream.push(frame)
@@ -93,7 +98,7 @@ def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filme
             shapes |= {part.shape[3] for part in stream.steps.memory.past().flat()}
         assert stream.steps.rows_computed - before == 5 * k
         assert shapes == {min(60, window - 1) + k + 1}  # keys kept: the reach, not the clip
-    window = MoRoStream(tiny_model, MotionConfig(mode="window", window=15))
+    window = MoRoStream(tiny_model, not_refined(mode="window", window=15))
     for frame in clip[:20]:
         window.push(frame)
     assert window.steps.rows_computed == sum(range(1, 15)) + 6 * 15
@@ -101,7 +106,7 @@ def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filme
 
 @pytest.mark.parametrize("mode", MODES)
 def test_look_ahead_and_refined_lag_describe_older_images(tiny_model, filmed, mode):
-    motion = MotionConfig(mode=mode, window=12, look_ahead=2, refined_lag=5)
+    motion = not_refined(mode=mode, window=12, look_ahead=2, refined_lag=5)
     stream = MoRoStream(tiny_model, motion)
     clip = filmed(times(20), {1: ALWAYS})
     found, refined = [], []
@@ -114,7 +119,7 @@ def test_look_ahead_and_refined_lag_describe_older_images(tiny_model, filmed, mo
 
 
 def test_an_older_frame_is_described_as_the_window_shows_it_now(tiny_model, filmed):
-    motion = MotionConfig(mode="window", window=12, look_ahead=3, gain=1.0)
+    motion = not_refined(mode="window", window=12, look_ahead=3, gain=1.0)
     stream = MoRoStream(tiny_model, motion)
     for frame in filmed(times(15), {1: ALWAYS}):
         motions = stream.push(frame)
@@ -127,7 +132,7 @@ def test_an_older_frame_is_described_as_the_window_shows_it_now(tiny_model, film
 
 
 def test_new_options_take_effect_at_once(tiny_model, filmed):
-    stream = MoRoStream(tiny_model, MotionConfig(mode="window", window=8))
+    stream = MoRoStream(tiny_model, not_refined(mode="window", window=8))
     clip = filmed(times(12), {1: ALWAYS})
     for frame in clip[:4]:
         stream.push(frame)
@@ -151,7 +156,7 @@ RATES = {
 
 
 def recovered(mode, frames):
-    stream = load_stream(PipelineConfig(motion=MotionConfig(mode=mode)))
+    stream = load_stream(PipelineConfig(motion=not_refined(mode=mode)))
     motions = [stream.push(frame) for frame in frames]
     assert all(len(found) == 1 for found in motions)
     assert [int(m[0].stamps_ns[0]) for m in motions] == [f.stamp_ns for f in frames]

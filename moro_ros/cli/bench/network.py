@@ -232,7 +232,8 @@ def make_inputs(config: MoroConfig, frames: int, device: str) -> State:
         shape = (1, frames, 3, *config.vit.image)
         observation = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     else:
-        shape = (1, frames, config.keypoints.num_keypoints, 4)
+        rows = config.keypoints.num_keypoints + config.keypoints.floor
+        shape = (1, frames, rows, 4)
         observation = torch.rand(shape, generator=generator)
     box = torch.rand(1, frames, 3, generator=generator) * 0.2 + 0.2
     codes = torch.randn(1, frames, config.num_tokens, config.code_dim, generator=generator)
