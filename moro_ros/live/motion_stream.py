@@ -26,6 +26,7 @@ from moro_ros.network.inputs import (
     person_crop,
     rectified_image,
 )
+from moro_ros.network.moro import FrameFeatures
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.recovery import Evidence, MotionRecovery
 from moro_ros.recover.steady_pose import SteadyPose
@@ -38,12 +39,16 @@ LEAST_HEIGHT_M = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One new frame of one person on its way into the encoder; place: in the person's ring."""
+    """One new frame of one person on its way into the encoder; place: in the person's ring.
+
+    seen: whether any keypoint is.
+    """
 
     track_id: int
     place: int
     observation: Tensor
     condition: Tensor
+    seen: bool
 
 
 class MoRoStream:
@@ -65,6 +70,7 @@ class MoRoStream:
         self.runner = runner or NetworkRunner(model.moro, model.config.moro.soft_tokens)
         self.tracks: dict[int, TrackState] = {}
         self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
+        self._estimates: dict[int, tuple[Tensor, ...]] = {}  # see _carry_estimates
         self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
         self._ended: list[int] = []  # since the newest frame
         self.unusable_poses = 0  # not finite, and so not returned
@@ -147,6 +153,7 @@ class MoRoStream:
         for track_id in ids:
             if self.tracks.pop(track_id, None) is not None:
                 self.steps.memory.forget(track_id)
+                self._estimates.pop(track_id, None)
                 self._ended.append(track_id)
 
     def take_ended(self) -> tuple[int, ...]:
@@ -228,9 +235,25 @@ class MoRoStream:
         observations = torch.stack([entry.observation for entry in pending])[None]
         conditions = torch.stack([entry.condition for entry in pending])[None]
         features = self.runner.encode(observations.to(self.device), conditions.to(self.device))
+        if self.model.moro.decoder.update is not None:
+            self._carry_estimates(pending, features)
         memory = self.steps.memory
         rows = np.array([memory.row(entry.track_id) for entry in pending])
         memory.put_features(rows, np.array([entry.place for entry in pending]), features)
+
+    def _carry_estimates(self, pending: list[Pending], features: FrameFeatures) -> None:
+        """Let frames without a keypoint begin with the newest estimate that had one.
+
+        The encoder cannot know where somebody is of whom it sees nothing; after a second of such
+        frames the decoder has no other estimate to begin with.
+        """
+        parts = features.image_tokens[0, :, -1], features.rotation[0], features.translation[0]
+        for number, entry in enumerate(pending):
+            if entry.seen:
+                self._estimates[entry.track_id] = tuple(part[number].clone() for part in parts)
+            elif entry.track_id in self._estimates:
+                for part, kept in zip(parts, self._estimates[entry.track_id], strict=True):
+                    part[number] = kept
 
     def observe(
         self,
@@ -263,7 +286,7 @@ class MoRoStream:
             else:
                 height, width = self.model.config.moro.vit.image
                 observation = torch.zeros(3, height, width, dtype=torch.uint8)
-            pending.append(Pending(track_id, place, observation, condition))
+            pending.append(Pending(track_id, place, observation, condition, bool(visible.any())))
         assert box is not None
         track.see(sight, float(box.size))
         return pending
