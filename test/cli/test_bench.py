@@ -192,6 +192,14 @@ def test_command(path, dtype, capsys):
 
 
 @pytest.mark.parametrize("path", ["keypoints"], indirect=True)
+@pytest.mark.weights
+def test_the_shipped_model_is_measured(capsys):
+    config = str(share_path("models", "moro_open"))
+    words = ["bench", "network", "--config", config, "--frames", "4", "--timed-frames", "2"]
+    assert cli.main([*words, "--repeat", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["timed_frames"] == 2
+
+
 def test_forms_that_disagree_are_told(path, monkeypatch, capsys):
     monkeypatch.setattr(bench_plain, "band", lambda length, span, ahead, like: 0.0)
     words = ["bench", "network", "--config", str(path), "--frames", "8", "--repeat", "1"]
