@@ -191,7 +191,6 @@ def test_command(path, dtype, capsys):
     assert "both implementations agree" in text
 
 
-@pytest.mark.parametrize("path", ["keypoints"], indirect=True)
 @pytest.mark.weights
 def test_the_shipped_model_is_measured(capsys):
     config = str(share_path("models", "moro_open"))
@@ -200,6 +199,7 @@ def test_the_shipped_model_is_measured(capsys):
     assert json.loads(capsys.readouterr().out)["timed_frames"] == 2
 
 
+@pytest.mark.parametrize("path", ["keypoints"], indirect=True)
 def test_forms_that_disagree_are_told(path, monkeypatch, capsys):
     monkeypatch.setattr(bench_plain, "band", lambda length, span, ahead, like: 0.0)
     words = ["bench", "network", "--config", str(path), "--frames", "8", "--repeat", "1"]
