@@ -214,7 +214,7 @@ def test_an_earlier_recording_is_kept_unless_told_otherwise(
     (tmp_path / "motion.npz").write_bytes(b"precious")
     node = start_node(SCRIPT, output=tmp_path)
     assert node.end(None) == 1
-    assert "motion.npz already" in node.output()
+    assert "already contains motion.npz" in node.output()
     assert "overwrite" in node.output()
     assert [path.name for path in tmp_path.iterdir()] == ["motion.npz"]
     node = start_node(SCRIPT, output=tmp_path, overwrite=True)
