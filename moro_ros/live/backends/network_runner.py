@@ -54,7 +54,7 @@ class NetworkRunner:
         """Go over to bfloat16: linear maps for good, what lies between them by autocast.
 
         An encoder of keypoints is small and stays in float32: eight bits of a keypoint's place are
-        two pixels, which moved joints by 9 mm.
+        two pixels. With the encoder in bfloat16 too, joints were 11 instead of 5 mm off.
         """
         parts = [self.moro.motion_encoder, self.moro.decoder]
         if not self._by_keypoints:
