@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 .PHONY: help demo test check pytest lint colcon setup check-sourced clean distclean FORCE
 
-# The venv has a ROS 2 of its own. With two of them on one library path, either may be loaded.
+# The venv has its own ROS 2. With two of them on one library path, either may be loaded.
 SOURCED_ROS := $(firstword $(ROS_DISTRO) $(AMENT_PREFIX_PATH))
 unexport AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH PYTHONHOME
 unexport PIP_USER PIP_TARGET PIP_PREFIX
@@ -22,10 +22,10 @@ unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION _ROS_WHEEL
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.moro
 PIP    := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
-LINTED := moro_ros test launch setup.py
+LINTED := moro_ros test launch scripts setup.py
 
-# A stamp is written when its step is complete. `here` says where and with which Python the venv was
-# made, because it works neither in another place nor with another Python. `busy` exists while a step
+# A stamp is written when its step is complete. `here` contains the folder and the Python of the venv,
+# because it works neither in another folder nor with another Python. `busy` exists while a step
 # runs: a step that was killed may have left half a package behind. In these cases the venv is recreated.
 MADE_FOR := $(file <$(STAMPS)/here)
 IS_FOR   := $(CURDIR) $(shell $(BIN)/python -V 2>&1 || true)
@@ -48,8 +48,9 @@ help:
 	@echo 'make demo                        play the sample video through the ROS 2 nodes; results in $(OUT)'
 	@echo 'make demo VIDEO=walk.mp4 FOCAL=1400  the same with your video and its focal length in pixels'
 	@echo '          CAMERA=calibration.toml    instead of FOCAL; ARGS="..." more options of "moro demo"'
-	@echo 'make check                       ruff, mypy and the quick tests: no nodes, nothing long'
+	@echo 'make check                       ruff, mypy and the quick tests, without nodes and slow tests'
 	@echo 'make test                        ruff, mypy and all tests (PYTEST="-k tracker" adds options)'
+	@echo '          WORKERS=1                  in one process instead of one per core'
 	@echo 'make lint                        ruff and mypy only'
 	@echo 'make colcon DISTRO=jazzy         colcon build and colcon test against ROS 2 Jazzy (or kilted) as wheels'
 	@echo 'make setup                       only the set-up in $(VENV), which the other targets run first'
@@ -62,14 +63,16 @@ demo: setup
 
 test: lint pytest
 
+# A worker per core, one thread each; a file's tests share nodes, so one worker runs all of them.
+WORKERS ?= auto
+RUN := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 QUICK := not ros and not slow and not network and not gpu
 check: lint
-	@$(BIN)/python -m pytest -m '$(QUICK)' $(PYTEST)
+	@$(RUN) -m '$(QUICK)' $(PYTEST)
 
 # Domain ids up to 101 use ports below Linux's ephemeral range.
 pytest: setup
-	@ROS_DOMAIN_ID=$$((20 + $$$$ % 80)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-	  $(BIN)/python -m pytest $(PYTEST)
+	@ROS_DOMAIN_ID=$$((20 + $$$$ % 80)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST $(RUN) $(PYTEST)
 
 lint: setup
 	$(BIN)/ruff check $(LINTED)
@@ -102,8 +105,8 @@ $(STAMPS)/venv: scripts/check_prerequisites.sh $(if $(CLEAR),FORCE)
 # The package is built without isolation, so that its cmake folder stays valid and a changed message
 # takes seconds to build. The tools that compile the messages are therefore installed like the rest.
 $(STAMPS)/packages: $(STAMPS)/venv setup.cfg constraints.txt requirements-jazzy.txt scripts/requirements.py
-	@echo '[2/3] Pinned packages: the first time some 400 MB to fetch, 3 GB where PyTorch brings CUDA'
-	@$(BIN)/python scripts/requirements.py ros test export lint >$(STAMPS)/requirements
+	@echo '[2/3] Pinned packages: the first time a download of about 400 MB, or 3 GB if PyTorch includes CUDA'
+	@$(BIN)/python scripts/requirements.py ros test export distance view lint >$(STAMPS)/requirements
 	$(call guarded,$(PIP) -r requirements-jazzy.txt -r $(STAMPS)/requirements)
 	@touch $@
 
@@ -114,7 +117,7 @@ $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	$(call guarded,MORO_ROS_MESSAGES=1 $(PIP) --no-build-isolation --no-deps -e .)
 	@touch $@
 
-# The larger landmark network (41 MB) is optional: without npm the set-up goes on without it.
+# The larger landmark network (41 MB) is optional: without npm the set-up continues without it.
 HEAVY := pose_landmark_heavy.tflite
 $(STAMPS)/heavy: $(STAMPS)/interfaces
 	@if command -v npm >/dev/null && $(BIN)/moro fetch $(HEAVY) >/dev/null; then touch $@; \

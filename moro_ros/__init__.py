@@ -3,11 +3,11 @@
 import os
 from pkgutil import extend_path
 
-# Before anything imports onnxruntime, which otherwise leaves the id of the device and a database
-# in the user's cache, for telemetry; once it is imported nothing prevents that any more.
+# Set before onnxruntime is imported, which would otherwise write a device id and a database for
+# telemetry to the user's cache. It cannot be prevented after the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# The generated messages (moro_ros.msg) are installed beside the built package; when this
-# folder is used straight from a checkout, they are found in the installed one.
+# The generated messages (moro_ros.msg) are installed next to the built package. If this folder
+# is used directly from a checkout, they are found in the installed one.
 __path__ = extend_path(__path__, __name__)
 __version__ = "0.1.0"

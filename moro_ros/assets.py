@@ -1,8 +1,8 @@
-"""Model files and sample videos outside the repository: where they come from, fetched, checked.
+"""Model files and sample videos outside the repository: sources, download and checks.
 
-They lie inside published packages: Python wheels, and one npm package. A package is downloaded as
-data by pip or npm from whatever index that is set up for, the members are taken out, checked and
-kept in the user's cache; the package is thrown away and nothing is installed.
+They are part of published packages: Python wheels, and one npm package. A package is downloaded as
+data by pip or npm from the configured index. The members are extracted, checked and stored in the
+user's cache. The package is deleted and nothing is installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DOWNLOAD_TIMEOUT_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A published wheel that carries assets; platform is empty where any platform's will do."""
+    """A published wheel with assets; platform is empty if that of any platform can be used."""
 
     package: str
     version: str
@@ -66,9 +66,9 @@ class Wheel:
             yield source
 
     def pip_arguments(self, destination: Path | str) -> list[str]:
-        """Arguments of `python -m pip` that download this wheel, whatever Python runs them.
+        """Arguments of `python -m pip` that download this wheel, independent of the running Python.
 
-        The target Python and platform are named, since only data is taken from the wheel.
+        The target Python and platform are given, because only data is used from the wheel.
         """
         arguments = ["download", "--no-deps", "--only-binary=:all:", "--dest", str(destination)]
         arguments += ["--python-version", "3.11"]
@@ -79,7 +79,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class NpmPackage:
-    """A published npm package that carries assets."""
+    """A published npm package with assets."""
 
     package: str
     version: str
@@ -111,7 +111,7 @@ class NpmPackage:
         with tarfile.open(archive) as package:
             source = package.extractfile(member)
             if source is None:
-                raise KeyError(f"{member} is no file")
+                raise KeyError(f"{member} is not a file")
             yield source
 
 
@@ -144,6 +144,20 @@ ASSETS: dict[str, Asset] = {
         "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
         "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
         6_440_512,
+        "Apache-2.0",
+    ),
+    "face_landmark.tflite": Asset(
+        MEDIAPIPE,
+        "mediapipe/modules/face_landmark/face_landmark.tflite",
+        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+        1_242_398,
+        "Apache-2.0",
+    ),
+    "hand_landmark_full.tflite": Asset(
+        MEDIAPIPE,
+        "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+        "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        5_478_917,
         "Apache-2.0",
     ),
     "pose_landmark_heavy.tflite": Asset(
@@ -204,31 +218,37 @@ def cache_dir() -> Path:
 
 
 def cached_path(name: str) -> Path:
-    """Where the asset lies once it is fetched. Raises: AssetError for an unknown name."""
+    """The path of an asset after its download. Raises: AssetError for an unknown name."""
     if name not in ASSETS:
         raise AssetError(f"Unknown asset '{name}'. Known: {', '.join(sorted(ASSETS))}.")
     return cache_dir() / ASSETS[name].source.folder / name
 
 
 def fetch(name: str, download: bool = True) -> Path:
-    """Return the path of a checked copy of an asset, downloading it where the cache lacks it.
+    """Return the path of a checked copy of an asset, downloading it if it is not in the cache.
 
-    download: False for what must be there already (`moro fetch` brings it at set-up).
+    download: False if it must be there already (`moro fetch` downloads it at set-up).
 
-    Every call checks the sha256 of the cached file; a damaged one is fetched again. Safe when
-    several processes ask at once: one downloads, the others wait for it.
-    Raises: AssetError if it can't be had (no network, $MORO_OFFLINE=1, no pip, wrong checksum).
+    Every call checks the sha256 of the cached file; a damaged one is downloaded again. Safe for
+    several processes at once: one downloads, the others wait for it.
+    Raises: AssetError if it is not available (no network, $MORO_OFFLINE=1, no pip, wrong
+    checksum).
     """
     path = cached_path(name)
     if is_intact(path, ASSETS[name]):
         return path
+    damaged = path.is_file()
+    state = "is damaged (size or sha256 differs)" if damaged else "is missing"
     if not download:
         raise AssetError(
-            f"{path} is missing, and this file is not downloaded at run time. Download it with "
+            f"{path} {state}, and this file is not downloaded at run time. Download it with "
             f"'moro fetch {name}'."
         )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
-        raise AssetError(_failure(name, "not in the cache, and MORO_OFFLINE prevents downloads"))
+        reason = f"its copy in the cache {state}, and MORO_OFFLINE prevents downloads"
+        raise AssetError(_failure(name, reason))
+    if damaged:
+        LOGGER.warning("%s %s and is downloaded again.", path, state)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(path.parent / ".lock"):
@@ -240,13 +260,8 @@ def fetch(name: str, download: bool = True) -> Path:
 
 
 def is_intact(path: Path, asset: Asset) -> bool:
-    """True if the file is there and has the asset's size and sha256; a damaged one is logged."""
-    if not path.is_file():
-        return False
-    if path.stat().st_size == asset.size and sha256_of(path) == asset.sha256:
-        return True
-    LOGGER.warning("%s is damaged (size or sha256 differs) and is downloaded again.", path)
-    return False
+    """True if the file exists and has the asset's size and sha256."""
+    return path.is_file() and path.stat().st_size == asset.size and sha256_of(path) == asset.sha256
 
 
 def sha256_of(path: Path) -> str:
@@ -260,19 +275,19 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _exclusive(lock_path: Path) -> Iterator[None]:
-    """Hold an advisory lock between processes; it goes with the process, even a killed one."""
+    """Hold an advisory lock between processes, which ends with the process, even a killed one."""
     with lock_path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _download(name: str) -> None:
-    """Download the package of an asset and put all assets that it carries into the cache."""
+    """Download the package of an asset and store all of its assets in the cache."""
     source = ASSETS[name].source
     LOGGER.info("Downloading %s from %s (%d MB)", name, source.words, source.size_mb)
     with tempfile.TemporaryDirectory(dir=cached_path(name).parent, prefix="tmp") as temporary:
         archive = _download_archive(name, Path(temporary))
-        # A package is large beside its members: take all that the table lists from it at once.
+        # A package is much larger than its members: extract all that the table lists at once.
         for other, asset in ASSETS.items():
             if asset.source == source and not is_intact(cached_path(other), asset):
                 _extract(archive, other, Path(temporary))
@@ -307,7 +322,7 @@ def _download_archive(name: str, destination: Path) -> Path:
 
 
 def _extract(archive: Path, name: str, temporary: Path) -> None:
-    """Take one asset out of a package, check it and move it into the cache in one step."""
+    """Extract one asset from a package, check it and move it into the cache atomically."""
     asset, part = ASSETS[name], temporary / name
     try:
         with asset.source.opened(archive, asset.member) as source, part.open("wb") as target:
@@ -322,10 +337,10 @@ def _extract(archive: Path, name: str, temporary: Path) -> None:
 
 
 def _failure(name: str, reason: str) -> str:
-    """Message of an AssetError: what failed, and how to put the file in place by hand."""
+    """Message of an AssetError: the failure, and how to install the file manually."""
     asset = ASSETS[name]
     return (
-        f"Cannot fetch {name} (from {asset.source.words}): {reason}. "
+        f"Cannot download {name} (from {asset.source.words}): {reason}. "
         f"Connect to the network and try again, or on a connected machine run "
         f"'{asset.source.by_hand}', take '{asset.member}' out of the package "
         f"and put it at {cached_path(name)}"

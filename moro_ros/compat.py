@@ -1,4 +1,4 @@
-"""What Ubuntu 22.04's OpenCV 4.5.4 and Pillow 9.0 name or take differently from newer ones."""
+"""Differences of Ubuntu 22.04's OpenCV 4.5.4 and Pillow 9.0 from newer versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def undistort_image_points(
     """Undistort points (N, 1, 2) px, float64, of a plumb_bob or rational lens; K is kept."""
     if hasattr(cv2, "undistortImagePoints"):
         return cv2.undistortImagePoints(points_px, matrix, distortion, None, UNDISTORTION)
-    old = cv2.undistortPointsIter  # type: ignore[attr-defined]  # OpenCV 5 has it no more
+    old = cv2.undistortPointsIter  # type: ignore[attr-defined]  # removed in OpenCV 5
     return old(points_px, matrix, distortion, None, matrix, UNDISTORTION)
 
 
@@ -27,8 +27,8 @@ def undistort_fisheye_points(
 ) -> np.ndarray:
     """Undistort points (N, 1, 2) px, float64, of an equidistant lens; K is kept.
 
-    Before 4.6 OpenCV does not take a criterion; it stops after 10 steps of its own, of Newton's
-    method, which suffice.
+    OpenCV before 4.6 does not accept a criterion; it stops after 10 steps of Newton's method, which
+    is sufficient.
     """
     arguments = (points_px, matrix, distortion, None, None, matrix)
     if hasattr(cv2, "undistortImagePoints"):

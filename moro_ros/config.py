@@ -19,7 +19,7 @@ import yaml
 from moro_ros.errors import ConfigError
 
 T = TypeVar("T")
-# Of motion.mode.
+# Values of motion.mode.
 MODES = ("window", "incremental")
 _KINDS: dict[type, str] = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text"
@@ -37,7 +37,7 @@ def option(
     read_only: bool = False,
     resets: bool = False,
 ) -> Any:
-    """Declare a field with its default, meaning, unit, closed range and when it may change.
+    """Declare a field with its default, meaning, unit, closed range and whether it can change.
 
     resets: a change at run time restarts tracking.
     """
@@ -72,14 +72,14 @@ class DetectorConfig:
     )
     landmarks: str = option(
         "full", "BlazePose landmark network: full, or heavy, which is more accurate where people "
-        "occlude each other, takes 3.5 times as long and has to be downloaded with "
+        "occlude each other, takes 3.5 times as long and must be downloaded with "
         "'moro fetch pose_landmark_heavy.tflite'",
         choices=("full", "heavy"), read_only=True,
     )  # fmt: skip
     threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
     look_share: float = option(
         0.2, "Share of the detector threads' time between two images that may be spent on locating "
-        "keypoints of tracked people. If it does not suffice, people take turns; each is located "
+        "keypoints of tracked people. If this is not enough, people take turns; each is located "
         "in at least every third image",
         low=0.01, high=1.0,
     )  # fmt: skip
@@ -103,7 +103,7 @@ class TrackerConfig:
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
     drop_pictures: bool = option(
-        False, "Do not publish such people until they move. A sleeping person may look the same"
+        False, "Do not publish such people until they move. Sleeping people may be affected"
     )
 
 
@@ -155,14 +155,14 @@ class MotionConfig:
     )  # fmt: skip
     shape_lock_s: float = option(
         0.0, "Lock a person's shape once the mean of each shape coefficient has changed by less "
-        "than 0.2 over this much time in view; ~/lock_shape releases it. 0 disables the lock",
+        "than 0.2 over this time in view; ~/lock_shape releases it. 0 disables the lock",
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """Everything between an image and the recovered motion of the people in it."""
+    """The pipeline from an image to the recovered motion of the people in it."""
 
     model: str = option(
         "moro_open", "Name of a model under models/, or path of a model folder", read_only=True
@@ -187,9 +187,17 @@ class PipelineConfig:
         "testing planners without anybody in view",
         choices=("camera", "synthetic"), read_only=True,
     )  # fmt: skip
+    synthetic_scene: str = option(
+        "room", "What simulated people do: in room one person walks behind a table and another "
+        "sits; in the others one person walks by, reaches for a cup, eats at a table, hands "
+        "something over, holds out their arms for dressing, or falls",
+        choices=("room", "walk_by", "reach", "eat", "handover", "dressing", "fall"),
+        read_only=True,
+    )  # fmt: skip
     realtime: bool = option(
-        True, "Keep up with a running camera: the search and, if time is short, tracked people "
-        "take turns. false searches and locates everybody in every image, however long it takes"
+        True, "Keep up with a live camera: the search is spread over images, and tracked people "
+        "take turns if time is short. false searches and locates everybody in every image, "
+        "regardless of the time needed"
     )  # fmt: skip
     max_people: int = option(6, "Maximum number of tracked people, nearest first", low=1, high=32)
     mesh: bool = option(True, "Compute the mesh if a topic with meshes has a subscriber")
@@ -229,19 +237,24 @@ def check_value(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
     """Check one value against the declaration of its field; raises ConfigError."""
     expected = type(item.default)
     number = expected in (int, float)
-    # A fraction may be given as a whole number, but not the other way round: 2.0 is no int.
-    allowed = (int, float) if expected is float else expected
-    if not isinstance(value, allowed) or (number and isinstance(value, bool)):
+    # A float may be given as an integer, but not vice versa: 2.0 is not an int.
+    allowed = {float: (int, float), tuple: (list, tuple)}.get(expected, expected)
+    examples = list(item.default) if isinstance(item.default, tuple) else []
+    texts = any(isinstance(example, str) for example in examples)
+    wrong = not isinstance(value, allowed) or (number and isinstance(value, bool))
+    if wrong or (texts and not (value and all(isinstance(part, str) for part in value))):
         kind = _KINDS.get(expected, expected.__name__)
+        kind = f"a list of texts such as {examples}" if texts else kind
         if expected is int and isinstance(value, float):
             kind += " without a decimal point"
             kind += f": {value:.0f}" if value.is_integer() else ""
-        raise ConfigError(f"{name}: got {value!r}, expected {kind}.")
+        got = "an empty list" if value in ([], ()) else repr(value)
+        raise ConfigError(f"{name}: got {got}, expected {kind}.")
     meta = item.metadata
     low, high = meta.get("low"), meta.get("high")
     least: Any = -sys.float_info.max if low is None else low
     most: Any = sys.float_info.max if high is None else high
-    # Compared, since math.isfinite takes no int of 400 digits.
+    # Compared, because math.isfinite does not accept an int of 400 digits.
     if number and not least <= value <= most:
         unit = f" {meta['unit']}" if meta.get("unit") else ""
         limits = "a finite number" if low is None and high is None else f"{low} to {high}"
@@ -251,7 +264,7 @@ def check_value(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
 
 
 def from_dict(cls: type[T], values: dict[str, Any], prefix: str = "") -> T:
-    """Build a config dataclass from nested dicts; an unknown key is an error naming the nearest.
+    """Build a config dataclass from nested dicts; the error for an unknown key names the nearest.
 
     Raises: ConfigError.
     """
@@ -275,10 +288,10 @@ def from_dict(cls: type[T], values: dict[str, Any], prefix: str = "") -> T:
 
 
 def read_yaml(cls: type[T], path: str | Path, what: str) -> T:
-    """Read a config dataclass from YAML; keys that are left out keep their defaults.
+    """Read a config dataclass from YAML; omitted keys keep their defaults.
 
-    what: the file in words, for the error message.
-    Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
+    what: description of the file for the error message.
+    Raises: ConfigError if the file is missing, is not YAML or contains an unknown or bad value.
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The errors that a user can cause: each says what was got, what was expected and the remedy."""
+"""Errors that a user can cause: each states the value, what was expected and the remedy."""
 
 
 class MoroError(Exception):
@@ -6,7 +6,7 @@ class MoroError(Exception):
 
 
 class ConfigError(MoroError):
-    """A configuration file, option or parameter does not make sense."""
+    """A configuration file, option or parameter is invalid."""
 
 
 class CheckpointError(MoroError):
@@ -14,15 +14,23 @@ class CheckpointError(MoroError):
 
 
 class BodyModelError(MoroError):
-    """A body model file is missing, damaged or of another topology."""
+    """A body model file is missing, damaged or has another topology."""
 
 
 class CalibrationError(MoroError):
-    """The camera calibration is absent or contradicts the image."""
+    """The camera calibration is missing or contradicts the image."""
 
 
 class ImageError(MoroError):
     """An image cannot be used: unknown encoding, no pixels, wrong size."""
+
+
+class DepthError(ImageError):
+    """A depth image cannot be used; kind: of the problem, so that each kind is logged once."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class VideoError(MoroError):
@@ -30,23 +38,27 @@ class VideoError(MoroError):
 
 
 class AssetError(MoroError):
-    """A model file or sample could not be fetched or fails its checksum."""
+    """A model file or sample could not be downloaded or has a wrong checksum."""
 
 
 class DataError(MoroError):
     """A data set is missing, damaged or not in its published layout."""
 
 
+class RobotError(MoroError):
+    """A robot_description cannot be used."""
+
+
 class InstallationError(MoroError):
     """A required Python package, or the messages of this one, are not installed."""
 
 
-# Names under which pip knows modules of other names.
+# Names of pip packages that differ from their modules.
 _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "PyYAML", "PIL": "pillow"}
 
 
 def missing_module(error: ModuleNotFoundError) -> InstallationError:
-    """Return an error that says what to do about a failed import."""
+    """Return an error with the remedy for a failed import."""
     name = (error.name or str(error)).split(".")[0]
     if name in ("moro_ros", "rclpy") or name.endswith(("_msgs", "_interfaces")):
         text = f"{error.name or name} is not installed: this is the library without ROS 2, or no "

@@ -157,8 +157,8 @@ class ModelConfig:
 
 
 def load_model_config(path: str | Path) -> ModelConfig:
-    """Read model.yaml; keys that are left out keep the paper's numbers.
+    """Read model.yaml; omitted keys keep the paper's numbers.
 
-    Raises: ConfigError if the file is missing, is not YAML or holds an unknown or bad value.
+    Raises: ConfigError if the file is missing, is not YAML or contains an unknown or bad value.
     """
     return read_yaml(ModelConfig, path, "model description")

@@ -1,4 +1,4 @@
-"""Where the files that travel with the package lie: models, messages, launch and config files."""
+"""Paths of the files installed with the package: models, messages, launch and config files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PACKAGE = "moro_ros"
 
 
 def share_path(*parts: str) -> Path:
-    """Give the path of a file or folder that is installed with the package.
+    """Return the path of a file or folder that is installed with the package.
 
     parts: its path relative to share/moro_ros, which is laid out like the checkout, such as
-        ("models", "moro_open"). Whether it exists is left to the caller.
-    Raises: AssetError if this installation holds no share/moro_ros at all.
+        ("models", "moro_open"). It is not checked whether it exists.
+        Raises: AssetError if this installation has no share/moro_ros.
     """
     return share_folder().joinpath(*parts)
 
@@ -37,10 +37,10 @@ def share_folder() -> Path:
 
 
 def candidates(package: Path) -> Iterator[Path]:
-    """List where share/moro_ros can be for a package imported from a folder, best first.
+    """List the possible places of share/moro_ros for a package imported from a folder, best first.
 
     package: the imported folder moro_ros/. Its symbolic links are not resolved: colcon's
-        --symlink-install links file by file, and only the unresolved path tells the prefix.
+    --symlink-install links file by file, and only the unresolved path contains the prefix.
     """
     yield package.parent  # a checkout, also through an editable install
     for prefix in package.parents:  # PREFIX/lib/python3.X/site-packages and Debian's variants

@@ -7,7 +7,7 @@
 #
 # PYTHON  the Python to use (python3); COLCON_DIR  where everything goes (.colcon)
 # A virtual environment and a workspace are made in COLCON_DIR/DISTRO and used again the next time; the
-# former is made anew when the requirements or the Python have changed.
+# former is recreated when the requirements or the Python have changed.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -65,5 +65,9 @@ set +u
 # shellcheck source=/dev/null
 . install/setup.bash
 set -u
-MORO_COLCON_WORKSPACE=$workspace colcon test --packages-select moro_ros \
-  --event-handlers console_direct+ --return-code-on-test-failure
+# The summary below reads whatever results it finds.
+rm -rf build/*/test_results build/*/Testing
+export PYTEST_ADDOPTS="-n auto --dist loadfile" OMP_NUM_THREADS=1 MORO_COLCON_WORKSPACE=$workspace
+colcon test --packages-select moro_ros --event-handlers console_direct+
+# Last of all the output: which tests failed, and why.
+colcon test-result --verbose

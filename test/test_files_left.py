@@ -1,6 +1,7 @@
 """What a run leaves on the disk: nothing outside of the package's own cache."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import moro_ros
 from moro_ros.assets import cached_path, fetch
+from moro_ros.cli.processes import clean_environment
 from moro_ros.errors import AssetError
 
 MODELS = ("pose_detection.tflite", "pose_landmark_full.tflite")
@@ -31,8 +33,8 @@ for backend in {backends}:
 """
 
 
-def files_left(folder: Path, backends: tuple[str, ...]) -> list[str]:
-    """Do the work as a user with an empty home; returns the files there afterwards."""
+def empty_home(folder: Path) -> dict[str, str]:
+    """The environment of a user with an empty home, whose cache has the detector's files."""
     cache = folder / "cache" / "moro_ros"
     cache.parent.mkdir()
     try:
@@ -49,19 +51,47 @@ def files_left(folder: Path, backends: tuple[str, ...]) -> list[str]:
         "PYTHONPATH": str(Path(moro_ros.__file__).parents[1]),
     }  # fmt: skip
     (folder / "tmp").mkdir()
-    program = WORK.format(backends=backends)
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert cached_path(MODELS[0]).is_file()
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return environment
+
+
+def files_left(folder: Path) -> set[str]:
+    """The files below a folder, without those that links lead to."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.slow
 def test_a_run_leaves_nothing_but_its_own_cache(tmp_path):
     pytest.importorskip("onnxruntime")
-    assert files_left(tmp_path, ("onnx", "torch")) == []
+    environment = empty_home(tmp_path)
+    program = WORK.format(backends=("onnx", "torch"))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert cached_path(MODELS[0]).is_file()
+    assert files_left(tmp_path) == set()
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_a_node_leaves_the_log_of_ros_alone(tmp_path):
+    pytest.importorskip("rclpy")
+    environment = empty_home(tmp_path)
+    kept = {name: value for name, value in os.environ.items() if name.startswith("ROS_")}
+    kept.pop("ROS_LOG_DIR", None)
+    node = subprocess.Popen(
+        [sys.executable, "-m", "moro_ros.ros.node"],
+        cwd=tmp_path, env=clean_environment(environment | kept),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    said = ""
+    while "is ready; waiting for images" not in said and (line := node.stdout.readline()):
+        said += line
+    node.send_signal(signal.SIGINT)
+    assert node.wait(60.0) == 0, said + node.stdout.read()
+    left = files_left(tmp_path)
+    assert left and all(name.startswith(".ros/log/") for name in left), left
 
 
 @pytest.mark.parametrize("entry", ["moro_ros.msg", "moro_ros.types", "moro_ros.cli.cli"])

@@ -1,7 +1,7 @@
 """BodyModel: linear blend skinning of a body in the SMPL-X file format, and its loader.
 
 The method is that of SMPL (Loper et al. 2015, Sec. 3) and SMPL-X (Pavlakos et al. 2019, Sec. 3.1).
-The same class serves the open body that is shipped and a licensed SMPL-X file of the user's own.
+The same class is used for the included open body and a licensed SMPL-X file of the user.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class BodyOutput:
 class Skeleton:
     """Rest positions of one or more bodies.
 
-    joints: (B, N, 3) m, the pelvis at its own rest place.
+    joints: (B, N, 3) m, the pelvis at its own rest position.
     keypoint_offsets: (B, K, 3) m, keypoints of types.KEYPOINTS relative to their carrying joint.
     """
 
@@ -51,10 +51,10 @@ class Skeleton:
 
 @dataclass(frozen=True, slots=True)
 class _ChainPlan:
-    """How joints are chained level by level down the tree.
+    """The chaining of joints, level by level down the tree.
 
-    parents: of each joint; levels: per level the joints and their parents' places in the level
-    above; back: where each joint is after that.
+    parents: of each joint; levels: per level the joints and the indices of their parents in the
+    level above; back: the index of each joint after that.
     """
 
     parents: Tensor
@@ -174,13 +174,17 @@ class BodyModel(nn.Module):
         ).unflatten(-1, (-1, 3))
         return Skeleton(joints, points - joints[:, list(self.keypoint_joints)])
 
+    def rest_vertices(self, betas: Tensor) -> Tensor:
+        """Return the mesh of betas (B, 10) in the T-pose, (B, V, 3) m, like Skeleton.joints."""
+        return self.template + (self.shapedirs.flatten(0, 1) @ betas.mT).mT.unflatten(1, (-1, 3))
+
     def forward_kinematics(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
         """Chain local rotations down the tree.
 
         rotations: (..., N', 3, 3) of the first N' joints relative to their parents.
         rest: (..., N', 3) rest positions [m]; leading dimensions broadcast.
         Returns joint rotations (..., N', 3, 3) and positions (..., N', 3) [m] relative to the
-        pelvis (which therefore lies at the origin).
+        pelvis (which is therefore at the origin).
         """
         plan = self._plan(rotations.shape[-3], rest.device)
         offsets = rest[..., : rotations.shape[-3], :] - rest.index_select(-2, plan.parents)
@@ -199,7 +203,7 @@ class BodyModel(nn.Module):
     def _plan(self, count: int, device: torch.device) -> _ChainPlan:
         """The order in which the first `count` joints are chained; made once for each device."""
         if (count, device) not in self._plans:
-            # What was made in inference mode could not serve training later.
+            # Tensors created in inference mode could not be used for training later.
             with torch.inference_mode(False):
                 self._plans[count, device] = chain_plan(self.parents, count, device)
         return self._plans[count, device]
@@ -228,7 +232,7 @@ class BodyModel(nn.Module):
             straight = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             rotations = torch.cat([rotations, straight.expand(batch, missing, 3, 3)], 1)
         rest_joints = self.skeleton(betas).joints
-        shaped = self.template + (self.shapedirs.flatten(0, 1) @ betas.mT).mT.unflatten(1, (-1, 3))
+        shaped = self.rest_vertices(betas)
         if self.posedirs is not None:
             pose = rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)
             bent = pose.flatten(1) @ self.posedirs.flatten(0, 1).mT  # (B, V * 3)
@@ -255,7 +259,7 @@ class BodyModel(nn.Module):
         """Pose the body from SMPL-X parameters.
 
         betas: (B, 10); global_orient: (B, 3) and body_pose: (B, 63) rotation vectors [rad];
-        transl: (B, 3) m. As in SMPL-X the pelvis lies at transl + its rest position.
+        transl: (B, 3) m. As in SMPL-X the pelvis is at transl + its rest position.
         """
         pose = torch.cat([global_orient, body_pose], 1).unflatten(1, (-1, 3))
         posed = self.skin(rotvec_to_matrix(pose), betas)
@@ -276,9 +280,9 @@ def tree_levels(parents: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 def load_body_model(path: str | Path, detector_points: bool = False) -> BodyModel:
     """Load a body in the SMPL-X npz format: the open body, or a licensed SMPL-X file.
 
-    detector_points: its keypoints lie where BlazePose marks them (topology.KEYPOINT_SHIFTS_M), not
+    detector_points: its keypoints are where BlazePose marks them (topology.KEYPOINT_SHIFTS_M), not
     at the joints.
-    Raises: BodyModelError if the file is missing, damaged, lacks an array or has another shape.
+    Raises: BodyModelError if the file is missing or damaged, lacks an array or has another shape.
     """
     path = Path(path)
     try:
@@ -327,7 +331,7 @@ def check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def keypoint_shift(name: str) -> Tensor:
-    """Return how far from its place on the body the detector marks a keypoint, (3,) m, T-pose."""
+    """Return the offset of the detector's keypoint from its place on the body, (3,) m, T-pose."""
     shift = torch.tensor(KEYPOINT_SHIFTS_M.get(name.replace("right", "left"), (0.0, 0.0, 0.0)))
     return shift * torch.tensor([-1.0, 1.0, 1.0]) if name.startswith("right") else shift
 

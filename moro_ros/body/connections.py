@@ -1,7 +1,7 @@
 """The connection tables of a graph-convolution tokenizer as files, read and checked.
 
-Trained weights are tied to the order of the tables' rows and neighbours, so that tables of another
-mesh, or of the same mesh in another order, must be told apart from the right ones.
+Trained weights depend on the order of the tables' rows and neighbours, so tables of another mesh,
+or of the same mesh in another order, must be detected.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def load_connection_tables(
     if wrong:
         raise BodyModelError(
             f"In {folder}, {', '.join(wrong)} have another sha256 than the tables that the weights "
-            "were trained with. Use the tables that belong to the checkpoint: with other ones, or "
-            "other rows, it decodes to noise."
+            "were trained with. Use the tables that belong to the checkpoint: with other tables or "
+            "rows it decodes to noise."
         )
     tables = [_read(folder / name) for name in TABLE_FILES]
     return check_tables(ConnectionTables(tuple(tables[:LEVELS]), tuple(tables[LEVELS:])))
@@ -116,7 +116,7 @@ def _check(name: str, table: np.ndarray, inputs: int) -> int:
     inside = (ids >= 0) & (ids < inputs)
     if not (np.where(valid, inside, ids == inputs)).all():
         raise BodyModelError(
-            f"Table {name} does not fit: its ids must lie below {inputs}, the rows of the table "
+            f"Table {name} does not fit: its ids must be below {inputs}, the rows of the table "
             f"before it, and its padding must be {inputs}; got ids up to {int(ids.max())}."
         )
     return len(table)

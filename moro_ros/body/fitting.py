@@ -15,7 +15,7 @@ from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.types import SmplxParams
 
-# The eyes (joints 23, 24) have no say in the fit: the mesh of the tokenizer has no eyeballs.
+# The eyes (joints 23, 24) are not fitted: the mesh of the tokenizer has no eyeballs.
 EYE_JOINTS = (23, 24)
 
 # The sample of posed bodies that the joint regressor is fitted on.
@@ -28,9 +28,9 @@ POSE_SPREAD_RAD = 0.5
 class SmplxFitter:
     """Fits one body model to meshes of its own topology; build once, fit often.
 
-    body_model: the body whose parameters are wanted.
-    vertex_count: how many of its first vertices the meshes have (9383 for SMPL-X without
-        eyeballs); None for all.
+    body_model: the body whose parameters are fitted.
+    vertex_count: number of its first vertices in the meshes (9383 for SMPL-X without eyeballs);
+    None for all.
     joint_regressor: (N, V), joints from POSED vertices; None fits one to posed bodies, because the
         regressor of a body file is meant for the rest pose (on the open body its knees are off by
         39 mm). The published evaluation passes body_model.joint_regressor.
@@ -80,7 +80,7 @@ class SmplxFitter:
         pose = result["pose_rotvecs"].reshape(frames, -1, 3)[:, :NUM_JOINTS].numpy()
         frame_betas = result["shape_betas"].reshape(-1, NUM_BETAS).numpy()
         betas = frame_betas.mean(0)
-        # With its own shape a frame's pelvis lies elsewhere in the body; keep where it is in space.
+        # With its own shape a frame's pelvis is elsewhere in the body; keep its position in space.
         drift = (frame_betas - betas) @ self._pelvis_shape.T  # (F or 1, 3)
         return SmplxParams(
             betas=betas,
@@ -128,7 +128,7 @@ def posed_joint_regressor(body_model: BodyModel, vertex_count: int) -> np.ndarra
 def _smplfitter_body(body_model: BodyModel, posed_regressor: np.ndarray) -> smplfitter.pt.BodyModel:
     """smplfitter's view of the first vertices of a body model.
 
-    It only reads models from a folder in SMPL-X's layout, so the body goes through one.
+    It only reads models from a folder in SMPL-X's layout, so the body is written to one.
     """
     vertices, joints = body_model.num_vertices, len(body_model.parents)
     posedirs = body_model.posedirs

@@ -18,7 +18,7 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial.distance import cdist
 
-# Standard deviation of the coarse vertices that the upsampling weights have to survive [m]:
+# Standard deviation of the coarse vertices that the upsampling weights must tolerate [m]:
 # a network's coarse vertices are noisy, and weights fitted without it grow large.
 COARSE_NOISE_M = 0.002
 
@@ -29,7 +29,8 @@ class MeshHierarchy:
 
     coarse_index: full-mesh ids of the coarse vertices, farthest-point order, (C,) int32.
     token_centres: full-mesh ids of the token centres, the first T of coarse_index, (T,) int32.
-    up_index: for each full vertex the coarse vertices (0..C-1) it is made of, (V, N) int32.
+    up_index: for each full vertex the coarse vertices (0..C-1) that it is computed from, (V, N)
+    int32.
     up_weight: their affine weights, each row sums to 1, (V, N) float32.
     """
 
@@ -86,7 +87,7 @@ def farthest_points(vertices: np.ndarray, faces: np.ndarray, count: int) -> np.n
     """
     component = first_component(vertices, faces)
     if not 0 < count <= len(component):
-        raise ValueError(f"{count} points wanted from a component of {len(component)} vertices")
+        raise ValueError(f"{count} points requested of a component of {len(component)} vertices")
     graph = edge_graph(vertices, faces)[component][:, component]
     points = np.asarray(vertices, dtype=np.float64)[component]
     chosen = [int(np.argmin(np.linalg.norm(points - points.mean(0), axis=1)))]
@@ -131,7 +132,7 @@ def affine_weights(offsets: np.ndarray, noise_m: float) -> np.ndarray:
     """Weights, summing to 1, whose mix of K moving points stays nearest to a moving target.
 
     offsets: points minus target over all samples and axes, (B, K, D), metres.
-    noise_m: standard deviation of the noise on the points that the weights must bear, metres.
+    noise_m: standard deviation of the noise on the points that the weights must tolerate, metres.
     Returns (B, K) float64.
     """
     _, count, samples = offsets.shape

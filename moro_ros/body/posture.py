@@ -1,7 +1,7 @@
-"""Posture and gesture of a person, read off the joints.
+"""Posture and gesture of a person, derived from the joints.
 
-Numbered as in hri_msgs (BodyPosture, Gesture). Lengths are measured in the person's own: the leg
-(hip to ankle) for postures, the trunk (pelvis to neck) for gestures.
+Numbered as in hri_msgs (BodyPosture, Gesture). Lengths are relative to the person's leg (hip to
+ankle) for postures and to the trunk (pelvis to neck) for gestures.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import numpy as np
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.types import BodyMotion
 
-# The trunk of somebody who falls comes down at 1.3 m/s and more (Bourke et al. 2008, vertical
-# velocity profiles), which sitting or lying down on purpose does not; here averaged over SPAN_NS.
+# The trunk of a falling person moves down at 1.3 m/s and more (Bourke et al. 2008, vertical
+# velocity profiles), unlike when sitting or lying down on purpose; here averaged over SPAN_NS.
 FALL_SPEED_MPS, SPAN_NS = 1.2, 200_000_000
-# No pelvis falls faster from a stand: it is another person's, or a wrong one.
+# Maximum speed of a pelvis in a fall: a faster one is another person's or wrong.
 FASTEST_MPS = 6.0
-# Lying on the ground, not on a bed: the pelvis is no higher, m.
+# Maximum height of the pelvis when lying on the ground, not on a bed, m.
 LYING_HEIGHT_M = 0.45
-# The posture is that of lying so long after the fall at the latest.
+# Maximum time after the fall until the posture is lying.
 SETTLE_NS = 1_500_000_000
-# How long a fall is told while the person lies.
+# Time for which a fall is reported while the person is lying.
 TOLD_NS = 3_000_000_000
-# Two measurements farther apart say nothing about the speed between them.
+# Maximum time between two measurements for a speed.
 GAP_NS = 500_000_000
 
 
 class FallDetector:
-    """Follows one person, image by image; fallen: whether there has just been a fall.
+    """Observes one person, image by image; fallen: whether the person has just fallen.
 
-    It is found by the pelvis' height and the posture.
+    A fall is detected from the pelvis' height and the posture.
     """
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class FallDetector:
         self._fell_ns = 0
 
     def update(self, height_m: float, posture: Posture, stamp_ns: int) -> bool:
-        """Take up what was measured in one image; returns fallen.
+        """Add the measurement of one image; returns fallen.
 
-        height_m: of the pelvis above the ground; stamp_ns: one before the last begins anew.
+        height_m: of the pelvis above the ground; stamp_ns: a jump back in time restarts.
         """
         if self._heights and self._broken(height_m, stamp_ns):
             self._heights.clear()
@@ -73,11 +73,11 @@ class FallDetector:
         return elapsed_ns <= 0 or elapsed_ns > GAP_NS or leap
 
 
-# Upwards in the camera optical frame of a level camera; who knows the ground knows better.
+# Upwards in the optical frame of a level camera; a known ground is more accurate.
 CAMERA_UP = np.array([0.0, -1.0, 0.0])
-# A new posture must last so long before it is told.
+# Time for which a new posture must persist before it is reported.
 POSTURE_HOLD_NS = 300_000_000
-# Waving: so many turns of the raised forearm, of at least this swing, within this time.
+# Waving: minimum number of turns of the raised forearm, minimum swing, and maximum time.
 WAVE_NS, WAVE_TURNS, WAVE_SWING = 2_000_000_000, 3, math.radians(12.0)
 _AT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
@@ -119,13 +119,13 @@ def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
     upright = float(trunk @ up) / max(float(np.linalg.norm(trunk)), 1e-9)
     height = float((hips - ankles) @ up) / leg  # of the hips above the ankles
     if upright < 0.5:
-        # Somebody who bends down has a level trunk, too, but high hips.
+        # A person bending down has a level trunk too, but high hips.
         return Posture.LAYING if abs(upright) < 0.5 and height < 0.5 else Posture.OTHER
-    # One leg carries somebody who walks, runs or climbs; the other may be drawn up.
+    # One leg carries a person who walks, runs or climbs; the other may be drawn up.
     carrying = max(_reach(joints, side, up) for side in ("left", "right")) / leg
     if carrying > 0.82:
         return Posture.STANDING
-    # Thighs of those who sit point forward: the knees lie before the hips, not below them.
+    # Thighs of a sitting person point forward: the knees are in front of the hips, not below.
     drop = float((hips - knees) @ up) / thigh
     center = hips + 0.5 * trunk
     away = center - ankles
@@ -134,14 +134,14 @@ def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
     bent = _bend(joints) > math.radians(75.0)
     if bent and balanced and drop < 0.8 and height > 0.15:
         return Posture.CROUCHING
-    # Nobody's hips come down to the ankles unless on the floor.
+    # Hips are near the height of the ankles only on the floor.
     if drop < 0.6 and (not balanced or height <= 0.15):
         return Posture.SITTING
     return Posture.OTHER
 
 
 def gesture_of(joints: np.ndarray, head_rotation: np.ndarray) -> Gesture:
-    """The gesture of one frame; waving is seen over time alone (Behaviour).
+    """The gesture of one frame; waving is only detected over time (Behaviour).
 
     joints: (22, 3) m; head_rotation: (3, 3) of the head's part frame (x left, y up, z front).
     """
@@ -149,7 +149,7 @@ def gesture_of(joints: np.ndarray, head_rotation: np.ndarray) -> Gesture:
     axes = _chest_axes(joints)
     head = joints[_AT["head"]]
     wrists = {side: joints[_AT[f"{side}_wrist"]] for side in ("left", "right")}
-    # The wrist of a hand on the face lies a hand's length from it.
+    # The wrist of a hand on the face is a hand's length from it.
     face = head + head_rotation @ np.array([0.0, 0.08, 0.16]) * trunk
     touching = {s: bool(np.linalg.norm(wrist - face) < 0.36 * trunk) for s, wrist in wrists.items()}
     left_raised, right_raised = (
@@ -172,7 +172,7 @@ def gesture_of(joints: np.ndarray, head_rotation: np.ndarray) -> Gesture:
 
 
 class Behaviour:
-    """Posture and gesture of one person over time: a posture is told once it lasts, waving is seen.
+    """Posture and gesture of one person over time, with persistent postures and waving.
 
     posture, gesture: the newest.
     """
@@ -190,7 +190,7 @@ class Behaviour:
         }
 
     def update(self, motion: BodyMotion, up: np.ndarray = CAMERA_UP) -> tuple[Posture, Gesture]:
-        """Take up the newest frame of the person; a frame of the past (bag loop) begins anew.
+        """Add the newest frame of the person; a jump back in time (bag loop) restarts.
 
         up: (3,) unit vector against gravity, in the frame of the motion.
         """
@@ -230,7 +230,7 @@ class Behaviour:
 
 
 def _turns(angles: list[float]) -> int:
-    """How often a series turns back by more than WAVE_SWING."""
+    """Number of times a series reverses by more than WAVE_SWING."""
     turns, direction = 0, 0
     low = high = angles[0]
     for angle in angles:
@@ -259,7 +259,7 @@ def _bone(joints: np.ndarray, near: str, far: str) -> float:
 
 
 def _reach(joints: np.ndarray, side: str, up: np.ndarray) -> float:
-    """How far an ankle lies below its hip, m."""
+    """Height of a hip above its ankle, m."""
     return float((joints[_AT[f"{side}_hip"]] - joints[_AT[f"{side}_ankle"]]) @ up)
 
 

@@ -29,12 +29,15 @@ JOINT_NAMES: tuple[str, ...] = (
 )
 NUM_JOINTS = len(JOINT_NAMES)
 
+# Nobody's stature is out of this range [m].
+LEAST_STATURE_M, MOST_STATURE_M = 0.4, 2.6
+
 # Parent of each body joint; the pelvis has none.
 PARENTS: tuple[int, ...] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19,
 )  # fmt: skip
 
-# The joint that takes each joint's place in a mirrored body.
+# The joint that replaces each joint in a mirrored body.
 MIRRORED_JOINTS: tuple[int, ...] = (
     0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20,
 )  # fmt: skip
@@ -55,7 +58,7 @@ SURFACE_VERTICES: dict[str, int] = {
     "right_small_toe": 8474,
 }
 
-# How each 2D keypoint (types.KEYPOINTS order) hangs on the body: the joint that carries it and,
+# The place of each 2D keypoint (types.KEYPOINTS order) on the body: the joint that carries it and,
 # for surface points, the vertices whose mean it is (none: the joint itself).
 KEYPOINT_ANCHORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nose": ("head", ("nose",)),
@@ -79,7 +82,7 @@ KEYPOINT_ANCHORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "right_foot_index": ("right_foot", ("right_big_toe", "right_small_toe")),
 }
 
-# Where BlazePose marks these points beside the places above, metres in the T-pose's axes (x left,
+# Offsets of BlazePose's points from the places above, metres in the T-pose's axes (x left,
 # y up, z front), of the left side; the right one is its mirror image. Fitted to four calibrated
 # views (docs/training.md).
 KEYPOINT_SHIFTS_M: dict[str, tuple[float, float, float]] = {

@@ -1,4 +1,4 @@
-"""The `moro` command: a table of subcommands, each in a module that is imported when it is run."""
+"""The `moro` command: a table of subcommands, whose modules are imported when they are run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "run": ("moro_ros.cli.run", "start the ROS nodes without ros2 launch"),
     "predict": ("moro_ros.cli.predict", "recover the motion in a video, without ROS"),
+    "fuse": ("moro_ros.cli.fuse", "recover the motion in videos of several calibrated cameras"),
+    "calibrate": (
+        "moro_ros.cli.calibrate",
+        "refine the extrinsics of several cameras from the people they see",
+    ),
     "train": ("moro_ros.cli.train", "train the networks"),
     "data": ("moro_ros.cli.data", "import motion data, list and check data sets"),
     "evaluate": ("moro_ros.cli.evaluate", "measure the accuracy of a model"),
     "fetch": ("moro_ros.cli.fetch", "download the detector's files in advance"),
     "idle": ("moro_ros.cli.bench.idle", "measure memory and CPU of an idle node"),
     "bench": ("moro_ros.cli.bench.bench", "measure time and memory"),
+    "view": ("moro_ros.cli.view", "show recorded or live motion in the browser"),
     "export": ("moro_ros.cli.export", "export recorded motion for other programs, or a model"),
     "make-body": ("moro_ros.cli.open_body.open_body", "generate the open body model"),
     "verify-golden": (

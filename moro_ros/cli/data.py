@@ -1,4 +1,4 @@
-"""`moro data`: make an open motion file, say what one holds, list the data sets."""
+"""`moro data`: create an open motion file, summarise one, list the data sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from moro_ros.data.sets import SETS, open_set
 from moro_ros.errors import DataError
 from moro_ros.resources import share_path
 
-SHOWN = 20  # skipped files that are named; all of them with --all
+SHOWN = 20  # maximum number of listed skipped files; all of them with --all
 
 
 def import_command(args: argparse.Namespace) -> int:
@@ -59,7 +59,7 @@ def import_command(args: argparse.Namespace) -> int:
 
 
 def report_skipped(skipped: list[Skipped], shown: int) -> None:
-    """Print which files were left out and why."""
+    """Print the skipped files with the reasons."""
     for item in skipped[:shown]:
         print(f"skipped {item.path}: {item.reason}")
     if len(skipped) > shown:
@@ -67,7 +67,7 @@ def report_skipped(skipped: list[Skipped], shown: int) -> None:
 
 
 def info_command(args: argparse.Namespace) -> int:
-    """What an open motion file holds."""
+    """Summary of an open motion file."""
     summary = summarise(load_motion(args.file))
     if args.json:
         print(json.dumps(summary))
@@ -107,7 +107,7 @@ def summarise(motion: MotionSet) -> dict[str, Any]:
 
 
 def sets_command(args: argparse.Namespace) -> int:
-    """All data sets, or what one needs, or whether a folder holds it."""
+    """List all data sets, describe one, or check a folder."""
     if args.name and args.name not in SETS:
         raise DataError(f"There is no data set '{args.name}'; expected one of {', '.join(SETS)}.")
     if args.folder is not None:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,20 @@ from moro_ros.cli.processes import (
     ros_arguments,
 )
 from moro_ros.cli.video_options import VideoInput, add_camera_options, video_input
+from moro_ros.cli.view import VIEW_MODULE, check_view, show
 from moro_ros.config import PipelineConfig
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import ConfigError
 from moro_ros.io.recording import load_recording
+from moro_ros.io.video import open_video
 from moro_ros.live.load import body_model_file, model_folder
 from moro_ros.model_config import load_model_config
+from moro_ros.view.address import HOST, PORT, url_of
 
 CAMERA_TOPICS = {"image": "/camera/image_raw", "camera_info": "/camera/camera_info"}
 NODE_MODULE = "moro_ros.ros.node"
-HUMANS_TOPIC = "/moro/humans"
+HUMANS_TOPIC, MARKERS_TOPIC = "/moro/humans", "/moro/markers"
+VIEW_TOPICS = CAMERA_TOPICS | {"humans": HUMANS_TOPIC}
 # Twelve seconds of 720p at 30 Hz.
 AHEAD_MB = 1000
 DIAGNOSTICS_NAME = ": human motion"
@@ -65,6 +69,14 @@ class Session:
     def recorder_report(self) -> Path:
         """Statistics of the recorder."""
         return self.logs / "recorder.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is recorded on request: images as they are, and markers with compressed images."""
+
+    images: bool
+    markers: bool
 
 
 def register(subparsers: Any) -> None:
@@ -97,6 +109,20 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--keep-images", action="store_true", help="also record the images in motion.mcap"
     )
+    parser.add_argument(
+        "--markers",
+        action="store_true",
+        help="also record markers and compressed images: Foxglove and RViz then show motion.mcap "
+        "without the messages of this package",
+    )
+    parser.add_argument(
+        "--view",
+        action="store_true",
+        help="show the people in the browser, first live, then recorded, until Ctrl-C",
+    )
+    parser.add_argument(
+        "--view-port", type=int, default=PORT, help="port of that page (default: %(default)s)"
+    )
     parser.add_argument("--domain", type=int, help="ROS_DOMAIN_ID to use (default: a random one)")
     parser.set_defaults(handler=run)
 
@@ -106,7 +132,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: MoroError with one message if video or camera are wrong or a process dies.
     """
+    check_options(arguments)
     env = clean_environment(os.environ) | private_domain()
+    if arguments.view:
+        check_view(HOST, arguments.view_port, "--view-port")
     source = video_input(arguments.video, arguments.focal, arguments.camera)
     if source.note:
         print(source.note)
@@ -122,16 +151,44 @@ def run(arguments: argparse.Namespace) -> None:
         env["ROS_DOMAIN_ID"] = str(arguments.domain)
     print(f"Starting the nodes on ROS_DOMAIN_ID={env['ROS_DOMAIN_ID']}; logs in {session.logs}")
     play = {"loop": arguments.loop, "rate": arguments.rate, "height": arguments.height}
-    run_nodes(source, play, session, env, arguments.keep_images)
+    extras = Extras(arguments.keep_images, arguments.markers)
+    body = body_of(PipelineConfig().model)
+    # The live page stays until what follows is there to be shown.
+    with Children(env, session.logs) as page:
+        if arguments.view:
+            words = ros_arguments({"port": arguments.view_port, "browser": True}, VIEW_TOPICS)
+            page.start("view", VIEW_MODULE, words)
+            print(f"The people are shown at {url_of(HOST, arguments.view_port)}", flush=True)
+        run_nodes(source, play, session, env, extras)
+        page.check()
+        print(results(source, session, body))
+    if arguments.view:
+        said = "The page now shows the recorded motion:"
+        show([session.out], body, source.path, HOST, arguments.view_port, browser=False, said=said)
+
+
+def results(source: VideoInput, session: Session, body: BodyModel) -> str:
+    """Draw what was recorded, and return the table at the end."""
     played, recorded = read_json(session.video_report), read_json(session.recorder_report)
     recording = load_recording(session.out / "motion.npz")
-    body = body_of(PipelineConfig().model)
     # Of a looped video this is the first round; 0: the container did not tell its length.
     stamps_ns = np.array(played["stamps_ns"][: source.frame_count or None], dtype=np.int64)
-    write_overlay(source.path, stamps_ns, recording, body, session.out)
-    print(summary(played, recorded))
-    results = sorted(path.name for path in session.out.iterdir() if path.is_file())
-    print(f"Results in {session.out}: {', '.join(results)}")
+    with closing(open_video(source.path)) as reader:
+        write_overlay(reader, stamps_ns, recording, body, session.out)
+    names = sorted(path.name for path in session.out.iterdir() if path.is_file())
+    return f"{summary(played, recorded)}\nResults in {session.out}: {', '.join(names)}"
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Check the numbers before anything starts; raises ConfigError."""
+    for name, most, unit in (
+        ("rate", 1000, "Hz, 0 for the times of the video"),
+        ("height", 16384, "px, 0 for no limit"),
+        ("domain", 232, "as DDS has them"),
+    ):
+        value = getattr(arguments, name)
+        if value is not None and not 0 <= value <= most:
+            raise ConfigError(f"--{name}: got {value:g}, expected 0 to {most} ({unit}).")
 
 
 def run_nodes(
@@ -139,14 +196,14 @@ def run_nodes(
     play: dict[str, Any],
     session: Session,
     env: dict[str, str],
-    keep_images: bool,
+    extras: Extras,
 ) -> None:
     """Start recorder, node and video, wait for the video's end, stop them in reverse order.
 
     play: the parameters loop, rate and height of moro_video.
     Raises: ProcessError if a process dies or never gets ready.
     """
-    recording, playing = node_parameters(source, session, keep_images)
+    recording, playing = node_parameters(source, session, extras)
     for report in (session.recorder_report, session.video_report):
         report.unlink(missing_ok=True)
     with Children(env, session.logs) as children:
@@ -164,7 +221,7 @@ def run_nodes(
 
 
 def node_parameters(
-    source: VideoInput, session: Session, keep_images: bool
+    source: VideoInput, session: Session, extras: Extras
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters of the recorder and of the video node."""
     recording: dict[str, Any] = {
@@ -185,7 +242,9 @@ def node_parameters(
         playing["camera"] = str(source.camera_file.resolve())
     else:
         playing["focal"] = source.focal_px
-    if keep_images:
+    if extras.markers:
+        recording |= {"markers_topic": MARKERS_TOPIC, "compress_images": not extras.images}
+    if extras.images or extras.markers:
         recording["image_topics"] = [CAMERA_TOPICS["image"]]
         playing["wait_for_subscribers"] = 2
     return recording, playing

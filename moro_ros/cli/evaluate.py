@@ -7,9 +7,12 @@ import argparse
 import torch
 
 from moro_ros.cli import (
+    evaluate_focal,
     evaluate_live,
     evaluate_multiview,
     evaluate_open,
+    evaluate_place,
+    evaluate_prediction,
     evaluate_results,
     evaluate_video,
 )
@@ -25,8 +28,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_argument("--threads", type=int, default=2, help="CPU threads")
     shared.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate_open.register(sets, shared)
+    evaluate_prediction.register(sets, shared)
     evaluate_live.register(sets, shared)
     evaluate_video.register(sets, shared)
+    evaluate_place.register(sets, shared)
+    evaluate_focal.register(sets, shared)
     evaluate_multiview.register(sets, shared)
     evaluate_results.register(sets, shared)
     parser.set_defaults(handler=command)

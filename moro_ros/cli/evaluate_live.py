@@ -1,4 +1,4 @@
-"""`moro evaluate live`: what each mode of the live stream is worth, and what it costs."""
+"""`moro evaluate live`: accuracy and cost of each mode of the live stream."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def command(args: argparse.Namespace) -> int:
 def rates_of(
     stream: MoRoStream, trials: Sequence[Trial], rates_hz: Sequence[float]
 ) -> list[dict[str, object]]:
-    """Return live answers at some rates against the offline ones, rows for every trial."""
+    """Return live results at some rates against the offline ones, rows for every trial."""
     return [
         {"trial": trial.name, **{name: rounded(value, 3) for name, value in row.items()}}
         for trial in trials
@@ -64,7 +64,7 @@ def rates_of(
 def modes_of(
     args: argparse.Namespace, stream: MoRoStream, trials: Sequence[Trial]
 ) -> list[dict[str, object]]:
-    """Return what each mode, look-ahead and number of passes is worth."""
+    """Return the accuracy of each mode, look-ahead and number of passes."""
     motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
     protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
     observed = live_sequences(stream, motion, 1.0, protocol)
@@ -86,17 +86,17 @@ def modes_of(
 
 
 def words(text: str) -> list[str]:
-    """Read words, by comma; none if the text is empty."""
+    """Read comma-separated words; none if the text is empty."""
     return [part for part in text.split(",") if part]
 
 
 def numbers(text: str) -> list[int]:
-    """Read whole numbers, by comma."""
+    """Read comma-separated integers."""
     return [int(part) for part in words(text)]
 
 
 def load_trials(names: str) -> list[Trial]:
-    """Observe the trials of real video, by comma; none if the text is empty."""
+    """Observe the comma-separated trials of real video; none if the text is empty."""
     if not names:
         return []
     frontend, _ = remembering_frontend()

@@ -62,7 +62,7 @@ def row_of(score: ViewScore) -> dict[str, object]:
 
 
 def truth_of(videos: VideoSet) -> list[dict[str, object]]:
-    """Return how good each person's truth is: how much is known, how well the views agree."""
+    """Return the quality of each person's truth: how much is known, how well the views agree."""
     return [_truth_row(number, person) for number, person in enumerate(videos.people, 1)]
 
 

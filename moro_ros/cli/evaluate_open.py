@@ -26,15 +26,15 @@ from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
 
 Metrics = Mapping[str, float]
-# People of val.npz of whom the set of daily motion (docs/data.md) has other clips.
+# People of val.npz who are also in the set of daily motion (docs/data.md), in other clips.
 ALSO_TRAINED = ("14",)
 
 
 def find_motion(given: Path | None, name: str) -> Path:
-    """Return the file of held-out motion: the given one, or `name` where it usually lies.
+    """Return the file of held-out motion: the given one, or `name` in a default folder.
 
-    That is $MORO_MOTION, data/mocap, or shared/data/mocap beside this folder or one above it.
-    Raises: DataError if it is nowhere.
+    That is $MORO_MOTION, data/mocap, or shared/data/mocap in this folder or one above it.
+    Raises: DataError if it is in none of them.
     """
     if given is not None:
         return given
@@ -53,13 +53,13 @@ def find_motion(given: Path | None, name: str) -> Path:
 
 
 def chosen(path: Path, subjects: str) -> MotionSet:
-    """Read a motion file and keep the subjects, by comma; all if the text is empty."""
+    """Read a motion file and keep comma-separated subjects; all if the text is empty."""
     motion = load_motion(path)
     return motion.only_subjects(tuple(subjects.split(","))) if subjects else motion
 
 
 def validation_motion(given: Path | None) -> MotionSet:
-    """Read the validation motion without the people who are trained on (ALSO_TRAINED)."""
+    """Read the validation motion without people in the training data (ALSO_TRAINED)."""
     return load_motion(find_motion(given, "val.npz")).without_subjects(ALSO_TRAINED)
 
 
@@ -79,7 +79,7 @@ def conditions(
 
 
 def flat(name: str, result: Mapping[str, object]) -> list[dict[str, object]]:
-    """Return two table rows of what `conditions` gave."""
+    """Return two table rows of the result of `conditions`."""
     occluded = result["occluded"]
     assert isinstance(occluded, dict)
     noise = {key: value for key, value in result.items() if key != "occluded"}
@@ -131,7 +131,7 @@ def open_command(args: argparse.Namespace) -> int:
 
 
 def ablations_command(args: argparse.Namespace) -> int:
-    """Decoding steps, look-ahead, and the parts of the decoding left out one by one."""
+    """Decoding steps, look-ahead, and the decoding without each of its parts."""
     model = OpenModel.of(stream_of(args).model)
     motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(16, args.windows))
@@ -153,7 +153,7 @@ def ablations_command(args: argparse.Namespace) -> int:
 
 
 def designs_command(args: argparse.Namespace) -> int:
-    """What each output of a network is worth: rotation head, soft codes, most likely tokens."""
+    """Accuracy of each output of a network: rotation head, soft codes, most likely tokens."""
     stream = stream_of(args)
     motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed)
@@ -179,7 +179,7 @@ def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, di
 
 
 def sigma_command(args: argparse.Namespace) -> int:
-    """Fit the joints' uncertainty on validation motion if asked to, and check it on the test's."""
+    """Fit the joints' uncertainty on validation motion if requested; check it on the test set."""
     stream = stream_of(args)
     protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
 
@@ -203,12 +203,12 @@ def sigma_command(args: argparse.Namespace) -> int:
 
 
 def use_table(stream: MoRoStream, table: UncertaintyTable) -> None:
-    """Let a stream speak with another table of uncertainty."""
+    """Let a stream use another table of uncertainty."""
     stream.recovery.uncertainty = table
 
 
 def stream_of(args: argparse.Namespace) -> MoRoStream:
-    """Load the model that the options name."""
+    """Load the model of the options."""
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     return load_stream(PipelineConfig(model=args.model, motion=motion))
 
@@ -226,7 +226,7 @@ def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
         "--refine-steps",
         type=int,
         default=MotionConfig().refine_steps,
-        help="motion.refine_steps; of whole windows, of the rows named refined",
+        help="motion.refine_steps; for whole windows, that of the rows named refined",
     )
     return motion
 
@@ -280,7 +280,7 @@ def register(
     parts = sets.add_parser(
         "ablations",
         parents=[window_options(shared, 64)],
-        help="the same with parts of the decoding left out",
+        help="the same without parts of the decoding",
     )
     parts.set_defaults(evaluate=ablations_command)
     designs = sets.add_parser(

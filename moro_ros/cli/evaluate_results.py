@@ -46,14 +46,14 @@ def command(args: argparse.Namespace) -> int:
 
 
 class Results:
-    """What a method found, by the true motion's name: one file for all, or a folder of files."""
+    """The results of a method by the true motion's name: one file for all, or a folder of files."""
 
     def __init__(self, method: str, path: Path, bodies: Bodies) -> None:
         self.method, self.path, self.bodies = method, path, bodies
         self._single = None if path.is_dir() else READERS[method](path, bodies)
 
     def __call__(self, name: str) -> Sequence[FoundMotion]:
-        """Return everybody found in one video; nobody if the folder has no file NAME.*."""
+        """Return all people found in one video; none if the folder has no file NAME.*."""
         if self._single is not None:
             clips = [found for found in self._single if found.person == name]
             return clips if self.method == "rohm" else self._single
@@ -62,7 +62,7 @@ class Results:
 
 
 def truths_from(args: argparse.Namespace, bodies: Bodies) -> Iterable[TrueMotion]:
-    """Return the true motion that the options name."""
+    """Return the true motion of the options."""
     if args.set:
         return truths_of(open_set(args.set, args.truth, args.split), bodies)
     if args.truth.suffix == ".pkl":
@@ -71,7 +71,7 @@ def truths_from(args: argparse.Namespace, bodies: Bodies) -> Iterable[TrueMotion
 
 
 def pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    """Split NAME=PATH words. Raises: DataError for a word of another form."""
+    """Split NAME=PATH words. Raises: DataError for another form."""
     result = []
     for text in texts:
         name, equals, path = text.partition("=")
@@ -118,14 +118,14 @@ def register(
     )
     parser.add_argument(
         "--truth", type=Path, required=True,
-        help="npz of true motion (evaluation/truth.py), a folder of them, a RoHM pickle "
+        help="npz of ground truth motion (evaluation/truth.py), a folder of them, a RoHM pickle "
              "with its truth, or, with --set, the folder of a data set",
     )  # fmt: skip
     parser.add_argument("--set", choices=sorted(SETS), help="name of the data set in --truth")
     parser.add_argument("--split", default="", help="split of the data set")
     parser.add_argument(
         "--results", action="append", required=True, metavar="METHOD=PATH",
-        help="a result file, or a folder with a file per true motion; methods: "
+        help="a result file, or a folder with one file per ground truth motion; methods: "
              f"{', '.join(READERS)}",
     )  # fmt: skip
     parser.add_argument(

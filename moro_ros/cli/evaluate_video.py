@@ -14,11 +14,12 @@ import numpy as np
 
 from moro_ros.assets import fetch
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.evaluate_cameras import print_cameras
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import AssetError
-from moro_ros.evaluation.fitted_truth import fit_trial, residuals
+from moro_ros.evaluation.fitted_truth import apart, fit_trial, residuals
 from moro_ros.evaluation.pose2sim import (
     CONDITIONS,
     PLAIN,
@@ -26,6 +27,7 @@ from moro_ros.evaluation.pose2sim import (
     Condition,
     TellFloor,
     Trial,
+    build_trial,
     hide,
     load_trial,
     observe_trial,
@@ -37,6 +39,7 @@ from moro_ros.evaluation.video_sources import (
     InTurns,
     JointSource,
     StreamJoints,
+    TwoSidedJoints,
     WorldJoints,
     WorldMemory,
 )
@@ -44,6 +47,7 @@ from moro_ros.io.recording import MotionRecording, row_of
 from moro_ros.io.video import open_video
 from moro_ros.live.load import load_stream
 from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.live.two_sided import two_sided
 from moro_ros.perception.blazepose import BlazePoseDetector
 from moro_ros.perception.frontend import KeypointFrontend, load_landmarker
 from moro_ros.perception.track import carried_points
@@ -69,12 +73,18 @@ def command(args: argparse.Namespace) -> int:
     trials, fits = load_trials(args, frontend)
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
+    if args.cameras:
+        return print_cameras(trials, stream, args.json, args.pictures)
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
     others: dict[str, dict[str, dict[str, Row]]] = {}
     if stream.model.config.moro.keypoints.floor:
         told = stream.set_floor
         others["floor given"] = {t.name: rows_of(t, live, CONDITIONS, told) for t in trials}
+    stream.configure(two_sided(motion))
+    refined = TwoSidedJoints(stream)
+    others["two-sided"] = {trial.name: rows_of(trial, refined, CONDITIONS) for trial in trials}
+    stream.configure(motion)
     if not args.only:
         stream.configure(replace(motion, refine_steps=0))
         others["not refined"] = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
@@ -87,7 +97,7 @@ def command(args: argparse.Namespace) -> int:
         others["with true keypoints"] = {
             t.name: rows_of(t.with_true_keypoints(), live, PLAIN) for t in trials
         }
-        # BlazePose is asked for images, from which nothing can be hidden afterwards.
+        # BlazePose needs images, in which nothing can be hidden afterwards.
         world = WorldJoints(memory)
         others["BlazePose world landmarks"] = {t.name: unplaced(rows_of(t, world)) for t in trials}
     if args.json:
@@ -110,11 +120,13 @@ def command(args: argparse.Namespace) -> int:
 def load_trials(
     args: argparse.Namespace, frontend: KeypointFrontend
 ) -> tuple[list[Trial], list[Row]]:
-    """Observe the chosen trials; returns them and how well the fits of their truth explain them."""
+    """Observe the chosen trials; returns them and the residuals of the fits of their truth."""
     trials, rows = [], list[Row]()
     second = second_frontend(args.landmarks) if args.truth == "fit" else None
     for name in args.trials.split(","):
         trial = load_trial(name, frontend)
+        if args.truth == "other":
+            trial = other_truth(trial, required_second(args.landmarks))
         if args.truth == "fit":
             others = [observe_trial(name, second)[1]] if second else []
             fitted = fit_trial(trial, benchmark_body(), others)
@@ -127,15 +139,32 @@ def load_trials(
     return trials, rows
 
 
+def other_truth(trial: Trial, frontend: KeypointFrontend) -> Trial:
+    """Return a trial whose truth is fitted to the keypoints of another front-end in all views."""
+    seen = build_trial(trial.name, *observe_trial(trial.name, frontend))
+    fitted = fit_trial(seen, benchmark_body()).people
+    before = {id(person): true.truth for person, true in zip(fitted, seen.people, strict=True)}
+    people = []
+    for person in trial.people:
+        nearest = min(fitted, key=lambda one: apart(before[id(one)], person.truth))
+        people.append(replace(person, truth=nearest.truth))
+    return replace(trial, people=tuple(people))
+
+
 def benchmark_body() -> BodyModel:
-    """Load the open body, which is the truth's whatever the model's is."""
+    """Load the open body, which the truth always uses."""
     return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
 
 
+def required_second(landmarks: str) -> KeypointFrontend:
+    """Build the front-end with the other landmark network. Raises: AssetError."""
+    return remembering_frontend("full" if landmarks == "heavy" else "heavy")[0]
+
+
 def second_frontend(landmarks: str) -> KeypointFrontend | None:
-    """Build the front-end with the other landmark network, if that is at hand."""
+    """Build the front-end with the other landmark network, if it is available."""
     try:
-        return remembering_frontend("full" if landmarks == "heavy" else "heavy")[0]
+        return required_second(landmarks)
     except AssetError as error:
         LOGGER.warning(
             "The ground truth is fitted to the keypoints of one landmark network only: %s", error
@@ -144,7 +173,7 @@ def second_frontend(landmarks: str) -> KeypointFrontend | None:
 
 
 def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, WorldMemory]:
-    """Build the default front-end so that BlazePose's world landmarks can be asked for later."""
+    """Build the default front-end so that BlazePose's world landmarks are available later."""
     config = PipelineConfig(detector=DetectorConfig(landmarks=landmarks))
     threads = config.detector.threads
     memory = WorldMemory(load_landmarker(config.detector))
@@ -168,7 +197,7 @@ def rows_of(
 ) -> dict[str, Row]:
     """Return condition -> metrics, the mean over views and people.
 
-    Of a trial of several people each condition has another row for adult and child.
+    A trial of several people has one row per condition for the adult and one for the child.
     """
     scores = trial.evaluate(source, conditions, tell_floor)
     rows = {score.condition: numbers_of(score) for score in mean_scores(scores)}
@@ -190,7 +219,7 @@ def numbers_of(score: Score) -> Row:
 
 
 def unplaced(rows: dict[str, Row]) -> dict[str, Row]:
-    """Return rows of a source that knows no place in space."""
+    """Return rows of a source without positions in space."""
     return {name: {**row, "root_m": None, "jitter": None} for name, row in rows.items()}
 
 
@@ -214,8 +243,9 @@ def register(
         "--trials", default=",".join(TRIALS), help="trials, comma-separated: single, multi"
     )
     video.add_argument(
-        "--truth", choices=("fit", "triangulation"), default="fit",
-        help="ground truth: a body fitted to all views, or triangulated keypoints",
+        "--truth", choices=("fit", "other", "triangulation"), default="fit",
+        help="ground truth: a body fitted to the keypoints of both landmark networks in all "
+             "views, or only of the other landmark network, or triangulated keypoints",
     )  # fmt: skip
     video.add_argument(
         "--refine-steps",
@@ -230,12 +260,17 @@ def register(
         "--only", action="store_true", help="only the model, no other sources of keypoints"
     )
     video.add_argument(
+        "--cameras",
+        action="store_true",
+        help="only all combinations of 1, 2, 3 and 4 cameras (docs/cameras.md)",
+    )
+    video.add_argument(
         "--pictures", type=Path, help="folder for drawings of the bodies over the videos"
     )
     video.set_defaults(evaluate=command)
 
 
-# What can be seen in a picture.
+# Conditions that are visible in a picture.
 DRAWN = ("plain", "legs hidden")
 
 
@@ -258,4 +293,5 @@ def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> None:
                 recording.add(motion.track_id, row_of(motion))
         out = folder / f"{trial.name}_{name.replace(' ', '_')}"
         make_folder(out, "--pictures")
-        write_overlay(video, stamps_ns, recording, stream.body, out)
+        with closing(open_video(video)) as reader:
+            write_overlay(reader, stamps_ns, recording, stream.body, out)

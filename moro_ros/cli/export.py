@@ -37,8 +37,8 @@ def register(subparsers: Subparsers) -> None:
     add(
         "--graph-only",
         action="store_true",
-        help="leave out the weights. backend: onnx then reads them from the model, if the "
-        "files are in its folder onnx/",
+        help="omit the weights. backend: onnx then reads them from the model, if the files are "
+        "in its folder onnx/",
     )
     onnx.set_defaults(handler=run)
 

@@ -1,17 +1,20 @@
-"""`moro export bvh|gltf|amass|csv|trc|c3d`: recorded motion in the files of other programs."""
+"""`moro export bvh|gltf|amass|csv|trc|c3d|mcap`: recorded motion in the files of other programs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.cli.predict import floor_below
+from moro_ros.cli.predict_inputs import Reading, find_inputs
 from moro_ros.cli.processes import Interruption
+from moro_ros.cli.video_options import floor_below
 from moro_ros.errors import ConfigError
+from moro_ros.io.bag_frames import BagFrames
 from moro_ros.io.export.amass import write_amass
 from moro_ros.io.export.axes import Axes, axes
 from moro_ros.io.export.bodies import body_shape, check_body
@@ -21,6 +24,7 @@ from moro_ros.io.export.csv_tables import write_long, write_wide
 from moro_ros.io.export.files import placed_in
 from moro_ros.io.export.gltf import write_gltf
 from moro_ros.io.export.markers import marker_table
+from moro_ros.io.export.mcap import write_mcap
 from moro_ros.io.export.tracks import (
     HIGHEST_RATE_HZ,
     MAX_GAP_S,
@@ -32,8 +36,9 @@ from moro_ros.io.export.tracks import (
     without_holes,
 )
 from moro_ros.io.export.trc import write_trc
+from moro_ros.io.frames import FrameSource, VideoFrame
 from moro_ros.io.motion_files import TABLE
-from moro_ros.io.recording import load_recording
+from moro_ros.io.recording import MotionRecording, load_recording
 from moro_ros.resources import share_path
 
 if TYPE_CHECKING:
@@ -42,10 +47,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a format's writer needs: options, body and people.
+    """The input of a format's writer: options, body and people.
 
-    people: of each person the parts without long holes, at the constant rate `rate_hz` where the
-    format needs one. stem: how the files' names begin.
+    people: of each person the parts without long gaps, at the constant rate `rate_hz` if the
+    format needs one. stem: common start of the file names.
     """
 
     options: argparse.Namespace
@@ -54,11 +59,12 @@ class Export:
     rate_hz: float
     people: Sequence[Sequence[Track]]
     stem: str
+    recording: MotionRecording
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A format. up: its usual axis, None if it has one only; constant: it has a frame rate."""
+    """A format. up: its usual axis, None if it has only one; constant: it has a frame rate."""
 
     help: str
     description: str
@@ -76,7 +82,7 @@ def bvh(export: Export, folder: Path) -> None:
 
 
 def gltf(export: Export, folder: Path) -> None:
-    """Write one file of everybody."""
+    """Write one file with all people."""
     write_gltf(folder / f"{export.stem}.glb", export.people, export.body, 1 / export.rate_hz)
 
 
@@ -88,7 +94,7 @@ def amass(export: Export, folder: Path) -> None:
 
 
 def csv(export: Export, folder: Path) -> None:
-    """Write one table of everybody."""
+    """Write one table with all people."""
     layout = export.options.layout
     tracks = [part for parts in export.people for part in parts]
     write = {"long": write_long, "wide": write_wide}[layout]
@@ -109,6 +115,43 @@ def c3d(export: Export, folder: Path) -> None:
         _, markers = marker_table(parts, export.body, export.rate_hz)
         path = folder / f"{export.stem}_person_{parts[0].track_id}.c3d"
         write_c3d(path, markers, export.frame, export.rate_hz)
+
+
+def mcap(export: Export, folder: Path) -> None:
+    """Write one file with all people, with the images of --video if it is given."""
+    video: Path | None = export.options.video
+    if video is None:
+        write_mcap(folder, export.stem, export.people, export.recording, export.frame, None)
+        return
+    inputs, _ = find_inputs([video])
+    if len(inputs) != 1:
+        raise ConfigError(f"--video: got {video} with {len(inputs)} videos, expected one.")
+    with closing(inputs[0].open(Reading(export.rate_hz, own_camera=False))) as source:
+        images = recorded_images(source, export.recording, video)
+        write_mcap(folder, export.stem, export.people, export.recording, export.frame, images)
+
+
+def recorded_images(
+    source: FrameSource, recording: MotionRecording, video: Path
+) -> Iterator[VideoFrame]:
+    """Yield the images of a source that a recording describes, with its stamps.
+
+    Raises: ConfigError if an image of the recording is not in the source.
+    """
+    origin_ns = source.origin_ns if isinstance(source, BagFrames) else 0
+    expected = iter(recording.stamps_ns)
+    stamp_ns = next(expected, None)
+    for since_ns, image in source.frames():
+        if stamp_ns is None:
+            return
+        if origin_ns + since_ns == stamp_ns:
+            yield VideoFrame(stamp_ns, image)
+            stamp_ns = next(expected, None)
+    if stamp_ns is not None:
+        raise ConfigError(
+            f"--video: the recording has an image at {stamp_ns / 1e9:.6f} s, but {video} does not; "
+            "expected the input of moro predict for this recording."
+        )
 
 
 def named_parts(export: Export) -> list[tuple[str, Track]]:
@@ -143,7 +186,7 @@ FORMS = {
         "SMPL-X parameters as in AMASS",
         "Writes one npz file per person with the keys of AMASS's SMPL-X files, in metres, at a "
         "constant frame rate. The parameters are those of the body that the motion was recorded "
-        "with: with the open body, betas mean nothing to SMPL-X. A person who is missing for "
+        "with: with the open body, betas are not valid for SMPL-X. A person who is missing for "
         "longer than --max-gap gets several files.",
         up="z",
         constant=True,
@@ -159,7 +202,7 @@ FORMS = {
     ),
     "trc": Form(
         "markers for OpenSim",
-        "Writes one TRC file per person: 22 markers by the names of Pose2Sim's models, in "
+        "Writes one TRC file per person: 22 markers with the names of Pose2Sim's models, in "
         "millimetres, at a constant frame rate. Markers are blank while a person is missing for "
         "longer than --max-gap.",
         up="y",
@@ -175,6 +218,15 @@ FORMS = {
         constant=True,
         write=c3d,
     ),
+    "mcap": Form(
+        "markers and camera as a rosbag2 recording, for Foxglove and RViz",
+        "Writes one mcap file: /moro/markers (visualization_msgs/MarkerArray) in the frame 'map', "
+        "/camera/camera_info, the place of the camera in /tf_static and, with --video, "
+        "/camera/image_raw/compressed. In metres, z up, at the recorded stamps.",
+        up="z",
+        constant=False,
+        write=mcap,
+    ),
 }
 
 
@@ -183,10 +235,18 @@ def register(forms: Subparsers) -> None:
     for name, form in FORMS.items():
         parser = forms.add_parser(name, help=form.help, description=form.description)
         add = parser.add_argument
-        add("motion", type=Path, metavar="MOTION", help="motion.npz, or the folder that has it")
+        add("motion", type=Path, metavar="MOTION", help="motion.npz, or its folder")
         add("--out", type=Path, metavar="FOLDER", help="folder to write to (default: MOTION's)")
         add("--people", metavar="IDS", help="only these ids, for example 1,3 (default: all)")
-        if form.up:
+        if name == "mcap":
+            add(
+                "--video",
+                type=Path,
+                metavar="VIDEO",
+                help="add the images of the video, folder or bag that the motion was recovered "
+                "from by moro predict",
+            )
+        if form.up and name != "mcap":
             add(
                 "--up",
                 choices=("y", "z"),
@@ -200,8 +260,8 @@ def register(forms: Subparsers) -> None:
                 "--layout",
                 choices=("long", "wide"),
                 default="long",
-                help="long: a line per joint, with confidence and state (default); wide: a line "
-                "per frame and person",
+                help="long: one line per joint, with confidence and state (default); wide: one "
+                "line per frame and person",
             )
         if form.constant:
             add(
@@ -216,7 +276,7 @@ def register(forms: Subparsers) -> None:
                 type=float,
                 default=MAX_GAP_S,
                 metavar="S",
-                help="a person who is missing for up to this time is interpolated "
+                help="longest gap of a person that is interpolated, in seconds "
                 f"(default: {MAX_GAP_S:g})",
             )
             add(
@@ -245,12 +305,12 @@ def register(forms: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the files; returns the exit status.
 
-    Raises: MoroError naming what is wrong with the recording, an option or the folder.
+    Raises: MoroError for a problem with the recording, an option or the folder.
     """
     form = FORMS[arguments.form]
     floor = floor_below(arguments.camera_height, arguments.camera_pitch)
     people = ids(arguments.people)
-    up = arguments.up if form.up else "y"
+    up = getattr(arguments, "up", form.up) or "y"
     frame = axes(up, tuple(floor.normal), floor.offset) if floor else axes(up)
     path: Path = arguments.motion
     path = path / TABLE if path.is_dir() else path
@@ -275,7 +335,7 @@ def run(arguments: argparse.Namespace) -> int:
         frames = [part for parts in split for part in parts]
         filled = sum(interpolated(*pair, rate_hz) for pair in zip(recorded, frames, strict=True))
     out: Path = arguments.out or path.parent
-    export = Export(arguments, body, frame, rate_hz, split, path.stem)
+    export = Export(arguments, body, frame, rate_hz, split, path.stem, recording)
     with Interruption(patience=0), placed_in(out, arguments.force) as folder:
         form.write(export, folder)
         names = sorted(written.name for written in folder.iterdir())

@@ -1,4 +1,4 @@
-"""`moro fetch`: bring model files and sample videos into the cache before they are needed."""
+"""`moro fetch`: download model files and sample videos to the cache in advance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from moro_ros.assets import ASSETS, fetch
 
-# What every run looks at people with.
+# The models of the default front-end.
 USUAL = ("pose_detection.tflite", "pose_landmark_full.tflite")
 
 
@@ -24,6 +24,6 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Fetch each file and print where it is. Raises: AssetError."""
+    """Download each file and print its path. Raises: AssetError."""
     for name in arguments.names or USUAL:
         print(fetch(name))

@@ -112,7 +112,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Import and say where it lies."""
+    """Import and print the path."""
     videos = arguments.estimate_trajectory_stats or ()
     sources = OfficialSources(
         moro=arguments.moro,
@@ -262,18 +262,18 @@ def require_uncommittable(out: Path) -> None:
         ).returncode
     except OSError as error:
         raise ConfigError(
-            f"{out} lies in the git work tree {tree}, and git cannot be asked whether it ignores "
-            f"it ({error}). Choose --out outside the work tree."
+            f"{out} is in the git work tree {tree}, and it is unknown whether git ignores it "
+            f"({error}). Choose --out outside the work tree."
         ) from error
     if ignored != 0:
         raise ConfigError(
-            f"{out} lies in the git work tree {tree} and is not ignored by git, but these weights "
+            f"{out} is in the git work tree {tree} and is not ignored by git, but these weights "
             "must not be committed. Choose models/moro_vit_h, or a folder outside the work tree."
         )
 
 
 def model_card(sources: OfficialSources, statistics: TrajectoryStatistics) -> str:
-    """The text that says where every number of the model comes from."""
+    """The text with the source of every number of the model."""
     files = [sources.moro, sources.tokenizer, sources.smplx]
     files += [sources.connections / name for name in TABLE_FILES]
     files += [sources.statistics] if sources.statistics else [v.path for v in sources.videos]
@@ -293,7 +293,7 @@ def model_card(sources: OfficialSources, statistics: TrajectoryStatistics) -> st
 def _write(
     out: Path, config: ModelConfig, model: MoRo, tokenizer: MeshConvTokenizer, card: str
 ) -> ModelConfig:
-    """Write everything beside its place and then move it there, the description last."""
+    """Write everything to a temporary folder and then move it, the description last."""
     staging = out / ".partial"
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, staging if out.exists() else out, ignore_errors=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moro_ros.errors import CheckpointError
 
-# What a pickle of NumPy arrays is made of; anything else is refused before it is touched.
+# The contents of a pickle of NumPy arrays; anything else is rejected before it is loaded.
 ARRAY_GLOBALS = frozenset(
     (module, name)
     for name, modules in {

@@ -1,168 +1,180 @@
-"""`moro predict`: the motion in a video through the library alone, without ROS and drops."""
+"""`moro predict`: the motion in videos, images and bags through the library alone, without ROS."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from moro_ros.cli.processes import Interruption
+from moro_ros.assets import cached_path
+from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
+from moro_ros.cli.predict_job import Job, Say, finished, process
+from moro_ros.cli.progress import progress_of
 from moro_ros.cli.results import make_folder
-from moro_ros.cli.video_options import add_camera_options, video_input
+from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
-from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay
-from moro_ros.errors import ConfigError
-from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
-from moro_ros.io.recording import load_recording, row_of
-from moro_ros.io.video import VideoReader, open_video
-from moro_ros.live.motion_stream import LEAST_HEIGHT_M
+from moro_ros.errors import ConfigError, MoroError
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
-from moro_ros.recover.ground import GroundPlane
-from moro_ros.types import Camera
+from moro_ros.live.two_sided import two_sided
+
+MOST_PEOPLE = 32
+HEAVY = "pose_landmark_heavy.tflite"
 
 
 def register(subparsers: Any) -> None:
     """Add the subcommand to the `moro` command."""
     parser = subparsers.add_parser(
         "predict",
-        help="recover the motion in a video, without ROS",
-        description="Writes motion.npz, joints.csv, overlay.mp4 and sheet.png. Ctrl-C stops "
-        "and keeps the motion so far; a second Ctrl-C exits at once.",
+        help="recover the motion in videos, images or bags, without ROS",
+        description="Writes motion.npz, joints.csv, overlay.mp4, sheet.png, report.html and "
+        "summary.json. "
+        "With several videos, or a folder of videos, each gets its own folder; videos completed by "
+        "an earlier run are skipped. Ctrl-C stops and keeps the motion so far; a second Ctrl-C "
+        "exits immediately.",
     )
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="video of a static camera")
+    add = parser.add_argument
+    add(
+        "inputs",
+        type=Path,
+        nargs="+",
+        metavar="INPUT",
+        help="video of a static camera, folder of videos, folder of images, or rosbag2 recording",
+    )
     add_camera_options(parser)
-    parser.add_argument(
-        "--camera-height",
-        type=float,
-        metavar="M",
-        help="height of the camera above the floor in metres. Distance and size of people "
-        "become more accurate, children above all",
+    add_floor_options(parser)
+    add("--start", type=float, default=0.0, metavar="S", help="start at this time in seconds")
+    add("--end", type=float, metavar="S", help="stop before this time in seconds")
+    add("--people", type=int, metavar="N", help="maximum people (default: max_people, 6)")
+    add(
+        "--refined",
+        action="store_true",
+        help="also use the half second after each pose: smoother, more accurate, slower",
     )
-    parser.add_argument(
-        "--camera-pitch",
+    add(
+        "--fps",
         type=float,
-        metavar="DEG",
-        help="how far the camera looks down in degrees, 0 is level; needs --camera-height",
+        default=30.0,
+        metavar="HZ",
+        help="frame rate of a folder of images (default: %(default)g)",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/predict"), help="results' folder")
-    parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
+    add("--image-topic", default="", metavar="TOPIC", help="images of a bag with several cameras")
+    add("--info-topic", default="", metavar="TOPIC", help="their camera_info")
+    add("--out", type=Path, default=Path("out/predict"), help="folder for the results")
+    add("--config", type=Path, help="YAML file with options of the pipeline")
+    add(
+        "--landmarks",
+        choices=("full", "heavy"),
+        help="BlazePose landmark network (default: that of --config; without --config, heavy, "
+        "which is slower and more accurate, if it was downloaded, else full)",
+    )
+    add("--force", action="store_true", help="with several inputs, process completed ones again")
+    add("--json", action="store_true", help="print a summary as JSON; messages go to stderr")
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Recover, write, draw; returns the exit status, 128 + number of the signal that ended it.
+    """Process all inputs; returns the exit status: 0, 1 if one failed, or 128 + a signal's number.
 
-    Raises: MoroError naming what is wrong with video, camera, model or folder.
+    Raises: MoroError for a problem with the options, the only input or the folder.
     """
-    config = load_config(arguments.config) if arguments.config else PipelineConfig()
+    job = job_of(arguments)
+    inputs, several = find_inputs(arguments.inputs)
     out: Path = arguments.out
-    source = video_input(arguments.video, arguments.focal, arguments.camera)
-    floor = floor_below(arguments.camera_height, arguments.camera_pitch)
-    make_folder(out, "--out")
-    if source.note:
-        print(source.note, file=sys.stderr)
-    # There is time to look at everybody in every image.
-    pipeline = load_pipeline(replace(config, realtime=False))
-    pipeline.set_floor(floor)
-    full: OSError | None = None
-    with Interruption() as interruption:
-        files = MotionFiles(out, overwrite=True)
-        files.camera = source.camera
+    say = Say(sys.stderr if arguments.json else sys.stdout)
+    # Only once, and not before the first input is known to be usable.
+    load = cache(lambda: load_pipeline(job.config))
+    if several:
+        make_folder(out, "--out")
+        results, status = process_all(inputs, job, out, load, say, arguments.force)
+    else:
+        results = [process(inputs[0], job, out, load, say)]
+        status = int(results[0]["exit_status"])
+    if arguments.json:
+        for summary in results:
+            summary.pop("settings", None)
+        print(json.dumps({"exit_status": status, "inputs": results}, indent=2))
+    return status
+
+
+def process_all(
+    inputs: list[Input],
+    job: Job,
+    out: Path,
+    load: Callable[[], HumanMotionPipeline],
+    say: Say,
+    again: bool,
+) -> tuple[list[dict[str, Any]], int]:
+    """Process inputs one by one into separate folders; returns their summaries and the status.
+
+    An input that cannot be processed does not stop the others. again: also complete ones.
+    """
+    results: list[dict[str, Any]] = []
+    failed = []
+    ahead = progress_of(inputs, job.reading, job.start_s, job.end_s)
+    for number, (one, progress) in enumerate(zip(inputs, ahead, strict=True), 1):
+        folder = out / one.folder
+        heading = f"[{number}/{len(inputs)}] {one.path}"
         try:
-            with closing(open_video(source.path)) as reader:
-                try:
-                    recover(reader, source.camera, pipeline, files, interruption)
-                except OSError as error:
-                    full = error
-                missing = reader.report()
-            lost = files.complete()
-            if files.images:
-                files.place()
-                # Drawings of an earlier motion do not belong to this one.
-                for name in (OVERLAY, SHEET):
-                    (out / name).unlink(missing_ok=True)
-        finally:
-            files.discard()
-    if missing:
-        print(missing, file=sys.stderr)
-    if full or lost:
+            earlier = None if again else finished(one, job, folder, load)
+            if earlier is not None:
+                say(f"{heading}: completed by an earlier run. --force processes it again.")
+                results.append(earlier | {"state": "skipped"})
+                continue
+            say(heading)
+            results.append(process(one, job, folder, load, say, progress))
+        except MoroError as error:
+            print(f"moro predict: {error}", file=sys.stderr)
+            failed.append(str(one.path))
+            results.append({"input": str(one.path), "state": "failed", "error": str(error)})
+        else:
+            if results[-1]["exit_status"]:
+                return results, int(results[-1]["exit_status"])
+    done = len(inputs) - len(failed)
+    say(
+        f"{done} of {len(inputs)} inputs are complete in {out}."
+        + (f" Failed: {', '.join(failed)}." if failed else "")
+    )
+    return results, int(bool(failed))
+
+
+def job_of(arguments: argparse.Namespace) -> Job:
+    """Check the options; raises MoroError."""
+    start_s, end_s = arguments.start, arguments.end
+    if not 0.0 <= start_s < float("inf"):
+        raise ConfigError(f"--start: got {start_s:g}, expected 0 or more seconds.")
+    if end_s is not None and not start_s < end_s:
         raise ConfigError(
-            f"Cannot write everything to {out} ({full or '; '.join(lost)}): it contains the "
-            f"first {files.images} frames. Free disk space, or choose another --out FOLDER."
+            f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s."
         )
-    if interruption.number:
-        print(_partial(files.images, source.frame_count, out))
-        return interruption.status
-    recording = load_recording(out / TABLE)
-    people = recording.people()
-    print(f"{files.images} frames, {len(people)} people: {', '.join(map(str, people)) or '-'}")
-    try:
-        with Interruption(patience=0):
-            stamps_ns = np.array(recording.stamps_ns, dtype=np.int64)
-            write_overlay(source.path, stamps_ns, recording, pipeline.stream.body, out)
-    except KeyboardInterrupt:
-        print(f"Interrupted: {TABLE} and {CSV} in {out} are complete, but nothing was drawn.")
-        return 130
-    print(f"Results in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
-    return 0
-
-
-def recover(
-    reader: VideoReader,
-    camera: Camera,
-    pipeline: HumanMotionPipeline,
-    files: MotionFiles,
-    interruption: Interruption,
-) -> None:
-    """Add everybody's motion in every frame, stamped in ns since the first one, to some files.
-
-    Raises: OSError if they cannot grow any further.
-    """
-    for stamp_ns, image in tqdm(
-        reader, "Recovering", reader.frame_count or None, unit="frame", disable=None
-    ):
-        if interruption.number:
-            return
-        result = pipeline.push(np.ascontiguousarray(image[..., ::-1]), stamp_ns, camera)
-        files.add_image(stamp_ns)
-        for motion in result.motions:
-            files.add(motion.track_id, row_of(motion))
-
-
-def floor_below(height_m: float | None, pitch_deg: float | None) -> GroundPlane | None:
-    """Return the floor of --camera-height and --camera-pitch, None if neither is given.
-
-    Raises: ConfigError if one is missing or out of range.
-    """
-    if height_m is None and pitch_deg is None:
-        return None
-    if height_m is None or pitch_deg is None:
-        raise ConfigError("--camera-height and --camera-pitch go together: give both or neither.")
-    if not LEAST_HEIGHT_M <= height_m <= 20.0:
-        raise ConfigError(
-            f"--camera-height: got {height_m:g}, expected {LEAST_HEIGHT_M:g} to 20 metres above "
-            "the floor."
-        )
-    if not -90.0 <= pitch_deg <= 90.0:
-        raise ConfigError(
-            f"--camera-pitch: got {pitch_deg:g}, expected degrees from -90 (straight up) to 90 "
-            "(straight down)."
-        )
-    return GroundPlane.below_camera(height_m, pitch_deg)
-
-
-def _partial(frames: int, total: int, out: Path) -> str:
-    """What to say of a motion that was interrupted."""
-    if not frames:
-        return "Interrupted before the first frame was complete: nothing was written."
-    of = f"of {total} " if total else ""
-    return (
-        f"Interrupted: {TABLE} and {CSV} in {out} are partial: they contain the first {frames} "
-        f"{of}frames; nothing was drawn."
+    if not 0.01 <= arguments.fps <= 1000.0:
+        raise ConfigError(f"--fps: got {arguments.fps:g}, expected 0.01 to 1000 Hz.")
+    config = load_config(arguments.config) if arguments.config else PipelineConfig()
+    landmarks = arguments.landmarks
+    if landmarks is None and arguments.config is None and cached_path(HEAVY).is_file():
+        landmarks = "heavy"
+    if landmarks is not None:
+        detector = dataclasses.replace(config.detector, landmarks=landmarks)
+        config = dataclasses.replace(config, detector=detector)
+    if arguments.people is not None:
+        if not 1 <= arguments.people <= MOST_PEOPLE:
+            raise ConfigError(f"--people: got {arguments.people}, expected 1 to {MOST_PEOPLE}.")
+        config = dataclasses.replace(config, max_people=arguments.people)
+    if arguments.refined:
+        config = dataclasses.replace(config, motion=two_sided(config.motion))
+    own_camera = arguments.focal is None and arguments.camera is None
+    return Job(
+        # There is time to look at all people in every image.
+        config=dataclasses.replace(config, realtime=False),
+        focal_px=arguments.focal,
+        camera_file=arguments.camera,
+        floor=floor_below(arguments.camera_height, arguments.camera_pitch),
+        reading=Reading(arguments.fps, arguments.image_topic, arguments.info_topic, own_camera),
+        start_s=start_s,
+        end_s=end_s,
+        refined=arguments.refined,
     )

@@ -1,4 +1,4 @@
-"""Signals and child processes of the commands: clean environment, logs, orderly stop, failures."""
+"""Signals and child processes of the commands: environment, logs, stopping, failures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from moro_ros.resources import PACKAGE
 
 
 class Interruption:
-    """In a with block the first signal is only noted; the next raises KeyboardInterrupt at once.
+    """In a with block the first signal is only recorded; the next one raises KeyboardInterrupt.
 
-    patience: how many signals are only noted. number: the signal that came last, 0: none so far.
-    Signal handlers belong to the main thread, and so does this.
+    patience: number of signals that are only recorded. number: the last signal, 0: none so far.
+    Use it in the main thread, which signal handlers require.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -44,7 +44,7 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """The exit status by which a shell knows the signal; 0: none came."""
+        """The exit status for the signal in a shell; 0: there was none."""
         return 128 + self.number if self.number else 0
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
@@ -61,16 +61,16 @@ _SEARCH_PATHS = ("LD_LIBRARY_PATH", "PYTHONPATH", "PATH", "CMAKE_PREFIX_PATH")
 
 
 class ProcessError(MoroError):
-    """A child process died or did not do what it was started for."""
+    """A child process died or failed."""
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for a ROS process of this Python installation.
 
-    On a sourced ROS 2, or a sourced workspace that this package was built in, it is passed on as it
-    is. Where rclpy comes from Python wheels, whatever belongs to another ROS is taken out, and so
-    are the traces of the wheels' bootstrapper, which sets the library path up anew in each child:
-    two copies of a message package on one library path are picked from at random.
+    With a sourced ROS 2, or a sourced workspace that this package was built in, it is passed on
+    unchanged. If rclpy is from Python wheels, all variables of another ROS are removed, and those
+    of the wheels' bootstrapper, which sets the library path again in each child: with two copies
+    of a message package on one library path, either may be loaded.
 
     Raises: InstallationError if this is the library without ROS 2.
     """
@@ -99,7 +99,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def private_domain() -> dict[str, str]:
-    """Variables that keep a DDS session to this machine and, most likely, to itself.
+    """Variables that limit a DDS session to this machine and, most likely, to itself.
 
     Domain ids up to 101 use ports below Linux's ephemeral range.
     """
@@ -115,7 +115,7 @@ def ros_arguments(
     for source, target in (remappings or {}).items():
         words += ["-r", f"{source}:={target}"]
     for name, value in parameters.items():
-        # The values are read as YAML, of which JSON is a part: a path is quoted, whatever it holds.
+        # The values are read as YAML, which includes JSON, so every path is quoted.
         words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False, default=str)}"]
     return words
 
@@ -128,7 +128,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        # A session of its own: Ctrl-C reaches us alone, and we stop the children in order.
+        # A separate session: only this process receives Ctrl-C, and it stops the children in order.
         if log is None:
             self.process = subprocess.Popen(command, env=env, start_new_session=True)
             return
@@ -143,8 +143,11 @@ class Child:
         return self.process.poll()
 
     def stop(self) -> None:
-        """Interrupt the process and wait; kill it if it does not end."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        """Terminate the process and wait; kill it if it does not end.
+
+        SIGINT would raise KeyboardInterrupt in a Python that still imports its handlers.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is not None:
                 return
             self.process.send_signal(number)
@@ -154,7 +157,7 @@ class Child:
                 continue
 
     def failure(self) -> ProcessError:
-        """What to tell the user of an unexpected end."""
+        """The error for an unexpected end."""
         message = f"{self.name} ended with status {self.status}."
         if self.log is None:
             return ProcessError(message)
@@ -177,7 +180,7 @@ class Children:
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Children:
-        # A polite kill, or a closed terminal, must not leave children behind either.
+        # SIGTERM or a closed terminal must not leave children behind either.
         for number in (signal.SIGTERM, signal.SIGHUP):
             self._handlers[number] = signal.signal(number, _interrupt)
         return self

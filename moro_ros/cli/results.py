@@ -1,4 +1,4 @@
-"""Results of commands: tables on the terminal, numbers fit for JSON, folders of images."""
+"""Results of commands: tables on the terminal, numbers for JSON, folders of images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moro_ros.errors import DataError
 
 
 def rounded(value: float, digits: int = 2) -> float | None:
-    """Return a number for JSON; what could not be measured is null."""
+    """Return a number for JSON; null if it could not be measured."""
     return round(value, digits) if math.isfinite(value) else None
 
 
@@ -27,9 +27,9 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Make a folder, so that a wrong one is told before minutes of work.
+    """Create a folder, so that a wrong one is reported before minutes of work.
 
-    option: how the user named it. Raises: DataError if it cannot be made or written to.
+    option: the option for it. Raises: DataError if it cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,3 +50,15 @@ def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
         path = folder / f"{name}.png"
         if not cv2.imwrite(str(path), image):
             raise DataError(f"Cannot write the image {path}. Is the disk full?")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step; raises DataError if that is not possible."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"Cannot write {path} ({error}). Is the disk full?") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`moro run`, and what launch/moro.launch.py shares with it: the arguments and the nodes."""
+"""`moro run`, and the arguments and nodes that launch/moro.launch.py shares with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from moro_ros.cli.processes import Children, clean_environment, ros_arguments
+from moro_ros.cli.view import check_view
 from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
+from moro_ros.view.address import HOST, PORT
 
 TOPICS, NODE, CAMERA = "topics", "node", "video or recording as the camera"
 
@@ -40,8 +42,8 @@ ARGUMENTS = {
         TOPICS,
         str,
         "",
-        "Comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; all share "
-        "one loaded network. image and camera_info are then relative names, such as image_raw",
+        "Comma-separated names of several cameras. Each gets a node in NAMESPACE/NAME; all nodes "
+        "share one network. image and camera_info are then relative names, such as image_raw",
     ),
     "params_file": Argument(
         NODE,
@@ -70,6 +72,10 @@ ARGUMENTS = {
     ),
     "use_sim_time": Argument(NODE, bool, False, "Use the time of /clock. Always true with bag"),
     "rviz": Argument(NODE, bool, False, "Start RViz (package rviz2) with rviz/moro.rviz"),
+    "view": Argument(
+        NODE, bool, False, "Show the people in the browser (docs/viewing.md). Needs viser"
+    ),
+    "view_port": Argument(NODE, int, PORT, "Port of the page that view shows"),
     "video": Argument(
         CAMERA, Path, None, "Video file to play as the camera. Requires focal or camera"
     ),
@@ -88,7 +94,7 @@ ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class NodeToRun:
-    """A node: its executable and name, its Python module, and what it is started with.
+    """A node: its executable and name, its Python module, and its arguments.
 
     module: empty for a program of another package. arguments: before those of ROS.
     """
@@ -134,10 +140,14 @@ def nodes_to_run(given: Mapping[str, Any]) -> list[NodeToRun]:
         bag["wait_for_nodes"] = ",".join(node_names(given["namespace"], given["cameras"]))
         nodes.append(NodeToRun("moro_bag", "moro_bag", "moro_ros.ros.bag_source", bag))
     if given["rviz"]:
-        # The displays of moro.rviz name these topics.
+        # The displays of moro.rviz use these topics.
         shown = {"/camera/image_raw": given["image"], "/moro/markers": "moro/markers"}
         displays = ("-d", str(share_path("rviz", "moro.rviz")))
         nodes.append(NodeToRun("rviz2", "moro_rviz", "", clock, shown, arguments=displays))
+    if given["view"]:
+        page = {"port": given["view_port"], "browser": True} | clock
+        shown = topics | {"humans": "moro/humans"}
+        nodes.append(NodeToRun("moro_view", "moro_view", "moro_ros.ros.view_node", page, shown))
     return nodes
 
 
@@ -145,6 +155,19 @@ def check(given: Mapping[str, Any]) -> None:
     """Raises: ConfigError for arguments that do not fit together."""
     if given["video"] and given["bag"]:
         raise ConfigError("video and bag cannot be combined: each is the camera.")
+    if given["view"] and given["cameras"]:
+        raise ConfigError(
+            "view shows one camera: start moro view --live --topic NAMESPACE/NAME/moro/humans for "
+            "each of several."
+        )
+    if given["view"]:
+        check_view(HOST, given["view_port"], "--view-port")
+    calibrations = (given["focal"] is not None) + (given["camera"] is not None)
+    if given["video"] and calibrations != 1:
+        raise ConfigError(
+            "video requires either focal, the focal length in pixels, or camera, a calibration "
+            f"file; got {('neither', 'both')[calibrations // 2]}."
+        )
     for names, needed in (
         (("focal", "camera", "rate"), ("video",)),
         (("speed",), ("bag",)),
@@ -156,7 +179,7 @@ def check(given: Mapping[str, Any]) -> None:
 
 
 def chosen_of(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Return the values that are given, paths as text that holds in any folder."""
+    """Return the given values, paths as absolute text."""
     values = {name: given[name] for name in names if given[name] is not None}
     return {
         name: str(value.expanduser().resolve()) if isinstance(value, Path) else value
@@ -185,11 +208,14 @@ def value_of(name: str, text: str) -> Any:
 
 def params_file(text: str) -> Path:
     """Return the parameter file of a path or a preset; raises ConfigError if there is none."""
-    for path in (share_path("config", f"{text}.yaml"), Path(text).expanduser().absolute()):
-        if path.is_file():
-            return path
-    presets = ", ".join(sorted(path.stem for path in share_path("config").glob("*.yaml")))
-    raise ConfigError(f"params_file: got '{text}', expected a file or one of {presets}.")
+    # The folder also has training recipes.
+    files = sorted(share_path("config").glob("*.yaml"))
+    presets = {file.stem: file for file in files if "ros__parameters" in file.read_text()}
+    path = presets.get(text, Path(text).expanduser().absolute())
+    if not path.is_file():
+        names = ", ".join(presets)
+        raise ConfigError(f"params_file: got '{text}', expected a file or one of {names}.")
+    return path
 
 
 def single_parameters(text: str) -> dict[str, Any]:

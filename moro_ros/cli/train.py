@@ -1,4 +1,4 @@
-"""`moro train`: the stages of a recipe, from the mesh tokenizer to the model that is shipped."""
+"""`moro train`: the stages of a recipe, from the mesh tokenizer to the final model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.data.dice import scale_betas
+from moro_ros.body.size import scale_betas
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model, save_weights
@@ -72,7 +72,7 @@ def train_tokenizer(args: argparse.Namespace, training: Training, world: World) 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Made:
-    """A stage of MoRo that is ready to run: its job, networks, and the files it was made from."""
+    """A stage of MoRo that is ready to run: its job, networks and source files."""
 
     job: Job
     moro: MoRo
@@ -83,7 +83,7 @@ class Made:
 def make_stage(
     training: Training, name: str, stage: Stage, tokenizer_file: Path, runs: Path, world: World
 ) -> Made:
-    """Make the networks and the data of a stage; runs: the folder of all runs, for its start.
+    """Create the networks and the data of a stage; runs: the folder of all runs, for its start.
 
     Raises: CheckpointError, ConfigError, DataError if something does not fit or is missing.
     """

@@ -1,9 +1,9 @@
-"""The trajectory statistics of a network that comes without them, estimated from videos.
+"""The trajectory statistics of a network without them, estimated from videos.
 
 A network trained on normalised trajectories predicts (motion - mean) / std. Run on real videos from
 a rough guess, its refined camera-frame trajectory is the motion itself; the line that leads from
-the predictions to it has the slope std and the intercept mean. Better statistics make a better
-trajectory, so this is repeated until it stands still.
+the predictions to it has the slope std and the intercept mean. Better statistics give a better
+trajectory, so this is repeated until it converges.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLIP_FRAMES = 60
 MAX_ROUNDS = 12
 SETTLED = 0.01  # relative change of every std
 PASSES = 5
-# Fewer frames of motion cannot tell nine slopes from noise.
+# Minimum number of frames for distinguishing nine slopes from noise.
 MIN_FRAMES = 240
 
 
@@ -54,7 +54,7 @@ class Clip:
 
 
 def person_clips(video: VideoInput, frontend: KeypointFrontend) -> Iterator[Clip]:
-    """Cut everybody's crops out of a video at about 30 frames/s, in clips of at most 60 frames."""
+    """Crop all people from a video at about 30 frames/s, in clips of at most 60 frames."""
     camera = video.camera
     tracks: dict[int, list[tuple[Tensor, Tensor]]] = {}
     with closing(open_video(video.path)) as reader:
@@ -91,7 +91,7 @@ def person_clips(video: VideoInput, frontend: KeypointFrontend) -> Iterator[Clip
 
 
 def _finished(frames: Sequence[tuple[Tensor, Tensor]]) -> Iterator[Clip]:
-    """A clip, unless it is too short to hold motion."""
+    """A clip, unless it is too short for motion."""
     if len(frames) > 2:
         crops, boxes = zip(*frames, strict=True)
         yield Clip(torch.stack(crops), torch.stack(boxes))
@@ -103,7 +103,7 @@ def estimate_statistics(
 ) -> TrajectoryStatistics:
     """Estimate the statistics that a network was trained with; the network receives them.
 
-    Raises: CheckpointError if the clips hold too little motion or the iteration does not settle.
+    Raises: CheckpointError if the clips have too little motion or it does not converge.
     """
     total = sum(len(clip.crops) for clip in clips)
     if total < MIN_FRAMES:
@@ -143,7 +143,7 @@ def _collect(model: MoRo, features: Sequence[FrameFeatures]) -> tuple[np.ndarray
     for clip in features:
         output = decode_masked(model, clip, PASSES).output
         moved = canonical_trajectory(output.rotation, output.translation, zero, one)
-        # The last frame repeats the one before; it says nothing of its own.
+        # The last frame repeats the one before and adds no information.
         predicted.append(output.clean_trajectory[0, :-1].float())
         motion.append(moved[0, :-1].float())
     return torch.cat(predicted).numpy(), torch.cat(motion).numpy()

@@ -1,4 +1,4 @@
-"""The command-line options that name a video and its camera, and what they mean."""
+"""The command-line options for a video and its camera."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from moro_ros import assets
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.video import open_video
+from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, GroundPlane
 from moro_ros.types import Camera
 
 SAMPLE_VIDEO, SAMPLE_CALIBRATION = "sports2d_demo.mp4", "sports2d_demo_calibration.toml"
@@ -20,8 +21,8 @@ SAMPLE_VIDEO, SAMPLE_CALIBRATION = "sports2d_demo.mp4", "sports2d_demo_calibrati
 class VideoInput:
     """A video that opens, and a calibration of its size.
 
-    focal_px or camera_file: where the calibration comes from, the other one is None.
-    frame_count: 0 where the container does not tell. note: what a user has to know about it.
+    focal_px or camera_file: source of the calibration, the other one is None.
+    frame_count: 0 if unknown. note: a note for the user.
     """
 
     path: Path
@@ -51,11 +52,11 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 
 def video_input(path: Path | None, focal_px: float | None, camera_file: Path | None) -> VideoInput:
-    """Check the options; without a path it is the sample video, fetched where it is not cached.
+    """Check the options; without a path it is the sample video, downloaded if it is not cached.
 
-    Raises: ConfigError if video and calibration do not both come from the user, VideoError if the
-    video does not open, CalibrationError if the calibration is bad or of another size, AssetError
-    if the sample cannot be fetched.
+    Raises: ConfigError if the user gives only one of video and calibration, VideoError if the
+    video does not open, CalibrationError if the calibration is bad or for another size, AssetError
+    if the sample cannot be downloaded.
     """
     calibrated = focal_px is not None or camera_file is not None
     if path is None and calibrated:
@@ -73,3 +74,42 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
         return VideoInput(
             path, focal_px, camera_file, camera, reader.frame_count, note_on_pixels(reader)
         )
+
+
+def add_floor_options(parser: argparse.ArgumentParser) -> None:
+    """--camera-height and --camera-pitch."""
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="height of the camera above the floor in metres. Distance and size of people "
+        "become more accurate, especially of children",
+    )
+    parser.add_argument(
+        "--camera-pitch",
+        type=float,
+        metavar="DEG",
+        help="how far the camera looks down in degrees, 0 is level; needs --camera-height",
+    )
+
+
+def floor_below(height_m: float | None, pitch_deg: float | None) -> GroundPlane | None:
+    """Return the floor of --camera-height and --camera-pitch, None if neither is given.
+
+    Raises: ConfigError if one is missing or out of range.
+    """
+    if height_m is None and pitch_deg is None:
+        return None
+    if height_m is None or pitch_deg is None:
+        raise ConfigError("--camera-height and --camera-pitch: got one, expected both or neither.")
+    if not LEAST_HEIGHT_M <= height_m <= MOST_HEIGHT_M:
+        raise ConfigError(
+            f"--camera-height: got {height_m:g}, expected {LEAST_HEIGHT_M:g} to "
+            f"{MOST_HEIGHT_M:g} metres above the floor."
+        )
+    if not -90.0 <= pitch_deg <= 90.0:
+        raise ConfigError(
+            f"--camera-pitch: got {pitch_deg:g}, expected degrees from -90 (straight up) to 90 "
+            "(straight down)."
+        )
+    return GroundPlane.below_camera(height_m, pitch_deg)

@@ -80,7 +80,7 @@ class Amass:
 def open_amass(root: Path, split: str = "") -> Amass:
     """List the clips of a split.
 
-    Raises: DataError if no file of the split's subsets is there, or only those of SMPL+H.
+    Raises: DataError if the split's subsets have no files, or only those of SMPL+H.
     """
     split = CARD.need_split(split)
     CARD.need_folder(root, "the folder of the subsets")
@@ -120,12 +120,12 @@ def frame_rate(archive: Archive) -> float:
 
 
 def length_at_30(path: Path) -> int:
-    """Return how many frames at 30 Hz a file has."""
+    """Return the number of frames at 30 Hz of a file."""
     archive = Archive(path, CARD, ("trans",))
     return resampled_length(archive.shape("trans")[0], frame_rate(archive), FPS)
 
 
 def gender(archive: Archive) -> Gender:
-    """Return the gender of a file's body; neutral where it is not stated."""
+    """Return the gender of a file's body; neutral if it is not stated."""
     stated = str(archive.read("gender")) if "gender" in archive else "neutral"
     return next((known for known in ("female", "male") if known in stated), "neutral")

@@ -1,4 +1,4 @@
-"""ASF/AMC motion files, the CMU database's own: skeleton in one file, motions in others."""
+"""ASF/AMC motion files of the CMU database: skeleton in one file, motions in others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BONES = (
     "thorax", "ltoes", "rtoes", "lowerneck", "lclavicle", "rclavicle", "head", "lhumerus",
     "rhumerus", "lradius", "rradius", "lhand", "rhand",
 )  # fmt: skip
-WRISTS = ("lwrist", "rwrist")  # begin where the forearms end
+WRISTS = ("lwrist", "rwrist")  # start where the forearms end
 LARGEST_SKELETON = 1 << 20  # bytes of an ASF file; those of CMU have 9,000
 LONGEST_LINE = 1 << 16
 SECTION = re.compile(r"^\s*:(\w+)", re.MULTILINE)
@@ -47,7 +47,7 @@ class AsfSkeleton:
     """The skeleton of an ASF file.
 
     bones: by name, parents first, without the root. root_axes: (3, 3). root_order: its channels.
-    angle: what one unit of the files' angles is, rad.
+    angle: one unit of the files' angles, rad.
     """
 
     bones: dict[str, AsfBone]
@@ -85,7 +85,7 @@ def read_asf(path: Path) -> AsfSkeleton:
 
 
 def check_order(names: tuple[str, ...], whole: bool = False) -> None:
-    """Raise ValueError unless no degree of freedom is named twice; whole: and all six are."""
+    """Raise ValueError for repeated degrees of freedom; whole: also unless all six are given."""
     moves = ("tx", "ty", "tz", "rx", "ry", "rz")
     missing = [name for name in moves if whole and name not in names]
     if missing or len(set(names)) != len(names):
@@ -100,7 +100,7 @@ def asf_sections(text: str) -> dict[str, str]:
 
 
 def field(text: str, name: str) -> str:
-    """Return the rest of the line that begins with a name."""
+    """Return the rest of the line that starts with a name."""
     match = re.search(rf"^\s*{name}\s+(.+?)\s*$", text, re.MULTILINE)
     if match is None:
         raise KeyError(name)
@@ -231,7 +231,7 @@ def amc_blocks(file: TextIO) -> Iterator[list[dict[str, list[float]]]]:
 
 
 def finite(words: list[str]) -> list[float]:
-    """Return the numbers of words; raises ValueError unless each is one and finite."""
+    """Return the numbers of words; raises ValueError unless all are finite numbers."""
     values = [float(word) for word in words]
     if not all(map(math.isfinite, values)):
         raise ValueError(f"'{' '.join(words[:8])}' is not finite")

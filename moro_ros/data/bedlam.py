@@ -27,7 +27,7 @@ CARD = SetCard(
     splits=("train", "val", "frames", "all"),
 )
 ARRAYS = ("imgname", "center", "scale", "pose_cam", "shape", "trans_cam", "cam_int", "cam_ext")
-# What is kept of each array, beside the rows; the first 22 points are SMPL-X's joints.
+# The kept shape of each array, without the rows; the first 22 points are SMPL-X's joints.
 SHAPES: dict[str, tuple[int, ...]] = {
     "center": (2,),
     "scale": (),
@@ -40,7 +40,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 FPS = 30.0  # of the rendering; frames are numbered at this rate
 VALIDATION = "static_highSchoolGym_30fps"
-NOT_BEDLAM = "agora"  # lies beside the scenes, of another data set
+NOT_BEDLAM = "agora"  # next to the scenes, from another data set
 IMAGE_NAME = re.compile(r"(seq_\d+)/\1_(\d+)\.(?:png|jpg)$")
 MOVING_CAMERA = ("orbit", "zoom")
 
@@ -78,11 +78,11 @@ class Bedlam(ClipSet):
         images = tuple(folder / str(name) for name in labels["imgname"][rows])
         closeup = "closeup" in track.scene
         width, height = image_size(images[0], CARD)
-        if closeup:  # files lie on their side, the labels stand upright
+        if closeup:  # files are rotated by 90 degrees, the labels are upright
             width, height = height, width
         intrinsics, camera_from_fit = labels["cam_int"][rows[0]], np.eye(4)
-        # The labels' bodies stand in the camera up to this shift; it differs between frames only
-        # where the camera moves.
+        # The labels' bodies are in the camera frame up to this shift, which only differs between
+        # frames if the camera moves.
         shift = labels["cam_ext"][rows][:, :, 3]
         params = SmplxParams(
             labels["shape"][rows[0]],
@@ -112,8 +112,8 @@ class Bedlam(ClipSet):
 def open_bedlam(root: Path, split: str = "") -> Bedlam:
     """List the people of a split's scenes.
 
-    split: "train" and "val" leave out the scenes whose camera moves, since the network's cameras
-    stand still; "frames" are the training scenes with them, for single images; "all" is all.
+    split: "train" and "val" exclude scenes with a moving camera, because the network requires a
+    static one; "frames" are the training scenes including them, for single images; "all" is all.
     Raises: DataError if there are no labels or one of them is damaged.
     """
     split = CARD.need_split(split)
@@ -157,7 +157,7 @@ def scene_tracks(path: Path) -> list[Track]:
 
 
 def even_runs(found: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Split numbered rows wherever the step between them is larger than the usual one."""
+    """Split numbered rows where the step between them is larger than the usual one."""
     step = step_of([number for number, _ in found])
     runs = [[found[0]]]
     for before, after in pairwise(found):
@@ -172,10 +172,10 @@ def step_of(numbers: list[int] | tuple[int, ...]) -> int:
     return int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
 
 
-# All training scenes at once: clips are drawn from all of them, and a scene takes 20 to 50 MB.
+# All training scenes at once: clips are drawn from all of them, and a scene needs 20 to 50 MB.
 @lru_cache(maxsize=64)
 def scene_labels(path: Path) -> dict[str, np.ndarray]:
-    """Read the labels of one scene, as far as clips need them, in float32.
+    """Read the labels of one scene that clips need, in float32.
 
     Raises: DataError if they are damaged.
     """
@@ -190,8 +190,8 @@ def scene_labels(path: Path) -> dict[str, np.ndarray]:
             got < least for got, least in zip(values.shape[1:], shape, strict=True)
         ):
             raise CARD.damaged(path, f"{key} {values.shape}, expected ({count}, {shape}) or more")
-        wanted = tuple(slice(least) for least in shape)
-        labels[key] = values[(slice(None), *wanted)].astype(np.float32)
+        wanted = (slice(None), *(slice(least) for least in shape))
+        labels[key] = values[wanted].astype(np.float32)
     return labels
 
 

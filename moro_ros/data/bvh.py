@@ -1,7 +1,7 @@
 """BVH motion files: the parser, and the skeletons of the CMU conversions.
 
 Three conversions of the CMU database are in use, by cgspeed (B. Hahne) for MotionBuilder, DAZ and
-3ds Max; each names the bones in its own way. MotionBuilder's and DAZ's begin with a T-pose frame.
+3ds Max; each has its own names of bones. MotionBuilder's and DAZ's start with a T-pose frame.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ SKELETONS: dict[str, tuple[str, ...]] = {
         "rForeArm", "lHand", "rHand",
     ),
 }  # fmt: skip
-# Where the forearm ends; the bone that moves the hand may begin farther out.
+# Where the forearm ends; the bone that moves the hand may start farther out.
 WRISTS = {
     "MotionBuilder": ("LeftHand", "RightHand"),
     "3ds Max": ("LeftWrist", "RightWrist"),
     "DAZ": ("lHand", "rHand"),
 }
-# A step that no person makes within one frame, and that the next steps do not come near.
+# An impossible step within one frame, which the next steps do not come near.
 T_POSE_STEP = np.radians(10.0)
 T_POSE_RATIO = 3.0
-# What a file's own frame time may be [s]: 5 to 1000 Hz.
+# Limits of a file's own frame time [s]: 5 to 1000 Hz.
 FRAME_TIMES = (0.001, 0.2)
 MOST_HEADER = 1 << 20  # characters before the values; skeletons with fingers and face need 50,000
 CHUNK = 1 << 20  # characters of values that are read at once
@@ -72,8 +72,8 @@ class Bone:
 class Person:
     """The skeleton of one person: numbers of bones in the file.
 
-    drivers: the bone that drives each of the 22 SMPL-X joints. joints: the bones that begin where
-    these joints are. bones: all that the two depend on, parents first, from the root on.
+    drivers: the bone that drives each of the 22 SMPL-X joints. joints: the bones that start at
+    these joints. bones: all bones that the two depend on, parents first, from the root on.
     """
 
     drivers: tuple[int, ...]
@@ -84,12 +84,11 @@ class Person:
 def read_bvh(path: Path, rate_hz: float | None = None) -> Iterator[SourceMotion]:
     """Yield the motions of a file of one of the SKELETONS, without its T-pose frame.
 
-    There is one motion for each person, and where the file is long one for each part of it, so
-    that memory does not grow with the file.
+    There is one motion for each person, and for each part of a long file, so that memory does not
+    grow with the file.
 
-    rate_hz: instead of the file's own, which the conversions state as 120 Hz even where the
-    recording was made at 60.
-    Raises: DataError with the reason if the file is damaged or its skeleton is not known.
+    rate_hz: instead of the file's own, which the conversions state as 120 Hz even for recordings
+    at 60. Raises: DataError with the reason if the file is damaged or its skeleton is unknown.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -107,7 +106,7 @@ def read_bvh(path: Path, rate_hz: float | None = None) -> Iterator[SourceMotion]
 
 
 def hierarchy_words(file: TextIO) -> list[str]:
-    """Return the words before the line MOTION, braces apart."""
+    """Return the words before the line MOTION, with separate braces."""
     lines: list[str] = []
     left = MOST_HEADER
     while line := file.readline(left + 1):
@@ -170,7 +169,7 @@ def parse_hierarchy(words: list[str]) -> tuple[Bone, ...]:
 
 
 def check_channels(bone: Bone) -> None:
-    """Raise DataError for channels that are no positions and rotations."""
+    """Raise DataError for channels other than positions and rotations."""
     for channel in bone.channels:
         if channel[0] not in AXES or channel[1:] not in ("position", "rotation"):
             raise DataError(
@@ -185,9 +184,9 @@ def check_channels(bone: Bone) -> None:
 
 
 def people(bones: tuple[Bone, ...]) -> list[Person]:
-    """Return everybody in a file: each pair of hips with a known skeleton below it.
+    """Return all people in a file: each pair of hips with a known skeleton below it.
 
-    Raises: DataError if the skeleton is none of the known ones.
+    Raises: DataError if the skeleton is unknown.
     """
     found = []
     for hips, bone in enumerate(bones):
@@ -209,8 +208,7 @@ def people(bones: tuple[Bone, ...]) -> list[Person]:
     if not found:
         first = ", ".join(plain_name(bone) for bone in bones[:6])
         raise DataError(
-            f"its bones ({first}, ...) are those of none of the known "
-            f"conversions: {', '.join(SKELETONS)}"
+            f"its bones ({first}, ...) are not those of a known conversion: {', '.join(SKELETONS)}"
         )
     return found
 
@@ -221,7 +219,7 @@ def plain_name(bone: Bone) -> str:
 
 
 def ancestors(bones: tuple[Bone, ...], numbers: list[int]) -> tuple[int, ...]:
-    """Return these bones and all that they hang on, parents first."""
+    """Return these bones and all their ancestors, parents first."""
     needed = set()
     for number in numbers:
         while number >= 0 and number not in needed:
@@ -252,7 +250,7 @@ def timing(file: TextIO, pattern: re.Pattern[str], expected: str) -> re.Match[st
 
 
 def rate_of(seconds: float) -> float:
-    """Return the rate [Hz] of a frame time; raises DataError if it is none of a motion."""
+    """Return the rate [Hz] of a frame time; raises DataError if it is implausible."""
     low, high = FRAME_TIMES
     if low <= seconds <= high:
         return 1 / seconds
@@ -265,7 +263,7 @@ def rate_of(seconds: float) -> float:
 def value_blocks(file: TextIO, rest: str, channels: int, count: int) -> Iterator[np.ndarray]:
     """Yield the values (F, channels) of the frames, at most BLOCK frames at once.
 
-    rest: what is read already. Raises: DataError if there are fewer than `count`, or a damaged one.
+    rest: text read so far. Raises: DataError if there are fewer than `count`, or a damaged one.
     """
     size = max(1, min(BLOCK, MOST_VALUES // max(1, channels))) * channels
     if size == 0:
@@ -295,10 +293,10 @@ def value_blocks(file: TextIO, rest: str, channels: int, count: int) -> Iterator
 
 
 def word_lists(file: TextIO, rest: str) -> Iterator[list[str]]:
-    """Yield the words of `rest` and of what is left of a file, some at once."""
+    """Yield the words of `rest` and of the rest of a file, some at once."""
     while text := file.read(CHUNK):
         rest += text
-        # The last word may go on in the next piece.
+        # The last word may continue in the next piece.
         cut = max(rest.rfind(space) for space in " \t\n") + 1
         if cut == 0:
             raise DataError(f"its MOTION is damaged (at '{rest[:40]}...')")
@@ -361,9 +359,10 @@ def bone_turn(bone: Bone, values: np.ndarray) -> np.ndarray:
 
 
 def bone_shift(bone: Bone, values: np.ndarray) -> np.ndarray:
-    """Return a bone's places (F, 3) in its parent's axes; values: (F, its channels).
+    """Return a bone's positions (F, 3) in its parent's axes; values: (F, its channels).
 
-    Positions replace the offset. Some programs write those of bones below the root relative to it.
+    Positions replace the offset. Some programs write positions of bones below the root relative to
+    it.
     """
     columns = [n for n, channel in enumerate(bone.channels) if channel.endswith("position")]
     axes = [AXES.index(bone.channels[n][0]) for n in columns]
@@ -375,7 +374,7 @@ def bone_shift(bone: Bone, values: np.ndarray) -> np.ndarray:
 
 
 def starts_with_t_pose(local: np.ndarray) -> bool:
-    """Return whether the first frame (of (F, bones, 3, 3)) is a pose put before the motion."""
+    """Return whether the first frame (of (F, bones, 3, 3)) is a pose added before the motion."""
     if len(local) < 4:
         return False
     turns = Rotation.from_matrix(

@@ -1,8 +1,7 @@
 """Extreme crops: only a part of the body is in the image, as in the published training.
 
-A crop mode keeps some points of the body; the box around them takes the place of the person's. For
-networks that see pixels the box is the crop, for those that see keypoints what lies outside of it
-is not seen.
+A crop mode keeps some points of the body; the box around them replaces the person's. For networks
+that use pixels the box is the crop; for those that use keypoints, points outside of it are unseen.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from moro_ros.network.inputs import PersonBoxes
 from moro_ros.types import KEYPOINTS, Camera
 
 PADDING = 1.2
-SMALLEST_PX = 4.0  # a box below this side crops nothing sensible
+SMALLEST_PX = 4.0  # minimum side of a useful box
 JITTER = 0.1  # of the box's side, largest shift of its centre
 SHORTEST_SHARE = 0.2  # of a clip's frames that are cropped, at least
 
@@ -42,7 +41,7 @@ LEG = (
 
 @dataclass(frozen=True, slots=True)
 class CropMode:
-    """A part of the body: the points that stay, how often it is drawn, by what the box grows."""
+    """A part of the body: the points kept, its share of draws, the growth of the box."""
 
     name: str
     keep: frozenset[str]
@@ -72,7 +71,7 @@ def draw_mode(rng: np.random.Generator) -> CropMode:
 
 
 def kept_points(names: Sequence[str], mode: CropMode) -> np.ndarray:
-    """Return which of the named points (N,) a mode keeps; detectors' prefixes do not matter."""
+    """Return which of the named points (N,) a mode keeps, ignoring detectors' prefixes."""
     return np.array([name.removeprefix("openpose_") in mode.keep for name in names], bool)
 
 
@@ -100,7 +99,7 @@ def crop_boxes(
     rng: np.random.Generator,
     probability: float = 0.2,
 ) -> np.ndarray:
-    """Return a clip's boxes (F, 3), in a share of the clips those of a part of the body.
+    """Return a clip's boxes (F, 3), for a share of the clips those of a part of the body.
 
     boxes: (F, 3) centre and side, px; points: (F, N, 3) px with confidence. One mode per clip, in
     a random 20 to 100 % of its frames.
@@ -122,16 +121,16 @@ def jitter_boxes(
 
 
 def seen_in(boxes: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    """Return which points (F, N, 2 or 3) lie in their frame's box (F, 3), (F, N) bool."""
+    """Return which points (F, N, 2 or 3) are in their frame's box (F, 3), (F, N) bool."""
     offset = np.abs(points_px[..., :2] - boxes[:, None, :2])
     return np.asarray((offset <= boxes[:, None, 2:] / 2).all(-1))
 
 
 def crop_image(image: np.ndarray, box: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-    """Cut an image at a box, as if the camera had seen no more, and return both.
+    """Crop an image and its camera to a box, and return both.
 
-    image: (H, W, 3) uint8; box: (3,) centre and side, px; what of it lies outside the image is left
-    out. The principal point moves along, so that rays stay what they were.
+    image: (H, W, 3) uint8; box: (3,) centre and side, px, clipped to the image. The principal point
+    is moved too, so that rays do not change.
     """
     half = float(box[2]) / 2
     left, top = (int(np.clip(np.floor(c - half), 0, n - 1)) for c, n in _axes(box, camera))
@@ -149,10 +148,10 @@ def _axes(box: np.ndarray, camera: Camera) -> tuple[tuple[float, int], tuple[flo
 
 
 def tight_crop(points: Tensor, box: PersonBoxes, rng: np.random.Generator) -> Tensor:
-    """Hide what lies outside of a part of the body for a while, (F, K) bool.
+    """Hide points outside of a part of the body for a while, (F, K) bool.
 
     An occluder of keypoints as in data/occlusion.py. points: (F, K, 2) of types.KEYPOINTS on any
-    plane; box: of the person, (F,); the box around the part stands still, as an image's edge does.
+    plane; box: of the person, (F,); the box around the part is static, like an image's edge.
     """
     frames = points.shape[0]
     mode = draw_mode(rng)

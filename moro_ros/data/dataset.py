@@ -1,4 +1,4 @@
-"""What a data set is: where its files must lie, and its clips of one person, one by one."""
+"""Data sets: the required files, and the clips, each of one person."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from moro_ros.types import Camera, SmplxParams
 
 @dataclass(frozen=True, slots=True)
 class SetCard:
-    """What a user must know of a data set before it can be read.
+    """Information for users about a data set.
 
-    obtain: how to come by it; licence: the class of its terms, not legal advice; layout: the files
-    below the set's folder, one a line; splits: the names of its parts, the first is the default.
+    obtain: how to obtain it; licence: the class of its terms, not legal advice; layout: the files
+    below the set's folder, one per line; splits: the names of its parts, the first is the default.
     """
 
     title: str
@@ -32,7 +32,7 @@ class SetCard:
     def need_file(self, path: Path, what: str) -> Path:
         """Return the path of a file.
 
-        Raises: DataError if there is none, with what it should hold and how to obtain the set.
+        Raises: DataError if it is missing, with its expected contents and how to obtain the set.
         """
         if not path.is_file():
             raise self.missing(path, what)
@@ -45,7 +45,7 @@ class SetCard:
         return path
 
     def need_some(self, found: Iterable[Path], path: Path, what: str) -> list[Path]:
-        """Return what a search found, sorted; raises DataError if that is nothing."""
+        """Return the results of a search, sorted; raises DataError if there are none."""
         paths = sorted(found)
         if not paths:
             raise self.missing(path, what)
@@ -61,7 +61,7 @@ class SetCard:
         return split or self.splits[0]
 
     def missing(self, path: Path, what: str) -> DataError:
-        """Return the error for a file or folder that is not there."""
+        """Return the error for a missing file or folder."""
         layout = "\n  ".join(self.layout)
         return DataError(
             f"{self.title}: {path} is missing; expected {what}. The folder of the data set must "
@@ -69,7 +69,7 @@ class SetCard:
         )
 
     def damaged(self, path: Path, reason: object) -> DataError:
-        """Return the error for a file that cannot be read or is not what it should be."""
+        """Return the error for a file that cannot be read or has other contents."""
         return DataError(
             f"{self.title}: {path} is damaged or of another kind ({reason}). Obtain the file "
             f"again: {self.obtain}"
@@ -83,15 +83,15 @@ UpAxis = Literal["z", "y"]
 
 @dataclass(frozen=True, slots=True)
 class BodyFit:
-    """Parametric bodies of one person over F frames, in the frame that they were fitted in.
+    """Parametric bodies of one person over F frames, in the frame of the fit.
 
     params: of the given model and gender, in the frame of the fit (not always the camera's); of
     SMPL, whose joints 22 and 23 have no place in them, the first 21 body joints.
-    about_pelvis: transl is the pelvis itself; otherwise, as in SMPL-X, the pelvis lies at transl +
+    about_pelvis: transl is the pelvis itself; otherwise, as in SMPL-X, the pelvis is at transl +
     pelvis_rest(betas).
-    camera_from_fit: (4, 4) rigid, m, or None where there is no camera.
-    placed: whether transl is true; single images often know the pose but not the distance.
-    measured: True for motion capture and renderings, False for what was fitted to images.
+    camera_from_fit: (4, 4) rigid, m, or None without a camera.
+    placed: whether transl is true; labels of single images often lack the distance.
+    measured: True for motion capture and renderings, False for bodies fitted to images.
     """
 
     params: SmplxParams
@@ -115,21 +115,21 @@ class BodyFit:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One person over F frames at an even rate; None stands for what a set does not have.
+    """One person over F frames at an even rate; None stands for missing data.
 
-    name: unique in its set; subject: who it is; sequence: the recording, shared by all people and
+    name: unique in its set; subject: the person; sequence: the recording, shared by all people and
     cameras of it. stamps_ns: (F,) int64, of the recording. fps: Hz, 0 for a single image.
     fit: the person's bodies. camera: intrinsics; the camera is static within a clip, unless
     world_from_camera is None and the set says so.
-    images: F files; image_turns: quarter turns clockwise that bring a file upright as labelled;
-    mirrored: whether a file must be flipped left to right to be as labelled.
+    images: F files; image_turns: clockwise quarter turns from the file to the upright labels;
+    mirrored: whether a file must be flipped left to right to match the labels.
     boxes_px: (F, 3) square box: centre x, y and side with padding, of the upright image.
     points_px: (F, N, 3) x, y and confidence of point_names, pixels of the upright image.
     joints: (F, N, 3) m of joint_names, camera frame if there is a camera, else the fit's frame;
-    joints_placed: whether they are where the person is or only relative to the pelvis.
-    visible: (F, 22) bool, which SMPL-X joints are not hidden by something.
+    joints_placed: whether they are absolute or only relative to the pelvis.
+    visible: (F, 22) bool, which SMPL-X joints are not occluded.
     world_from_camera: (4, 4) rigid, m; up: the vertical axis of that world (or of the fit's frame
-    where there is no camera).
+    without a camera).
     """
 
     name: str
@@ -163,12 +163,12 @@ class Clip:
 
     @property
     def has_place(self) -> bool:
-        """Whether it is known where the person is, in metres."""
+        """Whether the person's position is known, in metres."""
         return self.fit is not None and self.fit.placed
 
     @property
     def has_measured_truth(self) -> bool:
-        """Whether errors against this clip's bodies may be called errors."""
+        """Whether this clip's bodies are ground truth."""
         return self.fit is not None and self.fit.measured
 
     def part(self, frames: slice) -> Clip:
@@ -196,7 +196,7 @@ ALL = slice(None)
 
 
 class ClipSet(Protocol):
-    """A data set: so many clips, each read when it is asked for. Sets may inherit `len`."""
+    """A data set: a sequence of clips, read on access. Sets may inherit `len`."""
 
     @property
     def name(self) -> str:
@@ -222,7 +222,7 @@ class ClipSet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows of equal length out of a set's clips; a set itself.
+    """Windows of equal length from a set's clips; a set itself.
 
     places: (W, 2) int64, clip and first frame.
     """
@@ -253,7 +253,7 @@ class Windows:
 
 
 def cut_windows(source: ClipSet, frames: int, step: int | None = None) -> Windows:
-    """Cut every clip into windows; what is left at its end is not used.
+    """Cut every clip into windows; the rest at its end is not used.
 
     step: frames from a window's start to the next one's; as long as a window if None.
     """
@@ -276,8 +276,8 @@ def even_stamps(numbers: Sequence[int] | np.ndarray, fps: float) -> np.ndarray:
 def read_image(clip: Clip, frame: int) -> np.ndarray:
     """Read the picture of one frame: (H, W, 3) uint8 RGB, rectified.
 
-    Raises: DataError if the clip has no pictures, or the file is missing, damaged or of a size
-    other than the camera's.
+    Raises: DataError if the clip has no pictures, or the file is missing, damaged or has another
+    size than the camera's.
     """
     if clip.images is None:
         raise DataError(f"Clip {clip.name} has no images; choose another data set.")

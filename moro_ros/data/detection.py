@@ -1,8 +1,8 @@
-"""A keypoint detector's errors and the world's occluders, on tensors, for training.
+"""Simulated errors of a keypoint detector and occluders, on tensors, for training.
 
-What real detectors do and the benchmark's noise (occlusion.py) does not: they guess hips behind a
-table and report them as seen, they jump to another person for a while, they place whole limbs
-elsewhere. Lengths are fractions of the side of the person's box.
+Real detectors have errors that the benchmark's noise (occlusion.py) does not have: they infer hips
+behind a table and report them as seen, they jump to another person for a while, and they misplace
+whole limbs. Lengths are fractions of the side of the person's box.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ SHOULDERS = tuple(NAMES.index(f"{side}_shoulder") for side in ("left", "right"))
 LEGS = tuple(i for i, n in enumerate(NAMES) if n.endswith(("knee", "ankle", "heel", "foot_index")))
 FEET = tuple(i for i, n in enumerate(NAMES) if n.endswith(("ankle", "heel", "foot_index")))
 HEAD = LIMBS[4]
-# Hidden hips that are guessed and reported as seen, by clip, and how far off.
+# Share of clips with hidden hips that are reported as seen, and their error.
 GUESS_SHARE, GUESS_SIZE, GUESS_DRIFT = 0.5, 0.05, 0.015
-# Bursts in which a limb's points lie elsewhere, by clip, and how far.
+# Share of clips with bursts of a misplaced limb, and its error.
 JUMP_SHARE, JUMP_SIZE, JUMP_FRAMES = 0.1, 0.3, 12
 SWAP_FRAMES = 8
-# Single frames stand for any frame of a clip: bursts are as rare in them as in time.
+NOBODY_SHARE = 0.8
+# A single frame stands for any frame of a clip: bursts are as rare as in time.
 BURST_IN_TIME = 0.1
 
 
@@ -50,7 +51,7 @@ class Detector:
     def detect(
         self, points: Tensor, in_front: Tensor, box: PersonBoxes, half_image: Tensor, dice: Dice
     ) -> Detections:
-        """Return what is reported of true points (B, F, K, 2).
+        """Return the report for true points (B, F, K, 2).
 
         in_front: (B, F, K) bool; box: (B, F), of all points; half_image: (B, 2).
         """
@@ -72,6 +73,8 @@ class Detector:
         noisy = torch.where(guessed[..., None], noisy + guess * size, noisy)
         noisy = torch.where((ghost & ~guessed)[..., None], noisy + off * size, noisy)
         seen = (visible & ~lost) | ghost | guessed
+        # If a whole person is hidden, detectors usually report no person.
+        seen &= ~(hidden.all(-1, keepdim=True) & dice.chance(batch, 1, 1, share=NOBODY_SHARE))
         unsure = ghost | guessed | (jumped & dice.chance(*shape, share=0.5))
         draw = dice.uniform(*shape)
         sure = torch.where(unsure, 0.5 + 0.45 * draw, 1.0 - 0.4 * draw.pow(4))
@@ -91,7 +94,7 @@ class Detector:
         return fast + slow + gross * dice.normal(batch, frames, count, 2) * noise.outlier_size
 
     def jumps(self, points: Tensor, size: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
-        """Move one limb of some clips elsewhere for a while; returns the points and which."""
+        """Displace one limb of some clips for a while; returns the points and which."""
         batch, frames, count = points.shape[:3]
         share = JUMP_SHARE if frames > 1 else JUMP_SHARE * BURST_IN_TIME
         limbs = torch.zeros(len(LIMBS), count, dtype=torch.bool, device=points.device)
@@ -104,7 +107,7 @@ class Detector:
         return torch.where(jumped[..., None], points + step, points), jumped
 
     def swapped(self, points: Tensor, dice: Dice) -> Tensor:
-        """Exchange left and right of some clips for a while."""
+        """Swap left and right of some clips for a while."""
         batch, frames = points.shape[:2]
         share = self.noise.swaps if frames > 1 else self.noise.swaps * BURST_IN_TIME
         run = dice.runs(batch, frames, 1, SWAP_FRAMES) & dice.chance(batch, 1, share=share)
@@ -112,7 +115,7 @@ class Detector:
         return torch.where(run[..., None, None], other, points)
 
     def guessed(self, visible: Tensor, in_front: Tensor, dice: Dice) -> Tensor:
-        """Return which hidden hips are reported where the detector supposes them, (B, F, K)."""
+        """Return which hidden hips are reported at inferred positions, (B, F, K)."""
         batch, _, count = visible.shape
         hips = torch.zeros(count, dtype=torch.bool, device=visible.device)
         hips[list(HIPS)] = True
@@ -122,9 +125,9 @@ class Detector:
 
 
 def occluded(points: Tensor, box: PersonBoxes, share: float, dice: Dice) -> Tensor:
-    """Return which keypoints (B, F, K) something hides, in a share of the clips.
+    """Return which keypoints (B, F, K) are occluded, in a share of the clips.
 
-    Half as often a second thing stands there too.
+    A second occluder is half as frequent.
     """
     batch, frames, count = points.shape[:3]
     hidden = torch.zeros(batch, frames, count, dtype=torch.bool, device=points.device)
@@ -147,7 +150,7 @@ def for_a_while(points: Tensor, shortest: int, dice: Dice, always: float = 0.0) 
 
 
 def passing_box(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
-    """A rectangle in front of one keypoint, standing or sweeping through."""
+    """A rectangle in front of one keypoint, static or moving through."""
     batch, frames, count = points.shape[:3]
     middle = frames // 2
     scale = box.size[:, middle, None]
@@ -172,7 +175,7 @@ def furniture(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 
 def below_the_chest(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
-    """Legs and hips are behind a table for the whole clip, arms where they hang below its edge."""
+    """Legs and hips are behind a table for the whole clip, and arms below its edge."""
     batch = len(points)
     shoulder = points[:, :, list(SHOULDERS), 1].mean(2).mean(1)
     hip = points[:, :, list(HIPS), 1].mean(2).mean(1)
@@ -193,12 +196,22 @@ def legs_hidden(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 
 def lost_person(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
-    """Nothing of the person is seen for 0.1 to 1.5 s; single frames stay."""
+    """Nothing of the person is seen for 0.1 to 1.5 s; single frames are unchanged."""
     batch, frames = points.shape[:2]
     run = dice.runs(batch, frames, 3, min(45, frames - 4)) if frames > 7 else None
     if run is None:
         return torch.zeros(points.shape[:3], dtype=torch.bool, device=points.device)
     return run[..., None].expand(points.shape[:3])
+
+
+def unseen_end(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
+    """Nothing of the person is seen in the last 0.1 to 1.2 s: they left, or for prediction."""
+    batch, frames = points.shape[:2]
+    if frames <= 7:
+        return torch.zeros(points.shape[:3], dtype=torch.bool, device=points.device)
+    length = 3 + dice.integers(batch, 1, 1, below=min(36, frames - 7))
+    time = torch.arange(frames, device=points.device)[:, None]
+    return (time >= frames - length).expand(points.shape[:3])
 
 
 def lost_limbs(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
@@ -221,7 +234,7 @@ def one_side(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 
 def head_and_one_arm(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
-    """Everything is hidden but the head and one arm."""
+    """Everything except the head and one arm is hidden."""
     hidden = torch.ones(2, points.shape[2], dtype=torch.bool, device=points.device)
     for side in range(2):
         hidden[side, [*HEAD, SHOULDERS[side], *LIMBS[side]]] = False
@@ -230,7 +243,7 @@ def head_and_one_arm(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 
 OCCLUDERS: tuple[Callable[[Tensor, PersonBoxes, Dice], Tensor], ...] = (
-    passing_box, furniture, below_the_chest, legs_hidden, lost_person, lost_limbs, one_side,
-    head_and_one_arm,
+    passing_box, furniture, below_the_chest, legs_hidden, lost_person, unseen_end, lost_limbs,
+    one_side, head_and_one_arm,
 )  # fmt: skip
-OCCLUDER_SHARE = (0.24, 0.17, 0.15, 0.08, 0.11, 0.15, 0.07, 0.03)
+OCCLUDER_SHARE = (0.23, 0.15, 0.15, 0.08, 0.1, 0.09, 0.12, 0.05, 0.03)

@@ -1,4 +1,4 @@
-"""Random numbers on a device, all of one seed, and the random body shapes made of them."""
+"""Random numbers on a device from one seed, and random body shapes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from moro_ros.body.body_model import BodyModel
-
 
 class Dice:
-    """Draws tensors on a device; what it draws follows from the seed and the device's kind."""
+    """Draws tensors on a device; the result depends on the seed and the kind of device."""
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -58,27 +56,15 @@ class Dice:
 
 
 NUM_BETAS = 10
-# Size beside the body model's: children from 0.9 m on, and short and tall adults.
+# Size relative to the body model's: children from 0.9 m on, and short and tall adults.
 SMALLEST, LARGEST = 0.53, 1.15
-CHILDREN = 0.7  # of those who are of another size
+CHILDREN = 0.7  # share of people with another size
 # Some are far from the mean.
 WIDE_SHARE, WIDE = 0.15, 1.7
 
 
-def scale_betas(body: BodyModel) -> Tensor:
-    """Return the betas (10,) whose body comes nearest to one twice as large, in the least squares.
-
-    Betas act linearly: a body of scale s is that of s betas + (s - 1) times these. For the open
-    body half the size is met to 13 mm (joints), three quarters to 6 mm.
-    """
-    root, turn = body.joint_template[0], body.joint_shapedirs[0]
-    directions = (body.shapedirs - turn).flatten(0, 1)
-    target = (body.template - root).flatten()
-    return torch.linalg.lstsq(directions, target[:, None]).solution[:, 0]
-
-
 def draw_shapes(count: int, sized: float, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Return betas (count, 10) of a size-less body and the logarithm of a scale (count, 1).
+    """Return betas (count, 10) of a body without size and the logarithm of a scale (count, 1).
 
     sized: share of people whose scale is not 1.
     """

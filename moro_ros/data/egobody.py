@@ -124,12 +124,12 @@ class EgoBody(ClipSet):
             return rigid_transform(matrix, path, CARD)
 
         world = transform(
-            folder / "kinect12_to_world" / f"{track.scene}.json", "the master camera's place"
+            folder / "kinect12_to_world" / f"{track.scene}.json", "the master camera's pose"
         )
         if track.view == "master":
             return np.eye(4), world
         name = f"kinect_{KINECTS[track.view]}to12_color.json"
-        return np.linalg.inv(transform(folder / name, "the camera's place")), world
+        return np.linalg.inv(transform(folder / name, "the camera's pose")), world
 
 
 def open_egobody(root: Path, split: str = "") -> EgoBody:
@@ -146,7 +146,7 @@ def open_egobody(root: Path, split: str = "") -> EgoBody:
 
 
 def split_tracks(root: Path, split: str) -> list[Track]:
-    """Return everybody in every view of the recordings of a split."""
+    """Return all people in every view of the recordings of a split."""
     table = read_table(root / "data_splits.csv", (split,))
     info = {row["recording_name"]: row for row in read_table(root / "data_info_release.csv", INFO)}
     tracks = []
@@ -192,7 +192,7 @@ def occluded_tracks(root: Path) -> list[Track]:
 
 
 def body_folders(root: Path, recording: str) -> list[Path]:
-    """Return the folders of fits of everybody in a recording, interactee and camera wearer."""
+    """Return the folders of fits of all people in a recording, interactee and camera wearer."""
     found = [
         path
         for kind in ("smplx_interactee*", "smplx_camera_wearer*")

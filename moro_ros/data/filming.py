@@ -1,9 +1,9 @@
-"""Training's world: random static cameras around people, and what a keypoint detector reports.
+"""Simulated views for training: random static cameras and a keypoint detector's report.
 
-Wider than the benchmark's (synthesis.py, which stays as it is so that figures can be compared):
-from a hand's reach to across a hall, from the floor to the ceiling, children and adults, with the
-floor told or not. Everything is drawn on tensors, for single frames and for clips alike. World: z
-up, metres; camera: x right, y down, z forward; 2D positions on the normalised image plane.
+Wider than the benchmark's (synthesis.py, which is kept fixed for comparable figures): from arm's
+length to across a hall, from the floor to the ceiling, children and adults, with and without a
+known floor. Everything is drawn on tensors, for single frames and clips. World: z up, metres;
+camera: x right, y down, z forward; 2D positions on the normalised image plane.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from moro_ros.network.inputs import PersonBoxes, enclosing_box, floor_row, obser
 
 NEAREST_M, FARTHEST_M = 0.5, 10.0
 LOWEST_M, HIGHEST_M = 0.2, 3.5
-# A camera this close is not much higher than the person; with distance it may be.
+# A camera this close is not much higher than the person; farther ones may be.
 STEEPEST = 1.2
 FIELD_OF_VIEW = (30.0, 90.0)  # degrees, vertical
 ASPECTS = (16 / 9, 4 / 3, 9 / 16)
-# Roll: most cameras stand nearly level, some lean.
+# Roll: most cameras are nearly level, some are tilted.
 ROLL, LARGE_ROLL, LARGE_ROLL_SHARE = 0.05, 0.26, 0.35
-# How well a calibration knows the floor, and how often it is told.
+# Accuracy of a calibrated floor, and share of clips with a known floor.
 FLOOR_TILT, FLOOR_HEIGHT, FLOOR_SHARE = 0.026, 0.03, 0.5
-# A live box is a running one: a single frame sees boxes that are a little off.
+# A live box is a running one, so boxes of single frames are slightly off.
 BOX_SIZE, BOX_CENTER = 0.08, 0.04
-# Points further out than this many half images say nothing of a person's size.
+# Points farther out than this many half images are not used for a person's size.
 FAR_OUT = 2.5
 
 
 def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Dice) -> CameraMotion:
-    """Look at each clip with a random static camera.
+    """View each clip with a random static camera.
 
     rotations: (B, F, 22, 3, 3) local ones, the first global; translation: (B, F, 3) m, the pelvis
     over the floor z = 0; betas: (B, 10).
@@ -84,9 +84,9 @@ def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Di
 def film(
     truth: CameraMotion, body: BodyModel, detector: Detector, dice: Dice, *, floor: bool
 ) -> ObservedMotion:
-    """Project clips and give them the detector's errors, blind spots and occluders.
+    """Project clips and add the detector's errors, blind spots and occluders.
 
-    floor: end each observation with the floor's row, zeros in half of the clips.
+    floor: append the floor's row to each observation, zeros in half of the clips.
     """
     joints, keypoints = pose_keypoints(truth, body)
     batch, frames, count = keypoints.shape[:3]
@@ -109,7 +109,7 @@ def film(
 
 
 def told_floor(truth: CameraMotion, dice: Dice) -> Tensor:
-    """Return the floor as a calibration knows it, (B, 4), zeros where nobody told it."""
+    """Return the floor from a calibration, (B, 4), zeros if it is unknown."""
     batch = len(truth.height)
     up = normalize(truth.up + FLOOR_TILT * dice.normal(batch, 3), dim=-1)
     height = truth.height * (1.0 + FLOOR_HEIGHT * dice.normal(batch)).clamp_min(0.5)

@@ -46,7 +46,7 @@ class LabelledImages:
     """A set of single images; every clip is one frame of one person.
 
     labels: the npz file; folder: the images are named relative to it; focal_px: of all images,
-    where the labels have none and this is None, the diagonal of the image is taken.
+    if the labels have none and this is None, the diagonal of the image is used.
     measured: whether the bodies come from motion capture.
     """
 
@@ -156,7 +156,7 @@ def read_labels(path: Path, card: SetCard) -> dict[str, np.ndarray]:
 class LabelledSet:
     """A published set in this format, below a common root folder.
 
-    folders: of the images, the first that is there is taken; focal_px, measured: see
+    folders: of the images, the first existing one is used; focal_px, measured: see
     LabelledImages.
     """
 

@@ -1,4 +1,4 @@
-"""A folder of BVH and ASF/AMC files becomes one open motion file (the format of mocap.py)."""
+"""Converts a folder of BVH and ASF/AMC files to one open motion file (format of mocap.py)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from moro_ros.errors import DataError
 UNKNOWN_CATEGORY = "other"
 # 13_29, 141_16-wave_hello: subject, clip.
 CMU_NAME = re.compile(r"(\d{1,3})_(\d{1,3})(?!\d)")
-# Words in a file's name that tell what the motion is; the first that is found counts.
+# Words in a file's name that define its category; the first match is used.
 CATEGORY_WORDS: dict[str, tuple[str, ...]] = {
     "floor_getup": ("getup", "get_up", "lie", "crawl", "floor"),
     "daily_reach_sit": ("sit", "stool", "chair", "reach", "wash", "sweep", "pick"),
@@ -54,7 +54,7 @@ class ImportedClip:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that was not imported, and why."""
+    """A file that was not imported, and the reason."""
 
     path: Path
     reason: str
@@ -69,7 +69,7 @@ class MotionFile:
 
 
 def find_motion(folder: Path) -> list[MotionFile]:
-    """List the BVH and AMC files below a folder, each AMC with the ASF beside it.
+    """List the BVH and AMC files below a folder, each AMC with its ASF.
 
     Raises: DataError if there are none.
     """
@@ -110,7 +110,7 @@ def import_files(
     rate_hz: float | None = None,
     categories: Mapping[str, str] | None = None,
 ) -> Iterator[ImportedClip | Skipped]:
-    """Convert files one by one; what is damaged is skipped with its reason.
+    """Convert files one by one; damaged ones are skipped with the reason.
 
     root: names are relative to it; rate_hz: instead of the files' own; categories: of clips by the
     name of their file without its ending, where it is known.
@@ -122,7 +122,7 @@ def import_files(
         except DataError as error:
             yield Skipped(file.path, str(error))
             continue
-        except Exception as error:  # one odd file must not lose all the others
+        except Exception as error:  # one bad file must not stop the others
             yield Skipped(file.path, f"it cannot be converted ({type(error).__name__}: {error})")
             continue
         name = clip_name(file.path)
@@ -139,7 +139,7 @@ def import_files(
 def convert(
     sources: Iterable[SourceMotion], target: TargetSkeleton
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the rotations (F, 22, 3) rad and places (F, 3) m of each whole part of a file.
+    """Return the rotations (F, 22, 3) rad and positions (F, 3) m of each valid part of a file.
 
     Raises: DataError if there is none.
     """
@@ -177,7 +177,7 @@ def read_source(
     if file.path.suffix.lower() == ".bvh":
         return read_bvh(file.path, rate_hz)
     if file.skeleton is None:
-        raise DataError("its skeleton is missing: no ASF file of its subject lies beside it")
+        raise DataError("its skeleton is missing: the folder has no ASF file of its subject")
     try:
         skeleton = read_skeleton(file.skeleton)
     except DataError as error:
@@ -186,7 +186,7 @@ def read_source(
 
 
 def clip_name(path: Path) -> str:
-    """Return a clip's name: CMU's number where the file's name has one, else the name itself."""
+    """Return a clip's name: CMU's number if the file's name has one, else the name itself."""
     match = CMU_NAME.search(path.stem)
     return f"{match[1]}_{match[2]}" if match else path.stem
 
@@ -200,7 +200,7 @@ def subject_of(path: Path, root: Path) -> str:
 
 
 def category_of(path: Path, categories: Mapping[str, str]) -> str:
-    """Return the category that is given for a file, or that its name tells."""
+    """Return the category that is given for a file, or that follows from its name."""
     stated = categories.get(path.stem) or categories.get(clip_name(path))
     if stated:
         return stated
@@ -212,7 +212,7 @@ def category_of(path: Path, categories: Mapping[str, str]) -> str:
 
 
 def read_categories(path: Path) -> dict[str, str]:
-    """Read a table of two columns without a head: name of a file or clip, category.
+    """Read a table of two columns without a header: name of a file or clip, category.
 
     Raises: DataError if it cannot be read or names an unknown category.
     """
@@ -231,7 +231,7 @@ def read_categories(path: Path) -> dict[str, str]:
 
 
 def save_motion(clips: list[ImportedClip], path: Path) -> None:
-    """Write an open motion file, whole or not at all.
+    """Write an open motion file, completely or not at all.
 
     Raises: DataError if the file cannot be written; ValueError without clips.
     """

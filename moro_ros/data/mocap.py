@@ -19,8 +19,8 @@ from moro_ros.body.topology import MIRRORED_JOINTS, NUM_JOINTS, PARENTS
 from moro_ros.errors import DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 
-# How often a category is drawn, relative to its share of the frames: dancing fills almost half of
-# the open set while sitting, reaching and the floor are what assistive robots meet.
+# Weight of a category relative to its share of the frames: dancing is almost half of the open set,
+# while sitting, reaching and lying are relevant for assistive robots.
 CATEGORY_WEIGHT: dict[str, float] = {
     "walk_run": 1.0,
     "dance_martial": 0.4,
@@ -143,9 +143,9 @@ def between(first: np.ndarray, second: np.ndarray, mix: np.ndarray) -> np.ndarra
 def resample_motion(
     rotations: np.ndarray, translation: np.ndarray, source_hz: float, target_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a motion to another rate: every n-th frame where the rates allow, else interpolated.
+    """Resample a motion to another rate: every n-th frame if possible, else interpolated.
 
-    rotations: (N, 22, 3) rad; translation: (N, 3) m; both float32. The first frame stays.
+    rotations: (N, 22, 3) rad; translation: (N, 3) m; both float32. The first frame is kept.
     """
     step = frame_step(source_hz, target_hz)
     if step == round(step):
@@ -155,14 +155,14 @@ def resample_motion(
 
 
 def resampled_length(count: int, source_hz: float, target_hz: float) -> int:
-    """Return how many frames resample_motion makes of `count`."""
+    """Return the number of frames of resample_motion for `count` frames."""
     return int((count - 1) / frame_step(source_hz, target_hz) + 1e-6) + 1
 
 
 def frame_step(source_hz: float, target_hz: float) -> float:
-    """Return how many source frames one target frame takes; whole where it nearly is.
+    """Return the number of source frames per target frame, rounded if it is nearly an integer.
 
-    A rate that is read off a file is rounded: 1 / 0.0083333 is 120.0005.
+    A rate from a file is rounded: 1 / 0.0083333 is 120.0005.
     """
     step = source_hz / target_hz
     return float(round(step)) if abs(step - round(step)) < 1e-3 and step > 0.5 else step
@@ -171,7 +171,7 @@ def frame_step(source_hz: float, target_hz: float) -> float:
 def at_positions(
     rotations: np.ndarray, translation: np.ndarray, position: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a motion at fractional frames: rotations on the shorter arc, places on the line.
+    """Return a motion at fractional frames: rotations on the shorter arc, positions linearly.
 
     rotations: (N, 22, 3) rad; translation: (N, 3) m; position: (F,) in 0 .. N - 1.
     """
@@ -184,10 +184,10 @@ def at_positions(
 
 
 def time_warp(windows: MotionWindows, speed: Tensor, frames: int | None = None) -> MotionWindows:
-    """Play windows faster or slower; where a window is too short it is played back again.
+    """Play windows faster or slower; a window that is too short is also played backwards.
 
-    speed: (B,) factor, such as uniform in 0.7 to 1.3; frames: of the result, as many as before if
-    None. The frame in the middle stays the one in the middle.
+    speed: (B,) factor, such as uniform in 0.7 to 1.3; frames: of the result, None for as many as
+    before. The middle frame is kept in the middle.
     """
     count = windows.translation.shape[1]
     frames = count if frames is None else frames

@@ -1,4 +1,4 @@
-"""The keypoint detector's noise and the world's occluders, for training and benchmark."""
+"""Simulated noise of the keypoint detector and occluders, for training and benchmark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMBS: tuple[tuple[int, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ObservationNoise:
-    """How a keypoint detector errs; lengths are fractions of the person's padded box side.
+    """Errors of a keypoint detector; lengths are fractions of the person's padded box side.
 
     The defaults follow BlazePose as measured against a four-view triangulation (docs/training.md).
 
@@ -37,7 +37,7 @@ class ObservationNoise:
     fast_min, fast_max: white noise from frame to frame, its size drawn per keypoint and window.
     heavy: share of points whose white noise is three times as large. slow: noise that drifts over
     about 4 frames. outliers, outlier_size: share and size of gross errors. swaps: share of
-    windows with a burst of 1 to 8 frames in which left and right are exchanged. dropouts: share
+    windows with a burst of 1 to 8 frames in which left and right are swapped. dropouts: share
     of seen points reported unseen. ghosts: share of hidden points reported seen, with an offset
     of ghost_size. occlusion: share of windows with an occluder. guesses: share of windows in which
     unseen hips, behind a table or below the image, are reported as seen; guess_size: their offset.
@@ -66,14 +66,14 @@ class ObservationNoise:
         inside: Tensor,
         rng: np.random.Generator,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return points, seen, visibility and presence as the detector would report them.
+        """Return points, seen, visibility and presence in a simulated report of the detector.
 
         points: (B, F, K, 2); size: (B, F); visible, inside: (B, F, K) bool.
         """
         shape = tuple(visible.shape)
         draw = torch.from_numpy(rng.random((4, *shape))).float()
         lost = draw[0] < self.dropouts
-        # A ghost persists for the whole window of one keypoint: detectors err stubbornly.
+        # A ghost persists for the whole window of one keypoint, because such errors are persistent.
         ghost = torch.from_numpy(rng.random((shape[0], 1, shape[2]))) < self.ghosts
         ghost = ghost & ~visible & inside
         if self.guesses:
@@ -168,7 +168,7 @@ def interval(frames: int, shortest: int, rng: np.random.Generator) -> Tensor:
 
 
 def passing_box(points: Tensor, box: PersonBoxes, rng: np.random.Generator) -> Tensor:
-    """A rectangle that stands in front of one keypoint or sweeps through, (F, K) bool."""
+    """A rectangle, static in front of one keypoint or moving through, (F, K) bool."""
     frames, count, _ = points.shape
     middle, scale = frames // 2, float(box.size[frames // 2])
     center = points[middle, int(rng.integers(count))]

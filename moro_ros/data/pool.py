@@ -1,7 +1,7 @@
-"""A pool of motion windows with their shapes and mesh tokens, made once and drawn from often.
+"""A pool of motion windows with their shapes and mesh tokens, computed once and reused.
 
-Cameras, noise and occluders are drawn afresh for every batch (synthesis.py); what does not depend
-on them - augmentation of the motion, the shape, the tokens - is computed once.
+Cameras, noise and occluders are drawn for every batch (synthesis.py). Augmentation of the motion,
+shape and tokens, which do not depend on them, are computed once.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def build_pool(
 ) -> WindowPool:
     """Draw, augment and tokenise `count` windows of `frames` frames.
 
-    varied: share of the windows that take postures of their own, seated: share of the rest that sit
+    varied: share of the windows with random postures, seated: share of the rest that sit
     or lie (data/variation.py).
     """
     windows = augment(motion.draw(count, frames, rng), rng)
@@ -98,7 +98,7 @@ def build_pool(
 
 
 def save_pool(pool: WindowPool, path: Path) -> None:
-    """Write a pool, so that a resumed run draws from the same one."""
+    """Write a pool, so that a resumed run uses the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {
         "rotations": pool.windows.rotations,
@@ -110,7 +110,7 @@ def save_pool(pool: WindowPool, path: Path) -> None:
 
 
 def load_pool(path: Path) -> WindowPool:
-    """Read what save_pool wrote."""
+    """Read a pool of save_pool."""
     arrays = torch.load(path, weights_only=True)
     windows = MotionWindows(arrays["rotations"], arrays["translation"])
     return WindowPool(windows, arrays["betas"], arrays["token_ids"])

@@ -1,4 +1,4 @@
-"""A clip's bodies in the camera: joints and global motion out of a fit's parameters."""
+"""A clip's bodies in the camera frame: joints and global motion from a fit's parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moro_ros.geometry.rotation import rotvec_to_matrix
 
 @dataclass(frozen=True, slots=True)
 class PosedClip:
-    """The bodies of F frames in the camera, or in the fit's frame where there is no camera.
+    """The bodies of F frames in the camera frame, or in the fit's frame without a camera.
 
     rotation: (F, 3, 3) global orientation; pelvis: (F, 3) m; body_rotations: (F, 21, 3, 3) local;
     betas: (10,); joints: (F, 22, 3) m. float32.
@@ -34,7 +34,7 @@ class PosedClip:
 def pose_clip(clip: Clip, body: BodyModel) -> PosedClip:
     """Pose a body by a clip's fit.
 
-    body: of the fit's model and gender; another one gives its own limb lengths.
+    body: of the fit's model and gender; another one has its own limb lengths.
     Raises: DataError if the clip has no fit or one of SMPL.
     """
     fit = clip.fit
@@ -73,10 +73,10 @@ def project_clip(clip: Clip, points: Tensor) -> Tensor:
 
 
 def smpl_as_smplx(fit: BodyFit) -> BodyFit:
-    """Take SMPL's joint rotations for SMPL-X's, which share the joints' places but not the shapes.
+    """Use SMPL's joint rotations as SMPL-X's, which has the same joints but other shapes.
 
-    The shape becomes the mean one: betas of SMPL mean nothing in SMPL-X. The translation keeps the
-    pelvis to a few centimetres, so it no longer counts as true.
+    The shape becomes the mean one, because betas of SMPL are not valid in SMPL-X. The translation
+    keeps the pelvis to a few centimetres, so it no longer counts as true.
     """
     if fit.model == "smplx":
         return fit

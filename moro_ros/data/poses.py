@@ -10,7 +10,7 @@ from moro_ros.body.topology import MIRRORED_JOINTS
 from moro_ros.data.mocap import CATEGORY_WEIGHT, MotionSet
 from moro_ros.geometry.rotation import rotvec_to_matrix
 
-# Groups of joints 1..21 that are exchanged between poses as a whole.
+# Groups of joints 1..21 that are swapped between poses together.
 LIMB_GROUPS: tuple[tuple[int, ...], ...] = (
     (1, 4, 7, 10),
     (2, 5, 8, 11),

@@ -1,7 +1,7 @@
-"""PROX: people in furnished rooms before one Kinect (Hassan et al., ICCV 2019).
+"""PROX: people in furnished rooms, recorded by one Kinect (Hassan et al., ICCV 2019).
 
-There is no ground truth: PROXD's bodies were fitted to colour and depth. They are read where they
-are there, and marked as fitted.
+There is no ground truth: PROXD's bodies were fitted to colour and depth. They are read if they
+exist, and marked as fitted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CARD = SetCard(
 )
 FPS = 30.0
 IMAGE = re.compile(r"s\d+_frame_(\d+)__(\d+)\.(\d+)\.(\d+)\.(\d+)$")
-SEEN = 0.2  # minimum confidence of a keypoint that counts for the box, as published
+SEEN = 0.2  # minimum confidence of a keypoint for the box, as published
 PADDING = 1.2
 
 
@@ -53,7 +53,7 @@ class Prox(ClipSet):
         return np.array([len(images) for images in self.images], np.int64)
 
     def clip(self, index: int, frames: slice = ALL) -> Clip:
-        """Read a recording; files are mirrored, which the clip says."""
+        """Read a recording; files are mirrored, which the clip states."""
         recording, images = self.recordings[index], self.images[index][frames]
         scene, subject = recording.split("_")[:2]
         points = self.keypoints(recording, images)
@@ -87,12 +87,12 @@ class Prox(ClipSet):
         return Camera(matrix, *image_size(image, CARD), distortion)
 
     def world(self, scene: str) -> np.ndarray:
-        """Read the camera's place in the scanned room, z up."""
+        """Read the camera's pose in the scanned room, z up."""
         path = self.root / "cam2world" / f"{scene}.json"
         return rigid_transform(load_json(path, CARD, "the camera's place"), path, CARD)
 
     def fit(self, recording: str, images: tuple[Path, ...]) -> BodyFit | None:
-        """Read PROXD's bodies, if they are there."""
+        """Read PROXD's bodies, if they exist."""
         folder = self.root / "PROXD" / recording / "results"
         if not folder.is_dir():
             return None
@@ -100,7 +100,7 @@ class Prox(ClipSet):
         return BodyFit(params, camera_from_fit=np.eye(4), measured=False)
 
     def keypoints(self, recording: str, images: tuple[Path, ...]) -> np.ndarray | None:
-        """Read OpenPose's 25 points (F, 25, 3) of the surest person, if they are there."""
+        """Read OpenPose's 25 points (F, 25, 3) of the most confident person, if they exist."""
         folder = next(
             (
                 self.root / name / recording
@@ -114,7 +114,7 @@ class Prox(ClipSet):
         return np.stack([read_keypoints(folder / f"{path.stem}_keypoints.json") for path in images])
 
     def visibility(self, index: int, frames: slice) -> np.ndarray | None:
-        """Read which joints (F, 22) the room does not hide, if that is known."""
+        """Read which joints (F, 22) the room does not occlude, if known."""
         path = self.root / "mask_joint" / self.recordings[index] / "mask_joint.npy"
         if not path.is_file():
             return None
@@ -147,7 +147,7 @@ def open_prox(root: Path, split: str = "") -> Prox:
 
 
 def stamp_ns(image: Path) -> int:
-    """Return the time that an image's name states, ns since the recording began."""
+    """Return the time in an image's name, ns since the start of the recording."""
     match = IMAGE.match(image.stem)
     if match is None:
         raise CARD.damaged(image, "its name states no time")
@@ -156,7 +156,7 @@ def stamp_ns(image: Path) -> int:
 
 
 def read_keypoints(path: Path) -> np.ndarray:
-    """Return one image's points (25, 3) float32; zeros where nobody was found."""
+    """Return one image's points (25, 3) float32; zeros without a person."""
     content = load_json(path, CARD, "OpenPose's keypoints of an image")
     try:
         people = [
@@ -171,7 +171,7 @@ def read_keypoints(path: Path) -> np.ndarray:
 
 
 def person_boxes(points: np.ndarray) -> np.ndarray:
-    """Return the boxes (F, 3) around seen points; where nobody is seen, the last one stays.
+    """Return the boxes (F, 3) around seen points; without a person the last one is kept.
 
     Before a person is seen, the box is the one of the published code.
     """

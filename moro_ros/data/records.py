@@ -1,4 +1,4 @@
-"""Reading the files of published data sets, whose pickles could otherwise run any code."""
+"""Safe reading of the files of published data sets, whose pickles could run any code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from moro_ros.data.dataset import SetCard
 from moro_ros.types import SmplxParams
 
-# All that arrays of numbers and words need; anything else in a pickle is refused.
+# The names for arrays of numbers and words; anything else in a pickle is rejected.
 SAFE = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -32,19 +32,19 @@ READ_ERRORS = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, A
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles dictionaries, lists, numbers, strings and arrays, and nothing else."""
+    """Unpickles only dictionaries, lists, numbers, strings and arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuse every class and function that arrays do not need."""
+        """Reject every class and function that arrays do not need."""
         if (module, name) not in SAFE:
             raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
         return super().find_class(module, name)
 
 
 def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read the given arrays of a pickled dictionary, of Python 2 as well.
+    """Read the given arrays of a pickled dictionary, also from Python 2.
 
-    Raises: DataError if the file is missing, damaged, lacks a key or holds more than data.
+    Raises: DataError if the file is missing, damaged, lacks a key or contains more than data.
     """
     card.need_file(path, f"a pickle of the arrays {', '.join(keys)}")
     try:
@@ -61,7 +61,7 @@ def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.
 
 
 class Archive:
-    """The arrays of one npz file, each read when it is asked for; arrays of objects as well."""
+    """The arrays of one npz file, read on access, including arrays of objects."""
 
     def __init__(self, path: Path, card: SetCard, required: Sequence[str]) -> None:
         card.need_file(path, f"an npz file of the arrays {', '.join(required)}")
@@ -81,7 +81,7 @@ class Archive:
         return key in self.keys
 
     def read(self, key: str) -> np.ndarray:
-        """Return an array; raises DataError if it is damaged or holds more than data."""
+        """Return an array; raises DataError if it is damaged or contains more than data."""
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 dtype, shape, fortran = _header(file)
@@ -132,7 +132,7 @@ def load_json(path: Path, card: SetCard, what: str) -> Any:
 
 
 def rigid_transform(values: object, path: Path, card: SetCard) -> np.ndarray:
-    """Return a (4, 4) float64 rigid transform [m] out of a file; raises DataError if it is none."""
+    """Return a (4, 4) float64 rigid transform [m] from a file; raises DataError if invalid."""
     try:
         matrix = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
@@ -162,7 +162,7 @@ def read_fits(paths: Sequence[Path], card: SetCard) -> SmplxParams:
 
     paths: one pickle per frame and person, as in EgoBody, PROX and RICH.
 
-    Raises: DataError if a file is missing, damaged or of another body model.
+    Raises: DataError if a file is missing, damaged or for another body model.
     """
     rows = [read_fit(path, card) for path in paths]
     arrays = {key: np.stack([row[key] for row in rows]) for key in ARRAYS}

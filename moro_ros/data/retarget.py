@@ -1,7 +1,7 @@
-"""From a foreign skeleton's motion to the 22 SMPL-X joints, z up, on the floor.
+"""Retargeting of another skeleton's motion to the 22 SMPL-X joints, z up, on the floor.
 
 Bones whose direction a rest pose fixes (arms and legs) keep their direction in space: the target's
-rest direction is turned onto the source's before the source's rotation. All others keep their
+rest direction is rotated onto the source's before the source's rotation. All others keep their
 rotation relative to the rest pose. The translation is scaled by the length of the legs, so that
 feet meet the floor.
 """
@@ -22,33 +22,33 @@ from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 FPS = 30.0
 # Joint -> the joint at the other end of its bone.
 LIMBS = {1: 4, 2: 5, 4: 7, 5: 8, 16: 18, 17: 19, 18: 20, 19: 21}
-HANDS = {20: 18, 21: 19}  # no joint lies beyond; in rest the hand goes on like the forearm
-# In rest a foot stands as its shin does: where a skeleton spreads its legs, the soles tilt along.
+HANDS = {20: 18, 21: 19}  # no joint beyond; in rest the hand continues the forearm
+# In rest a foot is aligned with its shin: if a skeleton spreads its legs, the soles tilt too.
 FEET = {7: 4, 8: 5, 10: 4, 11: 5}
 SOLE_SHARE = 0.15  # of a foot's vertices, the lowest ones
-STANDING_SPEED = 0.25  # m/s, a sole that is slower stands on something
-FLOOR_SHARE = 0.3  # of what stands is lower than the floor; steps and stools are higher
-FLOOR_SHARE_AIRBORNE = 0.02  # where nobody ever stands
+STANDING_SPEED = 0.25  # m/s, a slower sole is standing
+FLOOR_SHARE = 0.3  # share of standing soles below the floor; steps and stools are higher
+FLOOR_SHARE_AIRBORNE = 0.02  # if no sole ever stands
 Z_FROM_Y_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-# Faster is no person but a marker that was mistaken for another.
+# A higher speed is caused by confused markers.
 LARGEST_SPEED = 13.0  # m/s, relative to the pelvis
-LARGEST_PLACE = 1e5  # m from the origin; what is farther away is damage
+LARGEST_PLACE = 1e5  # m from the origin; a larger distance is an error
 LARGEST_TURN = np.radians(40.0)  # per frame at 30 Hz, of trunk and legs
 STEADY_JOINTS = (0, 1, 2, 3, 4, 5, 6, 9, 12, 15)
-MARGIN = 3  # frames around a spike that go with it
+MARGIN = 3  # frames around a spike that are also removed
 SHORTEST_BONE = 1e-3  # of the legs' length; shorter ones have no direction
 SHORTEST = 30  # frames of a clip
-# Frames of a source that are converted at once, 5 min at 120 Hz: some 0.5 GB.
+# Frames of a source that are converted at once, 5 min at 120 Hz: about 0.5 GB.
 BLOCK = 36_000
 
 
 @dataclass(frozen=True, slots=True)
 class SourceMotion:
-    """A foreign skeleton's motion; y up, in rest facing +z with the left hand at +x.
+    """Another skeleton's motion; y up, in rest facing +z with the left hand at +x.
 
     rotations: (F, 22, 3, 3) of the bone that drives each SMPL-X joint, in the world, relative to
-    the rest pose; rest: (22, 3) rest places of the joints, any unit and origin; hips: (F, 3) the
-    place between the hip joints, same unit; rate_hz: of the frames.
+    the rest pose; rest: (22, 3) rest positions of the joints, any unit and origin; hips: (F, 3) the
+    middle of the hip joints, same unit; rate_hz: of the frames.
     """
 
     rotations: np.ndarray
@@ -59,7 +59,7 @@ class SourceMotion:
 
 @dataclass(frozen=True, slots=True)
 class TargetSkeleton:
-    """The body that is moved, mean shape, y up.
+    """The target body, mean shape, y up.
 
     rest: joints (22, 3) m about the pelvis; soles: for each foot joint of FEET the points (N, 3) m
     under the foot, about that joint.
@@ -93,7 +93,7 @@ def retarget(source: SourceMotion, target: TargetSkeleton) -> tuple[np.ndarray, 
     local = world.copy()
     local[:, 1:] = world[:, list(PARENTS[1:])].swapaxes(-1, -2) @ world[:, 1:]
     scale = leg_length(target.rest) / leg_length(source.rest)
-    # Hips lie where the source's lie; the pelvis follows from the target's own hips.
+    # Hips are where the source's are; the pelvis follows from the target's own hips.
     pelvis = scale * source.hips - world[:, 0] @ ((target.rest[1] + target.rest[2]) / 2)
     local[:, 0] = Z_FROM_Y_UP @ local[:, 0]
     rotations = matrix_to_rotvec(torch.from_numpy(local)).float().numpy()
@@ -105,7 +105,7 @@ def retarget(source: SourceMotion, target: TargetSkeleton) -> tuple[np.ndarray, 
 
 
 def check_facing(rest: np.ndarray) -> None:
-    """Raise DataError unless the left hip lies at +x of the right one and the knees below."""
+    """Raise DataError unless the left hip is at +x of the right one and the knees below."""
     across, leg = rest[1] - rest[2], leg_length(rest)
     wide = float(np.linalg.norm(across))
     if not np.isfinite(rest).all() or leg <= 0 or wide <= 0:
@@ -155,7 +155,7 @@ def leg_length(rest: np.ndarray) -> float:
 def world_joints(
     rotations: np.ndarray, places: np.ndarray, target: TargetSkeleton
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the joints' rotations (F, 22, 3, 3) and places (F, 22, 3) m of a motion."""
+    """Return the joints' rotations (F, 22, 3, 3) and positions (F, 22, 3) m of a motion."""
     chain = rotvec_to_matrix(torch.from_numpy(rotations))
     rest = torch.from_numpy(target.rest.astype(np.float32))
     turns, joints = target.body.forward_kinematics(chain, rest.expand(len(chain), -1, -1))
@@ -176,7 +176,7 @@ def on_the_floor(rotations: np.ndarray, places: np.ndarray, target: TargetSkelet
         lowest.append(height)
         standing.append(speed < STANDING_SPEED)
     low = np.stack(lowest)
-    # Of a foot that stands only the lower end counts: the heel of a tiptoe is not the floor.
+    # Only the lower end of a standing foot is used: the heel of a tiptoe is not the floor.
     under = np.minimum(low[:2], low[2:])
     still = under[np.logical_and(standing[:2], standing[2:])]
     if still.size >= FPS / 3:
@@ -187,7 +187,7 @@ def on_the_floor(rotations: np.ndarray, places: np.ndarray, target: TargetSkelet
 
 
 def velocity(places: np.ndarray) -> np.ndarray:
-    """Return the velocity (F, 3) m/s of places (F, 3) m at 30 Hz; a single place stands still."""
+    """Return the velocity (F, 3) m/s of positions (F, 3) m at 30 Hz; 0 for a single one."""
     return np.gradient(places, axis=0) * FPS if len(places) > 1 else np.zeros_like(places)
 
 

@@ -1,4 +1,4 @@
-"""RICH: people in scanned places before six to eight cameras (Huang et al., CVPR 2022)."""
+"""RICH: people in scanned places, recorded by six to eight cameras (Huang et al., CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Track:
 
     @property
     def scene(self) -> str:
-        """Name of the place, as the calibration folders have it."""
+        """Name of the place in the calibration folders."""
         return self.sequence.split("_")[0]
 
 
@@ -115,8 +115,8 @@ class Rich(ClipSet):
         values = load_json(path, CARD, "the world's place: R, t and c")
         try:
             rotation = np.asarray(values["R"], np.float64).reshape(3, 3)
-            # Stored for row vectors as c X R + t; the scan's scale c is left to the world, so that
-            # lengths stay those of the bodies.
+            # Stored for row vectors as c X R + t; the scan's scale c is not applied, so lengths
+            # remain those of the bodies.
             matrix = np.eye(4)
             matrix[:3, :3] = rotation.T
             matrix[:3, 3] = np.asarray(values["t"], np.float64).reshape(3) / float(values["c"])
@@ -135,7 +135,7 @@ class Rich(ClipSet):
 
 
 def scale_to(intrinsics: np.ndarray, width: int) -> float:
-    """Return by what power of two an image of this width is smaller than the calibrated one."""
+    """Return the power of two between the calibrated width and this image width."""
     return float(2.0 ** np.round(np.log2(width / (2 * intrinsics[0, 2]))))
 
 

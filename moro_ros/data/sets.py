@@ -21,7 +21,7 @@ from moro_ros.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class SetEntry:
-    """What is known of a set before its files are touched, and how it is opened."""
+    """Information about a set without its files, and the function that opens it."""
 
     card: SetCard
     opened: Callable[[Path, str], ClipSet]
@@ -43,7 +43,7 @@ def open_set(name: str, root: str | Path, split: str = "") -> ClipSet:
 
     name: a key of SETS; root: its folder; split: one of its parts, its first if empty.
     Raises: DataError if the name or split is unknown, or files are missing or damaged; the message
-    says which file was expected where and how to obtain it.
+    contains the expected path and how to obtain the file.
     """
     if name not in SETS:
         raise DataError(f"There is no data set '{name}'; expected one of {', '.join(SETS)}.")

@@ -1,6 +1,6 @@
-"""Static cameras for open motion: what a keypoint detector would have seen of a mocap clip.
+"""Static cameras for open motion: simulated keypoint detections of a mocap clip.
 
-World: z up, metres. Camera: x right, y down, z forward. 2D positions lie on the normalised image
+World: z up, metres. Camera: x right, y down, z forward. 2D positions are on the normalised image
 plane (see network/inputs.py).
 """
 
@@ -25,7 +25,7 @@ MIN_DEPTH = 0.25  # m; nearer points are not seen
 
 @dataclass(frozen=True, slots=True)
 class CameraRange:
-    """Where cameras stand, m: distance from the person, height, height of the aim."""
+    """Positions of cameras, m: distance from the person, height, height of the aim."""
 
     distance: tuple[float, float] = (1.4, 8.0)
     height: tuple[float, float] = (0.3, 2.6)
@@ -59,7 +59,7 @@ class CameraMotion:
 
 @dataclass(frozen=True, slots=True)
 class ObservedMotion:
-    """What the network is given, beside the truth it is measured against.
+    """The network's input, and the truth for comparison.
 
     observation: (B, F, K, 4); boxes: (B, F); seen: (B, F, K) bool, counted as visible;
     truth: the motion; joints: (B, F, 22, 3) m camera frame; keypoints: (B, F, K, 3) m.
@@ -80,7 +80,7 @@ def place_cameras(
     rng: np.random.Generator,
     where: CameraRange = CameraRange(),
 ) -> CameraMotion:
-    """Look at each window with a random static camera.
+    """View each window with a random static camera.
 
     where: by default a distance of 1.4 to 8 m and a height of 0.3 to 2.6 m. Vertical field of view
     30 to 80 degrees, landscape or portrait, roll about 2 degrees; the aim is near the person, not
@@ -134,7 +134,7 @@ def place_cameras(
 
 
 def leg_ratio(body: BodyModel, betas: Tensor) -> Tensor:
-    """Return how much longer each body's legs are than the template's, (B,)."""
+    """Return the length of each body's legs relative to the template's, (B,)."""
 
     def leg(joints: Tensor) -> Tensor:
         bones = joints[:, [1, 4]] - joints[:, [4, 7]]
@@ -160,9 +160,9 @@ def look(
     rng: np.random.Generator,
     covered: Tensor | None = None,
 ) -> ObservedMotion:
-    """Project a motion and give it a detector's noise, blind spots and occluders.
+    """Project a motion and add a detector's noise, blind spots and occluders.
 
-    covered: (K,) bool, keypoints that something hides all the time.
+    covered: (K,) bool, keypoints that are always occluded.
     """
     joints, keypoints = pose_keypoints(truth, body)
     batch, _, count = keypoints.shape[:3]

@@ -1,8 +1,8 @@
-"""Postures that nobody was recorded in: bodies bent, leant, seated, laid down and recombined.
+"""Unrecorded postures: bodies bent, leaning, seated, lying and recombined.
 
-An hour of motion capture knows few postures, and a network trained on it alone takes somebody who
-leans on one leg for somebody who walks. Everything added here is smooth in time, so that velocities
-and accelerations stay a body's. Frames as in data/mocap.py: z up, metres. Rotations are (B, F, 22,
+An hour of motion capture has few postures, and a network trained only on it mistakes a person
+leaning on one leg for a walking one. All changes are smooth in time, so that velocities and
+accelerations stay plausible. Frames as in data/mocap.py: z up, metres. Rotations are (B, F, 22,
 3, 3): local ones, the first of them global.
 """
 
@@ -26,11 +26,12 @@ BENT_SHARE = 0.5  # of the limbs of a varied window are bent
 LEAN_SHARE = 0.6  # of the varied windows lean
 LEAN = 0.5  # rad, standard deviation of the lean
 MOST_LEAN = 1.3  # rad
-CHUNK = 500  # windows worked on at once, for the sake of memory
-SMOOTHING = 9  # frames over which the height above the ground is evened out
+CARRYING = 0.7  # minimum share of a lean that the carrying leg does not follow
+CHUNK = 500  # windows processed at once, to limit memory
+SMOOTHING = 9  # frames over which the height above the ground is smoothed
 
-# Standard deviation in rad of what is added to a joint's rotation; the knee and the elbow are bent
-# further instead, since they bend one way only.
+# Standard deviation in rad of the rotation added to a joint; the knee and the elbow are bent
+# further instead, because they only bend one way.
 SPREAD = {
     "hip": 0.35, "knee": 0.1, "ankle": 0.2, "foot": 0.1, "spine1": 0.12, "spine2": 0.12,
     "spine3": 0.12, "neck": 0.2, "head": 0.2, "collar": 0.12, "shoulder": 0.45, "elbow": 0.15,
@@ -44,10 +45,10 @@ FLEXES = {
 HIPS = tuple(JOINT_NAMES.index(name) for name in ("left_hip", "right_hip"))
 KNEES = tuple(JOINT_NAMES.index(name) for name in ("left_knee", "right_knee"))
 # A seated body: mean and standard deviation in rad of the flexion of hips and knees, of the thighs'
-# turn outwards, and of the pelvis's tilt (negative: backwards).
+# outward rotation, and of the pelvis's tilt (negative: backwards).
 SEATED_HIP, SEATED_KNEE = (1.4, 0.25), (1.4, 0.35)
 SEATED_SPREAD, SEATED_TILT = (0.12, 0.15), (-0.1, 0.2)
-# Share of the resting bodies that lie, and the largest height of what they lie on [m].
+# Share of the resting bodies that lie, and maximum height of the surface they lie on [m].
 LYING_SHARE, LYING_HEIGHT_M = 0.2, 0.8
 STRETCHED_SHARE = 0.6  # of the lying bodies
 
@@ -55,7 +56,7 @@ STRETCHED_SHARE = 0.6  # of the lying bodies
 def vary(
     windows: MotionWindows, chosen: Tensor, body: BodyModel, rng: np.random.Generator
 ) -> MotionWindows:
-    """Return windows of which the chosen ones, (B,) bool, take postures of their own."""
+    """Return windows of which the chosen ones, (B,) bool, get random postures."""
     dice = Dice(int(rng.integers(2**62)))
     rows = chosen.nonzero()[:, 0]
     rotations, translation = windows.rotations.clone(), windows.translation.clone()
@@ -72,7 +73,7 @@ def vary(
 def seat(
     windows: MotionWindows, chosen: Tensor, body: BodyModel, rng: np.random.Generator
 ) -> MotionWindows:
-    """Return windows of which the chosen ones, (B,) bool, sit or lie; arms and head move on."""
+    """Return windows of which the chosen ones, (B,) bool, sit or lie; arms and head still move."""
     dice = Dice(int(rng.integers(2**62)))
     rotations, translation = windows.rotations.clone(), windows.translation.clone()
     for part in chosen.nonzero()[:, 0].split(CHUNK):
@@ -84,7 +85,7 @@ def seat(
 
 
 def exchange_limbs(rotations: Tensor, partners: Tensor, dice: Dice) -> Tensor:
-    """Give some limbs the motion that other bodies' limbs make.
+    """Give some limbs the motion of other bodies' limbs.
 
     rotations: (B, F, 22, ...); partners: (B, L, F, 22, ...), a body for each of LIMB_GROUPS.
     """
@@ -111,7 +112,7 @@ def turned(axis: tuple[float, float, float], angle: Tensor) -> Tensor:
 
 
 def bend(rotations: Tensor, dice: Dice) -> Tensor:
-    """Turn the joints of half of the limbs away from where they are."""
+    """Rotate the joints of half of the limbs."""
     batch, frames = rotations.shape[:2]
     spread = [SPREAD[name.split("_")[-1]] for name in JOINT_NAMES]
     added = wave(batch, frames, NUM_JOINTS * 3, dice).unflatten(-1, (NUM_JOINTS, 3))
@@ -126,10 +127,10 @@ def bend(rotations: Tensor, dice: Dice) -> Tensor:
 
 
 def lean(rotations: Tensor, dice: Dice) -> Tensor:
-    """Lean some bodies to any side.
+    """Lean some bodies in any direction.
 
-    Each leg follows the trunk or stays where it was, or anything between: a body leans like a
-    post, bows over its legs, or swings a leg up as the trunk comes down.
+    One leg, which carries the body, stays nearly in place; the other one follows the trunk, stays,
+    or anything between: a body bends over its legs, or raises a leg as the trunk moves down.
     """
     batch, frames = rotations.shape[:2]
     axis = horizontal(batch, dice)
@@ -138,8 +139,10 @@ def lean(rotations: Tensor, dice: Dice) -> Tensor:
     leant = rotations.clone()
     root = rotations[:, :, 0]
     leant[:, :, 0] = rotvec_to_matrix(axis * angle) @ root
-    for hip in HIPS:
+    carrying = dice.integers(batch, 1, 1, below=len(HIPS))
+    for number, hip in enumerate(HIPS):
         stays = dice.uniform(batch, 1, 1)
+        stays = torch.where(carrying == number, 1.0 - (1.0 - CARRYING) * stays, stays)
         back = root.mT @ rotvec_to_matrix(-axis * angle * stays) @ root
         leant[:, :, hip] = back @ rotations[:, :, hip]
     return leant
@@ -154,8 +157,8 @@ def horizontal(batch: int, dice: Dice) -> Tensor:
 def rest(rotations: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     """Seat bodies and lay some of them down.
 
-    Returns the rotations and (B, 1, 3) m, how far the bodies are raised: what they lie on. A seated
-    body has its feet on the floor.
+    Returns the rotations and (B, 1, 3) m, how far the bodies are raised by the surface they lie on.
+    A seated body has its feet on the floor.
     """
     batch, frames = rotations.shape[:2]
 
@@ -179,7 +182,7 @@ def rest(rotations: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
 
 
 def settle(before: Tensor, after: Tensor, body: BodyModel) -> Tensor:
-    """Return how far the pelvis moves, (B, F, 3) m, so that the lowest joint keeps its height."""
+    """Return the displacement of the pelvis, (B, F, 3) m, that keeps the lowest joint's height."""
     shape = torch.zeros(1, 10, device=before.device)
     joints = body.skeleton(shape).joints[:, None, :NUM_JOINTS]
 

@@ -1,10 +1,10 @@
-"""overlay.mp4 and sheet.png: a recorded motion drawn over the video it was recovered from."""
+"""overlay.mp4 and sheet.png: a recorded motion drawn on its video."""
 
 from __future__ import annotations
 
-from collections.abc import Container
-from contextlib import closing
+from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -15,28 +15,36 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.draw.render import Person, draw_overlay, draw_top_view, project, sheet
 from moro_ros.errors import DataError, VideoError
 from moro_ros.geometry.camera import resized_camera
+from moro_ros.io.frames import VideoFrame
 from moro_ros.io.recording import OBSERVED, MotionRecording
-from moro_ros.io.video import open_video
 from moro_ros.io.video_writer import VideoWriter
 from moro_ros.types import Camera
 
 OVERLAY, SHEET = "overlay.mp4", "sheet.png"
 SHEET_FRAMES = 8
-# Larger videos are drawn at this width: enough to judge the motion, and half the time.
+# Maximum width of the drawing of larger videos: sufficient for the motion, in half the time.
 MAX_WIDTH = 1280
-# A picture without a motion of its own repeats the one before for this long, then shows the video.
+# A picture without its own motion repeats the one before for this long, then shows the video.
 _HOLD_NS = 250_000_000
 
 
+class Images(Protocol):
+    """The images of a video: ns since its start, and (H, W, 3) uint8 BGR."""
+
+    rate_hz: float
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
+
+
 def write_overlay(
-    video: Path, stamps_ns: np.ndarray, recording: MotionRecording, body: BodyModel, out: Path
+    video: Images, stamps_ns: np.ndarray, recording: MotionRecording, body: BodyModel, out: Path
 ) -> tuple[Path, Path]:
     """Write out/overlay.mp4 with the video's times and out/sheet.png; return their paths.
 
     stamps_ns: (N,) int64, the stamp under which the video's i-th frame was processed, or -1.
-    An image that was dropped repeats the picture before: what is drawn belongs to what it lies on.
-    Raises: VideoError if the video does not open or the overlay cannot be written; DataError if
-    the recording names no camera or no frame was processed at all.
+    A dropped image repeats the picture before, so that drawing and image match.
+    Raises: VideoError if the overlay cannot be written; DataError if the recording has no camera or
+    no frame was processed.
     """
     camera = recording.camera
     if camera is None:
@@ -52,13 +60,10 @@ def write_overlay(
     chosen = _sheet_frames(stamps_ns, people) or _sheet_frames(stamps_ns, set(stamps_ns.tolist()))
     kept: dict[int, np.ndarray] = {}
     target, page = out / OVERLAY, out / SHEET
-    with (
-        closing(open_video(video)) as reader,
-        VideoWriter(target, reader.rate_hz, size) as writer,
-    ):
+    with VideoWriter(target, video.rate_hz, size) as writer:
         shown, shown_ns = None, 0
-        # The video may go on after the last image that was published.
-        timeline = zip(stamps_ns.tolist(), reader, strict=False)
+        # The video may continue after the last published image.
+        timeline = zip(stamps_ns.tolist(), video, strict=False)
         for index, (stamp_ns, (time_ns, image)) in enumerate(
             tqdm(timeline, "Drawing", len(stamps_ns), unit="frame", disable=None)
         ):
@@ -86,12 +91,12 @@ def write_overlay(
 def _fitting(camera: Camera) -> Camera:
     """The camera of the overlay's images, which have even sides and at most MAX_WIDTH columns."""
     factor = min(1.0, MAX_WIDTH / camera.width)
-    width, height = (2 * round(side * factor / 2) for side in (camera.width, camera.height))
+    width, height = (2 * max(1, round(side * factor / 2)) for side in (camera.width, camera.height))
     return resized_camera(camera, width, height)
 
 
 def _people_by_stamp(recording: MotionRecording) -> dict[int, list[tuple[int, np.ndarray]]]:
-    """Stamp -> (id, row of ROW) of everybody in that image."""
+    """Stamp -> (id, row of ROW) of all people in that image."""
     by_stamp: dict[int, list[tuple[int, np.ndarray]]] = {}
     for track_id, rows in recording.people().items():
         for row in rows:
@@ -114,13 +119,13 @@ def _posed(rows: list[tuple[int, np.ndarray]], body: BodyModel) -> tuple[Person,
 
 
 def _reach_m(recording: MotionRecording) -> float:
-    """Depth that the top view has to show, m; 0 without people."""
+    """Depth range of the top view, m; 0 without people."""
     depths = [rows["joints"][:, 0, 2] for rows in recording.people().values()]
     return float(np.percentile(np.concatenate(depths), 99) * 1.1) if depths else 0.0
 
 
 def _sheet_frames(stamps_ns: np.ndarray, wanted: Container[int]) -> set[int]:
-    """Indices of up to eight frames, evenly spread over those whose stamps are wanted."""
+    """Indices of up to eight frames, evenly spread over those with the given stamps."""
     shown = [index for index, stamp in enumerate(stamps_ns.tolist()) if stamp in wanted]
     places = np.linspace(0, len(shown) - 1, SHEET_FRAMES + 2)[1:-1]
     return {shown[round(place)] for place in places} if shown else set()
@@ -138,7 +143,7 @@ def _region(
     if len(seen) == 0:
         return 0, 0, camera.width, camera.height
     low, high = seen.min(0), seen.max(0)
-    # Joints lie inside the body: a margin for the mesh and the label, and no slivers.
+    # Joints are inside the body: a margin for the mesh and the label, and a minimum size.
     half = np.maximum((high - low) / 2 + 0.08 * size, size / 6)
     middle = np.clip((low + high) / 2, half, np.maximum(size - half, half))
     left, top = np.maximum(middle - half, 0).astype(int).tolist()

@@ -12,13 +12,20 @@ WIDTH, HEIGHT = 900, 480
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 130
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLACK, GREY = (20, 20, 20), (200, 200, 200)
-COLOURS = ((180, 119, 31), (14, 127, 255), (44, 160, 44), (40, 39, 214), (189, 103, 148))  # BGR
+Colour = tuple[float, float, float]  # BGR
+COLOURS: Sequence[Colour] = (
+    (180, 119, 31),
+    (14, 127, 255),
+    (44, 160, 44),
+    (40, 39, 214),
+    (189, 103, 148),
+)
 
 
 def bar_chart(
     title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]]
 ) -> np.ndarray:
-    """Return grouped bars, (H, W, 3) uint8 BGR; a bar that is not a number is left out."""
+    """Return grouped bars, (H, W, 3) uint8 BGR; NaN bars are omitted."""
     every = [v for values in series.values() for v in values if np.isfinite(v)]
     image, top = _frame(title, max(every, default=1.0), list(series))
     slot = (WIDTH - LEFT - RIGHT) / max(len(labels), 1)
@@ -34,39 +41,109 @@ def bar_chart(
     return image
 
 
-def line_chart(title: str, x_label: str, series: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return lines over their index, (H, W, 3) uint8 BGR; gaps where values are not numbers."""
+def line_chart(
+    title: str,
+    x_label: str,
+    series: Mapping[str, np.ndarray],
+    span: tuple[float, float] | None = None,
+    colours: Sequence[Colour] = COLOURS,
+) -> np.ndarray:
+    """Return lines over their index, (H, W, 3) uint8 BGR; gaps where values are not numbers.
+
+    span: values of the first and the last index; None: the index itself. colours: BGR.
+    """
     every = np.concatenate([np.ravel(v) for v in series.values()] or [np.zeros(1)])
     finite = every[np.isfinite(every)]
-    image, top = _frame(title, float(finite.max()) if finite.size else 1.0, list(series))
+    highest = float(finite.max()) if finite.size else 1.0
+    image, top = _frame(title, highest, list(series), colours)
     longest = max((len(v) for v in series.values()), default=1)
     for number, values in enumerate(series.values()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[number % len(colours)]
         for index, (first, second) in enumerate(pairwise(values.tolist())):
             if np.isfinite(first) and np.isfinite(second):
                 start, end = (_x(index, longest), _y(first, top)), _x(index + 1, longest)
                 cv2.line(image, start, (end, _y(second, top)), colour, 1, cv2.LINE_AA)
     cv2.putText(image, x_label, (WIDTH // 2, HEIGHT - 90), FONT, 0.45, BLACK, 1, cv2.LINE_AA)
-    cv2.putText(image, str(longest - 1), (WIDTH - 60, HEIGHT - 110), FONT, 0.4, BLACK, 1)
+    low, high = span or (0.0, longest - 1.0)
+    step = _step(high - low)
+    for value in np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step:
+        x = round(LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / max(high - low, 1e-9))
+        cv2.line(image, (x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 4), GREY, 1)
+        cv2.putText(image, f"{value:.6g}", (x - 8, HEIGHT - 110), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
     return image
 
 
-def _frame(title: str, highest: float, names: Sequence[str]) -> tuple[np.ndarray, float]:
-    """Return an empty chart with grid and legend, and the value at its upper edge."""
+def path_chart(
+    title: str, paths: Mapping[str, np.ndarray], colours: Sequence[Colour] = COLOURS
+) -> np.ndarray:
+    """Return paths (F, 2) in the plane, (H, W, 3) uint8 BGR; a dot marks the start of each.
+
+    Both axes have one scale; the second one points up. The origin is always in view.
+    """
+    every = np.concatenate([*(path[np.isfinite(path).all(1)] for path in paths.values()), [[0, 0]]])
+    low, high = every.min(0), every.max(0)
+    room = np.array([WIDTH - LEFT - RIGHT, HEIGHT - TOP - RIGHT], float)
+    step = _step(float((high - low).max()))
+    low, high = np.floor(low / step) * step, np.ceil(high / step) * step
+    scale = float((room / np.maximum(high - low, step)).min())
+
+    def place(point: Sequence[float]) -> tuple[int, int]:
+        return round(LEFT + (point[0] - low[0]) * scale), round(
+            HEIGHT - 20 - (point[1] - low[1]) * scale
+        )
+
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    for axis in (0, 1):
+        for value in np.arange(low[axis], high[axis] + step / 2, step):
+            ends = [
+                (value, other) if axis == 0 else (other, value)
+                for other in (low[1 - axis], high[1 - axis])
+            ]
+            cv2.line(image, place(ends[0]), place(ends[1]), GREY, 1)
+            x, y = place(ends[0])
+            at = (x - 8, y + 15) if axis == 0 else (10, y + 4)
+            cv2.putText(image, f"{value:g}", at, FONT, 0.4, BLACK, 1, cv2.LINE_AA)
+    for number, path in enumerate(paths.values()):
+        colour = colours[number % len(colours)]
+        for first, second in pairwise(path.tolist()):
+            if np.isfinite([first, second]).all():
+                cv2.line(image, place(first), place(second), colour, 2, cv2.LINE_AA)
+        if len(path) and np.isfinite(path[0]).all():
+            cv2.circle(image, place(path[0].tolist()), 5, colour, cv2.FILLED, cv2.LINE_AA)
+    _legend(image, title, list(paths), colours)
+    return image
+
+
+def _step(highest: float) -> float:
+    """Return a round step of which six reach at least a height."""
     step = 10.0 ** np.floor(np.log10(max(highest, 1e-9)))
-    step = next(s for s in (step / 5, step / 2, step, 2 * step, 5 * step) if highest <= 6 * s)
+    return float(
+        next(s for s in (step / 5, step / 2, step, 2 * step, 5 * step) if highest <= 6 * s)
+    )
+
+
+def _frame(
+    title: str, highest: float, names: Sequence[str], colours: Sequence[Colour] = COLOURS
+) -> tuple[np.ndarray, float]:
+    """Return an empty chart with grid and legend, and the value at its upper edge."""
+    step = _step(highest)
     top = step * np.ceil(max(highest, 1e-9) / step)
     image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     for value in np.arange(0, top + step / 2, step):
         y = _y(value, top)
         cv2.line(image, (LEFT, y), (WIDTH - RIGHT, y), GREY, 1)
         cv2.putText(image, f"{value:g}", (10, y + 4), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
-    cv2.putText(image, title, (LEFT, 20), FONT, 0.55, BLACK, 1, cv2.LINE_AA)
-    for number, name in enumerate(names):
-        x = LEFT + 160 * number
-        cv2.rectangle(image, (x, 30), (x + 10, 40), COLOURS[number % len(COLOURS)], cv2.FILLED)
-        cv2.putText(image, name[:18], (x + 14, 40), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
+    _legend(image, title, names, colours)
     return image, float(top)
+
+
+def _legend(image: np.ndarray, title: str, names: Sequence[str], colours: Sequence[Colour]) -> None:
+    cv2.putText(image, title, (LEFT, 20), FONT, 0.55, BLACK, 1, cv2.LINE_AA)
+    apart = min(160, (WIDTH - LEFT) // max(len(names), 1))
+    for number, name in enumerate(names):
+        x = LEFT + apart * number
+        cv2.rectangle(image, (x, 30), (x + 10, 40), colours[number % len(colours)], cv2.FILLED)
+        cv2.putText(image, name[:18], (x + 14, 40), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
 
 
 def _x(index: int, count: int) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
 from moro_ros.geometry.lens import image_points, normalised_points
+from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.types import Camera
 
 Colour = tuple[float, float, float]
@@ -31,7 +32,7 @@ _INFERRED = (255, 176, 59)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What is drawn of one person.
+    """The drawn data of one person.
 
     track_id: gives the colour. vertices: (V, 3) m or None. joints: (22, 3) m.
     observed: (22,) bool.
@@ -44,7 +45,7 @@ class Person:
 
 
 def colour_of(track_id: int) -> Colour:
-    """A calm colour for an id, RGB 0..255; successive ids lie far apart on the colour wheel."""
+    """A muted colour for an id, RGB 0..255; successive ids are far apart on the colour wheel."""
     hue = (0.56 + (track_id - 1) * 0.61803398875) % 1.0
     red, green, blue = colorsys.hls_to_rgb(hue, 0.64, 0.55)
     return 255 * red, 255 * green, 255 * blue
@@ -53,8 +54,8 @@ def colour_of(track_id: int) -> Colour:
 def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     """Project points (N, 3) m, camera frame, to pixels (N, 2) float64, lens distortion included.
 
-    Points nearer than 0.1 m, or so far outside the image that the distortion polynomial does not
-    hold for them, become nan.
+    Points nearer than 0.1 m, or so far outside the image that the distortion polynomial is not
+    valid, become nan.
     """
     points = np.asarray(points, dtype=np.float64)
     pixels = np.full((len(points), 2), np.nan)
@@ -68,7 +69,7 @@ def project(points: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def _valid_radius(camera: Camera) -> float:
-    """Normalised image radius up to which the distortion is trusted: a third beyond the corners."""
+    """Normalised image radius up to which the distortion is valid: a third beyond the corners."""
     width, height = camera.width, camera.height
     rays, _ = normalised_points(
         np.array([[0, 0], [width, 0], [0, height], [width, height]]), camera
@@ -83,7 +84,7 @@ def draw_meshes(
     camera: Camera,
     alpha: float = ALPHA,
 ) -> np.ndarray:
-    """Lay the shaded meshes of everybody over an image; the nearer person hides the farther.
+    """Draw the shaded meshes of all people on an image; nearer people hide farther ones.
 
     image: (H, W, 3) uint8 RGB. faces: (T, 3) int, counter-clockwise seen from outside.
     Returns a new image (H, W, 3) uint8 RGB.
@@ -113,7 +114,7 @@ def _fill(corners: np.ndarray, colours: np.ndarray, width: int, height: int) -> 
     colours: (N, 4), of which the fourth channel becomes the coverage.
     """
     canvas = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING, 4), np.uint8)
-    # The centre of pixel 0 lies at 0, so the finer grid starts half a pixel earlier.
+    # The centre of pixel 0 is at 0, so the finer grid starts half a pixel earlier.
     fixed = (corners + 0.5) * (SUPERSAMPLING << _SHIFT) - (1 << _SHIFT) / 2
     polygons = np.rint(fixed).astype(np.int32)
     shades = np.rint(colours).astype(np.int64) @ [1 << 24, 1 << 16, 1 << 8, 1]
@@ -139,7 +140,7 @@ def _visible_faces(
         a, b, c = corners[..., axis].T
         front &= (np.maximum(np.maximum(a, b), c) > -1) & (np.minimum(np.minimum(a, b), c) < size)
     seen = faces[front]
-    colours = _shade(_vertex_normals(vertices, faces), colour_of(person.track_id))[seen]
+    colours = _shade(vertex_normals(vertices, faces), colour_of(person.track_id))[seen]
     depths = vertices[:, 2][seen].sum(1)
     return corners[front], depths, colours.mean(1)
 
@@ -152,16 +153,6 @@ def _shade(normals: np.ndarray, colour: Colour) -> np.ndarray:
     colours = np.full((len(normals), 4), 255.0)
     colours[:, :3] = np.outer(0.42 + 0.50 * key + 0.16 * fill, colour) + gloss[:, None]
     return np.clip(colours, 0, 255)
-
-
-def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted outward normals, (V, 3), not normalised."""
-    corners = vertices[faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    index = faces.reshape(-1)
-    spread = np.repeat(normals, 3, axis=0)
-    summed = [np.bincount(index, spread[:, axis], len(vertices)) for axis in range(3)]
-    return np.stack(summed, 1)
 
 
 def draw_skeleton(image: np.ndarray, person: Person, camera: Camera) -> None:
@@ -219,7 +210,7 @@ def draw_top_view(
     height = round(image.shape[0] * 0.28)
     if height < 60:  # too small to read
         return
-    # As wide as the view at the far end, so that nobody in view can lie outside the panel.
+    # As wide as the view at the far end, so that all people in view are inside the panel.
     half_view = camera.width / 2 / camera.matrix[0, 0]
     width = int(np.clip(2 * half_view * height, 0.7 * height, 1.4 * height))
     scale = min(height / (1.08 * reach_m), width / 2 / (1.04 * half_view * reach_m))

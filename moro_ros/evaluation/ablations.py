@@ -1,4 +1,4 @@
-"""What each part of the decoding is worth: the open benchmark with parts left out (Tab. 3)."""
+"""Ablations: the open benchmark without each part of the decoding (Tab. 3)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def compare(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return variant -> condition ("noise", "occluded") -> metrics.
 
-    ms_per_frame: processor time of recovery per frame, batched; scoring and meshes apart.
+    ms_per_frame: processor time of recovery per frame, batched; without scoring and meshes.
     """
     result: dict[str, dict[str, dict[str, float]]] = {}
     for name, decoding in decodings.items():
@@ -65,7 +65,7 @@ def compare(
 def cost_ms(
     model: OpenModel, motion: MotionSet, protocol: OpenProtocol, decoding: Decoding
 ) -> float:
-    """Return the processor time [ms] of one frame of one window that is decoded alone."""
+    """Return the processor time [ms] of one frame of a single decoded window."""
     one = replace(protocol, windows=1, batch=1, meshes=0)
     observed = next(observed_windows(motion, model.body, 1.0, one))
     recover(model, observed, decoding)
@@ -83,8 +83,8 @@ def look_ahead(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Return frames of look-ahead -> condition -> errors of the same frame of each window.
 
-    One frame per window is scored, and each time a window of 48 frames is decoded that ends so many
-    frames after it, as a live stream that waits would do.
+    One frame per window is scored. For each look-ahead a window of 48 frames is decoded that ends
+    that many frames after it, like in a live stream with this delay.
     """
     long = replace(protocol, frames=WINDOW + max(ahead))
     result: dict[str, dict[str, dict[str, float]]] = {}

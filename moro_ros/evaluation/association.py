@@ -1,4 +1,4 @@
-"""Who is who in several calibrated views: tracks are joined whose keypoints meet in space."""
+"""Association of people in several calibrated views: joins tracks whose keypoints meet in space."""
 
 from __future__ import annotations
 
@@ -8,35 +8,29 @@ from itertools import combinations
 
 import numpy as np
 
-from moro_ros.evaluation.multiview import (
-    MIN_VISIBILITY,
-    View,
-    intersect,
-    normalised,
-    reprojection_px,
-)
+from moro_ros.evaluation.multiview import MIN_VISIBILITY, normalised, reprojection_px
+from moro_ros.geometry.views import View, intersect
 from moro_ros.types import KEYPOINTS, Frame, PersonObservation
 
-# Two tracks may be one person if their keypoints meet in space within this median distance.
+# Maximum median distance of the keypoints of two tracks of one person in space.
 MAX_MEETING_PX = 25.0
-# A pair of tracks is judged only with this many keypoints seen by both, over all frames.
+# Minimum number of keypoints seen by both tracks of a pair, over all frames.
 MIN_COMMON = 60
-# A track counts from this many frames on, a person from this many views: two rays alone meet by
-# chance too often.
+# Minimum frames of a track, and minimum views of a person: two rays meet accidentally too often.
 MIN_FRAMES = 10
 MIN_VIEWS = 3
 
-# A track: the number of the view and the id that the front-end gave there.
+# A track: the number of the view and the id from its front-end.
 Track = tuple[int, int]
 
 
 def associate(
     views: Sequence[View], frames: Sequence[Sequence[Frame]], min_views: int = MIN_VIEWS
 ) -> list[frozenset[Track]]:
-    """Return the people seen by at least min_views views, each as the tracks that show them.
+    """Return the people seen by at least min_views views, each as their tracks.
 
-    Tracks are merged from the best meeting pair on; a merged person has at most one track per view
-    and frame. A view may show a person by several tracks, one after the other.
+    Tracks are merged, the best matching pair first; a merged person has at most one track per view
+    and frame. A view may have several successive tracks of a person.
     frames: of each view, synchronous.
     """
     sightings = _sightings(views, frames)
@@ -58,7 +52,7 @@ def associate(
 
 
 def only(frames: Sequence[Sequence[Frame]], person: frozenset[Track]) -> list[list[Frame]]:
-    """Return the frames of each view with this person alone, where they are seen."""
+    """Return the frames of each view with only this person, where they are seen."""
     result = []
     for number, of_view in enumerate(frames):
         ids = {track_id for view, track_id in person if view == number}
@@ -101,7 +95,7 @@ def _key(a: Track, b: Track) -> tuple[Track, Track]:
 def _meeting_costs(
     views: Sequence[View], sightings: dict[Track, _Sightings]
 ) -> dict[tuple[Track, Track], float]:
-    """Median distance [px] of how two tracks of different views miss each other in space."""
+    """Median reprojection distance [px] between two tracks of different views."""
     costs = {}
     for a, b in combinations(sorted(sightings), 2):
         common = sorted(sightings[a].keys() & sightings[b].keys())
@@ -120,7 +114,7 @@ def _meeting_costs(
 def _clash(
     first: frozenset[Track], second: frozenset[Track], sightings: dict[Track, _Sightings]
 ) -> bool:
-    """Whether two people are seen apart in one image."""
+    """Whether two people are seen separately in one image."""
     return any(
         a[0] == b[0] and sightings[a].keys() & sightings[b].keys() for a in first for b in second
     )

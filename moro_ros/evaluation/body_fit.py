@@ -19,8 +19,9 @@ from torch.nn.functional import normalize
 from moro_ros.body.body_model import NUM_BETAS, BodyModel
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.occlusion import MIRRORED_KEYPOINTS
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS
 
 STEPS = 1500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from moro_ros.errors import CalibrationError
+from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.metrics import MM_PER_M
-from moro_ros.evaluation.multiview import MIN_VIEWS, View
+from moro_ros.evaluation.multiview import MIN_VIEWS
 from moro_ros.geometry.camera_check import check_camera
+from moro_ros.geometry.views import View
 from moro_ros.io.camera_file import toml_camera
 from moro_ros.types import Camera
 
@@ -24,7 +26,7 @@ else:
 
 # Qualisys calibrations count 1/64 pixels and millimetres.
 QCA_SUBPIXELS = 64.0
-# A rotation matrix that was written with few digits is still one.
+# Tolerance for a rotation matrix written with few digits.
 ROTATION_TOLERANCE = 0.01
 LAYOUTS = (
     "expected camera_array.toml of caliscope, Calib.toml of Pose2Sim or Anipose, or Calib.qca.txt "
@@ -36,8 +38,11 @@ def load_calibration(path: Path, unit_m: float = 1.0) -> tuple[View, ...]:
     """Read the cameras of a calibration file as OpenCV cameras, in metres.
 
     unit_m: length of the file's unit, in metres. Qualisys files are in millimetres by definition.
-    Raises: CalibrationError if the file is of no known layout or holds fewer than two cameras.
+    Raises: CalibrationError if the layout is unknown or there are fewer than two cameras,
+    ConfigError if unit_m is not a positive number.
     """
+    if not 0.0 < unit_m < math.inf:
+        raise ConfigError(f"--unit-m: got {unit_m:g}, expected a positive number.")
     views = _toml_views(path, unit_m) if path.suffix == ".toml" else _qualisys_views(path)
     for view in views:
         check_camera(view.camera, f"{path}, camera {view.name}")
@@ -64,7 +69,7 @@ def _toml_views(path: Path, unit_m: float) -> tuple[View, ...]:
 
 def _toml_view(key: str, table: dict[str, Any], unit_m: float, source: str) -> View:
     rotation = np.asarray(table["rotation"], np.float64)
-    if rotation.shape == (3,):  # Pose2Sim and Anipose write rotation vectors
+    if rotation.shape == (3,):  # Pose2Sim and Anipose use rotation vectors
         rotation = np.asarray(cv2.Rodrigues(rotation)[0], np.float64)
     if (
         rotation.shape != (3, 3)

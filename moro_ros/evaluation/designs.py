@@ -1,7 +1,7 @@
-"""What each output of a network is worth: rotation head, soft codes, most likely tokens.
+"""Accuracy of each output of a network: rotation head, soft codes, most likely tokens.
 
-The same decoding is read in three ways and scored on the open benchmark, so that designs that were
-trained alike can be compared by every way in which they say where the joints are.
+The joints of the same decoding are computed in three ways and scored on the open benchmark, so that
+designs with the same training can be compared by each of their outputs.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def head_joints(output: DecoderOutput, body: BodyModel) -> Tensor:
 def mesh_joints(codes: Tensor, rotation: Tensor, model: LoadedModel, body: BodyModel) -> Tensor:
     """Return the joints (B, F, 22, 3) m of decoded meshes in camera axes, the pelvis at zero.
 
-    codes: (B, F, T, code width); rotation: (B, F, 3, 3). The body model's own regressor reads the
-    joints off the mesh.
+    codes: (B, F, T, code width); rotation: (B, F, 3, 3). The body model's own regressor computes
+    the joints from the mesh.
     """
     smooth = model.moro.smoother(codes)
     regressor = body.joint_regressor[:NUM_JOINTS]
@@ -97,12 +97,13 @@ def decode(model: LoadedModel, observed: ObservedMotion, passes: int) -> MaskedD
     """Encode and decode windows of observations."""
     observation = shown(model, observed, floor=False)
     features = model.moro.encode_frames(observation, observed.boxes.condition())
+    features = model.moro.carry_estimates(features, observation)
     return decode_masked(model.moro, features, passes=passes, soft=model.config.moro.soft_tokens)
 
 
 @torch.no_grad()
 def window_ms(model: LoadedModel, body: BodyModel, motion: MotionSet, frames: int) -> float:
-    """Return the median time in ms in which one window of one person is encoded and decoded."""
+    """Return the median time in ms for encoding and decoding one window of one person."""
     rng = np.random.default_rng(0)
     windows = motion.draw(1, frames, rng, warp=False)
     betas = torch.zeros(1, 10)

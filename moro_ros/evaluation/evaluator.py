@@ -1,7 +1,7 @@
-"""One evaluator: found motion of any method against true motion of any set, by the paper's metrics.
+"""The evaluator: motion from any method against true motion of any set, by the paper's metrics.
 
-A set plugs in as an iterable of TrueMotion, a method's result file through a reader (readers/) as a
-list of FoundMotion. Frames without a result are left out and told as coverage.
+A set is an iterable of TrueMotion; a reader (readers/) converts a method's result file to a list of
+FoundMotion. Frames without a result are excluded and reported as coverage.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.metrics import joint_errors, paper_metrics, pooled_means
 
-# Metrics that mean nothing where the person's place in space is not known.
+# Metrics that require the person's position in space.
 PLACED_ONLY = ("GMPJPE [mm]", "RTE [%]", "G-Accel [m/s2]", "Jitter [10 m/s3]", "Sliding [mm]")
-# Metrics over time need frames in a row.
+# Minimum consecutive frames for metrics over time.
 MIN_FRAMES = 4
 # A frame belongs to the first level whose bound its share of hidden joints does not exceed.
 OCCLUSION_LEVELS: tuple[tuple[str, float], ...] = (
@@ -46,10 +46,10 @@ class TrueMotion:
 
 @dataclass(frozen=True, slots=True)
 class FoundMotion:
-    """What a method found of one person.
+    """A method's result for one person.
 
     person: the method's own id; frames, joints, vertices: as in TrueMotion; placed: whether the
-    place in space is meant, in the truth's frame of reference.
+    position in space is valid, in the truth's frame of reference.
     """
 
     person: str
@@ -61,7 +61,7 @@ class FoundMotion:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How good a method is on a set.
+    """The accuracy of a method on a set.
 
     means: the paper's metrics, pooled over the frames of all sequences; joint_mm: MPJPE of each
     joint by name; level_mm: by the share of hidden joints, if visibility is known; time_mm: name
@@ -77,10 +77,10 @@ class Report:
 
 
 def evaluate(truths: Iterable[TrueMotion], found: Callable[[str], Sequence[FoundMotion]]) -> Report:
-    """Measure what was found against the truth.
+    """Compare results with the truth.
 
-    found: the name of a true motion -> everybody whom the method found in that video; the one who
-    fits best is meant.
+    found: the name of a true motion -> all people that the method found in that video; the best
+    match is scored.
     """
     pooled: list[dict[str, np.ndarray]] = []
     errors, hidden, times = [], [], {}
@@ -106,7 +106,7 @@ def evaluate(truths: Iterable[TrueMotion], found: Callable[[str], Sequence[Found
 
 
 def best_match(truth: TrueMotion, people: Sequence[FoundMotion]) -> FoundMotion | None:
-    """Return the person who is nearest to the truth over most of it; None if nobody overlaps."""
+    """Return the person nearest to the truth over most of it; None without an overlap."""
     best, least = None, np.inf
     for person in people:
         own, theirs = common(truth, person)
@@ -125,14 +125,14 @@ def best_match(truth: TrueMotion, people: Sequence[FoundMotion]) -> FoundMotion 
 
 
 def common(truth: TrueMotion, found: FoundMotion) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the true and of the found frames that both have."""
+    """Return the rows of the true and of the found frames that are common."""
     _, own, theirs = np.intersect1d(truth.frames, found.frames, return_indices=True)
     finite = np.isfinite(found.joints[theirs]).all((1, 2))
     return own[finite], theirs[finite]
 
 
 def runs(frames: np.ndarray) -> list[slice]:
-    """Return the stretches of frames in a row, of those long enough for every metric."""
+    """Return the runs of consecutive frames that are long enough for every metric."""
     if not len(frames):
         return []
     step = int(np.diff(frames).min()) if len(frames) > 1 else 1

@@ -1,4 +1,4 @@
-"""Trials whose truth is a body fit: several detectors' looks, names of people, the user's cache."""
+"""Trials whose truth is a body fit, from several detectors, with a cache of fits."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from moro_ros.evaluation import body_fit
 from moro_ros.evaluation.association import associate, only
 from moro_ros.evaluation.body_fit import FittedBody, Looks, fit_body
 from moro_ros.evaluation.metrics import MM_PER_M
-from moro_ros.evaluation.multiview import Truth, View, observations, triangulate
+from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial
 from moro_ros.evaluation.video_score import RATE_HZ
+from moro_ros.geometry.views import View
 from moro_ros.types import Frame
 
 LOGGER = logging.getLogger(__name__)
-# Two detectors' people are one if their keypoints lie so near in space, m, the median of all.
+# Maximum median distance of the keypoints of two detectors for one person, m.
 SAME_M = 0.25
-# What a fit depends on of a body.
+# The fields of a body that a fit depends on.
 BODY_ARRAYS = ("joint_template", "joint_shapedirs", "keypoint_template", "keypoint_shapedirs")
 
 
 def fit_trial(
     trial: Trial, body: BodyModel, others: Sequence[Sequence[Sequence[Frame]]] = ()
 ) -> Trial:
-    """Return a trial whose truth is a body fitted to everybody.
+    """Return a trial whose truth is a body fitted to each person.
 
-    others: what further detectors saw in the same images, frames of each view. Whom they do not
-    see is fitted without them.
+    others: results of further detectors for the same images, frames of each view. People that they
+    do not see are fitted without them.
     """
     found = []
     for frames in others:
@@ -61,7 +62,7 @@ def _looks(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Looks:
 
 
 def apart(first: Truth, second: Truth) -> float:
-    """Return the median distance [m] of two truths' keypoints; infinite where none are common."""
+    """Return the median distance [m] of two truths' keypoints; infinite if none are common."""
     count = min(len(first.points), len(second.points))
     distance = np.linalg.norm(first.points[:count] - second.points[:count], axis=-1)
     known = distance[np.isfinite(distance)]
@@ -71,9 +72,9 @@ def apart(first: Truth, second: Truth) -> float:
 def cached_fit(
     views: Sequence[View], looks: Sequence[Looks], start: Truth, body: BodyModel
 ) -> FittedBody:
-    """Return the fit of somebody, from the user's cache where it has been made before.
+    """Return the fit of a person, from the user's cache if it is there.
 
-    The file is named after everything that the fit depends on: keypoints, cameras, body and code.
+    The file name is a hash of all inputs of the fit: keypoints, cameras, body and code.
     """
     digest = hashlib.sha256(Path(body_fit.__file__).read_bytes())
     arrays = [start.points, *(getattr(body, name).numpy() for name in BODY_ARRAYS)]
@@ -100,9 +101,9 @@ def cached_fit(
 
 
 def residuals(trial: Trial, triangulated: Trial) -> list[dict[str, float | str]]:
-    """Return how well each person's fit explains what was seen: a row for each detector.
+    """Return the residuals of each person's fit: a row for each detector.
 
-    size: of the body beside the model's; mean and median px over all views and of each view;
+    size: of the body relative to the model's; mean and median px over all views and of each view;
     mm: the median distance between the fit's keypoints and the triangulated ones.
     """
     rows: list[dict[str, float | str]] = []

@@ -1,4 +1,4 @@
-"""The open benchmark as a live stream: image after image through MoRoStream, in every mode."""
+"""The open benchmark as a live stream: image by image through MoRoStream, in every mode."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from moro_ros.evaluation.open_benchmark import (
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.types import Camera, Frame, Keypoints, PersonObservation
 
-# The camera of the made frames; only its inverse is ever used.
+# The camera of the synthetic frames; only its inverse is used.
 FOCAL_PX, SIZE_PX = 1000.0, 2000
 CAMERA = Camera(
     np.array([[FOCAL_PX, 0, SIZE_PX / 2], [0, FOCAL_PX, SIZE_PX / 2], [0, 0, 1]]), SIZE_PX, SIZE_PX
 )
-# A stream's first answers, from hardly any past, are not scored.
+# A stream's first results, with hardly any past, are not scored.
 WARM_UP = 20
-# A third derivative takes four frames.
+# A third derivative requires four frames.
 MIN_RUN = 4
 
 
@@ -55,9 +55,9 @@ def live_sequences(
 
 
 def images_of(observed: ObservedMotion) -> Iterator[Frame]:
-    """Yield what a detector would hand over, image by image: everybody before one camera.
+    """Yield a detector's results, image by image: all people in front of one camera.
 
-    The observation is in box units; it is put back onto the image plane.
+    The observation is in box units; it is converted back to the image plane.
     """
     half = observed.boxes.size[..., None, None] / 2
     points = observed.observation[..., :2] * half + observed.boxes.center[..., None, :]
@@ -81,7 +81,7 @@ def images_of(observed: ObservedMotion) -> Iterator[Frame]:
 
 
 def run_stream(stream: MoRoStream, observed: ObservedMotion) -> tuple[np.ndarray, float]:
-    """Return the stream's joints (B, F, 22, 3) m at their own stamps, NaN where it was silent.
+    """Return the stream's joints (B, F, 22, 3) m at their own stamps, NaN without a result.
 
     Also the processor time [ms] per person and image.
     """
@@ -98,7 +98,7 @@ def run_stream(stream: MoRoStream, observed: ObservedMotion) -> tuple[np.ndarray
 
 
 def cost_ms(stream: MoRoStream, observed: ObservedMotion) -> float:
-    """Return the processor time [ms] of one image with the first person alone, the median."""
+    """Return the median processor time [ms] of one image with only the first person."""
     stream.reset()
     times = []
     for image in images_of(observed):

@@ -1,8 +1,8 @@
-"""Live answers at a slow machine's rate against what all images of the same video give.
+"""Live results at the rate of a slow machine against those of all images of the same video.
 
-A slow machine answers some of the images and looks at people in some of these; between two looks
-keypoints are carried on (perception/track.py), between two answers the last one stands.
-Keypoints of an image are those that the front-end reported when it saw every image.
+A slow machine processes some of the images and looks at people in some of these. Between two looks
+keypoints are extrapolated (perception/track.py), between two results the last one is kept.
+Keypoints of an image are those that the front-end reported when it processed every image.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.evaluation.video_score import RATE_HZ, mean, score
 from moro_ros.evaluation.video_sources import Carry, InTurns, JointSource, Tracks
+from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS
 
 RATES_HZ = (30.0, 15.0, 10.0, 7.0)
 TURNS = (1, 2, 3)
-# Answers from hardly any past are not compared.
+# Results with hardly any past are not compared.
 WARM_UP_S = 0.5
 WRISTS = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
 
 
 def answered(count: int, rate_hz: float) -> np.ndarray:
-    """Return the numbers of those of `count` images at 30 Hz that are answered at a lower rate."""
+    """Return the numbers of those of `count` images at 30 Hz that are processed at a lower rate."""
     times = np.arange(0, count / RATE_HZ, 1 / min(rate_hz, RATE_HZ))
     numbers = np.rint(times * RATE_HZ).astype(np.int64)
     return np.unique(numbers[numbers < count])
@@ -41,13 +42,13 @@ def live_against_offline(
     rates_hz: Sequence[float] = RATES_HZ,
     turns: Sequence[int] = TURNS,
 ) -> Iterator[dict[str, float]]:
-    """Yield a row for each rate and each way of looking in turns.
+    """Yield a row for each rate and each scheme of turns.
 
-    carry: see InTurns. looked_at: in every so manieth answered image. carried: share of the people
-    in answered images whose keypoints were carried on. offline_mm: 22 joints relative to the
-    pelvis, live answer against offline one of the same image; shown_mm, shown_wrists_mm: the same
-    of all images at 30 Hz, the last answer standing, and its wrists in the camera frame. mpjpe_mm:
-    of the live answers against the truth, offline_mpjpe_mm of the offline ones in the same images
+    carry: see InTurns. looked_at: in every n-th processed image. carried: share of the people in
+    processed images whose keypoints were extrapolated. offline_mm: 22 joints relative to the
+    pelvis, live against offline result of the same image; shown_mm, shown_wrists_mm: the same for
+    all images at 30 Hz with the last result kept, and its wrists in the camera frame. mpjpe_mm: of
+    the live results against the truth, offline_mpjpe_mm of the offline ones in the same images
     (video_score.py).
     """
     offline = [source.recover(frames) for frames in trial.frames]
@@ -71,7 +72,7 @@ def live_against_offline(
 
 
 class _Counting:
-    """Carries keypoints on and counts how often it could."""
+    """Extrapolates keypoints and counts how often it succeeds."""
 
     def __init__(self, carry: Carry) -> None:
         self.carry = carry

@@ -1,4 +1,4 @@
-"""The metrics of the paper (arXiv 2601.16079, Sec. 4): arrays in, values per frame out.
+"""The metrics of the paper (arXiv 2601.16079, Sec. 4): from arrays to values per frame.
 
 All inputs are float arrays in metres and in one common frame. Joints are in SMPL-X (or SMPL) order,
 of which 0 is the pelvis, 1 and 2 the hips, 7/8 the ankles and 10/11 the toes. Values are returned
@@ -14,7 +14,7 @@ import numpy as np
 
 MM_PER_M = 1000.0
 HIP_JOINTS = (1, 2)
-# Ankle and toe of each foot, and below which height [m] over the ground each counts as standing.
+# Ankle and toe of each foot, and the height [m] over the ground below which each is standing.
 FOOT_JOINTS = ((7, 10), (8, 11))
 STANDING_HEIGHT_M = (0.15, 0.10)
 TOE_JOINTS = (10, 11)
@@ -68,7 +68,7 @@ def truth_free_metrics(
     """The metrics that need no ground truth (the paper's PROX table).
 
     joints: (F, J, 3) in a frame whose y axis points up. vertices_y: heights of the mesh, or of
-    whatever touches the ground, any shape; the lowest one is the ground.
+    other points that touch the ground, any shape; the lowest one is the ground.
     """
     ground_y = float(np.min(vertices_y))
     depth = penetration_depths(joints, ground_y)
@@ -82,7 +82,7 @@ def truth_free_metrics(
 
 
 def pooled_means(sequences: Iterable[dict[str, np.ndarray]]) -> dict[str, float]:
-    """Mean of each metric over the pooled values of all sequences; NaN where there are none."""
+    """Mean of each metric over the pooled values of all sequences; NaN if there are none."""
     pooled: dict[str, list[np.ndarray]] = {}
     for metrics in sequences:
         for name, values in metrics.items():
@@ -129,7 +129,7 @@ def procrustes_errors(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def aligned(points: np.ndarray, target: np.ndarray, scale: bool) -> np.ndarray:
-    """Move point sets onto their targets by least squares: rotation, shift and, if wanted, scale.
+    """Align point sets with their targets by least squares: rotation, shift and optionally scale.
 
     points, target: (..., N, 3). No reflection. (Umeyama 1991.) Returns (..., N, 3).
     """
@@ -148,7 +148,7 @@ def aligned(points: np.ndarray, target: np.ndarray, scale: bool) -> np.ndarray:
 
 
 def trajectory_errors(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Root trajectory error (RTE), (F,) per cent of the distance the person really went.
+    """Root trajectory error (RTE), (F,) percent of the true distance travelled.
 
     The whole pelvis trajectory is aligned by one rotation and shift, without scale.
     """
@@ -181,9 +181,9 @@ def jitter(joints: np.ndarray, fps: float) -> np.ndarray:
 
 
 def foot_sliding(predicted_feet: np.ndarray, target_feet: np.ndarray, fps: float) -> np.ndarray:
-    """How far foot points move per frame while the real ones stand, (number of such moments,) mm.
+    """Motion of foot points per frame while the true ones stand, (number of such moments,) mm.
 
-    predicted_feet, target_feet: (F, N, 3). A point stands while the real one moves below 0.3 m/s.
+    predicted_feet, target_feet: (F, N, 3). A point stands while the true one moves below 0.3 m/s.
     """
     standing = _length(np.diff(target_feet, axis=0)) * fps < CONTACT_SPEED
     return MM_PER_M * _length(np.diff(predicted_feet, axis=0))[standing]
@@ -203,7 +203,7 @@ def skating(joints: np.ndarray, ground_y: float, fps: float) -> np.ndarray:
 
 
 def penetration_depths(joints: np.ndarray, ground_y: float) -> np.ndarray:
-    """How deep the lower toe joint is below the ground, (F,) mm, 0 above it; y up.
+    """Depth of the lower toe joint below the ground, (F,) mm, 0 above it; y up.
 
     The published evaluation takes the lowest predicted point as the ground, which makes this 0.
     """

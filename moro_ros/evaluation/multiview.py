@@ -1,4 +1,4 @@
-"""Several calibrated cameras on one person: robust triangulation of keypoints."""
+"""Robust triangulation of one person's keypoints from several calibrated cameras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from moro_ros.geometry.lens import undistort_points
-from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints
+from moro_ros.geometry.views import View, intersect, projected
+from moro_ros.types import KEYPOINTS, Frame, Keypoints
 
 MIN_VISIBILITY = 0.5
 MIN_VIEWS = 2
@@ -18,20 +19,10 @@ MAX_REPROJECTION_PX = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One calibrated camera: x_camera = rotation x_world + translation, (3, 3) and (3,) m."""
-
-    name: str
-    camera: Camera
-    rotation: np.ndarray
-    translation: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
 class Truth:
-    """Where a person truly was, by triangulation or a body fit (body_fit.py).
+    """The true position of a person, from triangulation or a body fit (body_fit.py).
 
-    points: (F, K, 3) m, world frame, keypoints, NaN where no two views agree on the point.
+    points: (F, K, 3) m, world frame, keypoints, NaN if no two views agree on the point.
     error_px: (F, K) largest reprojection error over the views used, pixels, NaN likewise.
     joints: (F, 22, 3) m of the fitted body, whose own keypoints the points then are, or None.
     """
@@ -49,11 +40,11 @@ def triangulate(
 ) -> Truth:
     """Triangulate all keypoints, each view weighted by the visibility it reports.
 
-    A point takes as many views as agree on it: the largest set whose worst reprojection error is
-    within max_px (a view that confuses left and right disagrees and is left out).
+    A point uses the largest set of views whose worst reprojection error is within max_px (a view
+    that confuses left and right disagrees and is excluded).
 
-    frames: of each view, synchronous; the first person of each is used. min_views: a point takes
-    at least; two may agree by chance where both guess.
+    frames: of each view, synchronous; the first person of each is used. min_views: minimum number
+    of views of a point; two may agree accidentally if both infer it.
     """
     point, weight = observations(views, frames)
     world = np.full((*weight.shape[1:], 3), np.nan)
@@ -98,27 +89,11 @@ def normalised(keypoints: Keypoints, view: View) -> np.ndarray:
     return np.asarray((straight - matrix[:2, 2]) / matrix[[0, 1], [0, 1]])
 
 
-def intersect(views: Sequence[View], point: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The points (F, K, 3) m nearest to the weighted rays of all views, world frame.
-
-    Two equations for each view: u P3 - P1 = 0 and v P3 - P2 = 0 (Hartley & Zisserman, 12.2).
-    """
-    projection = np.stack([np.column_stack([v.rotation, v.translation]) for v in views])
-    equation = point[..., None] * projection[:, None, None, None, 2]
-    equation = (equation - projection[:, None, None, :2]) * weight[..., None, None]
-    system = equation.transpose(1, 2, 0, 3, 4).reshape(*weight.shape[1:], -1, 4)
-    solution = np.linalg.svd(system)[2][..., -1, :]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(solution[..., :3] / solution[..., 3:])
-
-
 def reprojection_px(views: Sequence[View], world: np.ndarray, point: np.ndarray) -> np.ndarray:
     """Distance in each view between a point and its observation, (C, F, K) px; inf behind it."""
     errors = []
     for view, observed in zip(views, point, strict=True):
-        inside = world @ view.rotation.T + view.translation
-        with np.errstate(divide="ignore", invalid="ignore"):
-            planar = inside[..., :2] / inside[..., 2:]
+        planar, depth = projected(view, world)
         distance = np.linalg.norm(planar - observed, axis=-1) * view.camera.matrix[0, 0]
-        errors.append(np.where(inside[..., 2] > 0, distance, np.inf))
+        errors.append(np.where(depth > 0, distance, np.inf))
     return np.array(errors)

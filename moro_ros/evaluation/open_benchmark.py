@@ -1,6 +1,6 @@
 """The open benchmark: held-out motion seen by random static cameras, without and with occlusion.
 
-Protocol: subjects apart from the training set, windows of 48 frames at 30 Hz, BlazePose-like
+Protocol: subjects not in the training set, windows of 48 frames at 30 Hz, BlazePose-like
 keypoint noise (data/occlusion.py), fixed seed; joints relative to the pelvis, millimetres.
 """
 
@@ -34,7 +34,7 @@ LIMB_JOINTS = tuple(
 )
 STANDARD_SUBJECTS = ("02", "03")
 RATE_HZ = 30.0
-# Every so manieth vertex is measured; they lie all over the body.
+# Every n-th vertex is measured; they are distributed over the body.
 VERTEX_STRIDE = 20
 
 
@@ -42,7 +42,7 @@ VERTEX_STRIDE = 20
 class OpenProtocol:
     """windows of `frames` frames, in batches of `batch`; seed of cameras, noise and occluders.
 
-    passes: of the masked decoding; meshes: of the first so many windows the mesh is measured too.
+    passes: of the masked decoding; meshes: number of windows whose mesh is also measured.
     """
 
     windows: int = 256
@@ -58,7 +58,7 @@ Rows = dict[str, list[np.ndarray]]
 
 
 def means(rows: Rows) -> dict[str, float]:
-    """Return the mean of each metric over all its samples; NaN where there are none."""
+    """Return the mean of each metric over all its samples; NaN if there are none."""
     joined = {name: np.concatenate([v.ravel() for v in values]) for name, values in rows.items()}
     return {name: float(v.mean()) if v.size else float("nan") for name, v in joined.items()}
 
@@ -90,7 +90,7 @@ def evaluate_open(
 ) -> dict[str, float]:
     """Return the benchmark's metrics of one condition.
 
-    decoding: the default one with the protocol's passes if left out.
+    decoding: None for the default one with the protocol's passes.
 
     Keys: mpjpe_mm, pa_mpjpe_mm, visible_mm and hidden_mm (14 limb joints), live_mm (last frame of
     the window), root_mm (metric pelvis position), acceleration_error (m/s2, camera frame), jitter

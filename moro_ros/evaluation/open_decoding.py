@@ -1,4 +1,4 @@
-"""How the open benchmark recovers bodies from windows: the default way, and with parts left out."""
+"""Recovery of bodies from windows in the open benchmark: the default, and without parts of it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ VISIBLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How windows are decoded; all but the default leaves something out or adds something.
+    """Options of decoding windows; the default, and variants without or with additional parts.
 
-    passes: of the masked decoding; motion: with the motion encoder; guided: the surest tokens are
-    fixed first; smoother: the mesh's codes are smoothed over time; refine_steps: Gauss-Newton
-    steps onto the seen keypoints, frame after frame as in a live stream; floor: tell a network that
-    reads it the true floor.
+    passes: of the masked decoding; motion: with the motion encoder; guided: the most confident
+    tokens are fixed first; smoother: the mesh's codes are smoothed over time; refine_steps:
+    Gauss-Newton steps onto the seen keypoints, frame by frame as in a live stream; floor: give the
+    true floor to a network with such an input.
     """
 
     passes: int = 1
@@ -51,7 +51,7 @@ class OpenModel:
 
     @staticmethod
     def of(loaded: LoadedModel) -> OpenModel:
-        """Load the body that a model names."""
+        """Load the body of a model."""
         shifted = loaded.config.moro.keypoints.detector_points
         return OpenModel(loaded, load_body_model(loaded.body_model_path, shifted))
 
@@ -70,7 +70,7 @@ class Recovered:
 
 
 class WithoutMotion:
-    """A MoRo whose decoder sees the image features alone."""
+    """A MoRo whose decoder only uses the image features."""
 
     def __init__(self, model: MoRo) -> None:
         self.model = model
@@ -84,7 +84,7 @@ class WithoutMotion:
         return self.model.embed(ids)
 
     def context(self, features: FrameFeatures) -> Any:
-        """Return what does not change from pass to pass."""
+        """Return the data that is constant in all passes."""
         return self.model.context(features)
 
     def decode_window(
@@ -104,10 +104,11 @@ class WithoutMotion:
 
 @torch.inference_mode()
 def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
-    """Recover a batch of windows with the rotation head; without one a ValueError says so."""
+    """Recover a batch of windows with the rotation head; raises ValueError without one."""
     moro = model.loaded.moro
     observation = shown(model.loaded, observed, decoding.floor)
     features = moro.encode_frames(observation, observed.boxes.condition())
+    features = moro.carry_estimates(features, observation)
     tokens = decode_masked(
         moro if decoding.motion else WithoutMotion(moro),
         features,
@@ -131,14 +132,14 @@ def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> R
 
 
 def shown(loaded: LoadedModel, observed: ObservedMotion, floor: bool) -> Tensor:
-    """Return what the encoder of a model is shown; floor: told, if it reads it."""
+    """Return the input of a model's encoder; floor: whether to include it, if supported."""
     if loaded.config.moro.keypoints.floor:
         return with_floor(observed, known=floor)
     return observed.observation
 
 
 def with_floor(observed: ObservedMotion, known: bool) -> Tensor:
-    """Return the observation with the floor's row, (B, F, K + 1, 4), zeros where not known."""
+    """Return the observation with the floor's row, (B, F, K + 1, 4), zeros if unknown."""
     row = floor_row(observed.truth.up, observed.truth.height) * known
     frames = observed.observation.shape[1]
     return torch.cat([observed.observation, row[:, None, None].expand(-1, frames, -1, -1)], 2)
@@ -152,7 +153,7 @@ def refined(
     observed: ObservedMotion,
     steps: int,
 ) -> tuple[Tensor, Tensor]:
-    """Refine windows frame after frame, each expected where the network's own step leads.
+    """Refine windows frame by frame, each extrapolated by the network's own step.
 
     rotations: (B, F, 22, 3, 3); translation: (B, F, 3) m. Returns the same.
     """

@@ -1,4 +1,4 @@
-"""Plots of the open benchmark: the error per joint, by how much is hidden, and over the window."""
+"""Plots of the open benchmark: error per joint, by share of hidden joints, and over the window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from moro_ros.evaluation.open_decoding import Decoding, OpenModel, recover
 
 @dataclass(frozen=True, slots=True)
 class JointErrors:
-    """error: (W, F, 22) mm relative to the pelvis; seen: (W, F, 22) bool, shown by keypoints."""
+    """error: (W, F, 22) mm relative to the pelvis; seen: (W, F, 22) bool, from keypoints."""
 
     error: np.ndarray
     seen: np.ndarray
@@ -48,7 +48,7 @@ def joint_errors(
 def charts(by_condition: Mapping[str, JointErrors]) -> dict[str, np.ndarray]:
     """Return images (H, W, 3) uint8 BGR by name; by_condition: errors by the condition's name.
 
-    per_joint: seen and hidden joints apart; per_level: the limbs, by the share of them that is
+    per_joint: seen and hidden joints separately; per_level: the limbs, by the share of them that is
     hidden; over_time: by the frame of the window.
     """
     limbs = list(LIMB_JOINTS)

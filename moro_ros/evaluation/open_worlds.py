@@ -1,7 +1,7 @@
 """Other worlds of the open benchmark: near cameras, seated people, wide postures, children.
 
-Each shows the same held-out motion as the benchmark itself, changed as its row says. Nothing here
-is shared with the training's own postures and occluders beyond data/synthesis.py.
+Each shows the held-out motion of the benchmark with the changes named in its row. Postures and
+occluders are independent of those in training, except for data/synthesis.py.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.types import KEYPOINTS
 
 NOISE = replace(ObservationNoise(), occlusion=0.0)
-# BlazePose reports hips behind a table as seen in nearly every image, knees and feet hardly ever.
+# BlazePose reports hips behind a table as seen in nearly every image, knees and feet rarely.
 GUESSING = replace(NOISE, guesses=1.0, ghosts=0.0)
 LEGS = ("hip", "knee", "ankle", "heel", "foot_index")
-# People who sit: hip and knee flexion and lean of the trunk, lowest and highest, rad.
+# Sitting people: hip and knee flexion and lean of the trunk, minimum and maximum, rad.
 HIP, KNEE, LEAN = (1.2, 1.6), (1.1, 1.8), (-0.1, 0.5)
-# Arms of people who sit: standard deviation of the shoulders, mean flexion of the elbows, rad.
+# Arms of sitting people: standard deviation of the shoulders, mean flexion of the elbows, rad.
 SHOULDER, ELBOW = 0.35, 0.7
 # Of sitting people in motion capture: thighs from the vertical, rad, and height of the pelvis, m.
 THIGH, SEAT_M = math.radians(50), (0.25, 0.75)
-# Windows are drawn for one that sits so often at most.
+# Maximum number of draws for a window with a sitting person.
 MOST_DRAWS = 200
 
 STANDARD = CameraRange()
@@ -45,24 +45,24 @@ Prepare = Callable[[MotionWindows, BodyModel, np.random.Generator], MotionWindow
 
 
 def as_it_is(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
-    """Return the windows themselves."""
+    """Return the windows unchanged."""
     return windows
 
 
 def on_the_spot(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
-    """Return windows that do not leave their place, so that nobody walks through a near camera."""
+    """Return windows without locomotion, so that people do not walk through a near camera."""
     place = windows.translation.clone()
     place[..., :2] = place[..., :2].mean(1, keepdim=True)
     return MotionWindows(windows.rotations, place)
 
 
 def widened(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
-    """Return windows that all take postures of their own (data/variation.py)."""
+    """Return windows with random postures (data/variation.py)."""
     return vary(windows, torch.ones(len(windows.translation), dtype=torch.bool), body, rng)
 
 
 def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
-    """Return windows of people who sit with the feet on the floor, lean and move their arms."""
+    """Return windows of people sitting with feet on the floor, leaning and moving their arms."""
     batch, frames = windows.translation.shape[:2]
     dice = Dice(int(rng.integers(2**62)))
     turns = rotvec_to_matrix(windows.rotations)
@@ -95,7 +95,7 @@ def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) ->
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One row: what people do, where cameras stand, what hides whom, how large people are."""
+    """One row: motion, cameras, occluders and size of people."""
 
     prepare: Prepare = as_it_is
     noise: ObservationNoise = NOISE
@@ -105,7 +105,7 @@ class World:
 
 
 TABLE = CameraRange((0.7, 2.5), (0.7, 1.6), (0.7, 1.1))
-# Cameras before children are as high as before adults, whose world is made smaller.
+# Cameras are as high for children as for adults, whose world is scaled down.
 CHILDREN = (0.55, 0.85)
 WORLDS: dict[str, World] = {
     "clean": World(noise=CLEAN),
@@ -137,7 +137,7 @@ def world_windows(
 
 
 def resized(observed: ObservedMotion, size: Tensor) -> ObservedMotion:
-    """Return the same sight of a person and a world `size` times as large, (B,)."""
+    """Return the same view of a person and a world `size` times as large, (B,)."""
     factor = size[:, None, None, None]
     return replace(
         observed,
@@ -148,9 +148,9 @@ def resized(observed: ObservedMotion, size: Tensor) -> ObservedMotion:
 
 
 def sitting_windows(motion: MotionSet) -> Prepare:
-    """Return what takes windows of a file in which somebody sits, instead of those given.
+    """Return a function that replaces windows by those of a file with sitting people.
 
-    Raises: DataError if the file shows nobody who sits.
+    Raises: DataError if the file has no sitting people.
     """
 
     def prepare(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
@@ -175,7 +175,7 @@ def sitting_windows(motion: MotionSet) -> Prepare:
 
 
 def sits(windows: MotionWindows, body: BodyModel) -> Tensor:
-    """Return in which windows somebody sits in the middle and at both ends, (B,) bool."""
+    """Return in which windows the person sits in the middle and at both ends, (B,) bool."""
     turns = rotvec_to_matrix(windows.rotations[:, [0, windows.rotations.shape[1] // 2, -1]])
     rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
     joints = body.forward_kinematics(turns, rest)[1]
@@ -197,9 +197,9 @@ def evaluate_worlds(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield each world's name and metrics (open_benchmark.evaluate_open).
 
-    A network that reads the floor has a second row of each, with the floor told.
+    A network with a floor input has a second row of each, with the floor given.
 
-    seated_motion: of people who really sit, for one more world.
+    seated_motion: of recorded sitting people, for one more world.
     """
     worlds = dict(WORLDS)
     if seated_motion is not None:
@@ -213,7 +213,7 @@ def evaluate_worlds(
 
 
 def floor_ways(model: OpenModel, decoding: Decoding) -> dict[str, Decoding]:
-    """Return a decoding, and a second one with the floor told for a network that reads it."""
+    """Return a decoding, and a second one with the floor for a network with such an input."""
     ways = {"": decoding}
     if model.loaded.config.moro.keypoints.floor:
         ways[", floor given"] = replace(decoding, floor=True)

@@ -1,15 +1,16 @@
-"""The real-video benchmark: people before four calibrated cameras, pseudo ground truth in metres.
+"""The real-video benchmark: people, four calibrated cameras, pseudo ground truth in metres.
 
 The videos are the two demos of Pose2Sim (BSD-3-Clause): one person who balances on one leg, and two
 people, the same adult and a child, who walk past and behind one another. Ground truth is the
 weighted triangulation of the front-end's own keypoints over the four views, or a body fitted to
-them (fitted_truth.py), so it checks what one view alone makes of them (depth, hidden limbs, metric
-place), not the keypoints. A "hidden" keypoint is taken from the motion model's input, while the
-truth still knows it from the other cameras.
+them (fitted_truth.py). So it checks the recovery from one view (depth, hidden limbs, metric place),
+not the keypoints. A "hidden" keypoint is removed from the motion model's input, while the truth
+still has it from the other cameras.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,16 +23,18 @@ from moro_ros.assets import fetch
 from moro_ros.evaluation.association import Track, associate, only
 from moro_ros.evaluation.body_fit import FittedBody
 from moro_ros.evaluation.calibrations import load_calibration
-from moro_ros.evaluation.multiview import Truth, View, triangulate
+from moro_ros.evaluation.multiview import Truth, triangulate
 from moro_ros.evaluation.video_score import RATE_HZ, Score, score
 from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
 from moro_ros.geometry.lens import rectified_camera
+from moro_ros.geometry.views import View
 from moro_ros.io.video import open_video
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
+LOGGER = logging.getLogger(__name__)
 TRIALS = ("single", "multi")
-# Qualisys puts the world's origin on the floor, z up.
+# The world's origin of Qualisys is on the floor, z up.
 FLOOR = GroundPlane(np.array([0.0, 0.0, 1.0]), 0.0)
 TellFloor = Callable[[GroundPlane | None], None]
 # Hip to ankle along the leg; the trials' adult has 0.74 m, the child 0.6 m.
@@ -39,7 +42,7 @@ CHILD_LEG_M = 0.67
 
 
 class Frontend(Protocol):
-    """What finds people and their keypoints in images (frontend.KeypointFrontend)."""
+    """A detector of people and their keypoints in images (frontend.KeypointFrontend)."""
 
     def observe(self, image_rgb: np.ndarray, stamp_ns: int) -> tuple[PersonObservation, ...]: ...
 
@@ -60,14 +63,17 @@ CONDITIONS: Mapping[str, Condition] = {
     "plain": lambda frame, name: False,
     "legs hidden": lambda frame, name: _is_leg(name),
     "left side hidden": lambda frame, name: name.startswith("left_"),
-    # 9 of 30 frames in a row: nearly a third of every second.
+    # 9 of 30 consecutive frames: nearly a third of every second.
     "30 % of frames blank": lambda frame, name: frame % 30 >= 21,
 }
 PLAIN: Mapping[str, Condition] = {"plain": CONDITIONS["plain"]}
 
 
 def observe_video(frontend: Frontend, path: Path, camera: Camera) -> list[Frame]:
-    """Everybody whom the front-end follows in a video, at about 30 images a second."""
+    """All people that the front-end tracks in a video, at about 30 images a second.
+
+    Missing parts of the video are logged.
+    """
     frames: list[Frame] = []
     frontend.reset()
     with closing(open_video(path)) as reader:
@@ -78,11 +84,13 @@ def observe_video(frontend: Frontend, path: Path, camera: Camera) -> list[Frame]
                 continue
             image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
             frames.append(Frame(stamp_ns, camera, frontend.observe(image_rgb, stamp_ns)))
+        if missing := reader.report():
+            LOGGER.warning(missing)
     return frames
 
 
 def hide(frame: Frame, number: int, condition: Condition) -> Frame:
-    """A frame without the keypoints that a condition hides; blind where it hides all."""
+    """A frame without the keypoints that a condition hides; blind if it hides all."""
     hidden = np.array([condition(number, name) for name in KEYPOINTS])
     people = tuple(_without(person, hidden) for person in frame.people)
     return replace(frame, people=people)
@@ -106,7 +114,7 @@ def _without(person: PersonObservation, hidden: np.ndarray) -> PersonObservation
 
 @dataclass(frozen=True, slots=True)
 class TruePerson:
-    """One person's truth, and the tracks that show them, each a view and an id there.
+    """One person's truth and tracks, each a view and an id in it.
 
     name: "adult" or "child"; fit: the body fit that the truth is of, or None.
     """
@@ -122,7 +130,7 @@ class TruePerson:
 
 
 def joined(tracks: Tracks, mine: frozenset[Track], view: int, count: int) -> np.ndarray:
-    """Return what a person's tracks of one view say together, (F, 22 + K, 3), NaN for nothing."""
+    """Return the combined points of a person's tracks in one view, (F, 22 + K, 3), or NaN."""
     points = np.full((count, NUM_POINTS, 3), np.nan)
     for track_id in sorted(track_id for number, track_id in mine if number == view):
         if track_id in tracks:
@@ -132,7 +140,7 @@ def joined(tracks: Tracks, mine: frozenset[Track], view: int, count: int) -> np.
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The observed videos of one trial and everybody's truth; evaluates any number of sources."""
+    """The observed videos and truths of one trial; evaluates any number of sources."""
 
     name: str
     views: tuple[View, ...]
@@ -147,8 +155,8 @@ class Trial:
     ) -> list[Score]:
         """Score a source on every person in every view under every condition.
 
-        tell_floor: is told the floor in the frame of each view before it is asked, and at the end
-        that it is not known.
+        tell_floor: called with the floor in the frame of each view before the source runs, and with
+        None at the end.
         """
         scores = []
         for name, condition in conditions.items():
@@ -169,9 +177,9 @@ class Trial:
         return scores
 
     def with_true_keypoints(self) -> Trial:
-        """Return the trial seen by a perfect detector: the truth projected into every view.
+        """Return the trial for a perfect detector: the truth projected into every view.
 
-        What is unknown to the truth is unseen. It tells the network's error from the keypoints'.
+        Points without a truth are unseen. It separates the network's error from the keypoints'.
         """
         frames = []
         for number, (view, of_view) in enumerate(zip(self.views, self.frames, strict=True)):
@@ -211,7 +219,7 @@ def redrawn(frame: Frame, index: int, view: View, truth_of: Mapping[int, Truth])
 
 
 def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Trial:
-    """Cut the views to one length, find who is who and triangulate everybody."""
+    """Cut the views to one length, associate people and triangulate them."""
     count = min(len(of_view) for of_view in frames)
     cut = tuple(tuple(of_view[:count]) for of_view in frames)
     people = []
@@ -222,7 +230,7 @@ def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Fram
 
 
 def size_name(truth: Truth) -> str:
-    """Return "child" for somebody with short legs, else "adult"."""
+    """Return "child" for a person with short legs, else "adult"."""
     legs = []
     for side in ("left", "right"):
         rows = [list(KEYPOINTS).index(f"{side}_{part}") for part in ("hip", "knee", "ankle")]
@@ -234,14 +242,14 @@ def size_name(truth: Truth) -> str:
 
 
 def video_of(name: str, view: str) -> Path:
-    """Fetch the video of one camera of "single" or "multi". Raises: AssetError."""
+    """Download the video of one camera of "single" or "multi". Raises: AssetError."""
     return fetch(f"pose2sim_{name}_{view}.mp4")
 
 
 def observe_trial(name: str, frontend: Frontend) -> tuple[tuple[View, ...], list[list[Frame]]]:
-    """Fetch the videos of "single" or "multi" and run a front-end over them.
+    """Download the videos of "single" or "multi" and run a front-end on them.
 
-    Raises: AssetError when the videos can't be had; VideoError when they do not open.
+    Raises: AssetError if the videos are not available; VideoError if they do not open.
     """
     views = load_calibration(fetch("pose2sim_calibration.qca.txt"))
     frames = [observe_video(frontend, video_of(name, view.name), view.camera) for view in views]
@@ -249,5 +257,5 @@ def observe_trial(name: str, frontend: Frontend) -> tuple[tuple[View, ...], list
 
 
 def load_trial(name: str, frontend: Frontend) -> Trial:
-    """Observe a trial and triangulate everybody. Raises: see observe_trial."""
+    """Observe a trial and triangulate all people. Raises: see observe_trial."""
     return build_trial(name, *observe_trial(name, frontend))

@@ -1,7 +1,7 @@
 """Uncertainty of joints, fitted on one set of motion and checked on another.
 
-Both sets are run as live streams (live_benchmark.py), so that what is measured is what the stream
-says with its gain, its look-ahead and its refinement.
+Both sets are run as live streams (live_benchmark.py), so that the measurement includes the stream's
+gain, look-ahead and refinement.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from moro_ros.recover.uncertainty import (
     variance_terms,
 )
 
-# Errors beyond this many metres count as that much: one lost body must not widen every sigma.
+# Errors are limited to this [m]: one lost body must not widen every sigma.
 LARGEST_ERROR_M = 1.0
-# What lies within one and two sigma of a normal distribution.
+# Shares within one and two sigma of a normal distribution.
 NORMAL_SHARE = {1: 0.6827, 2: 0.9545}
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Errors of joints that a stream described, N samples of each of the 22 joints.
+    """Errors of joints in a stream, N samples of each of the 22 joints.
 
     error_m: (N, 22, 3), in the axes across, across and along the line of sight; joints: (N, 22, 3)
     m, as described, camera frame; observed: (N, 22) bool; confidence: (N, 22).
-    sigma_m: (N, 22, 3), what the stream said of the same axes, zero where it said nothing.
+    sigma_m: (N, 22, 3), the stream's sigma of the same axes, zero if unknown.
     """
 
     error_m: np.ndarray
@@ -47,7 +47,7 @@ class Samples:
 
 
 def collect(stream: MoRoStream, batches: Sequence[ObservedMotion]) -> Samples:
-    """Run a stream over observed sequences and compare what it says with the truth."""
+    """Run a stream on observed sequences and compare its results with the truth."""
     rows: list[tuple[np.ndarray, ...]] = []
     for observed in batches:
         truth = observed.joints.numpy()
@@ -88,8 +88,8 @@ def sight_axes(joints: np.ndarray) -> np.ndarray:
 def fit(samples: Samples) -> UncertaintyTable:
     """Fit the variance of each joint, state and direction by non-negative least squares.
 
-    What an inferred joint adds to the variance of an observed one is fitted, so that hiding a joint
-    never makes it more certain.
+    The additional variance of an inferred joint over an observed one is fitted, so that hiding a
+    joint never makes it more certain.
     """
     observed = STATES.index("observed")
     coefficients = np.zeros((len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS)))
@@ -99,18 +99,18 @@ def fit(samples: Samples) -> UncertaintyTable:
         for direction, axes in enumerate(((0, 1), (2,))):
             target = squared[:, joint][:, list(axes)].mean(-1)
             seen = samples.observed[:, joint]
-            base = _non_negative(terms[seen], target[seen])
-            more = _non_negative(terms[~seen], target[~seen] - terms[~seen] @ base)
+            base = non_negative(terms[seen], target[seen])
+            more = non_negative(terms[~seen], target[~seen] - terms[~seen] @ base)
             coefficients[observed, direction, joint] = base
             coefficients[1 - observed, direction, joint] = base + more
     return UncertaintyTable(coefficients)
 
 
-def _non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
+def non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Non-negative coefficients whose mean prediction is the mean target; zero if that is below.
 
-    Weighted by the inverse of what a first fit expects: a squared error scatters in proportion to
-    its own expectation.
+    Weighted by the inverse expectation of a first fit: the spread of a squared error is
+    proportional to its expectation.
     """
     solution = np.zeros(terms.shape[1])
     if not len(target) or target.mean() <= 0:
@@ -125,7 +125,7 @@ def _non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def coverage(samples: Samples) -> dict[str, dict[str, float]]:
-    """Return how well sigma fits: for all joints, those seen, those inferred, and each joint.
+    """Return the fit of sigma: for all joints, seen joints, inferred joints, and each joint.
 
     Keys: within_1_sigma and within_2_sigma, shares of axis errors (a normal distribution has 0.683
     and 0.954); sigma_m, the root mean square of one axis' sigma; error_m, that of the errors;

@@ -1,13 +1,13 @@
 """True motion: from npz files, and from the clips of any data set.
 
-With npz files any set can be evaluated without code of its own: one person in one video, readable
+With npz files any set can be evaluated without additional code: one person in one video, readable
 without pickle (F frames):
 
     joints    (F, 22, 3) float, m, SMPL-X order, camera optical frame (or any fixed frame)
     fps       Hz
-    frames    (F,) int, numbers of the video's frames; left out: 0, 1, 2, ...
-    visible   (F, 22) bool, left out where it is not known
-    vertices  (F, V, 3) float, m, left out where there is no mesh
+    frames    (F,) int, numbers of the video's frames; default: 0, 1, 2, ...
+    visible   (F, 22) bool, omitted if unknown
+    vertices  (F, V, 3) float, m, omitted without a mesh
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def truths_at(path: Path) -> Iterator[TrueMotion]:
 def truths_of(source: ClipSet, bodies: Bodies) -> Iterator[TrueMotion]:
     """Yield the motion of every clip whose bodies or joints were measured, by the clip's name.
 
-    bodies: "smpl" and "smplx", or with a gender, "smplx_male", which is preferred where a clip has
-    one. Raises: BodyModelError if a body is needed that was not given.
+    bodies: "smpl" and "smplx", or with a gender, "smplx_male", which is preferred if a clip has
+    one. Raises: BodyModelError if a required body was not given.
     """
     for index in range(len(source)):
         clip = source.clip(index)

@@ -1,4 +1,4 @@
-"""How far single-camera joints are from a true body: one score per view and condition."""
+"""Errors of single-camera joints against a true body: one score per view and condition."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M, aligned, jitter
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
+from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS
 
 RATE_HZ = 30.0
-# Fewer true joints than this cannot hold a similarity transform in place.
+# Minimum number of true joints for a similarity transform.
 MIN_JOINTS = 6
-# The third derivative takes four frames.
+# The third derivative requires four frames.
 MIN_RUN = 4
 
-# The joints that BlazePose and the body model both have: the twelve of the limbs.
+# The joints common to BlazePose and the body model: the twelve of the limbs.
 LIMB_JOINTS: tuple[str, ...] = tuple(
     f"{side}_{name}"
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -32,13 +33,13 @@ HIPS = [LIMB_JOINTS.index("left_hip"), LIMB_JOINTS.index("right_hip")]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How one view did under one condition; NaN where nothing could be measured.
+    """Score of one view under one condition; NaN if nothing could be measured.
 
     mpjpe_mm, pa_mpjpe_mm: 12 limb joints, relative to mid-hip and after a similarity transform.
     hidden_mpjpe_mm: as mpjpe_mm, only the joints whose keypoint was hidden from the model.
     root_m: distance of mid-hip in the camera frame. jitter: 10 m/s3, in the camera frame.
     coverage: share of the frames with a truth that also have a motion. frames: those with both.
-    keypoints_mm: the body's own 19 keypoints, relative to their mid-hip. person: whose score it is.
+    keypoints_mm: the body's own 19 keypoints, relative to their mid-hip. person: of the score.
     """
 
     view: str
@@ -59,8 +60,8 @@ def score(
 ) -> Score:
     """Compare a recovered body with the truth in one camera.
 
-    points: (F, 22 + K, 3) m, joints and keypoints in the camera frame, NaN where there is no
-    motion. hidden: (F, K) bool, which keypoints the model did not see.
+    points: (F, 22 + K, 3) m, joints and keypoints in the camera frame, NaN without a motion.
+    hidden: (F, K) bool, which keypoints the model did not see.
     """
     true_points = truth.points @ view.rotation.T + view.translation
     expected = true_points[:, KEYPOINT_ROWS]
@@ -100,7 +101,7 @@ def _from_hips(points: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> float:
-    """Return the mean of what is finite; NaN if nothing is."""
+    """Return the mean of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
 

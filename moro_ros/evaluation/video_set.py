@@ -1,4 +1,4 @@
-"""Any synchronised, calibrated videos of people: a folder in, every camera against all of them.
+"""Evaluation of every camera against all, for any folder of synchronised, calibrated videos.
 
 Cameras need not expose at the same times: the keypoints of all views are interpolated to each
 camera's own times before they are triangulated.
@@ -7,6 +7,7 @@ camera's own times before they are triangulated.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,25 +19,27 @@ import numpy as np
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.evaluation.association import MIN_VIEWS, Track, associate, only
 from moro_ros.evaluation.calibrations import load_calibration
-from moro_ros.evaluation.multiview import Truth, View, triangulate
+from moro_ros.evaluation.multiview import Truth, triangulate
 from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, redrawn
 from moro_ros.evaluation.video_sources import JointSource
 from moro_ros.evaluation.view_score import ViewScore, score_view, shoulder_widths
-from moro_ros.io.video import open_video
+from moro_ros.geometry.views import View
+from moro_ros.io.video import VideoReader, open_video
 from moro_ros.types import KEYPOINTS, Frame, Keypoints, PersonObservation
 
+LOGGER = logging.getLogger(__name__)
 CALIBRATIONS = ("camera_array.toml", "[Cc]alib*.toml", "*.qca.txt")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 # caliscope's own tables of times.
 TIME_TABLES = ("timestamps.csv", "frame_time_history.csv")
-# Views disagree on a point by this at most, over the focal length: 25 px at 800 px.
+# Maximum disagreement of views on a point, over the focal length: 25 px at 800 px.
 MAX_ERROR = 0.03
-# Keypoints are interpolated between frames of a view that are no farther apart, in frame periods.
+# Maximum distance of frames of a view for interpolating keypoints, in frame periods.
 MAX_GAP = 1.6
 MAX_RATE_HZ = 45.0
-# From so many cameras on a point counts if three agree on it, where there are fewer if two do.
+# From this number of cameras on, three must agree on a point; with fewer, two.
 MANY_VIEWS = 4
-# Two people's shoulders in metres; a calibration of another unit is far outside.
+# Plausible width of shoulders in metres; a calibration in another unit is far outside.
 SHOULDERS_M = (0.12, 0.7)
 
 _BELOW = ("hip", "knee", "ankle", "heel", "foot_index")
@@ -48,7 +51,7 @@ CONDITIONS: Mapping[str, Condition] = {
 
 @dataclass(frozen=True, slots=True)
 class SeenPerson:
-    """The tracks that show somebody, and the truth at each view's own times."""
+    """The tracks of a person, and the truth at each view's own times."""
 
     tracks: frozenset[Track]
     truths: tuple[Truth, ...]
@@ -67,7 +70,7 @@ class VideoSet:
     ) -> list[ViewScore]:
         """Score a source on every person in every view under every condition.
 
-        names: keypoints that are scored.
+        names: scored keypoints.
         """
         scores = []
         for condition, hidden in conditions.items():
@@ -83,7 +86,7 @@ class VideoSet:
         return scores
 
     def with_true_keypoints(self) -> VideoSet:
-        """Return the set seen by a perfect detector: the truth projected into every view."""
+        """Return the set for a perfect detector: the truth projected into every view."""
         frames = []
         for number, (view, of_view) in enumerate(zip(self.views, self.frames, strict=True)):
             truth_of = {
@@ -104,10 +107,10 @@ def _alone(tracks: frozenset[Track], view: int) -> frozenset[Track]:
 def load_set(
     folder: Path, frontend: Frontend, calibration: Path | None = None, unit_m: float = 1.0
 ) -> VideoSet:
-    """Run the front-end over the videos of a folder and triangulate everybody.
+    """Run the front-end on the videos of a folder and triangulate all people.
 
     calibration: instead of the folder's own; unit_m: of its translations, in metres.
-    Raises: DataError, CalibrationError or VideoError naming the file and what was expected.
+    Raises: DataError, CalibrationError or VideoError with the file and what was expected.
     """
     views = load_calibration(calibration or find_calibration(folder), unit_m)
     paths = find_videos(folder, views)
@@ -121,10 +124,10 @@ def load_set(
 
 
 def build_set(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> VideoSet:
-    """Find who is who in observed views and triangulate everybody at each view's times.
+    """Associate people in observed views and triangulate them at each view's times.
 
-    Raises: DataError if nobody is seen by enough cameras at once; CalibrationError if people come
-    out in another size than people have.
+    Raises: DataError if no person is seen by enough cameras at once; CalibrationError if the size
+    of people is implausible.
     """
     stamps = [np.array([frame.stamp_ns for frame in of_view]) for of_view in frames]
     people = associate(views, [at_times(f, stamps[0]) for f in frames], min(MIN_VIEWS, len(views)))
@@ -195,7 +198,7 @@ def find_videos(folder: Path, views: Sequence[View]) -> list[Path]:
 def read_times(folder: Path) -> dict[str, list[int]]:
     """Return the times [ns] of each camera's frames from a table of caliscope, if there is one.
 
-    Raises: DataError if the table is there and not of that layout.
+    Raises: DataError if the table exists but has another layout.
     """
     path = next((folder / name for name in TIME_TABLES if (folder / name).is_file()), None)
     if path is None:
@@ -215,12 +218,24 @@ def read_times(folder: Path) -> dict[str, list[int]]:
     return {name: sorted(of_camera) for name, of_camera in times.items()}
 
 
+def lost_frames(reader: VideoReader, by_number: bool) -> str:
+    """Return a text of what a video has lost; empty if nothing.
+
+    by_number: the times of its frames are those of a table, row by row.
+    """
+    missing = reader.report()
+    if missing and by_number:
+        missing += " The rows of its times do not match the frames after a lost one."
+    return missing
+
+
 def observe_at_own_times(
     frontend: Frontend, path: Path, view: View, times: Mapping[str, list[int]]
 ) -> list[Frame]:
-    """Everybody whom the front-end follows in a video, at 45 images a second at most.
+    """All people that the front-end tracks in a video, at up to 45 images a second.
 
-    times: see read_times; a video that is not named there has the times of its file.
+    times: see read_times; a video that is not in it has the times of its file. Missing parts of
+    the video are logged.
     Raises: DataError if there are fewer times than frames; CalibrationError if the calibration is
     for another size.
     """
@@ -247,14 +262,16 @@ def observe_at_own_times(
             earliest = stamp_ns + 1e9 / MAX_RATE_HZ
             image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
             frames.append(Frame(stamp_ns, view.camera, frontend.observe(image_rgb, stamp_ns)))
+        if missing := lost_frames(reader, given is not None):
+            LOGGER.warning(missing)
     return frames
 
 
 def at_times(frames: Sequence[Frame], stamps_ns: np.ndarray) -> list[Frame]:
-    """Return what one view would have seen at other times, keypoints interpolated in between.
+    """Return the observations of one view at other times, with interpolated keypoints.
 
-    A keypoint is as visible as in the less sure of the frames on either side. Where somebody was
-    not seen in both, or these are too far apart, nobody is reported.
+    The visibility of a keypoint is the lower one of the frames on either side. A person who was not
+    seen in both, or if these are too far apart, is not reported.
     """
     own = np.array([frame.stamp_ns for frame in frames])
     longest = MAX_GAP * float(np.median(np.diff(own))) if len(own) > 1 else 0.0
@@ -288,7 +305,7 @@ def _between(first: Frame, second: Frame, share: float) -> tuple[PersonObservati
 
 
 def keypoint_names(text: str) -> tuple[str, ...]:
-    """Read names of keypoints, by comma; without a side they mean both. Raises: DataError."""
+    """Read comma-separated names of keypoints; without a side, both. Raises: DataError."""
     names: list[str] = []
     for part in text.split(","):
         sides = [name for name in KEYPOINTS if name in (part, f"left_{part}", f"right_{part}")]

@@ -1,4 +1,4 @@
-"""What makes joints of observed images: the live stream, each frame alone, BlazePose itself."""
+"""Sources of joints from observed images: live stream, single frames, BlazePose itself."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.data.occlusion import MIRRORED_KEYPOINTS
 from moro_ros.evaluation.video_score import LIMB_JOINTS
+from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.live.two_sided import TwoSided
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, BodyMotion, Frame
 
 NUM_POINTS = NUM_JOINTS + NUM_KEYPOINTS
 # The 22 joints and then the body's own keypoints, (F, 22 + K, 3) m in the camera frame, by track
-# id; NaN where there are none.
+# id; NaN if there are none.
 Tracks = dict[int, np.ndarray]
 Carry = Callable[[Sequence[tuple[int, np.ndarray]], int], np.ndarray | None]
 
 
 class JointSource(Protocol):
-    """Joints of everybody in a sequence of observed images."""
+    """Joints of all people in a sequence of observed images."""
 
     def recover(self, frames: Sequence[Frame]) -> Tracks: ...
 
 
 class MotionStream(Protocol):
-    """What makes motion of observations, image by image (inference.MoRoStream)."""
+    """A source of motion from observations, image by image (motion_stream.MoRoStream)."""
 
     @property
     def body(self) -> BodyModel: ...
@@ -40,13 +42,13 @@ class MotionStream(Protocol):
 
 
 class StreamJoints:
-    """The live stream, image by image; a later word on an image replaces an earlier one."""
+    """The live stream, image by image; a later result of an image replaces an earlier one."""
 
     def __init__(self, stream: MotionStream) -> None:
         self.stream = stream
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
-        """Return what the stream said of each image by the end of the sequence."""
+        """Return the stream's final result for each image."""
         self.stream.reset()
         tracks: Tracks = {}
         index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
@@ -58,14 +60,46 @@ class StreamJoints:
         return tracks
 
 
+class TwoSidedJoints:
+    """The same network with the frames before and after each image, as `moro predict --refined`.
+
+    The stream must be configured for it (live/two_sided.py).
+    """
+
+    def __init__(self, stream: MoRoStream) -> None:
+        self.stream = stream
+
+    def recover(self, frames: Sequence[Frame]) -> Tracks:
+        """Return the motion in each image, decoded with later frames."""
+        self.stream.reset()
+        tracks: Tracks = {}
+        index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
+        described = TwoSided(self.stream)
+        for frame in [*frames, None]:
+            motions = described.before(frame)
+            if frame is not None:
+                self.stream.push(frame)
+                motions += described.after()
+            for motion in motions:
+                points = body_points(motion, self.stream.body)
+                _place(
+                    tracks,
+                    motion.track_id,
+                    index[int(motion.stamps_ns[-1])],
+                    points[-1],
+                    len(frames),
+                )
+        return tracks
+
+
 class FrameJoints:
-    """The same network without time: each image is a window of its own."""
+    """The same network without time: each image is a separate window."""
 
     def __init__(self, stream: MotionStream) -> None:
         self.stream = stream
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
-        """Return what the stream says of each image when it knows no other."""
+        """Return the stream's result for each image without any other."""
         tracks: Tracks = {}
         for number, frame in enumerate(frames):
             self.stream.reset()
@@ -76,17 +110,17 @@ class FrameJoints:
 
 
 class InTurns:
-    """A source whose front-end looks at each person in every `turn`-th image alone.
+    """A source whose front-end looks at each person only in every `turn`-th image.
 
-    carry: makes the keypoints (K, 2) of a time, ns, of two looks before, (time, keypoints) each;
-    None where it cannot, and then somebody looks.
+    carry: extrapolates the keypoints (K, 2) to a time, ns, from two looks, (time, keypoints) each;
+    None if it cannot, and then the front-end looks.
     """
 
     def __init__(self, source: JointSource, turn: int, carry: Carry) -> None:
         self.source, self.turn, self.carry = source, turn, carry
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
-        """Return what the source says of such observations."""
+        """Return the source's result for such observations."""
         looks: dict[int, tuple[tuple[int, np.ndarray], ...]] = {}
         shown = []
         for number, frame in enumerate(frames):
@@ -108,14 +142,14 @@ class InTurns:
 
 
 class Region(Protocol):
-    """Where a landmark network looked: its turn in the image (frontend.Region)."""
+    """The region of a landmark network: its rotation in the image (frontend.Region)."""
 
     @property
     def angle(self) -> float: ...
 
 
 class Landmarks(Protocol):
-    """What a landmark network saw (frontend.Landmarks)."""
+    """The output of a landmark network (frontend.Landmarks)."""
 
     @property
     def points_px(self) -> np.ndarray: ...
@@ -125,40 +159,40 @@ class Landmarks(Protocol):
 
 
 class WorldMemory:
-    """Stands before a landmark network and remembers its own metric guess of each answer."""
+    """Wraps a landmark network and stores the metric estimate of each output."""
 
     def __init__(self, landmarker: object) -> None:
         self._landmarker = landmarker
         self._worlds: dict[bytes, np.ndarray] = {}
 
     def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks:
-        """Answer as the network does (frontend.BlazePoseLandmarker.locate)."""
+        """Run the network (frontend.BlazePoseLandmarker.locate)."""
         landmarks: Landmarks = self._landmarker.locate(image_rgb, region)  # type: ignore[attr-defined]
         rows = list(KEYPOINTS.values())
         points = landmarks.points_px[rows]
-        # The network speaks in the axes of its turned crop.
+        # The network's axes are those of its rotated crop.
         cos, sin = np.cos(region.angle), np.sin(region.angle)
         turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
         world = landmarks.world[rows] @ turn.T
         mirrored = list(MIRRORED_KEYPOINTS)
-        # The tracker may have exchanged left and right, and then meant that.
+        # The tracker may have swapped left and right deliberately.
         self._worlds[points[mirrored].tobytes()] = world[mirrored]
         self._worlds[points.tobytes()] = world
         return landmarks
 
     def of(self, points_px: np.ndarray) -> np.ndarray | None:
-        """Return the guess (K, 3) m, from mid-hip, camera axes, behind some keypoints (K, 2)."""
+        """Return the estimate (K, 3) m, from mid-hip, camera axes, for some keypoints (K, 2)."""
         return self._worlds.get(points_px.tobytes())
 
 
 class WorldJoints:
-    """BlazePose's own world landmarks: from mid-hip, so that they have no place in space."""
+    """BlazePose's own world landmarks: relative to mid-hip, without a position in space."""
 
     def __init__(self, memory: WorldMemory) -> None:
         self.memory = memory
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
-        """Return the 12 limb joints and all keypoints of everybody seen, NaN for other joints."""
+        """Return the 12 limb joints and all keypoints of seen people, NaN for other joints."""
         rows = [JOINT_NAMES.index(name) for name in LIMB_JOINTS]
         points = [list(KEYPOINTS).index(name) for name in LIMB_JOINTS]
         tracks: Tracks = {}

@@ -1,4 +1,4 @@
-"""Scores of chosen keypoints in one camera: in space beside mid-shoulder, and on the image."""
+"""Scores of chosen keypoints in one camera: relative to mid-shoulder, and on the image."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M
-from moro_ros.evaluation.multiview import MIN_VISIBILITY, Truth, View
+from moro_ros.evaluation.multiview import MIN_VISIBILITY, Truth
 from moro_ros.evaluation.video_score import mean
 from moro_ros.geometry.lens import image_points, undistort_points
+from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS, Frame
 
 SHOULDERS = [list(KEYPOINTS).index(f"{side}_shoulder") for side in ("left", "right")]
-NEAREST_M = 0.05  # what is nearer to the camera, or behind it, is nowhere on its image
+NEAREST_M = 0.05  # points nearer to the camera, or behind it, are not on its image
 
 
 @dataclass(frozen=True, slots=True)
 class ViewScore:
-    """How one camera did on the named keypoints; NaN where nothing could be measured.
+    """Score of one camera for the chosen keypoints; NaN if nothing could be measured.
 
     relative_mm: from the truth, both relative to mid-shoulder. mid_shoulder_mm: its own distance
-    from the truth's. image_px: on the camera's rectified image, where the truth lies in the image.
-    detector_px: of the front-end's keypoints that count as seen, there too. coverage: share of the
-    frames with a truth that have an answer; frames: those with both.
+    from the truth's. image_px: on the camera's rectified image, if the truth is inside the image.
+    detector_px: the same for the front-end's seen keypoints. coverage: share of the frames with a
+    truth that have a result; frames: those with both.
     """
 
     view: str
@@ -48,8 +49,8 @@ def score_view(
 ) -> ViewScore:
     """Compare a body's own keypoints with the truth in one camera.
 
-    points: (F, 22 + K, 3) m, camera frame (video_sources.body_points), NaN without an answer.
-    seen: the frames with this person alone, as the front-end reported them. names: of the scored.
+    points: (F, 22 + K, 3) m, camera frame (video_sources.body_points), NaN without a result.
+    seen: the front-end's frames with only this person. names: of the scored keypoints.
     """
     rows = [list(KEYPOINTS).index(name) for name in names]
     found = points[:, NUM_JOINTS:]
@@ -80,9 +81,9 @@ def score_view(
 
 
 def rectified_px(points: np.ndarray, view: View) -> np.ndarray:
-    """Return where points (F, N, 3) m of a camera's frame lie on its rectified image, (F, N, 2).
+    """Return points (F, N, 3) m of a camera's frame on its rectified image, (F, N, 2).
 
-    NaN for what is behind the camera.
+    NaN for points behind the camera.
     """
     depth = np.where(points[..., 2:] > NEAREST_M, points[..., 2:], np.nan)
     matrix = view.camera.matrix
@@ -90,7 +91,7 @@ def rectified_px(points: np.ndarray, view: View) -> np.ndarray:
 
 
 def in_image(pixels: np.ndarray, view: View) -> np.ndarray:
-    """Return which rectified points (F, N, 2) the camera's image holds, (F, N) bool."""
+    """Return which rectified points (F, N, 2) are inside the camera's image, (F, N) bool."""
     camera, held = view.camera, np.zeros(pixels.shape[:-1], bool)
     known = np.isfinite(pixels[..., 0])
     if not known.any():
@@ -98,7 +99,7 @@ def in_image(pixels: np.ndarray, view: View) -> np.ndarray:
     rays = (pixels[known] - camera.matrix[:2, 2]) / camera.matrix[[0, 1], [0, 1]]
     bent = image_points(np.column_stack([rays, np.ones(len(rays))]), camera)
     inside = ((bent >= 0) & (bent < [camera.width, camera.height])).all(-1)
-    # Far outside of the image a lens model may lead back into it.
+    # Far outside of the image a lens model may map points back into it.
     back = np.linalg.norm(undistort_points(bent, camera) - pixels[known], axis=-1)
     held[known] = inside & (back < 1.0)
     return held

@@ -164,7 +164,7 @@ def _view_fault(camera: Camera) -> str:
     if angle > most:
         return (
             f"{view}, expected at most {most:g}. Is it in millimetres, or of smaller images? "
-            "In pixels it is millimetres x image width / sensor width."
+            "In pixels it is millimetres x longer side of the image / longer side of the sensor."
         )
     if angle < NARROWEST_DEG:
         return (

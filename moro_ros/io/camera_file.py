@@ -1,8 +1,8 @@
-"""Calibration files: a camera from what calibration tools and drivers write.
+"""Calibration files: a camera from the files of calibration tools and drivers.
 
 TOML of Sports2D, Pose2Sim, Anipose and caliscope; YAML of ROS camera_calibration; OpenCV's
-FileStorage (%YAML:1.0, JSON); .ini or ost.txt of camera_calibration_parsers; and what
-`ros2 topic echo --once` prints of a camera_info.
+FileStorage (%YAML:1.0, JSON); .ini or ost.txt of camera_calibration_parsers; and the output of
+`ros2 topic echo --once` for a camera_info.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moro_ros.errors import CalibrationError
 from moro_ros.geometry.camera import resized_camera
 from moro_ros.geometry.camera_check import check_camera, distortion_of
 from moro_ros.geometry.lens import part_of_camera
-from moro_ros.io.video import VideoReader
+from moro_ros.io.frames import FrameSource
 from moro_ros.types import Camera
 
 if sys.version_info >= (3, 11):
@@ -34,7 +34,7 @@ LAYOUTS = (
     "image_height, camera_matrix and distortion_coefficients; a TOML table with size, matrix and "
     "distortions; an .ini of ROS; or what ros2 topic echo --once prints of camera_info"
 )
-# Names under which OpenCV's samples, its users and ROS keep the same thing, without case and "_".
+# Names of the same value in OpenCV's samples, by its users and in ROS, ignoring case and "_".
 WIDTHS, HEIGHTS = ("imagewidth", "width"), ("imageheight", "height")
 MATRICES = ("cameramatrix", "k", "m1", "cameramatrix1", "intrinsicmatrix", "mtx")
 DISTORTIONS = (
@@ -45,7 +45,7 @@ MODELS, FISHEYE_FLAGS = ("distortionmodel", "cameramodel"), ("fisheyemodel", "fi
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the matrices of OpenCV's FileStorage as the mappings that they are."""
+    """Reads the matrices of OpenCV's FileStorage as mappings."""
 
 
 def _mapping(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
@@ -58,9 +58,9 @@ _Loader.add_multi_constructor("tag:yaml.org,2002:opencv-", _mapping)
 
 
 def load_camera(path: str | Path, frame_id: str = OPTICAL_FRAME) -> Camera:
-    """Read a calibration file; of several cameras in a file the first is taken.
+    """Read a calibration file; of several cameras in a file the first is used.
 
-    Raises: CalibrationError if the file is missing, of no known layout or of no possible camera.
+    Raises: CalibrationError if the file is missing, or its layout or camera is invalid.
     """
     path = Path(path).expanduser()
     source = f"Camera file {path}"
@@ -91,7 +91,7 @@ def camera_from_focal(
 ) -> Camera:
     """A camera without distortion whose principal point is the image centre.
 
-    focal_px: focal length in pixels. Raises: CalibrationError if no lens has it.
+    focal_px: focal length in pixels. Raises: CalibrationError if it is impossible.
     """
     matrix = np.array([[focal_px, 0.0, width / 2], [0.0, focal_px, height / 2], [0.0, 0.0, 1.0]])
     camera = Camera(matrix, width, height, frame_id=frame_id)
@@ -100,7 +100,7 @@ def camera_from_focal(
 
 
 def toml_camera(table: dict[str, Any], source: str) -> Camera:
-    """The camera of one table of a TOML as Anipose, Pose2Sim and caliscope write it.
+    """The camera of one table of a TOML file of Anipose, Pose2Sim or caliscope.
 
     Raises: CalibrationError; KeyError, TypeError or ValueError for other tables.
     """
@@ -120,7 +120,7 @@ def _first_table(values: dict[str, Any]) -> dict[str, Any]:
 
 def _first_document(text: str) -> dict[str, Any]:
     """The first YAML document; `ros2 topic echo` ends each message with a document's mark."""
-    # OpenCV's directive is no YAML: the standard has a space instead of the colon.
+    # OpenCV's directive is not valid YAML: the standard has a space instead of the colon.
     text = re.sub(r"\A%YAML:[\d.]+\s*", "", text)
     values = next(iter(yaml.load_all(text, Loader=_Loader)), None)
     if not isinstance(values, dict):
@@ -149,7 +149,7 @@ def _from_mapping(values: dict[str, Any], source: str) -> Camera:
 def _from_ini(text: str, source: str) -> Camera:
     """Read camera_calibration_parsers' layout: headings, and below each its numbers.
 
-    The distortion model is not written; its number of coefficients says which it is.
+    The distortion model is not in the file; the number of coefficients defines it.
     """
     blocks: dict[str, list[float]] = {}
     numbers: list[float] = []
@@ -172,7 +172,7 @@ def _from_ini(text: str, source: str) -> Camera:
 
 
 def _entry(values: dict[str, Any], names: tuple[str, ...], *default: Any) -> Any:
-    """The first of some names that there is, or the default; without one KeyError is raised."""
+    """The value of the first existing name, or the default; without a default raises KeyError."""
     found = [values[name] for name in names if values.get(name) is not None] or [*default]
     if not found:
         raise KeyError(f"no {names[0]}")
@@ -198,21 +198,20 @@ def _checked(
 
 
 def camera_of_video(
-    reader: VideoReader,
+    reader: FrameSource,
     focal_px: float | None,
     camera_file: str | Path | None,
     frame_id: str = OPTICAL_FRAME,
 ) -> Camera:
     """The camera of a video's images by its focal length or, without one, by its calibration.
 
-    Where the file's pixels are not square, both may be those of the pixels as they are stored,
-    which is what other readers give: a focal length counts the stored columns; a calibration is
-    for either size.
+    If the file's pixels are not square, both may refer to the pixels as stored, which other readers
+    return: a focal length is in stored columns; a calibration is for either size.
     Raises: CalibrationError if the calibration is bad or for another size.
     """
     size = reader.width, reader.height
     if focal_px is not None:
-        # Square pixels: stored columns alone give the scale, whichever way the image was turned.
+        # Square pixels: stored columns alone define the scale, independent of the image's rotation.
         return camera_from_focal(focal_px * float(reader.pixel_aspect), *size, frame_id)
     camera = load_camera(camera_file or "", frame_id)
     if (camera.width, camera.height) == reader.stored_size:
@@ -225,8 +224,8 @@ def camera_of_video(
     return camera
 
 
-def note_on_pixels(reader: VideoReader) -> str:
-    """What a user has to know about pixels that are not square; empty: they are."""
+def note_on_pixels(reader: FrameSource) -> str:
+    """A note for the user about pixels that are not square; empty if they are."""
     if reader.stored_size == (reader.width, reader.height):
         return ""
     stored = "x".join(map(str, reader.stored_size))

@@ -1,4 +1,4 @@
-"""DecodeAhead: a video that another thread decodes, some frames ahead of whoever takes them."""
+"""DecodeAhead: a video that another thread decodes, some frames ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import threading
 from collections.abc import Iterator
 
 from moro_ros.errors import MoroError, VideoError
-from moro_ros.io.video import VideoFrame, VideoReader, open_video
+from moro_ros.io.frames import VideoFrame
+from moro_ros.io.video import VideoReader, open_video
 from moro_ros.perception.blazepose import shrunk
 
-# How long a request to end may go unnoticed.
+# Maximum delay of a request to stop.
 POLL_S = 0.1
-# After that, a decoder that does not answer, as on a network drive that is gone, is left behind.
+# Timeout of a blocked decoder, for instance on a lost network drive, which is then abandoned.
 JOIN_S = 2.0
 
 
 class DecodeAhead:
-    """Iterates over a video; stamps go on where it begins again.
+    """Iterates over a video; stamps continue when it restarts.
 
-    loop: begin again at the end. size: width and height that frames are scaled down to, None for
-    those of the video. ahead: how many frames. stop: ends the iteration.
+    loop: restart at the end. size: width and height that frames are scaled down to, None for
+    those of the video. ahead: number of frames. stop: ends the iteration.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class DecodeAhead:
     def __iter__(self) -> Iterator[VideoFrame]:
         """Yield the frames; raises VideoError if the video cannot be decoded any further.
 
-        At the end of the first round `report` is what the reader missed.
+        After the first round `report` is the reader's report of missing frames.
         """
         while not self._stop.is_set():
             try:
@@ -59,7 +60,7 @@ class DecodeAhead:
             yield frame
 
     def filled(self) -> bool:
-        """Whether there is nothing to decode before a frame is taken."""
+        """Whether nothing can be decoded until a frame is taken."""
         return self._queue.full() or not self._thread.is_alive()
 
     def close(self) -> None:
@@ -77,7 +78,7 @@ class DecodeAhead:
         except MoroError as error:
             self._error = error
         except Exception as error:
-            # Whoever waits for a frame must hear of it, whatever it is.
+            # Any error must be passed to the consumer that waits for a frame.
             self._error = VideoError(
                 f"{self._reader.path} cannot be decoded further: {type(error).__name__}, "
                 f"{error}. Try another file, or convert it: ffmpeg -i INPUT -c:v libx264 "

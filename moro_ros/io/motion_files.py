@@ -1,8 +1,8 @@
-"""MotionFiles: motion.npz and joints.csv in a folder, in place only once they are complete.
+"""MotionFiles: motion.npz and joints.csv in a folder, visible only when they are complete.
 
-What is recorded goes to the disk at once, so that memory does not grow and little is lost if the
-process dies. The disk may become full at any time: both files then hold the same images, all but
-the last few, and the space that motion.npz needs was claimed beforehand.
+Data is written to disk immediately, so that memory does not grow and little is lost if the process
+dies. The disk may become full at any time: both files then contain the same images, all but the
+last few, and the space for motion.npz was allocated beforehand.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from moro_ros.types import Camera
 
 
 class AppendFile:
-    """Appends to a file that exists or is made, without a buffer of its own.
+    """Appends to a new or existing file, unbuffered.
 
-    A buffer would keep what did not fit on the disk, and try to write it again when it is closed.
+    A buffer would keep data that did not fit on the disk and try to write it again on closing.
     Every method raises OSError.
     """
 
@@ -33,7 +33,7 @@ class AppendFile:
         self._file = path.open("ab", buffering=0)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append all of `data`; after an error a part of it may be there."""
+        """Append all of `data`; after an error a part of it may have been written."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):
@@ -45,7 +45,7 @@ class AppendFile:
         return self._file.seek(0, os.SEEK_END)
 
     def cut(self, size: int) -> None:
-        """Forget all but the first `size` bytes."""
+        """Truncate the file to the first `size` bytes."""
         self._file.truncate(size)
 
     def close(self) -> None:
@@ -54,22 +54,22 @@ class AppendFile:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Claim disk space for a file that will be written later; raises OSError if there is none."""
+    """Allocate disk space for a file that is written later; raises OSError if there is none."""
     with path.open("ab") as file, contextlib.suppress(AttributeError):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            # A file system that cannot do it: then the disk is only full when it is full.
+            # The file system does not support it: then a full disk is only detected on writing.
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
 
 
 TABLE, CSV = "motion.npz", "joints.csv"
-# The rows of everybody in the order of publication, until they are sorted into the table.
+# The rows of all people in the order of publication, until they are sorted into the table.
 ROWS = "rows"
 STORED = np.dtype([("id", "<i8"), ("row", ROW)])
-PENDING = 1 << 16  # bytes of rows that are written together
-# What of the table is no rows, at most, and per person: names and sizes of ten arrays.
+PENDING = 1 << 16  # bytes of rows written at once
+# Maximum size of the table without its rows, and per person: names and sizes of ten arrays.
 TABLE_HEAD, TABLE_PERSON = 1 << 16, 1 << 12
 RESERVED_AHEAD = 1 << 20
 
@@ -77,10 +77,10 @@ RESERVED_AHEAD = 1 << 20
 class MotionFiles:
     """The files of one recording, which stay in a hidden folder until finish() or place().
 
-    others: names of more files that the caller puts into `temporary` and into `finish`.
-    camera: to be set once it is known.
-    Raises: ConfigError if a file of that name is there already and may not be overwritten, or if
-    the folder cannot be written.
+    others: names of more files that the caller writes to `temporary` and passes to `finish`.
+    camera: set it when it is known.
+    Raises: ConfigError if a file of that name exists and may not be overwritten, or if the folder
+    is not writable.
     """
 
     def __init__(self, folder: Path, overwrite: bool, others: tuple[str, ...] = ()) -> None:
@@ -106,7 +106,7 @@ class MotionFiles:
         self._csv.write(CSV_HEADER.encode())
 
     def add_image(self, stamp_ns: int) -> None:
-        """Note an image that was described; its people follow. Raises: OSError."""
+        """Add a described image; its people follow. Raises: OSError."""
         if len(self._pending) * STORED.itemsize >= PENDING:
             self._write_pending()
         self._stamps_ns.append(stamp_ns)
@@ -118,7 +118,7 @@ class MotionFiles:
         self._people.add(track_id)
 
     def complete(self) -> list[str]:
-        """Complete the files as far as the disk allows; returns what is missing, in words."""
+        """Complete the files as far as the disk allows; returns texts of what is missing."""
         missing = []
         try:
             self._write_pending()
@@ -136,7 +136,7 @@ class MotionFiles:
         return missing
 
     def place(self, *others: Path) -> list[Path]:
-        """Put the completed files in place, others too; returns where they are.
+        """Move the completed files and others to their places; returns their paths.
 
         Raises: ConfigError if one that must not be overwritten has appeared meanwhile.
         """
@@ -148,14 +148,14 @@ class MotionFiles:
         return done
 
     def finish(self, *others: Path) -> list[Path]:
-        """Complete the files and put them in place; raises OSError if one is not complete."""
+        """Complete the files and move them to their places; raises OSError if one is incomplete."""
         missing = self.complete()
         if missing:
             raise OSError(f"Cannot complete the files in {self._folder}: {'; '.join(missing)}.")
         return self.place(*others)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Remove the temporary files."""
         self._close()
         shutil.rmtree(self.temporary, ignore_errors=True)
         if self._made:
@@ -164,11 +164,11 @@ class MotionFiles:
 
     @property
     def images(self) -> int:
-        """Images that are noted and, after complete(), that are in the files."""
+        """Number of added images; after complete(), of images in the files."""
         return len(self._stamps_ns)
 
     def _check_names(self) -> None:
-        # A link that points nowhere is in the way, too.
+        # A broken link also counts as an existing file.
         taken = [name for name in self._names if os.path.lexists(self._folder / name)]
         if taken and not self._overwrite:
             raise ConfigError(
@@ -177,7 +177,7 @@ class MotionFiles:
             )
 
     def _write_pending(self) -> None:
-        """Write the rows of whole images to both files, or to none."""
+        """Write the rows of complete images to both files, or to none."""
         sizes = self._rows.tell(), self._csv.tell()
         try:
             self._reserve(sizes[0] + len(self._pending) * STORED.itemsize)
@@ -191,7 +191,7 @@ class MotionFiles:
         self._kept = len(self._stamps_ns)
 
     def _reserve(self, rows: int) -> None:
-        """Claim the space of the table for so many bytes of rows."""
+        """Allocate the space of the table for a number of bytes of rows."""
         size = TABLE_HEAD + rows + 8 * len(self._stamps_ns) + TABLE_PERSON * len(self._people)
         if size > self._reserved:
             reserve(self.temporary / TABLE, size + RESERVED_AHEAD)
@@ -210,7 +210,7 @@ class MotionFiles:
             for track_id, part in zip(found, parts[: len(found)], strict=True)
         }
         path.touch()
-        # Into the space that was claimed.
+        # Into the allocated space.
         with path.open("r+b") as file:
             write_table(file, self.camera, self._stamps_ns, people)
 
@@ -222,7 +222,7 @@ class MotionFiles:
 class StoredRows:
     """The rows of one person, read from the disk part by part.
 
-    stored: (N,) of dtype STORED; order: (F,) the person's places in it.
+    stored: (N,) of dtype STORED; order: (F,) the person's indices in it.
     """
 
     def __init__(self, stored: np.ndarray, order: np.ndarray) -> None:

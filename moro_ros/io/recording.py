@@ -1,8 +1,8 @@
-"""The recorded motion of everybody, and its files motion.npz and joints.csv.
+"""The recorded motion of all people, and its files motion.npz and joints.csv.
 
-motion.npz holds, readable without pickle (F = frames in which the person was published):
+motion.npz contains, readable without pickle (F = frames in which the person was published):
 
-    stamps_ns                 (N,) int64, every image described, also those with nobody in view
+    stamps_ns                 (N,) int64, every described image, also those without people
     ids                       (P,) int64, the people
     frame_id                  str, the camera optical frame: x right, y down, z forward
     joint_names               (22,) str, the order of every joint axis
@@ -18,7 +18,7 @@ motion.npz holds, readable without pickle (F = frames in which the person was pu
     <id>/joints               (F, 22, 3) float32, m, camera optical frame
     <id>/confidence           (F, 22) float32 in [0, 1]
     <id>/state                (F, 22) uint8, 0 observed, 1 inferred, 2 extrapolated: nothing of the
-                              person was seen, 3 held: what was measured no body can reach
+                              person was seen, 3 held: the measured pose was unreachable
     <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 2 nothing was
     <id>/contacts             (F, 4) float32 in [0, 1], ground contact of left ankle, left toes,
                               right ankle, right toes
@@ -85,7 +85,7 @@ class MotionRecording:
 
 
 class Rows(Protocol):
-    """The rows of one person: an array (F,) of dtype ROW, or what gives parts of one."""
+    """The rows of one person: an array (F,) of dtype ROW, or an object that returns parts of it."""
 
     def __len__(self) -> int: ...
 
@@ -98,7 +98,7 @@ def write_table(
     stamps_ns: Sequence[int],
     people: Mapping[int, Rows],
 ) -> None:
-    """Write motion.npz (layout above), a part of a person at a time, and cut the file there."""
+    """Write motion.npz (layout above), a part of a person at a time, and truncate the file."""
     arrays: dict[str, Any] = {
         "stamps_ns": np.array(stamps_ns, dtype=np.int64),
         "ids": np.array(sorted(people), dtype=np.int64),
@@ -151,6 +151,20 @@ def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:
     return row
 
 
+def row_of_human(human: Any, stamp_ns: int) -> np.ndarray:
+    """One message moro_ros/msg/Human, of rclpy or rosbags, as a row, () of dtype ROW."""
+    row = np.zeros((), dtype=ROW)
+    row["stamps_ns"] = stamp_ns
+    for name in ("betas", "global_orient", "body_pose", "transl", "contacts"):
+        row[name] = getattr(human, name)
+    places = [joint.pose.position for joint in human.joints]
+    row["joints"] = [(place.x, place.y, place.z) for place in places]
+    row["confidence"] = [joint.confidence for joint in human.joints]
+    row["state"] = [joint.state for joint in human.joints]
+    row["tracking_state"] = human.tracking_state
+    return row
+
+
 def csv_lines(track_id: int, row: np.ndarray) -> str:
     """The lines of joints.csv, one per joint, of one row, () of dtype ROW."""
     stamp_ns = int(row["stamps_ns"])
@@ -180,8 +194,17 @@ def load_recording(path: Path) -> MotionRecording:
             for track_id in arrays["ids"].tolist():
                 for row in _rows_of(arrays, track_id):
                     recording.add(track_id, row)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no {path}: expected a motion.npz of moro_ros, or the folder that has it."
+        ) from error
     except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a motion.npz of moro_ros: {error}") from error
+        # numpy assumes that an unknown file is a pickle, and recommends loading it.
+        reason = "not an npz file" if "pickle" in str(error) else error
+        raise DataError(
+            f"{path} is not a motion.npz of moro_ros, or is damaged ({reason}). Give that of moro "
+            "demo, moro predict or moro_recorder, or the folder that has it."
+        ) from error
     return recording
 
 

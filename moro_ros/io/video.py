@@ -4,43 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from moro_ros.errors import VideoError
+from moro_ros.io.frames import VideoFrame
 from moro_ros.io.video_file import VideoFile
 from moro_ros.io.video_times import VideoTimes
 
-# What a container without a believable frame rate is played at.
+# Frame rate for a container without a plausible one.
 FALLBACK_RATE_HZ = Fraction(30)
-# Pixels that are less far from square are taken for square, others for a damaged header.
+# Pixel aspects nearer to 1 than this are square; above the other limit the header is damaged.
 LEAST_ASPECT, MOST_ASPECT = Fraction(101, 100), 4
 
 
-class VideoFrame(NamedTuple):
-    """One decoded frame: ns since the first one, and (H, W, 3) uint8 BGR."""
-
-    stamp_ns: int
-    image: np.ndarray
-
-
 class VideoReader:
-    """An opened video file; iterating gives its frames from the current position on.
+    """An opened video file; iterating yields its frames from the current position on.
 
-    Images are upright and their pixels square, whatever the file stores: it names the turn and the
-    shape of its pixels, and the detector, trained on such images, needs both. What cannot be
-    decoded is left out, as ffmpeg does; `report` tells what is missing.
+    Images are upright and their pixels square, regardless of the file: it contains the rotation
+    and the pixel aspect, and the detector was trained on such images. Frames that cannot be
+    decoded are skipped, as by ffmpeg; `report` returns what is missing.
 
-    width, height: of the images, pixels; rate_hz: mean frames per second; frame_count: as the
-    container says it, 0 where it does not; pixel_aspect: a stored pixel's width over its height.
+    width, height: of the images, pixels; rate_hz: mean frames per second; frame_count: from the
+    container, 0 if unknown; pixel_aspect: a stored pixel's width over its height.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a file; raises av.FFmpegError or ValueError if nothing of it can be decoded."""
+        """Open a file; raises av.FFmpegError or ValueError if no frame can be decoded."""
         self.path = path
         self._file = VideoFile(path)
         stream = self._file.stream
@@ -69,14 +64,19 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         """Yield the frames until the end of the file; their stamps strictly increase."""
-        if self._first is not None:
-            first, self._first = self._first, None
-            yield self._frame(first)
-        for frame in self._decoded:
-            yield self._frame(frame)
+        return self.frames()
+
+    def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
+        """Yield the frames from a stamp on: earlier ones are decoded, but not converted."""
+        first, self._first = self._first, None
+        for frame in chain([first] if first is not None else [], self._decoded):
+            pts = frame.dts if frame.pts is None else frame.pts
+            stamp_ns = self._times.stamp_ns(pts, frame.is_corrupt)
+            if stamp_ns >= start_ns:
+                yield VideoFrame(stamp_ns, self._image(frame))
 
     def report(self) -> str:
-        """What is missing of the frames up to here, in one sentence; empty: nothing."""
+        """A sentence about frames that are missing so far; empty if none are."""
         found = self._times.losses(self._file.promised, self._file.length_s)
         return f"{self.path} {found}." if found else ""
 
@@ -85,15 +85,13 @@ class VideoReader:
         self._decoded.close()
         self._file.close()
 
-    def _frame(self, frame: av.VideoFrame) -> VideoFrame:
-        pts = frame.dts if frame.pts is None else frame.pts
-        stamp_ns = self._times.stamp_ns(pts, frame.is_corrupt)
+    def _image(self, frame: av.VideoFrame) -> np.ndarray:
         width, height = self._shown
         # BICUBIC also decides how colours are converted; with it images equal those of OpenCV.
         image = self._reformatter.reformat(
             frame, width, height, "bgr24", interpolation=Interpolation.BICUBIC
         ).to_ndarray()
-        return VideoFrame(stamp_ns, np.ascontiguousarray(_turned(image, self._matrix)))
+        return np.ascontiguousarray(_turned(image, self._matrix))
 
     def _upright(self, width: int, height: int) -> tuple[int, int]:
         return (height, width) if _lies(self._matrix) else (width, height)
@@ -102,7 +100,7 @@ class VideoReader:
 def open_video(path: str | Path) -> VideoReader:
     """Open a video file and decode its first frame.
 
-    Raises: VideoError if the file is missing, does not open or holds no frames.
+    Raises: VideoError if the file is missing, does not open or has no frames.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -119,13 +117,13 @@ def open_video(path: str | Path) -> VideoReader:
 
 
 def _believable(aspect: Fraction) -> Fraction:
-    """The width of a pixel over its height, 1 where that is nearly so or makes no sense."""
+    """The width of a pixel over its height, 1 if it is nearly 1 or implausible."""
     wide = max(aspect, 1 / aspect) if aspect > 0 else Fraction(1)
     return aspect if LEAST_ASPECT <= wide <= MOST_ASPECT else Fraction(1)
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """How the picture lies: right = a x + c y, down = b x + d y of stored columns x, rows y."""
+    """The orientation: right = a x + c y, down = b x + d y of stored columns x, rows y."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return 1, 0, 0, 1
@@ -134,13 +132,13 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
 
 def _lies(matrix: tuple[int, int, int, int]) -> bool:
-    """Whether rows become columns. Turns that are no quarter turns are taken for the nearest."""
+    """Whether rows become columns. Rotations are rounded to quarter turns."""
     a, b, c, d = matrix
     return abs(b) + abs(c) > abs(a) + abs(d)
 
 
 def _turned(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
-    """A view of an image (H, W, 3) as it is to be shown."""
+    """A view of an image (H, W, 3) in display orientation."""
     a, b, c, d = matrix
     right, down = a, d
     if _lies(matrix):

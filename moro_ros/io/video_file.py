@@ -1,4 +1,4 @@
-"""VideoFile: the coded frames of a video file, decoded by FFmpeg also where the file is damaged."""
+"""VideoFile: the coded frames of a video file, decoded by FFmpeg even if the file is damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moro_ros.io.video_times import VideoTimes
 class VideoFile:
     """The best video stream of a file.
 
-    promised: how many frames the container names, 0: it does not; length_s: likewise.
+    promised: number of frames according to the container, 0 if unknown; length_s: likewise.
     Raises: av.FFmpegError or ValueError if the file does not open or has no video.
     """
 
@@ -30,17 +30,17 @@ class VideoFile:
     def frames(self, times: VideoTimes) -> Generator[av.VideoFrame, None, None]:
         """Yield every frame that can be decoded, in the order of their times.
 
-        times: is told what is read; the caller stamps a frame before it takes the next.
-        Decoders with one thread per frame are fast, but what these threads hold can be lost when
-        one of them finds a fault. So from the first fault on they are left out: the file is opened
-        again and decoded from a key frame on, up to which nothing is yielded a second time.
+        times: is given the frames that are read; the caller stamps a frame before the next one.
+        Decoders with one thread per frame are fast, but the frames in these threads can be lost if
+        one of them finds an error. So from the first error on they are not used: the file is opened
+        again and decoded from a key frame on, without yielding frames a second time.
         """
         given = 0
         last: int | None = None
         with suppress(av.FFmpegError):
             for packet in self._packets(times):
                 for frame in self.stream.decode(packet):
-                    if given or not frame.is_corrupt:  # before a key frame there is nothing to see
+                    if given or not frame.is_corrupt:  # before a key frame there is no picture
                         given, last = given + 1, frame.pts
                         yield frame
             if not times.awaited:
@@ -69,8 +69,8 @@ class VideoFile:
         self._container.close()
 
     def _packets(self, times: VideoTimes) -> Iterator[av.Packet | None]:
-        """Yield what the file holds for the decoder, and None at its end."""
-        # What cannot be read any further ends there.
+        """Yield the file's packets for the decoder, and None at its end."""
+        # A file that cannot be read any further ends there.
         with suppress(av.FFmpegError):
             for packet in self._container.demux(self.stream):
                 if packet.size:
@@ -80,7 +80,7 @@ class VideoFile:
 
 
 def _open(path: Path, threads: str) -> tuple[InputContainer, av.VideoStream]:
-    # An absolute path is never taken for the address of a stream.
+    # An absolute path is never interpreted as the address of a stream.
     container = av.open(str(path.absolute()))
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
@@ -92,11 +92,11 @@ def _open(path: Path, threads: str) -> tuple[InputContainer, av.VideoStream]:
 
 
 def _length_s(container: InputContainer, stream: av.VideoStream) -> float:
-    """How long the video is by its container, s; 0 where it does not say."""
+    """The length of the video according to its container, s; 0 if unknown."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if tag := re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", "")):
         return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])  # Matroska
-    # What else is in the file may be longer than the video.
+    # Other streams of the file may be longer than the video.
     alone = len(container.streams) == 1
     return container.duration / 1_000_000 if alone and container.duration else 0.0

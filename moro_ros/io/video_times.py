@@ -1,24 +1,24 @@
-"""VideoTimes: presentation times of a container become stamps; what is missing is counted."""
+"""VideoTimes: converts presentation times of a container to stamps and counts missing frames."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import NamedTuple
 
-# Frames not so far apart, in periods of the mean rate, are uneven; with more of them than the
-# greater of a share and a number the rate varies, and what is far apart need not be lost.
+# Frames closer than this, in periods of the mean rate, are uneven. If there are more of them than
+# the larger of a share and a number, the rate varies, and gaps need not be lost frames.
 EVEN = 0.5, 1.5
 UNEVEN_SHARE, UNEVEN_FEW = 0.05, 3
-# Healthy recordings, too, leave out a frame now and then.
+# Intact recordings also drop a frame sometimes.
 LONG_S = 0.2
-# Containers count frames that they do not hold, an AVI for instance one that repeats the last.
+# Containers count frames that they do not contain, an AVI for instance one that repeats the last.
 END_TOLERANCE = 2
 END_TOLERANCE_S = 1.0
 PLACES_NAMED = 4
 
 
 class Gap(NamedTuple):
-    """Two frames [s], and how many between them did not decode, or are missed at the mean rate."""
+    """Two frames [s], and the number between them that did not decode or are missing."""
 
     start_s: float
     stop_s: float
@@ -27,7 +27,7 @@ class Gap(NamedTuple):
 
 
 class VideoTimes:
-    """Stamps of the frames of one video, in ns since the first, and the places without frames.
+    """Stamps of the frames of one video, in ns since the first, and the gaps.
 
     tick: the container's unit of time, s; rate: its mean frames per second.
 
@@ -51,13 +51,13 @@ class VideoTimes:
 
     @property
     def awaited(self) -> bool:
-        """Whether frames were read that did not come so far."""
+        """Whether frames were read that have not been decoded yet."""
         return bool(self._expected)
 
     def expect(self, pts: int | None, shown: bool = True) -> None:
-        """Note a coded frame that was read.
+        """Record a coded frame that was read.
 
-        pts: its time in ticks, None: unknown; shown: whether it is more than a help for others.
+        pts: its time in ticks, None: unknown; shown: whether it is displayed itself.
         """
         if not shown:
             self._hidden.add(pts)
@@ -67,14 +67,14 @@ class VideoTimes:
     def stamp_ns(self, pts: int | None, damaged: bool = False) -> int:
         """Stamp of the next decoded frame, later than that of the frame before.
 
-        pts: its time in ticks, None: the container does not say; damaged: parts of it are made up.
+        pts: its time in ticks, None: unknown; damaged: parts of it are reconstructed.
         """
         due = self._last + 1 / self._rate if self._frames else Fraction(0)
         time = due
         if pts is not None:
             own = pts * self._tick
             if not self._frames or own - self._origin <= self._last:
-                # The first one, or joined recordings, of which the next begins at 0 again.
+                # The first one, or joined recordings, of which the next starts at 0 again.
                 self._origin = own - due
             time = self._on_grid(own - self._origin)
             self._note_gap(time, self._undecoded(pts))
@@ -84,9 +84,9 @@ class VideoTimes:
         return round(time * 10**9)
 
     def losses(self, promised: int, length_s: float) -> str:
-        """What is missing: a sentence without its subject and full stop; empty: nothing.
+        """The missing frames as a sentence without subject and full stop; empty if none.
 
-        promised: frames that the container names, 0: none; length_s: likewise.
+        promised: frames according to the container, 0: unknown; length_s: likewise.
         """
         gaps = self._gaps
         if self._uneven > max(UNEVEN_FEW, UNEVEN_SHARE * self._frames):
@@ -108,7 +108,7 @@ class VideoTimes:
         return f"{head}: {'; '.join(told)}" if told else ""
 
     def _early(self, promised: int, length_s: float) -> str:
-        """How far from its end the video stops; empty: it does not."""
+        """A text about a video that ends early; empty if it does not."""
         end_s = float(self._last + 1 / self._rate)
         known = self._frames + sum(gap.undecoded for gap in self._gaps) + len(self._hidden)
         unread = promised - known - len(self._expected) if promised else 0
@@ -125,7 +125,7 @@ class VideoTimes:
         return grid if fits else time
 
     def _undecoded(self, pts: int) -> int:
-        """How many frames before this one will not come any more: frames come in their order."""
+        """Number of frames before this one that are lost, because frames are decoded in order."""
         self._newest = pts
         passed = [expected for expected in self._expected if expected <= pts]
         self._expected.difference_update(passed)

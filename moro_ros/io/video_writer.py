@@ -1,4 +1,4 @@
-"""VideoWriter: an MPEG-4 video whose frames have times of their own."""
+"""VideoWriter: an MPEG-4 video whose frames have individual times."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from moro_ros.errors import VideoError
 from moro_ros.io.video import open_video
 
-# MPEG-4 counts time in at most 65535 parts of a second; these fit every usual rate.
+# MPEG-4 divides a second into at most 65535 units; these fit every usual rate.
 TICK = Fraction(1, 60_000)
-# What a pixel may cost, and the finest quantiser: drawn edges stay sharp, files stay small.
+# Bits per pixel, and the finest quantiser: drawn edges stay sharp, files stay small.
 BITS_PER_PIXEL, FINEST = 4, "3"
 
 
 class VideoWriter:
-    """Writes under a temporary name; what is there at the end of the with block is complete.
+    """Writes under a temporary name; the file is complete at the end of the with block.
 
     rate_hz: mean frames per second; size: even width and height, pixels.
     Raises: VideoError if the video cannot be written.
@@ -47,7 +47,7 @@ class VideoWriter:
     def write(self, image: np.ndarray, stamp_ns: int) -> None:
         """Append an image (H, W, 3) uint8 BGR; stamp_ns: its time since the start."""
         frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-        # Two frames never share a time.
+        # Two frames never have the same time.
         self._pts = max(self._pts + 1, round(stamp_ns / (10**9 * TICK)))
         frame.pts, frame.time_base = self._pts, TICK
         self._mux(frame)

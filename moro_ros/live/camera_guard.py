@@ -1,4 +1,4 @@
-"""CameraGuard: notices that a camera that is taken for static has been moved."""
+"""CameraGuard: detects that a camera that should be static was moved."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# The view is compared at this width [px]: a shift of a hundredth is 3 px.
+# Width at which views are compared [px]: a shift of one percent is 3 px.
 WIDTH = 320
-# How often it is compared [s]; a camera that has been moved stays moved.
+# Period of the comparison [s]; a moved camera stays moved.
 PERIOD_S = 0.2
-# So many comparisons in a row must agree.
+# Number of consecutive comparisons that must agree.
 CONFIRMATIONS = 3
 FEATURES = 120
-# With fewer points of the background nothing is said.
+# Minimum number of background points for a decision.
 LEAST_POINTS = 12
-# If less than this share of them is found again, the view is another one.
+# If a smaller share of them is found again, the view has changed completely.
 FOUND_AGAIN = 0.35
-# A point found again must look like it did: mean difference of the grey levels.
+# Maximum mean grey level difference of a point that is found again.
 SAME_LOOK = 20.0
-# Boxes of people are widened by this share: limbs and shadows reach beyond.
+# Boxes of people are widened by this share to include limbs and shadows.
 MARGIN = 0.15
 
 
@@ -29,7 +29,7 @@ MARGIN = 0.15
 class ViewChange:
     """The camera moved.
 
-    shift: of the background, as a share of the image's width; None: unknown, for little of the
+    shift: of the background, relative to the image width; None: unknown, because too little of the
     earlier view is left.
     """
 
@@ -39,10 +39,10 @@ class ViewChange:
 class CameraGuard:
     """Compares the background of the newest image with that of a reference image.
 
-    Points of the background are followed from the reference into the newest image (Lucas-Kanade);
-    half of them having moved means that the camera has, for what moves by itself is less. A slow
-    drift adds up, because the reference stays. A shift that follows from a changed focal length or
-    principal point is the lens's. shift: that counts, as a share of the image's width.
+    Points of the background are tracked from the reference to the newest image (Lucas-Kanade). If
+    half of them moved, the camera was moved, because moving objects cover less. A slow drift adds
+    up, because the reference is kept. A shift caused by a changed focal length or principal point
+    is ignored. shift: minimum shift of a moved camera, relative to the image width.
     """
 
     def __init__(self, shift: float = 0.01) -> None:
@@ -50,9 +50,9 @@ class CameraGuard:
         self.reset()
 
     def reset(self) -> None:
-        """Take the image that comes PERIOD_S after the next as the reference.
+        """Use the image PERIOD_S after the next one as the reference.
 
-        Until then the people in it are not known, and the first image has the most work.
+        Until then the people in the view are unknown, and the first image is the slowest.
         """
         self._reference: np.ndarray | None = None
         self._points = np.zeros((0, 1, 2), np.float32)
@@ -67,7 +67,7 @@ class CameraGuard:
         boxes_xyxy: Iterable[np.ndarray],
         matrix: np.ndarray | None = None,
     ) -> ViewChange | None:
-        """Look at an image; returns the change of the view once it is sure, else None.
+        """Check an image; returns the change of the view when it is certain, else None.
 
         image_rgb: (H, W, 3) uint8; boxes_xyxy: of the people in it, (4,) pixels each; matrix: K of
         the camera, (3, 3) pixels, None if it never changes.
@@ -81,7 +81,7 @@ class CameraGuard:
         scale = min(1.0, WIDTH / image_rgb.shape[1])
         size = max(1, round(image_rgb.shape[1] * scale)), max(1, round(image_rgb.shape[0] * scale))
         small = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
-        # Equalised, so that a lamp that is switched on is no motion.
+        # Equalised, so that switching on a lamp is not detected as motion.
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         free = background(grey.shape, [np.asarray(box) * scale for box in boxes_xyxy])
         matrix = np.identity(3) if matrix is None else np.diag([scale, scale, 1.0]) @ matrix
@@ -115,7 +115,7 @@ class CameraGuard:
         )
         start, end = self._points[:, 0], there[:, 0]
         height, width = grey.shape
-        # Where somebody stands now, the background cannot be found.
+        # Background behind a person cannot be found.
         rows = np.clip(np.round(start[:, 1]), 0, height - 1).astype(int)
         columns = np.clip(np.round(start[:, 0]), 0, width - 1).astype(int)
         open_view = free[rows, columns] > 0
@@ -124,7 +124,7 @@ class CameraGuard:
         found = open_view & (status[:, 0] > 0) & (difference[:, 0] < SAME_LOOK)
         if found.sum() < FOUND_AGAIN * open_view.sum():
             return ViewChange(None)
-        # Where the lens alone would have them. An estimated K may also change without the lens.
+        # The positions that the lens alone explains. An estimated K may change without the lens.
         lens = matrix @ np.linalg.inv(self._matrix)
         expected = start @ lens[:2, :2].T + lens[:2, 2]
         moved = min(

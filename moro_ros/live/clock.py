@@ -1,10 +1,10 @@
-"""Time: images of any rate, jittered or missing, become frames at the rate of the motion model.
+"""Time: maps images of any rate, with jitter and gaps, to frames at the rate of the motion model.
 
-The model's frames lie on a grid that starts with the first image. An image within SNAP of a place
-on the grid is that frame, and the grid slowly follows such images, so that a camera of nearly the
-model's rate needs nothing else. Any other image is a provisional frame at its own time, the newest
-of its window and gone with the next image, while the grid's frames since the image before are
-interpolated between the two. So every image gets an answer at its own time.
+The model's frames are on a grid that starts with the first image. An image within SNAP of a grid
+point is that frame, and the grid slowly follows such images, so a camera with nearly the model's
+rate needs nothing else. Any other image is a provisional frame at its own time: the newest of its
+window, dropped with the next image. The grid's frames since the previous image are interpolated
+between the two. So every image gets a result at its own time.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 from moro_ros.types import NUM_KEYPOINTS
 
 SNAP = 0.1  # frames; 3 ms at 30 Hz
-# A network that sees pixels cannot interpolate: each image is the frame nearest to it.
+# A network that uses pixels cannot interpolate: each image is the frame nearest to it.
 SNAP_PIXELS = 0.5
-# Share of a small distance to the grid by which the grid follows an image.
+# Share of a small offset by which the grid follows an image.
 FOLLOW = 0.5
 # Between images farther apart nothing is interpolated: the frames there are blind. A busy machine
-# answers 10 images a second or fewer, and blind frames cost the pose more than interpolated ones.
+# processes 10 images a second or fewer, and blind frames are less accurate than interpolated ones.
 BRIDGE = 4.6  # frames; 7 Hz and its jitter
-LEAST_STEP = 0.01  # frames; two images never share a time
+LEAST_STEP = 0.01  # frames; two images never have the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one image means in time, counted in frames of the model's rate.
+    """The time of one image, in frames of the model's rate.
 
     slots: the grid's frames that end with this image; now: its own time, the last of the slots or
     after them.
@@ -76,9 +76,9 @@ class FrameClock:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of one person at one time.
+    """The observation of one person at one time.
 
-    time: frames; stamp_ns: of the image, or of none; points: (K, 2) on the normalised image plane;
+    time: frames; stamp_ns: of the image, if any; points: (K, 2) on the normalised image plane;
     visibility, presence: (K,) in [0, 1]. All float32.
     """
 
@@ -90,15 +90,15 @@ class Sight:
 
     @staticmethod
     def nothing(time: float, stamp_ns: int = 0) -> Sight:
-        """Return the sight of a frame in which nothing is seen."""
+        """Return the observation of a frame in which nothing is seen."""
         zeros = np.zeros(NUM_KEYPOINTS, np.float32)
         return Sight(time, stamp_ns, np.zeros((NUM_KEYPOINTS, 2), np.float32), zeros, zeros)
 
 
 def sight_between(before: Sight, after: Sight, time: float) -> Sight:
-    """Return what would have been seen between two images; nothing if they are far apart.
+    """Return the interpolated observation between two images; nothing if they are far apart.
 
-    A keypoint is as visible as in the image that shows it less.
+    The visibility of a keypoint is the lower one of the two images.
     """
     if time == after.time:
         return after

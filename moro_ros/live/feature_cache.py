@@ -1,7 +1,7 @@
-"""What a live stream keeps on the device of everybody: frame features, and attention's past.
+"""Data of all people that a live stream keeps on the device: frame features, keys and values.
 
-All arrays are made once for some people and hold a ring of frames for each; the people in view have
-the first rows, so that a step works on slices and copies nothing that it does not change.
+All arrays are allocated for a number of people and have a ring of frames for each. The people in
+view have the first rows, so a step works on slices and does not copy unchanged data.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from moro_ros.live.row_decoding import EMPTY
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.rows import Past
 
-FIRST_ROWS = 2  # people that the arrays are first made for; they double when more come
+FIRST_ROWS = 2  # initial number of people of the arrays; it is doubled when necessary
 
 
 class FeatureCache:
     """Rings of frames for people by track id.
 
-    frames: length of the ring of features, and reach: of that of keys and values, 0 to keep none.
-    Each ring has one place more at its end: for the provisional frame, and for what nobody needs.
+    frames: length of the ring of features; reach: of that of keys and values, 0 for none.
+    Each ring has one more slot at its end for the provisional frame and for unused values.
     """
 
     def __init__(self, frames: int, reach: int) -> None:
@@ -43,7 +43,7 @@ class FeatureCache:
         return self.ids.index(track_id)
 
     def admit(self, track_id: int) -> None:
-        """Give a new person a row."""
+        """Assign a row to a new person."""
         row = len(self.ids)
         self.ids.append(track_id)
         if row == len(self.times):
@@ -54,7 +54,7 @@ class FeatureCache:
 
     @torch.inference_mode()
     def forget(self, track_id: int) -> None:
-        """Free the row of a person, if there is one; the last row moves there."""
+        """Free the row of a person, if any; the last row moves there."""
         if track_id not in self.ids:
             return
         row, last = self.row(track_id), len(self.ids) - 1
@@ -66,7 +66,7 @@ class FeatureCache:
                 part[row].copy_(part[last])
 
     def put_features(self, rows: np.ndarray, places: np.ndarray, features: FrameFeatures) -> None:
-        """Keep the features (1, M, ...) of M frames at places (M,) of the people at rows (M,)."""
+        """Store the features (1, M, ...) of M frames at slots (M,) of the people at rows (M,)."""
         parts = [getattr(features, item.name)[0] for item in fields(FrameFeatures)]
         if not self._features:
             shape = len(self.times), self.frames + 1
@@ -76,17 +76,17 @@ class FeatureCache:
             kept.index_put_(where, part)
 
     def features(self, places: np.ndarray) -> FrameFeatures:
-        """Return the features at places (B, K) of the first B people, (B, K, ...)."""
+        """Return the features at slots (B, K) of the first B people, (B, K, ...)."""
         rows = torch.arange(len(places))[:, None]
         where = torch.from_numpy(places)
         return FrameFeatures(*(kept[rows, where] for kept in self._features))
 
     def past(self) -> Past:
-        """Return keys and values of everybody in view, views of (B, N, heads, reach + 1, width)."""
+        """Return keys and values of people in view, views of (B, N, heads, reach + 1, width)."""
         return self._form.like([part[: len(self.ids)] for part in self._keys])
 
     def put_past(self, made: Past, times: np.ndarray, kept: np.ndarray) -> None:
-        """Keep what a step made of K rows of everybody.
+        """Store the keys and values that a step computed for K rows of all people.
 
         times: (B, K) frames; kept: (B, K) bool, False for padding and for the provisional row.
         """
@@ -106,9 +106,9 @@ class FeatureCache:
             ring[: len(self.ids)].scatter_(3, index.expand_as(part), part)
 
     def kept_times(self, row: int) -> np.ndarray:
-        """Return the frames whose keys and values are kept of one person, (reach + 1,) float64.
+        """Return the frames of one person whose keys and values are kept, (reach + 1,) float64.
 
-        EMPTY where there is none; nothing at all before the first step.
+        EMPTY for unused slots; an empty array before the first step.
         """
         if not self._keys:
             return np.zeros(0)

@@ -1,4 +1,4 @@
-"""LiveDecoder: what one image changes in everybody's decoding, in each of the decoding modes."""
+"""LiveDecoder: updates the decoding of all people for one image, in each decoding mode."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from moro_ros.live.track_state import TrackState
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import Past
 
-# Frames around one that its smoothed codes depend on (network.smoother), and then some.
+# Frames around one that its smoothed codes depend on (network.smoother), with a margin.
 SMOOTHED = 8
-# Frames of the past that the smoothing of the person box looks at: six spreads.
+# Frames of the past that the smoothing of the person box uses: six standard deviations.
 BOXES = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far a mode looks; all in frames.
+    """The extent of a mode, in frames.
 
     rows: computed for every image; ahead: of the future that a row sees, None for all; reach: of
-    the past; kept: whose keys and values are kept; ring: of the arrays that hold the frames.
+    the past; kept: whose keys and values are kept; ring: length of the arrays of frames.
     """
 
     rows: int
@@ -48,7 +48,7 @@ class Extent:
 
 
 class LiveDecoder:
-    """Decodes the people of a FeatureCache image by image; rows_computed counts the rows so far."""
+    """Decodes the people of a FeatureCache image by image; rows_computed: total number of rows."""
 
     def __init__(self, moro: MoRo, motion: MotionConfig, runner: NetworkRunner) -> None:
         self.moro = moro
@@ -59,10 +59,10 @@ class LiveDecoder:
         self.rows_computed = 0
 
     def decode(self, tracks: list[TrackState], fresh: list[int]) -> None:
-        """Decode what the newest image changes; the tracks keep the result.
+        """Decode the frames that the newest image changes; the tracks keep the result.
 
-        tracks: of everybody in the memory, in its order, their newest frames' features kept
-        already; fresh: first frame that the image made new of each, time in frames.
+        tracks: of all people in the memory, in its order, with the features of their newest frames
+        already stored; fresh: first new frame of each, time in frames.
         """
         plan, people = self._plan(tracks, fresh)
         count = plan.times.shape[1]
@@ -127,7 +127,7 @@ class LiveDecoder:
     def _decoded_before(
         self, tracks: list[TrackState], people: list[PersonRows], given: FrameFeatures
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The decoded pose before the first row, where a later pass will ask for it."""
+        """The decoded pose before the first row, if a later pass requires it."""
         rotation, translation = given.rotation[:, :1], given.translation[:, :1]
         if self.motion.passes == 1 or not any(person.has_before for person in people):
             return rotation, translation
@@ -140,7 +140,7 @@ class LiveDecoder:
         return rotation, translation
 
     def _padding(self, plan: StepPlan, device: torch.device) -> KnownTokens | None:
-        """Rows that pad a step, as tokens that are known: they are masked for nobody."""
+        """Padding rows of a step as known tokens, which are not masked."""
         if not (plan.padded or self.runner.fixed_shapes):
             return None
         shape = (*plan.valid.shape, self.moro.num_tokens)
@@ -160,7 +160,7 @@ def _columns(features: FrameFeatures, part: slice) -> FrameFeatures:
 
 
 def to_host(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """Bring tensors (B, K, ...) to the host, from a GPU in one go; ids int64, others float32."""
+    """Copy tensors (B, K, ...) to the host, from a GPU at once; ids int64, others float32."""
     first = next(iter(tensors.values()))
     if first.device.type == "cpu":
         return {

@@ -1,4 +1,4 @@
-"""Load a model: choose what runs its network, warm it up, compare it with float32."""
+"""Load a model: choose the backend, warm it up, compare it with float32."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from moro_ros.live.backends.onnx_network import (
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.row_decoding import TorchRows
 from moro_ros.network.build import LoadedModel, load_model
+from moro_ros.recover.prediction import PREDICTION_FILE, load_prediction
 from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, load_uncertainty
 from moro_ros.resources import share_path
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
@@ -29,9 +30,9 @@ from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObserv
 log = logging.getLogger(__name__)
 
 PARITY_LIMIT_MM = 5.0
-WARM_UP_IMAGES = 6  # at the model's rate, then as many a little off it
+WARM_UP_IMAGES = 6  # at the model's rate, then as many slightly off it
 CAMERA = Camera(np.array([[1000.0, 0, 640], [0, 1000.0, 360], [0, 0, 1]]), 1280, 720)
-# A standing person, in person heights from the middle: the keypoints in the order of KEYPOINTS.
+# Keypoints of a standing person in person heights from the middle, in the order of KEYPOINTS.
 STANDING = np.array(
     [
         [0, -0.42], [0.04, -0.43], [-0.04, -0.43], [0.1, -0.3], [-0.1, -0.3], [0.13, -0.13],
@@ -67,24 +68,25 @@ def body_model_file(folder: Path, name: str) -> Path:
 def load_stream(config: PipelineConfig) -> MoRoStream:
     """Load a model folder and build the stream around it, warmed up and checked.
 
-    Raises: CheckpointError if there is no such model, or its files are damaged; ConfigError if
-    onnxruntime is asked for and missing.
+    Raises: CheckpointError if there is no such model or its files are damaged; ConfigError if
+    onnxruntime is required and not installed.
     """
     folder = model_folder(config.model)
     model = load_model(folder, config.device)
     body = body_model_file(folder, model.config.body_model)
     model = replace(model, body_model_path=body)
     uncertainty = load_uncertainty(folder / UNCERTAINTY_FILE)
+    prediction = load_prediction(folder / PREDICTION_FILE)
     runner = make_runner(model, folder, config)
-    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner)
+    stream = MoRoStream(model, config.motion, config.device, uncertainty, runner, prediction)
     prepare(stream, config)
     return stream
 
 
 def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> NetworkRunner:
-    """Return the runner that a configuration asks for, still in float32.
+    """Return the runner for a configuration, still in float32.
 
-    folder: of the model. Raises: ConfigError if onnxruntime is asked for and missing.
+    folder: of the model. Raises: ConfigError if onnxruntime is required and not installed.
     """
     soft = model.config.moro.soft_tokens
     place = onnx_place(model, folder, config)
@@ -97,7 +99,7 @@ def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> Net
 
 
 def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path | None:
-    """Return the folder of the ONNX files that a configuration means, None for torch.
+    """Return the folder of the ONNX files for a configuration, None for torch.
 
     folder: of the model. Raises: ConfigError, see make_runner.
     """
@@ -110,10 +112,10 @@ def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path
 
 
 def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
-    """Warm a stream up and bring it into the precision asked for, unseen by its user.
+    """Warm up a stream and switch it to the configured precision; it has no people afterwards.
 
-    Returns how far its joints then are from those in float32, mm on average, or None where nothing
-    was changed; warns above PARITY_LIMIT_MM.
+    Returns the mean distance of its joints from those in float32, mm, or None if the precision is
+    unchanged; warns above PARITY_LIMIT_MM.
     """
     cuda = config.device.startswith("cuda")
     half = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
@@ -127,7 +129,7 @@ def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
     stream.forget_arrays()
     found = rehearse(stream)
     off_mm = 1e3 * float(np.linalg.norm(found - exact, axis=-1).mean())
-    text = f"bfloat16 is {off_mm:.2f} mm from float32 on average"
+    text = f"bfloat16 differs from float32 by {off_mm:.2f} mm on average"
     if off_mm > PARITY_LIMIT_MM:
         log.warning("%s, more than %.0f mm; set precision: float32", text, PARITY_LIMIT_MM)
     else:
@@ -137,9 +139,9 @@ def prepare(stream: MoRoStream, config: PipelineConfig) -> float | None:
 
 @torch.inference_mode()
 def rehearse(stream: MoRoStream) -> np.ndarray:
-    """Push imagined images of one and of two people; returns all joints (N, 22, 3) m.
+    """Push simulated observations of one and of two people; returns all joints (N, 22, 3) m.
 
-    The stream has forgotten them afterwards.
+    The stream is empty afterwards.
     """
     joints = []
     step_ns, stamp_ns = 1e9 / stream.motion.fps, 1e9
@@ -155,7 +157,7 @@ def rehearse(stream: MoRoStream) -> np.ndarray:
 
 
 def standing(track_id: int, image: int) -> PersonObservation:
-    """Return the observation of somebody who stands and slowly moves sideways."""
+    """Return the observation of a standing person who slowly moves sideways."""
     middle = np.array([400.0 * track_id + 4.0 * image, 360.0])
     points = (STANDING * 500.0 + middle).astype(np.float32)
     ones = np.ones(NUM_KEYPOINTS, np.float32)

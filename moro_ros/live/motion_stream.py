@@ -1,4 +1,4 @@
-"""MoRoStream: one frame of observations in, the newest motion of every person out."""
+"""MoRoStream: from one frame of observations to the newest motion of every person."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from moro_ros.config import MotionConfig, resets
 from moro_ros.live.backends.network_runner import NetworkRunner
 from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
 from moro_ros.live.live_decoder import LiveDecoder
+from moro_ros.live.placing import Placing
 from moro_ros.live.track_state import TrackState
 from moro_ros.network.build import LoadedModel
 from moro_ros.network.inputs import (
     PersonBoxes,
-    floor_row,
     next_box,
     normalised_keypoints,
     observe,
@@ -28,20 +28,18 @@ from moro_ros.network.inputs import (
 )
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.prediction import PredictionTable
 from moro_ros.recover.recovery import Evidence, MotionRecovery
 from moro_ros.recover.steady_pose import SteadyPose
 from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import BodyMotion, Frame, PersonObservation
 
-# A floor that is not at least this far below the camera says nothing about anybody's size.
-LEAST_HEIGHT_M = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One new frame of one person on its way into the encoder; place: in the person's ring.
+    """One new frame of one person for the encoder; place: index in the person's ring.
 
-    seen: whether any keypoint is.
+    seen: whether any keypoint is seen.
     """
 
     track_id: int
@@ -52,7 +50,7 @@ class Pending:
 
 
 class MoRoStream:
-    """Keeps the recent past of each person, encodes each frame once and decodes all together."""
+    """Keeps the recent past of each person, encodes each frame once, decodes all people at once."""
 
     def __init__(
         self,
@@ -61,22 +59,24 @@ class MoRoStream:
         device: str = "cpu",
         uncertainty: UncertaintyTable | None = None,
         runner: NetworkRunner | None = None,
+        prediction: PredictionTable | None = None,
     ) -> None:
         self.model = model
         self.device = torch.device(device)
         shifted = model.config.moro.keypoints.detector_points
         self.body = load_body_model(model.body_model_path, shifted)
         self.recovery = MotionRecovery(model, self.body, uncertainty)
+        self.prediction = prediction
         self.runner = runner or NetworkRunner(model.moro, model.config.moro.soft_tokens)
         self.tracks: dict[int, TrackState] = {}
         self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
         self._estimates: dict[int, tuple[Tensor, ...]] = {}  # see _carry_estimates
         self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
         self._ended: list[int] = []  # since the newest frame
-        self.unusable_poses = 0  # not finite, and so not returned
+        self.unusable_poses = 0  # not finite, so not returned
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
-        self.floor: Tensor | None = None
+        self.placing = Placing(self.body, model.config.moro.keypoints.floor)
         self.sees_pixels = model.config.moro.image == "vit"
         faces = self.body.faces.numpy().astype(np.int32)
         self.faces = faces[(faces < self.recovery.mesh_vertices).all(axis=1)]
@@ -94,7 +94,7 @@ class MoRoStream:
         self.clock = FrameClock(self.motion.fps, SNAP_PIXELS if self.sees_pixels else SNAP)
 
     def configure(self, motion: MotionConfig) -> None:
-        """Apply new options; one that resets (config.option) forgets everybody."""
+        """Apply new options; an option that resets (config.option) forgets all people."""
         if resets(self.motion, motion):
             self.reset()
             self._start(motion)
@@ -104,7 +104,7 @@ class MoRoStream:
         self.motion = self.steps.motion = motion
 
     def reset(self, track_id: int | None = None) -> None:
-        """Forget one person, or everybody."""
+        """Forget one person, or all people."""
         if track_id is None:
             self.end(list(self.tracks))
             self.last_stamp_ns = None
@@ -112,57 +112,61 @@ class MoRoStream:
         else:
             self.end([track_id])
 
-    def set_floor(self, plane: GroundPlane | None) -> None:
-        """Tell the network the floor, in the camera optical frame; None: it is not known.
+    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+        """Set the floor, in the camera optical frame; see Placing.set_floor."""
+        self.placing.set_floor(plane, sigma, tell)
 
-        A network that does not read it (model.yaml, moro.keypoints.floor) is not changed by it, nor
-        is any by a floor that the camera is not at least LEAST_HEIGHT_M above.
+    def set_stature(self, track_id: int, stature_m: float) -> float | None:
+        """Set a person's stature [m] as given by a user; 0: forget it.
+
+        Returns the stature that is known now, or None for an unknown or not yet described person.
         """
-        if plane is None or plane.offset < LEAST_HEIGHT_M:
-            self.floor = None
-            return
-        up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()
-        self.floor = floor_row(up, height)
+        track = self.tracks.get(track_id)
+        if track is None or track.steady.last is None:
+            return None
+        self.placing.set_stature(track_id, stature_m)
+        return self.placing.stature(track_id) or 0.0
 
     def sibling(self, motion: MotionConfig) -> MoRoStream:
-        """Return a stream with nobody in it, for another camera, of the same loaded network."""
+        """Return an empty stream for another camera with the same loaded network."""
         table = self.recovery.uncertainty
-        return MoRoStream(self.model, motion, str(self.device), table, self.runner)
+        return MoRoStream(self.model, motion, str(self.device), table, self.runner, self.prediction)
 
     def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
-        """Keep a person's shape as it is now (lock), or let it follow the images again.
+        """Lock a person's current shape, or let it follow the images again.
 
-        Returns the running mean of the person's betas (10,), or None for somebody unknown or not
-        yet described.
+        Returns the running mean of the person's betas (10,), or None for an unknown or not yet
+        described person.
         """
         track = self.tracks.get(track_id)
         if track is None or track.steady.last is None:
             return None
         betas = track.steady.last.betas
         track.keep_shape(betas if lock else None)
-        return betas.numpy()
+        return self.placing.shape(track_id, betas).numpy()
 
     @property
     def window_fill(self) -> float:
-        """How full the pasts kept of the people are on average, 0 to 1; 0 without anybody."""
+        """Mean fill of the windows of the people, 0 to 1; 0 without people."""
         tracks = self.tracks.values()
         return sum(len(track) / track.size for track in tracks) / max(1, len(tracks))
 
     def end(self, ids: list[int]) -> None:
-        """Forget some people; they are named lost with the next frame."""
+        """Forget some people; the next frame lists them as lost."""
         for track_id in ids:
             if self.tracks.pop(track_id, None) is not None:
                 self.steps.memory.forget(track_id)
                 self._estimates.pop(track_id, None)
+                self.placing.forget(track_id)
                 self._ended.append(track_id)
 
     def take_ended(self) -> tuple[int, ...]:
-        """Return the ids ended since the newest frame, which the next one does not name lost."""
+        """Return the ids ended since the newest frame; the next one does not list them as lost."""
         ended, self._ended = tuple(self._ended), []
         return ended
 
     def forget_arrays(self) -> None:
-        """Forget everybody and make all arrays anew, as after a change of precision."""
+        """Forget all people and reallocate all arrays, for instance after a change of precision."""
         self.reset()
         self._start(self.motion)
 
@@ -172,7 +176,7 @@ class MoRoStream:
 
         Returns one frame (F = 1) of every person whose box is known, nearest first: the newest, or
         the one motion.look_ahead frames before it. A person who is no longer in frame.people is
-        forgotten, and named in `lost` this once; stamps must increase.
+        forgotten and listed once in `lost`. Stamps must increase.
         """
         start = time.perf_counter()
         gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
@@ -205,16 +209,16 @@ class MoRoStream:
         return nearest_first(motions)
 
     def _restart_unusable(self, motions: list[BodyMotion | None]) -> None:
-        """Restart the window of everybody with a pose that is not finite, and count them.
+        """Restart the windows of people whose pose is not finite, and count them.
 
-        The running pose and the kept features would carry it on for the life of the track.
+        Otherwise the running pose and the kept features would keep it for the life of the track.
         """
         unusable = {m.track_id for m in motions if m is not None and not m.finite}
         self.unusable_poses += len(unusable)
         self.end(list(unusable))
 
     def encode(self, frame: Frame, tick: Tick) -> None:
-        """Encode what the image makes new of everybody and keep its features."""
+        """Encode the new frames of all people and store their features."""
         pending: list[Pending] = []
         image: np.ndarray | None = None
         for person in frame.people:
@@ -242,10 +246,10 @@ class MoRoStream:
         memory.put_features(rows, np.array([entry.place for entry in pending]), features)
 
     def _carry_estimates(self, pending: list[Pending], features: FrameFeatures) -> None:
-        """Let frames without a keypoint begin with the newest estimate that had one.
+        """Let frames without keypoints start from the newest estimate that had one.
 
-        The encoder cannot know where somebody is of whom it sees nothing; after a second of such
-        frames the decoder has no other estimate to begin with.
+        The encoder cannot estimate the place of an unseen person, and after a second of such frames
+        the decoder has no other estimate to start from.
         """
         parts = features.image_tokens[0, :, -1], features.rotation[0], features.translation[0]
         for number, entry in enumerate(pending):
@@ -264,13 +268,13 @@ class MoRoStream:
         frame: Frame,
         image: np.ndarray | None,
     ) -> list[Pending]:
-        """Move a person on to an image; returns the new frames to encode, the image's own last."""
+        """Advance a person to an image; returns the new frames to encode, the image's own last."""
         pending = []
         box: PersonBoxes | None = None
         for seen in track.observed(tick, sight, self.motion.window):
             points, visible = self._seen(seen)
             box = next_box(track.box, points, visible)
-            assert box is not None  # a track begins with a box
+            assert box is not None  # a track starts with a box
             place = track.place(seen.time)
             if place < track.size or track.box is None:
                 track.box = box
@@ -279,8 +283,7 @@ class MoRoStream:
             condition = box.condition()
             track.boxes[place] = condition.numpy()
             if image is None:
-                shown = torch.from_numpy(seen.visibility), torch.from_numpy(seen.presence)
-                observation = self._with_floor(observe(points, *shown, box))
+                observation = self.observation(track_id, seen, box)
             elif seen is sight:
                 observation = person_crop(image, box, frame.camera)
             else:
@@ -291,12 +294,16 @@ class MoRoStream:
         track.see(sight, float(box.size))
         return pending
 
-    def _with_floor(self, observation: Tensor) -> Tensor:
-        """Add the floor's row (4,) to an observation (K, 4), zeros where it is not known."""
+    def observation(self, track_id: int, seen: Sight, box: PersonBoxes) -> Tensor:
+        """Return the input of a keypoint network for one person in a frame, (K, 4).
+
+        A network that uses the floor has one more row, which is zero if the floor is unknown.
+        """
+        shown = torch.from_numpy(seen.visibility), torch.from_numpy(seen.presence)
+        observation = observe(torch.from_numpy(seen.points), *shown, box)
         if not self.model.config.moro.keypoints.floor:
             return observation
-        row = torch.zeros(4) if self.floor is None else self.floor
-        return torch.cat([observation, row[None]])
+        return torch.cat([observation, self.placing.row(track_id)[None]])
 
     def _seen(self, sight: Sight) -> tuple[Tensor, Tensor]:
         points = torch.from_numpy(sight.points)
@@ -307,13 +314,19 @@ class MoRoStream:
     ) -> BodyMotion | None:
         """Return the motion of one person at the image `lag` frames ago.
 
-        None if nobody was followed yet, or if that image was described already.
+        None if the person was not tracked yet, or if that image was already described.
         """
         track = self.tracks[track_id]
         seen = track.seen_at(lag)
         if seen is None or track.described.get(steady, (0.0, -1))[1] == seen[0].stamp_ns:
             return None
-        sight, box_size = seen
+        return self.describe_seen(track_id, seen, steady, mesh)
+
+    def describe_seen(
+        self, track_id: int, seen: tuple[Sight, float], steady: SteadyPose, mesh: bool = False
+    ) -> BodyMotion | None:
+        """Return the motion of one person at an image of track.sights; None if it is forgotten."""
+        track, (sight, box_size) = self.tracks[track_id], seen
         before = track.described.get(steady)
         decoded = track.decoded_at(sight.time, None if before is None else before[0])
         if decoded is None:
@@ -335,6 +348,7 @@ class MoRoStream:
             mesh,
             self.motion.refine_steps,
             self.motion.max_speed_mps,
+            lambda pose, seen: self.placing.place(track_id, pose, seen, steady is track.steady),
         )
         if self.motion.shape_lock_s and steady is track.steady:
             visible = bool(motion.keypoints_seen[-1])
@@ -343,12 +357,12 @@ class MoRoStream:
 
 
 def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
-    """Return what an image shows of a person."""
+    """Return the evidence for a person in an image."""
     points, visibility, presence = normalised_keypoints(person, frame.camera)
     return Sight(tick.now, frame.stamp_ns, points.numpy(), visibility.numpy(), presence.numpy())
 
 
 def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
-    """Return the motions that there are and are finite, in order of distance from the camera."""
+    """Return the finite motions, in order of distance from the camera."""
     found = [motion for motion in motions if motion is not None and motion.finite]
     return tuple(sorted(found, key=lambda motion: float(motion.joints[-1, 0, 2])))

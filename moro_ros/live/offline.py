@@ -1,4 +1,4 @@
-"""Recorded motion of any length: overlapping windows are decoded one by one and joined."""
+"""Recorded motion of any length: overlapping windows are decoded in turn and joined."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def decode_long(
 ) -> LongDecoding:
     """Decode B clips of F frames in windows of at most `window` frames.
 
-    features: on any device; a window at a time is brought to the model's, its result back.
+    features: on any device; each window is copied to the model's device and its result back.
     overlap: frames that two windows share, even; passes, soft: see decode_masked. Frames join
-    without blending, as in the paper's evaluation. Meshes are not decoded here: whoever wants them
-    decodes `smoothed`, so that no frame's mesh is decoded twice.
+    without blending, as in the paper's evaluation. Meshes are not decoded here: decode `smoothed`
+    for them, so that no frame's mesh is decoded twice.
     Raises: ValueError for an overlap that is odd, negative or not below the window.
     """
     device = model.token_embedding.device
@@ -64,11 +64,11 @@ def decode_long(
 def windows(
     frames: int, window: int = WINDOW, overlap: int = OVERLAP
 ) -> Iterator[tuple[int, int, range]]:
-    """The windows of a clip: first frame, frame after the last, and the frames taken from it.
+    """The windows of a clip: first frame, frame after the last, and the frames used from it.
 
-    Windows start every `window - overlap` frames, the last one ends with the clip. What two
-    windows share is taken half from the earlier and half from the later one, so that every frame
-    is taken exactly once.
+    Windows start every `window - overlap` frames; the last one ends with the clip. Of the frames
+    that two windows share, the first half is from the earlier and the second half from the later
+    one, so every frame is used exactly once.
     Raises: ValueError for an overlap that is odd, negative or not below the window.
     """
     if not 0 <= overlap < window or overlap % 2:

@@ -1,4 +1,4 @@
-"""HumanMotionPipeline: an image in, the recovered motion of everybody in it out."""
+"""HumanMotionPipeline: from an image to the recovered motion of all people in it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ from typing import Any
 import numpy as np
 import torch
 
+from moro_ros.body.capsules import Capsules, body_capsules
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, ImageError
 from moro_ros.geometry.lens import image_points
+from moro_ros.live.depth_memory import DepthMemory
 from moro_ros.live.load import load_stream
 from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.live.predictor import predict_people, why_not
 from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.perception.frontend import KeypointFrontend, load_frontend
 from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.prediction import MotionPrediction
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Frame, Observed, PipelineResult
 
 log = logging.getLogger(__name__)
-# Keypoints that are joints of the body, too, and which.
+# Keypoints that are also joints of the body, and their joints.
 _SHARED = [name for name in KEYPOINTS if name in JOINT_NAMES]
 _POINTS = np.array([list(KEYPOINTS).index(name) for name in _SHARED])
 _JOINTS = np.array([JOINT_NAMES.index(name) for name in _SHARED])
-# Nearer joints are beside or behind the camera, m.
+# Minimum depth of a joint in front of the camera, m.
 _NEAREST_M = 0.1
 
 
 class HumanMotionPipeline:
     """The front-end and the motion stream joined; one instance per camera.
 
-    Frames must come in the order of their stamps. `observe` and `recover` may each have a thread,
-    so that an image is looked at while the motion of the one before is recovered; everything else
-    needs both to rest.
+    Frames must be in the order of their stamps. `observe` and `recover` may each have a thread, so
+    that people are detected in an image while the motion of the previous one is recovered. Call
+    other methods only while neither runs.
     """
 
     def __init__(
@@ -48,9 +52,9 @@ class HumanMotionPipeline:
         self.config = config
         self.frontend = frontend
         self.stream = stream
-        # Held while the network works: cameras that share one take turns.
+        # Held while the network runs: cameras that share one take turns.
         self.turn: AbstractContextManager[Any] = nullcontext()
-        # From recover to observe: where people out of sight are by their recovered bodies.
+        # From recover to observe: places of unseen people, from their recovered bodies.
         self._corrections: deque[tuple[int, np.ndarray, int]] = deque()
 
     @property
@@ -72,6 +76,15 @@ class HumanMotionPipeline:
         """Return the joints of the body model at rest, (N, 3) m, for betas (10,)."""
         return self.stream.body.skeleton(torch.from_numpy(betas)[None]).joints[0].numpy()
 
+    def rest_vertices(self, betas: np.ndarray) -> np.ndarray:
+        """Return the vertices of vertex_parts at rest, (V, 3) m, for betas (10,)."""
+        vertices = self.stream.body.rest_vertices(torch.from_numpy(betas)[None])[0]
+        return vertices[: len(self.vertex_parts)].numpy()
+
+    def capsules(self, betas: np.ndarray) -> Capsules:
+        """Return the capsules of the body parts at rest, relative to their joints."""
+        return body_capsules(self.stream.body, torch.from_numpy(betas))
+
     @property
     def model_name(self) -> str:
         """Name of the model in use."""
@@ -84,39 +97,55 @@ class HumanMotionPipeline:
 
     @property
     def window_fill(self) -> float:
-        """How full the windows of those in view are on average, 0 to 1."""
+        """Mean fill of the windows of the people in view, 0 to 1."""
         return self.stream.window_fill
 
     def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
-        """Keep a person's shape, or let it go (MoRoStream.lock_shape)."""
+        """Lock or unlock a person's shape (MoRoStream.lock_shape)."""
         return self.stream.lock_shape(track_id, lock)
 
-    def set_floor(self, plane: GroundPlane | None) -> None:
-        """Tell the network where the floor is, from the next image on; see MoRoStream.set_floor."""
-        self.stream.set_floor(plane)
+    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+        """Place people on a floor from the next image on; see Placing.set_floor."""
+        self.stream.set_floor(plane, sigma, tell)
+
+    def set_stature(self, track_id: int, stature_m: float) -> float | None:
+        """Set a person's stature as given by a user (MoRoStream.set_stature)."""
+        return self.stream.set_stature(track_id, stature_m)
+
+    def use_depth(self) -> DepthMemory:
+        """Return the input for depth images, for any thread; from now on they place people."""
+        return self.stream.placing.use_depth()
+
+    def ignored_floor(self) -> dict[int, str]:
+        """Return the people for whom the floor is ignored, with the reason, by track id."""
+        return self.stream.placing.ignored_floor()
+
+    def wrong_statures(self) -> dict[int, tuple[float, float]]:
+        """Return the people whose set stature contradicts depth (Placing.wrong_statures)."""
+        return self.stream.placing.wrong_statures()
 
     @property
     def ignored_people(self) -> int:
-        """How often somebody was found and not followed because of max_people."""
+        """Number of times a detected person was not tracked because of max_people."""
         return self.frontend.ignored_people
 
     @property
     def carried_people(self) -> int:
-        """How often somebody in sight was not looked at for want of time (detector.look_share)."""
+        """Number of times a visible person was skipped for lack of time (detector.look_share)."""
         return self.frontend.carried_people
 
     @property
     def noticed(self) -> dict[str, int]:
-        """What the front-end noticed beside the people, counted by name (frontend.Notices)."""
+        """Other findings of the front-end, counted by name (frontend.Notices)."""
         return self.frontend.notices.counts
 
     @property
     def unusable_poses(self) -> int:
-        """How many recovered poses were not finite, and so not returned."""
+        """Number of recovered poses that were not finite and so not returned."""
         return self.stream.unusable_poses
 
     def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
-        """Give the next image's people, found by another detector (KeypointFrontend.offer)."""
+        """Provide the people of the next image from another detector (KeypointFrontend.offer)."""
         self.frontend.offer(boxes_xyxy)
 
     def push(
@@ -125,17 +154,17 @@ class HumanMotionPipeline:
         """Process one image.
 
         image: (H, W, 3) uint8 RGB; stamp_ns: acquisition time; camera: its calibration;
-        mesh: also recover the vertices. Returns the newest frame of everybody, nearest first.
-        Raises: ImageError if the image is not of that form or not of the camera's size.
+        mesh: also recover the vertices. Returns the newest frame of each person, nearest first.
+        Raises: ImageError if the image does not have that form or the camera's size.
         """
         return self.recover(self.observe(image, stamp_ns, camera), mesh)
 
     def observe(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
     ) -> Observed:
-        """Look at one image: the first half of `push`, whose arguments and errors are the same.
+        """Observe one image: the first half of `push`, with the same arguments and errors.
 
-        late: the image had to wait for the one before; only what cannot wait is done with it.
+        late: the image had to wait for the one before; only urgent work is done.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageError(
@@ -174,17 +203,32 @@ class HumanMotionPipeline:
             frame.stamp_ns, frame.camera, frame.people, motions, stages, lost, refined
         )
 
+    @property
+    def prediction_missing(self) -> str:
+        """The reason why `predict` cannot be called, as a sentence; empty if it can."""
+        return why_not(self.stream)
+
+    def predict(
+        self, result: PipelineResult, samples: int = 0, temperature: float = 1.0
+    ) -> tuple[MotionPrediction, ...]:
+        """Predict the people of the newest result; for the thread of `recover`.
+
+        samples, temperature: see recover.prediction.predict.
+        """
+        with self.turn:
+            return predict_people(self.stream, result.motions, samples, temperature)
+
     def configure(self, config: PipelineConfig) -> None:
-        """Apply the options that may change at run time; weights and windows are kept."""
+        """Apply the options that can change at run time; weights and windows are kept."""
         self.config = config
         self.stream.configure(config.motion)
         self.frontend.configure(config.detector, config.tracker, config.max_people, config.realtime)
 
     def lose_everybody(self) -> tuple[int, ...]:
-        """End every track and forget every window, as when the images stop.
+        """End all tracks and forget all windows, for instance when the images stop.
 
-        Whoever is seen in the next image again has a new id. Returns the ids that ended, which
-        `PipelineResult.lost` does not name again.
+        People in the next image get new ids. Returns the ids that ended, which
+        `PipelineResult.lost` does not repeat.
         """
         self._corrections.clear()
         self.frontend.renumber()
@@ -199,9 +243,9 @@ class HumanMotionPipeline:
 
 
 def body_points(motion: BodyMotion, camera: Camera) -> np.ndarray:
-    """Where a camera sees the newest recovered body.
+    """The newest recovered body in the image of a camera.
 
-    Returns (K, 2) pixels in the order of KEYPOINTS; NaN for keypoints that are no joints, and for
+    Returns (K, 2) pixels in the order of KEYPOINTS; NaN for keypoints that are not joints and for
     joints that are not in front of the camera.
     """
     points = np.full((len(KEYPOINTS), 2), np.nan, np.float32)
@@ -215,7 +259,7 @@ def body_points(motion: BodyMotion, camera: Camera) -> np.ndarray:
 def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
     """Load the model named by the configuration and build the pipeline around it.
 
-    Raises: CheckpointError, BodyModelError, AssetError or ConfigError with the remedy.
+    Raises: CheckpointError, BodyModelError, AssetError or ConfigError with a remedy.
     """
     if config.device == "cpu":
         torch.set_num_threads(config.threads)
@@ -227,9 +271,9 @@ def load_pipeline(config: PipelineConfig) -> HumanMotionPipeline:
 def make_frontend(
     config: PipelineConfig, stream: MoRoStream
 ) -> KeypointFrontend | SyntheticFrontend:
-    """Return what finds people for a stream: in the images, or imagined ones (`people`).
+    """Return the front-end of a stream: for images, or for simulated people (`people`).
 
-    Raises: AssetError, and ConfigError if the stream's model cannot do with imagined people.
+    Raises: AssetError, and ConfigError if the stream's model does not support simulated people.
     """
     if config.people == "camera":
         return load_frontend(config.detector, config.tracker, config.max_people, config.realtime)
@@ -239,4 +283,4 @@ def make_frontend(
             "people do not have. Use a model that uses keypoints, such as moro_open."
         )
     log.warning("people: synthetic. The published people are simulated, not those in the images.")
-    return SyntheticFrontend(stream.body, config.max_people)
+    return SyntheticFrontend(stream.body, config.max_people, config.synthetic_scene)

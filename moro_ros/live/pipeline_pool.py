@@ -16,15 +16,15 @@ from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.pipeline import HumanMotionPipeline, make_frontend
 from moro_ros.perception.frontend import KeypointFrontend
 
-# Size of the black image that a front-end is warmed up with, pixels.
+# Size of the black image for the warm-up of a front-end, pixels.
 WARM_WIDTH, WARM_HEIGHT = 640, 480
 
 
 class PipelinePool:
-    """Makes pipelines; those of equal read-only options share the network, and all share the ids.
+    """Creates pipelines; those with equal read-only options share the network, all share the ids.
 
-    The network lives as long as one of its pipelines. Pipelines may be used from a thread each:
-    they take turns at the network.
+    The network exists as long as one of its pipelines. Each pipeline may be used in its own thread:
+    they take turns with the network.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class PipelinePool:
         self._turn = threading.Lock()
 
     def pipeline(self, config: PipelineConfig) -> HumanMotionPipeline:
-        """Return a pipeline that has run once; loads what is not loaded yet.
+        """Return a pipeline that has run once; loads the model if necessary.
 
         Raises: see load_stream and make_frontend.
         """
@@ -58,15 +58,15 @@ class PipelinePool:
 
 
 def warm_up(pipeline: HumanMotionPipeline) -> None:
-    """Run everything once on made-up input, so that the first image is not a slow one.
+    """Run everything once on synthetic input, so that the first image is not slow.
 
-    Nobody is known afterwards.
+    There are no people afterwards.
     """
     if isinstance(pipeline.frontend, KeypointFrontend):
         black = np.zeros((WARM_HEIGHT, WARM_WIDTH, 3), np.uint8)
         pipeline.frontend.observe(black, 1)
-        # The detector found nobody; each thread's landmark network gets its first look, in the
-        # image after the one that it is offered in.
+        # The detector found nobody. Each thread's landmark network runs once, in the image after
+        # the one in which it is offered.
         for number in range(pipeline.config.detector.threads + 1):
             pipeline.frontend.offer(np.array([[0.0, 0.0, WARM_WIDTH, WARM_HEIGHT]]))
             pipeline.frontend.observe(black, 2 + number)

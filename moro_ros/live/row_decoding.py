@@ -1,8 +1,8 @@
-"""The rows of one live step: which are computed, what each may see, and their masked decoding.
+"""The rows of one live step: which are computed, what each attends to, and their decoding.
 
-A step computes, for several people at once, the frames that an image made new and as many before
-them as the decoding mode asks for. People come at different times, so that their rows are aligned
-at the newest and the missing ones in front are padding, which nobody sees.
+A step computes, for several people at once, the new frames of an image and as many before them as
+the decoding mode requires. People appear at different times, so their rows are aligned at the
+newest, and missing ones in front are padding, which no row attends to.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moro_ros.network.layers import ROPE_BASE
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import KeyValue, Past, Rows, decode_rows, look_at_rows, rotary_turn
 
-EMPTY = -np.inf  # time of a place in which no frame is kept
+EMPTY = -np.inf  # time of a slot without a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class StepPlan:
         before_translation: torch.Tensor,
         device: torch.device,
     ) -> Rows:
-        """Return the plan as the network takes it; before_*: see Rows."""
+        """Return the plan as the network's input; before_*: see Rows."""
 
         def on(array: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(array).to(device, non_blocking=True)
@@ -88,8 +88,8 @@ def plan_step(
 ) -> StepPlan:
     """Lay out a step.
 
-    provisional: whether the last row is no slot; reach: frames that a row sees of the past, and at
-    most of the future; ahead: fewer frames of the future, or None; width: least number of rows.
+    provisional: whether the last row is not a slot; reach: frames of the past, and at most of the
+    future, that a row sees; ahead: fewer frames of the future, or None; width: minimum rows.
     """
     count = max([width, *(len(person.times) for person in people)])
     kept = len(people[0].kept)
@@ -117,11 +117,11 @@ def plan_step(
 
 
 def step_rows(shape: tuple[int, int], provisional: bool, causal: bool) -> np.ndarray:
-    """Return the row whose step each row is shown, (B, K) int64.
+    """Return the row whose step is the input of each row, (B, K) int64.
 
-    A causal row is shown the step that led to it, others the next one, as in
-    geometry.trajectory. The last frame of the grid has no next one and repeats its own, and so does
-    the provisional row, whose own step is not a whole frame long.
+    A causal row gets the step that led to it, others the next one, as in geometry.trajectory. The
+    last frame of the grid has no next step and repeats its own. So does the provisional row, whose
+    own step is shorter than a frame.
     """
     count = shape[1]
     last = max(count - 2, 0) if provisional else count - 1
@@ -134,7 +134,7 @@ def smooth_boxes(
 ) -> np.ndarray:
     """Return the boxes smoothed as in network.decoder.steady_box, (k, 3) at the times `at` (k,).
 
-    boxes: (m, 3) at times (m,), any distances; ahead: frames of the future that count.
+    boxes: (m, 3) at times (m,), in any spacing; ahead: frames of the future that count.
     """
     offset = times - at[:, None]  # (k, m)
     weight = np.exp(-0.5 * (offset / BOX_SPREAD) ** 2) * (offset <= ahead)
@@ -153,11 +153,11 @@ def smooth_boxes(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a live step is made of, for B people and K rows.
+    """The inputs of a live step, for B people and K rows.
 
     features: (B, K, ...); rows: with the coarse pose before the first row; later_rotation,
     later_translation: (B, 1, 3, 3), (B, 1, 3) m, the decoded one, for all passes but the first;
-    past: of R frames; known: tokens that are given, or None.
+    past: of R frames; known: given tokens, or None.
     """
 
     features: FrameFeatures
@@ -186,11 +186,11 @@ class RowNetwork(Protocol):
         rows: Rows,
         past: Past,
     ) -> tuple[DecoderOutput, Past]:
-        """One pass; returns the output and the rows' Past, without image where look gave it."""
+        """One pass; returns the output and the rows' Past, without image if look returned it."""
 
 
 class TorchRows:
-    """The RowNetwork of a MoRo itself."""
+    """The RowNetwork of MoRo's own modules."""
 
     def __init__(self, moro: MoRo) -> None:
         self.moro = moro
@@ -247,7 +247,7 @@ class RowModel:
         *,
         context: Any,
     ) -> DecoderOutput:
-        """One pass; the pose before the first row is coarse in the first one, as the rows' is."""
+        """One pass; in the first one the pose before the first row is coarse, like the rows'."""
         output, made = self.network.decode(
             codes, features, rotation, translation, context, self._rows, self.step.past
         )
@@ -270,7 +270,7 @@ def decode_step(
 
 
 def step_tensors(step: Step) -> list[Tensor]:
-    """Return all of a step's tensors but its past, in a fixed order."""
+    """Return all of a step's tensors except its past, in a fixed order."""
     parts: list[Tensor] = []
     for group in (step.features, step.rows, step.known):
         if group is not None:
@@ -279,7 +279,7 @@ def step_tensors(step: Step) -> list[Tensor]:
 
 
 def step_like(step: Step, tensors: list[Tensor]) -> Step:
-    """Return a step of other tensors, in the order of step_tensors, with the same past."""
+    """Return a step with other tensors, in the order of step_tensors, and the same past."""
     values = iter(tensors)
 
     def group(of: Any) -> Any:
@@ -289,14 +289,14 @@ def step_like(step: Step, tensors: list[Tensor]) -> Step:
     return Step(features, rows, next(values), next(values), step.past, known)
 
 
-# What a description needs of a decoding, in this order.
+# The fields of a decoding that a description requires, in this order.
 DECODED = (
     "rotation", "translation", "contact", "confidence", "ids", "codes", "body_rotations", "betas",
 )  # fmt: skip
 
 
 def decoded_tensors(decoding: MaskedDecoding) -> dict[str, Tensor]:
-    """Return the tensors of DECODED that there are, (B, K, ...) by name."""
+    """Return the available tensors of DECODED, (B, K, ...) by name."""
     found = {}
     for name in DECODED:
         value = getattr(decoding, name, None)

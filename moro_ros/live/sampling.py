@@ -1,4 +1,4 @@
-"""Masked decoding: in a few passes the tokens the network is surest of are fixed first.
+"""Masked decoding in a few passes: the tokens with the highest confidence are fixed first.
 
 After MaskGIT (Chang et al., CVPR 2022), all tokens of a clip ranked together.
 """
@@ -18,7 +18,7 @@ FIXED_SCORE = 1e5  # above every probability: a fixed token is never masked agai
 
 
 class MaskedModel(Protocol):
-    """What masked decoding asks of a network: MoRo, or one that sees the rows of a live step."""
+    """Interface of a network for masked decoding: MoRo, or the rows of a live step."""
 
     num_tokens: int
     token_embedding: torch.Tensor
@@ -35,7 +35,7 @@ class MaskedModel(Protocol):
         """Codes of token ids."""
 
     def context(self, features: FrameFeatures) -> Any:
-        """What does not change from pass to pass."""
+        """Data that does not change between passes."""
 
     def decode_window(
         self,
@@ -51,7 +51,7 @@ class MaskedModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownTokens:
-    """Tokens known beforehand, where keep is True, with the confidence that they had.
+    """Tokens known beforehand, where keep is True, with their confidence.
 
     ids, keep (bool), confidence: (B, F, T); codes: (B, F, T, code width).
     """
@@ -66,9 +66,9 @@ class KnownTokens:
 class MaskedDecoding:
     """The tokens of B clips of F frames and what was decoded with them.
 
-    ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it, of
-    given ones 1 or what they came with; codes: (B, F, T, code width), of the ids, or
-    probability-weighted means; output: the decoder's words in the last pass.
+    ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it,
+    for given ones 1 or the given confidence; codes: (B, F, T, code width), of the ids, or
+    probability-weighted means; output: of the decoder in the last pass.
     """
 
     ids: torch.Tensor
@@ -96,14 +96,14 @@ def decode_masked(
     probability-weighted codes instead of the most likely ones. temperature: None takes the most
     likely id, a number samples from softmax(logits / temperature) with generator. ids, keep:
     (B, F, T) tokens known beforehand and where they are (bool); the clips of a batch are decoded
-    in step, the most masked one sets the number of passes. known: the same with codes of one's own
-    and always with as many passes as asked for. order: draws the order in which tokens are fixed,
-    instead of the surest first; for comparison only.
+    in step, and the most masked one sets the number of passes. known: the same with given codes,
+    always with the full number of passes. order: generator of a random order in which tokens are
+    fixed, instead of by confidence; for comparison only.
     """
     state = _start(model, features, ids, keep) if known is None else _resume(known)
     unknown = state.unknown
     steps = passes
-    if keep is not None:  # otherwise nothing is asked of the device before the first pass
+    if keep is not None:  # otherwise there is no device access before the first pass
         steps = max(1, round(passes * float(unknown.float().mean(dim=1).max())))
     rotation, translation = features.rotation, features.translation
     context = model.context(features)
@@ -132,7 +132,7 @@ def decode_masked(
 
 @dataclass(slots=True)
 class _State:
-    """Tokens under way, the clip's frames and tokens in one dimension N = F T.
+    """State of the tokens, with the clip's frames and tokens in one dimension N = F T.
 
     shape: (F, T); unknown: (B, N) bool, not given beforehand; scores: (B, N), least is masked next.
     """
@@ -153,7 +153,7 @@ class _State:
         temperature: float | None,
         generator: torch.Generator | None,
     ) -> None:
-        """Give every masked token (B, N) an id, a code and a score from logits (B, F, T, C)."""
+        """Assign id, code and score to every masked token (B, N), from logits (B, F, T, C)."""
         logits = logits.flatten(1, 2).float()
         probability = logits.softmax(dim=-1)
         if temperature is None:
@@ -169,7 +169,7 @@ class _State:
         self.scores = torch.where(masked, sure, torch.full_like(sure, FIXED_SCORE))
 
     def shuffle(self, masked: torch.Tensor, order: torch.Generator) -> None:
-        """Replace the scores of the tokens that were just given by random ones."""
+        """Replace the scores of the tokens that were just assigned by random ones."""
         draw = torch.rand(masked.shape, generator=order).to(masked.device)
         self.scores = torch.where(masked, draw, self.scores)
 

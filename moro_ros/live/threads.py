@@ -1,4 +1,4 @@
-"""Work between threads: the newest item for a consumer, and one piece of work after the other."""
+"""Hand-over between threads: the newest item for a consumer, and a worker for one job at a time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class NewestSlot(Generic[T]):
-    """A queue with one place per kind of item, where a new item replaces the one before.
+    """A queue with one slot per kind of item, in which a new item replaces the one before.
 
     Items are taken in the order in which they were placed. Safe between threads.
-    late: whether the item taken last had to wait, since its taker was busy.
+    late: whether the last item had to wait because the consumer was busy.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class NewestSlot(Generic[T]):
         self.late = False
 
     def put(self, item: T, kind: str = "") -> bool:
-        """Place an item; returns whether it replaced one of its kind that was never taken."""
+        """Put an item; returns whether it replaced one of its kind that was never taken."""
         with self._condition:
             overwritten = self._items.pop(kind, None) is not None
             self._items[kind] = item
@@ -43,20 +43,20 @@ class NewestSlot(Generic[T]):
             return self._items.pop(next(iter(self._items)))
 
     def close(self) -> None:
-        """Wake the consumer up for the last time."""
+        """Close the queue and wake the consumer."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
 
 
 class Relay:
-    """Does one piece of work at a time in a thread of its own, in the order they are handed over.
+    """Runs one job at a time in a separate thread, in the order of the calls.
 
-    Nothing queues up: who hands over waits for the piece before, so that what comes after it is as
-    new as can be. For one caller at a time; the thread ends with the last reference to the relay.
+    There is no queue: `hand_over` waits for the previous job, so later jobs use the newest data.
+    For one caller at a time; the thread ends with the last reference to the relay.
 
-    on_error: called in the relay's thread with the error of a piece of work, as soon as it fails.
-    Without it the error is raised by whichever of `hand_over` and `rest` comes next.
+    on_error: called in the relay's thread with the error of a job as soon as it fails. Without it,
+    the next call of `hand_over` or `rest` raises the error.
     """
 
     def __init__(self, name: str, on_error: Callable[[Exception], None] | None = None) -> None:
@@ -65,17 +65,17 @@ class Relay:
         self._work: Future[None] | None = None
 
     def hand_over(self, work: Callable[[], None]) -> None:
-        """Have a piece of work done, also where the one before has failed."""
+        """Run a job, even if the one before has failed."""
         before = self._work
         if before is not None:
             wait([before])
-        # A context variable says for which node something is logged.
+        # A context variable holds the node for which messages are logged.
         self._work = self._thread.submit(copy_context().run, self._do, work)
         if before is not None:
             before.result()
 
     def rest(self) -> None:
-        """Wait until nothing is in work."""
+        """Wait until no job is running."""
         before, self._work = self._work, None
         if before is not None:
             before.result()

@@ -13,16 +13,16 @@ from moro_ros.network.inputs import PersonBoxes
 from moro_ros.recover.recovery import Decoded, DecodedFrame
 from moro_ros.recover.steady_pose import ShapeLock, SteadyPose
 
-SAME = 1e-6  # frames; nearer times are one
+SAME = 1e-6  # frames; times closer than this are equal
 SMOOTHING = 8.0  # frames to either side that a frame's smoothed codes may depend on
 
 
 class TrackState:
-    """A ring of `size` frames of one person and one place more for the provisional frame.
+    """A ring of `size` frames of one person, with one more slot for the provisional frame.
 
     gain: of the running poses, see SteadyPose; lag: age of the oldest image described, in frames.
-    born, newest: first and last frame of the grid; fresh: the first one that the newest image made;
-    now: time of the newest image, in frames.
+    born, newest: first and last frame of the grid; fresh: the first frame of the newest image; now:
+    time of the newest image, in frames.
     """
 
     def __init__(self, size: int, gain: float, lag: int) -> None:
@@ -39,16 +39,16 @@ class TrackState:
         self.steady = SteadyPose(gain)
         self.refined = SteadyPose(gain)
         self.settling = ShapeLock()
-        # By running pose: time and stamp. Not by lag, since both poses may have the same.
+        # Time and stamp by running pose, not by lag, because both poses may have the same lag.
         self.described: dict[SteadyPose, tuple[float, int]] = {}
 
     def keep_shape(self, betas: Tensor | None) -> None:
-        """Keep a shape (10,) from now on, or None: follow the images, until it settles anew."""
+        """Lock a shape (10,), or None: follow the images until it settles again."""
         self.steady.shape = self.refined.shape = betas
         self.settling = ShapeLock()
 
     def settle_shape(self, stamp_ns: int, seen: bool, settle_s: float) -> None:
-        """Keep the shape once it has settled; see ShapeLock.update."""
+        """Lock the shape when it has settled; see ShapeLock.update."""
         if self.steady.shape is None and self.steady.last is not None:
             betas = self.steady.last.betas
             if (settled := self.settling.update(betas, stamp_ns, seen, settle_s)) is not None:
@@ -69,10 +69,10 @@ class TrackState:
         return self.now != self.newest
 
     def observed(self, tick: Tick, sight: Sight, longest: int) -> list[Sight]:
-        """Return what was seen in each frame that an image makes new, the image's own last.
+        """Return the observation of each new frame of an image, the image's own last.
 
-        sight: of the image; longest: most frames that are made up after a gap. The first image of
-        a person has no past: it is the only new frame.
+        sight: of the image; longest: maximum number of frames filled in after a gap. The first
+        image of a person has no past, so it is the only new frame.
         """
         slots = tick.slots
         if not self.sights:
@@ -89,18 +89,18 @@ class TrackState:
         return [*seen, sight] if tick.provisional else seen
 
     def see(self, sight: Sight, box_size: float) -> None:
-        """Keep what the newest image showed, for as long as an image is described."""
+        """Store the observation of the newest image until that image is described."""
         self.sights.append((sight, box_size))
         while len(self.sights) > 1 and self.sights[1][0].time < self.now - self._lag - 1.0:
             self.sights.popleft()
 
     def place(self, time: float) -> int:
-        """The place in the ring of a frame of the grid, or of the provisional frame."""
+        """The slot in the ring of a frame of the grid, or of the provisional frame."""
         slot = math.floor(time)
         return slot % self.size if slot == time else self.size
 
     def places(self, times: np.ndarray) -> np.ndarray:
-        """The places in the ring of times (k,), (k,) int64."""
+        """The slots in the ring of times (k,), (k,) int64."""
         slots = np.floor(times)
         return np.where(slots == times, slots % self.size, self.size).astype(np.int64)
 
@@ -111,7 +111,7 @@ class TrackState:
         return np.append(times, self.now) if self.provisional else times
 
     def keep(self, times: np.ndarray, values: dict[str, np.ndarray]) -> None:
-        """Keep what was decoded of frames at times (k,): arrays (k, ...) by name."""
+        """Store the decoding of frames at times (k,): arrays (k, ...) by name."""
         if not self.decoded:
             self.decoded = {
                 name: np.zeros((self.size + 1, *value.shape[1:]), value.dtype)
@@ -134,14 +134,14 @@ class TrackState:
         return low, high, (time - low) / (high - low)
 
     def seen_at(self, lag: float) -> tuple[Sight, float] | None:
-        """The image that is `lag` frames old, and its box size; None if nobody was followed yet."""
+        """The image `lag` frames ago and its box size; None if the person was not tracked yet."""
         for sight, box_size in reversed(self.sights):
             if sight.time <= self.now - lag + 0.5 * (lag > 0):
                 return sight, box_size
         return None
 
     def decoded_at(self, time: float, before: float | None) -> Decoded | None:
-        """What was decoded around a time and the one described before it; None if forgotten."""
+        """The decoding around a time and the one described before it; None if forgotten."""
         wanted = [self.around(at) for at in (before, time) if at is not None]
         if wanted[-1] is None:
             return None

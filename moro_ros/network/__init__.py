@@ -1,1 +1,1 @@
-"""The MoRo network and the mesh tokenizer: modules, and the one place that builds them."""
+"""The MoRo network and the mesh tokenizer: modules, and the code that builds them."""

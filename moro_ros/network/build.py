@@ -1,7 +1,7 @@
 """From a model folder to networks and back: the only place where a config becomes modules.
 
-A model folder holds model.yaml (architecture, checksums) and, once trained, moro.safetensors and
-tokenizer.safetensors.
+A model folder contains model.yaml (architecture, checksums) and, after training, moro.safetensors
+and tokenizer.safetensors.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def build_trunk(config: MoroConfig, depth: int) -> DSTFormer:
 
 
 def build_moro(config: MoroConfig) -> MoRo:
-    """An untrained MoRo of the given numbers."""
+    """An untrained MoRo with the given numbers."""
     motion_encoder = MotionEncoder(
         layout=config.layout,
         trunk=build_trunk(config, config.encoder_depth),
@@ -126,7 +126,7 @@ def build_vit_encoder(config: MoroConfig) -> VitImageEncoder:
 
 
 def build_image_encoder(config: MoroConfig) -> nn.Module:
-    """The untrained image encoder that a MoRo of the given numbers looks through."""
+    """The untrained image encoder of a MoRo with the given numbers."""
     if config.image == "vit":
         return build_vit_encoder(config)
     keypoints = config.keypoints
@@ -143,7 +143,7 @@ def build_image_encoder(config: MoroConfig) -> nn.Module:
 
 
 def check_device(device: torch.device) -> None:
-    """Raise ConfigError where this machine, or its PyTorch, does not have a CUDA device."""
+    """Raise ConfigError if this machine, or its PyTorch, does not have a CUDA device."""
     if device.type != "cuda":
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -162,8 +162,8 @@ def check_device(device: torch.device) -> None:
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
     """Read a model folder and check that its parts belong together.
 
-    Raises: ConfigError for model.yaml or a device that is not there; CheckpointError for missing,
-    damaged or foreign weights.
+    Raises: ConfigError for model.yaml or an unavailable device; CheckpointError for missing,
+    damaged or other weights.
     """
     check_device(torch.device(device))
     folder = Path(folder)
@@ -175,12 +175,12 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     if codebook.shape != moro.codebook.shape or not torch.equal(codebook, moro.codebook):
         raise CheckpointError(
             f"{folder}: {MORO_WEIGHTS} was trained with another tokenizer than "
-            f"{TOKENIZER_WEIGHTS}. Take both files from the same model."
+            f"{TOKENIZER_WEIGHTS}. Use both files of the same model."
         )
     if tokenizer.num_tokens != config.moro.num_tokens:
         raise CheckpointError(
             f"{folder}: the tokenizer has {tokenizer.num_tokens} tokens per body, {DESCRIPTION} "
-            f"says {config.moro.num_tokens}. Take all files from the same model."
+            f"specifies {config.moro.num_tokens}. Use all files of the same model."
         )
     return LoadedModel(
         name=folder.resolve().name,
@@ -193,7 +193,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
 
 
 def load_tokenizer(config: ModelConfig, path: str | Path) -> MeshConvTokenizer | PatchTokenizer:
-    """Rebuild a tokenizer from its weights file, which holds all its sizes.
+    """Rebuild a tokenizer from its weights file, which contains all its sizes.
 
     Raises: CheckpointError.
     """
@@ -204,12 +204,12 @@ def load_tokenizer(config: ModelConfig, path: str | Path) -> MeshConvTokenizer |
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{path} does not contain a tokenizer of kind '{config.tokenizer.kind}': {error}. "
-            f"Use it and {DESCRIPTION} from the same model."
+            f"Use it and {DESCRIPTION} of the same model."
         ) from error
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the state of a module as safetensors, readable for those whom the umask lets read.
+    """Write the state of a module as safetensors, with the permissions of the umask.
 
     safetensors' own save_file writes files that only their owner can read.
     """
@@ -241,7 +241,7 @@ def save_model(
 def load_checkpoint(module: nn.Module, path: str | Path, expected_sha256: str = "") -> None:
     """Load a safetensors file whose tensors are exactly those of a module, by name and shape.
 
-    Raises: CheckpointError listing the tensors that are missing, unexpected or of another shape.
+    Raises: CheckpointError listing tensors that are missing, unexpected or have another shape.
     """
     state = read_checkpoint(path, expected_sha256)
     own = module.state_dict()
@@ -255,7 +255,7 @@ def load_checkpoint(module: nn.Module, path: str | Path, expected_sha256: str = 
     if faults:
         shown = "; ".join(faults[:10]) + (f"; and {len(faults) - 10} more" * (len(faults) > 10))
         raise CheckpointError(
-            f"{path} belongs to another network: {shown}. Take it and {DESCRIPTION} from the same "
+            f"{path} belongs to another network: {shown}. Use it and {DESCRIPTION} from the same "
             "model."
         )
     module.load_state_dict(state)
@@ -271,7 +271,7 @@ def read_checkpoint(path: str | Path, expected_sha256: str = "") -> dict[str, to
         raise CheckpointError(f"{path} does not exist. Download the weights or train the model.")
     if expected_sha256 and (found := file_sha256(path)) != expected_sha256:
         raise CheckpointError(
-            f"{path}: got sha256 {found}, expected {expected_sha256}. The file is damaged or of "
+            f"{path}: got sha256 {found}, expected {expected_sha256}. The file is damaged or "
             "another version; download it again."
         )
     try:
@@ -292,7 +292,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _plain(value: object) -> object:
-    """Mappings and sequences as YAML knows them."""
+    """Convert to mappings and sequences for YAML."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

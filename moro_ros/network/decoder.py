@@ -1,4 +1,4 @@
-"""The motion decoder: motion features meet image features and become tokens and a trajectory."""
+"""The motion decoder: from motion and image features to tokens and a trajectory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BOX_SPREAD = 6.0  # frames
 
 @dataclass(frozen=True, slots=True)
 class DecoderOutput:
-    """What the decoder says of B clips of F frames; metres, camera optical frame.
+    """The decoder's output for B clips of F frames; metres, camera optical frame.
 
-    logits: (B, F, T, C) of the mesh tokens; T = 0 where they were not asked for.
+    logits: (B, F, T, C) of the mesh tokens; T = 0 if they were not requested.
     contact: (B, F, 4) logits: left ankle, left toe, right ankle, right toe.
     rotation, translation: (B, F, 3, 3) global orientation and (B, F, 3) pelvis.
-    clean_trajectory: (B, F, 9) normalised canonical form, as the motion encoder sees it.
+    clean_trajectory: (B, F, 9) normalised canonical form, as the motion encoder's input.
     body_rotations: (B, F, 21, 3, 3) of joints 1 to 21 relative to their parents, or None.
     betas: (B, F, 10) body shape, or None.
     """
@@ -44,12 +44,12 @@ class DecoderOutput:
 
 @dataclass(frozen=True, slots=True)
 class ImageContext:
-    """What the decoder needs of the images of B clips; the same in every pass.
+    """The decoder's image inputs for B clips; the same in every pass.
 
-    tokens: (B, F, S, D), camera and image tokens; first: what the first layer makes of them alone,
+    tokens: (B, F, S, D), camera and image tokens; first: the first layer's output for them alone,
     or None in the frame layout; box: (B, F, 3), the person box smoothed over the clip; ahead:
     frames of the future that each frame may see, None for all; rotation, translation: the coarse
-    pose, (B, F, 3, 3) and (B, F, 3) m, where the decoder updates the frames' own estimates.
+    pose, (B, F, 3, 3) and (B, F, 3) m, if the decoder updates the frames' own estimates.
     """
 
     tokens: torch.Tensor
@@ -63,10 +63,10 @@ class ImageContext:
 class MotionDecoder(nn.Module):
     """T_D of the paper (Sec. 3.3).
 
-    layout, trunk: as in MotionEncoder. trajectory: "absolute", the head gives the camera-frame pose
-    itself (paper), or "box", it gives a weak camera in the smoothed box, which keeps the person on
-    their pixels. rotation_head: also regress joint rotations and shape. estimated: the image
-    encoder estimates every frame's body by itself, and the heads update it (EstimateUpdate).
+    layout, trunk: as in MotionEncoder. trajectory: "absolute", the head outputs the camera-frame
+    pose (paper), or "box", a weak camera in the smoothed box, which keeps the person on their
+    pixels. rotation_head: also regress joint rotations and shape. estimated: the image encoder
+    estimates every frame's body separately, and the heads update it (EstimateUpdate).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class MotionDecoder(nn.Module):
             self.position = nn.Parameter(torch.empty(1, 1, num_tokens + 3, dim))
             nn.init.trunc_normal_(self.position, std=0.02)
         self.logit_head = LogitHead(dim, num_tokens, num_codes, logit_rank if frame else None)
-        # In this order: the ONNX files of a model are known by the order of its weights.
+        # Keep this order: the ONNX files of a model are identified by the order of its weights.
         self.trajectory_head = None if estimated else nn.Linear(dim, 9)
         self.contact_head = nn.Linear(dim, 4)
         self.rotation_head = (
@@ -129,8 +129,8 @@ class MotionDecoder(nn.Module):
 
         image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and
         translation (B, F, 3) m: the coarse pose of the image encoder, camera frame; ahead: frames
-        of the future that each frame may see, None for the whole attention span; box: (B, F, 3)
-        where it was smoothed elsewhere; time: see DSTFormer.
+        of the future that each frame may see, None for the whole attention span; box: (B, F, 3) if
+        it was smoothed elsewhere; time: see DSTFormer.
         """
         if box is None:
             box = steady_box(box_condition, ahead) if self.box_trajectory else box_condition
@@ -154,8 +154,8 @@ class MotionDecoder(nn.Module):
     ) -> DecoderOutput:
         """Decode B clips of F frames.
 
-        drop_motion: see the image alone, as in the paper's image stages; time: see DSTFormer;
-        tokens: also give the logits of the mesh tokens.
+        drop_motion: only use the image, as in the paper's image stages; time: see DSTFormer;
+        tokens: also output the logits of the mesh tokens.
         """
         pose_in, motion_in = motion.pose, motion.trajectory
         if drop_motion:
@@ -163,15 +163,15 @@ class MotionDecoder(nn.Module):
         if self.layout == "frame":
             together = torch.cat((pose_in, context.tokens.to(pose_in.dtype)), dim=2)
             x = self.fusion(together.flatten(2))[:, :, None]
-            if self.update is not None:  # which mixes over the same time
+            if self.update is not None:  # it mixes over the same time
                 time = time or self.trunk.time_axis(x, context.ahead)
             x = self.norm(self.trunk(x, ahead=context.ahead, time=time))
             pose = motion_out = camera_out = x
         else:
             pose_row, _, motion_row, _ = self._positions(pose_in.dtype)
             moving = (pose_in + pose_row, motion_in + motion_row)
-            # Attention knows tokens by their positions, not their order: those that are read
-            # afterwards stand first.
+            # Attention identifies tokens by position codes, not by order: those that are read
+            # afterwards are first.
             x = torch.cat((*moving, context.tokens.to(pose_in.dtype)), dim=2)
             sizes = (self.num_tokens, 1, 1)
             x = self.trunk(
@@ -224,8 +224,8 @@ class MotionDecoder(nn.Module):
 def steady_box(box_condition: torch.Tensor, ahead: int | None = None) -> torch.Tensor:
     """The person box smoothed over the clip, (B, F, 3) -> the same; see geometry.camera.
 
-    The trajectory is given in this box: the frame's own one trembles with its keypoints, and the
-    body would tremble with it. ahead: frames of the future that count, None for all.
+    The trajectory is relative to this box: the frame's own box jitters with its keypoints, and so
+    would the body. ahead: frames of the future that are used, None for all.
     """
     logarithm = torch.cat((box_condition[..., :2], box_condition[..., 2:].log()), dim=-1)
     smooth = smooth_over_time(logarithm, BOX_SPREAD, ahead)
@@ -234,7 +234,7 @@ def steady_box(box_condition: torch.Tensor, ahead: int | None = None) -> torch.T
 
 @full_precision
 def trajectory_vector(rotation: torch.Tensor, translation: torch.Tensor) -> torch.Tensor:
-    """Camera-frame pose (..., 3, 3), (..., 3) m as the 9 numbers that the network reads."""
+    """Camera-frame pose (..., 3, 3), (..., 3) m as the 9 input numbers of the network."""
     return torch.cat((matrix_to_rotation_6d(rotation), translation), dim=-1)
 
 
@@ -266,7 +266,7 @@ class TemporalSmoother(nn.Module):
 
     @staticmethod
     def _same(conv: nn.Conv1d, sequences: Tensor) -> Tensor:
-        """Convolve with the end frames repeated, so that the length stays."""
+        """Convolve with the end frames repeated, which keeps the length."""
         side = conv.kernel_size[0] // 2
         same: Tensor = conv(F.pad(sequences, (side, side), mode="replicate"))
         return same

@@ -1,8 +1,8 @@
 """Single-frame estimates of the body, and their update by the decoder.
 
-The image encoder of the open model estimates the whole body from each frame by itself (the paper's
-image-conditioned stage). The decoder replaces no estimate: it mixes those of neighbouring frames,
-with attention weights of its own for every group of joints, and adds what it knows better.
+The image encoder of the open model estimates the whole body from each frame separately (the paper's
+image-conditioned stage). The decoder does not replace the estimates: it mixes those of neighbouring
+frames, with separate attention weights for every group of joints, and adds corrections.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NUM_BETAS = 10
 ROTATIONS = 6 * BODY_JOINTS
 # An estimate in numbers: the joints' 6-D rotations, 10 betas, the logarithm of the body's scale.
 ESTIMATE = ROTATIONS + NUM_BETAS + 1
-# With the trajectory behind it: the root's 6-D rotation, x / z, y / z, log z of the pelvis.
+# With the trajectory appended: the root's 6-D rotation, x / z, y / z, log z of the pelvis.
 PLACED = ESTIMATE + 9
-# What is mixed together: joints 1 to 21 that hang together, the shape, the root, the place.
+# Groups that are mixed together: connected joints of 1 to 21, the shape, the root, the place.
 JOINT_GROUPS = (
     (3, 6, 9, 13, 14),
     (12, 15),
@@ -32,7 +32,7 @@ JOINT_GROUPS = (
     (16, 18, 20),
     (17, 19, 21),
 )
-# Sharpness of the mixing at the start: the nearest frames count, further ones hardly.
+# Initial sharpness of the mixing: the nearest frames dominate.
 LOCALITY = 8.0**0.5
 LOCAL_PAIRS = 6
 # Share of the raw update of x / z and y / z.
@@ -57,7 +57,7 @@ class BodyEstimate:
 class EstimateUpdate(nn.Module):
     """Mixes the estimates of the frames over time and updates them.
 
-    scale_betas: (10,), the betas that come nearest to a body twice as large; see set_scale_betas.
+    scale_betas: (10,), the betas nearest to a body twice as large; see set_scale_betas.
     """
 
     scale_betas: torch.Tensor
@@ -83,7 +83,7 @@ class EstimateUpdate(nn.Module):
         self.update_head = nn.Linear(dim, PLACED)
 
     def reset(self) -> None:
-        """Begin with the nearest frames' estimates, unchanged."""
+        """Start with the nearest frames' estimates, unchanged."""
         local = torch.zeros(self.groups, self.head_width)
         local[:, 0 : 2 * LOCAL_PAIRS : 2] = LOCALITY
         self.query_head.bias.data = local.flatten()
@@ -154,14 +154,14 @@ def updated(mixed: torch.Tensor, update: torch.Tensor, scale_betas: torch.Tensor
 def betas_of(shape: torch.Tensor, scale_betas: torch.Tensor) -> torch.Tensor:
     """Betas (..., 10) of a shape (..., 11), betas and the logarithm of a scale.
 
-    A body is linear in its betas, so that s times a body is that of s betas + (s - 1) scale_betas.
+    A body is linear in its betas, so s times a body is that of s betas + (s - 1) scale_betas.
     """
     scale = shape[..., NUM_BETAS:].clamp(-1.0, 0.5).exp()
     return scale * shape[..., :NUM_BETAS] + (scale - 1.0) * scale_betas
 
 
 def scale_of(betas: torch.Tensor, scale_betas: torch.Tensor) -> torch.Tensor:
-    """How large bodies are beside the template, (...); betas: (..., 10).
+    """The size of bodies relative to the template, (...); betas: (..., 10).
 
     Without scale_betas (zeros) every body counts as 1.
     """

@@ -14,7 +14,7 @@ from torch.nn import functional
 from moro_ros.network.estimate import BODY_JOINTS, ESTIMATE
 from moro_ros.network.layers import Mlp, TransformerBlock, initialise
 
-# 6-D rotation of a person upright in the image who faces the camera, log scale 0, no offset: the
+# 6-D rotation of an upright person facing the camera, log scale 0, no offset: the
 # body axes (x left, y up, z forward) seen in the optical frame (x right, y down, z forward).
 UPRIGHT_FACING = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -31,20 +31,20 @@ class ImageFeatures:
 
 
 class ImageEncoder(Protocol):
-    """Turns one person's observation in one image into tokens and a coarse camera."""
+    """Encodes one person's observation in one image as tokens and a coarse camera."""
 
     def __call__(self, observation: torch.Tensor, box_condition: torch.Tensor) -> ImageFeatures:
-        """observation: (N, ...), its meaning is the encoder's; box_condition: (N, 3)."""
+        """observation: (N, ...), defined by the encoder; box_condition: (N, 3)."""
         ...
 
 
 class KeypointImageEncoder(nn.Module):
     """Image tokens and a weak camera from the visible keypoints and the box of a person.
 
-    Each keypoint is embedded by its own weights; an unseen one by a learned stand-in, so that its
-    guessed position cannot leak into the result. floor: the observation has one row more, the floor
-    (see preprocess.floor_row), all zeros where it is not known. estimate: a further image token
-    holds the frame's own estimate of the body in numbers (network.estimate).
+    Each keypoint is embedded by its own weights; an unseen one by a learned constant, so that its
+    inferred position cannot affect the result. floor: the observation has one more row, the floor
+    (see inputs.floor_row), all zeros if it is unknown. estimate: a further image token contains the
+    frame's own estimate of the body (network.estimate).
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class KeypointImageEncoder(nn.Module):
         self.tokens = tokens
         self.dim = dim
         self.visibility_threshold = visibility_threshold
-        # One matrix holds the embeddings of all keypoints: four numbers, an offset when seen, and,
-        # together over the keypoints in the bias, the stand-ins of the unseen.
+        # One matrix contains the embeddings of all keypoints: four numbers, an offset when seen,
+        # and, summed over the keypoints in the bias, the constants of the unseen ones.
         self.keypoint_embedding = nn.Linear(5 * num_keypoints, hidden)
         self.box_embedding = nn.Linear(5, hidden)
         self.floor_embedding = nn.Linear(num_keypoints + 5, hidden) if floor else None
@@ -75,7 +75,7 @@ class KeypointImageEncoder(nn.Module):
         self.camera_head = nn.Linear(hidden, 9)
         self.body_head = nn.Linear(hidden, ESTIMATE) if estimate else None
         initialise(self)
-        # The inputs are few and of order one: wider weights than deep inside the network.
+        # The inputs are few and of order one, so the weights are larger than inside the network.
         nn.init.trunc_normal_(self.keypoint_embedding.weight, std=0.1)
         nn.init.trunc_normal_(self.box_embedding.weight, std=0.1)
         self.camera_head.bias.data = torch.tensor(UPRIGHT_FACING)
@@ -84,6 +84,11 @@ class KeypointImageEncoder(nn.Module):
         if self.body_head is not None:
             identity = torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
             self.body_head.bias.data[: 6 * BODY_JOINTS] = identity.repeat(BODY_JOINTS)
+
+    def sees(self, observation: torch.Tensor) -> torch.Tensor:
+        """Return whether frames have a seen keypoint: (..., K, 4), as in forward, -> (...) bool."""
+        points = observation if self.floor_embedding is None else observation[..., :-1, :]
+        return (points[..., 2] >= self.visibility_threshold).any(-1)
 
     def forward(self, observation: torch.Tensor, box_condition: torch.Tensor) -> ImageFeatures:
         """Encode N frames.
@@ -120,11 +125,11 @@ def box_features(box_condition: torch.Tensor) -> torch.Tensor:
 def floor_features(
     observation: torch.Tensor, box_condition: torch.Tensor, floor: torch.Tensor, threshold: float
 ) -> torch.Tensor:
-    """What a known floor says of N frames: (N, K + 5), zeros where it is not known.
+    """Features of a known floor for N frames: (N, K + 5), zeros if it is unknown.
 
-    observation: (N, K, 4); floor: (N, 4), see inference.preprocess.floor_row. For every seen
-    keypoint the logarithm of how large a metre would be there, in half boxes, if the point lay on
-    the floor; the camera's vertical, the logarithm of its height, and 1.
+    observation: (N, K, 4); floor: (N, 4), see inputs.floor_row. For every seen keypoint the
+    logarithm of the size of a metre there, in half boxes, if the point were on the floor; the
+    camera's vertical, the logarithm of its height, and 1.
     """
     center, size = box_condition[:, None, :2], box_condition[:, None, 2:]
     points = observation[..., :2] * (size / 2) + center  # (N, K, 2)
@@ -192,7 +197,7 @@ class VisionTransformer(nn.Module):
 # Mean and standard deviation of ImageNet, RGB in [0, 1].
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-# Images that pass the backbone together when no gradient is wanted: caps the memory of long clips.
+# Batch size of images in the backbone without gradients: limits the memory of long clips.
 IMAGES_AT_ONCE = 64
 
 
@@ -260,10 +265,10 @@ class ImageTransformer(nn.Module):
 
 
 class VitImageEncoder(nn.Module):
-    """The encoder of arXiv 2601.16079: of a crop, by VisionTransformer and ImageTransformer.
+    """The encoder of arXiv 2601.16079 for a crop, with VisionTransformer and ImageTransformer.
 
-    Its observation is the RGB crop itself, (N, 3, 256, 192), 0 to 255, uint8 or float
-    (network/inputs.py); it is normalised here and nowhere else.
+    Its observation is the RGB crop, (N, 3, 256, 192), 0 to 255, uint8 or float (network/inputs.py);
+    it is normalised only here.
     """
 
     mean: Tensor
@@ -277,7 +282,7 @@ class VitImageEncoder(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Return the image as the backbone was trained to see it, (N, 3, H, W)."""
+        """Return the image normalised for the backbone, (N, 3, H, W)."""
         normalised: Tensor = (observation.to(self.mean.dtype) / 255 - self.mean) / self.std
         return normalised
 
@@ -299,7 +304,7 @@ class VitImageEncoder(nn.Module):
         )
 
     def encode_together(self, observation: Tensor, box_condition: Tensor) -> ImageFeatures:
-        """Encode N images in one go, whatever memory that takes; see forward."""
+        """Encode N images at once, without a limit of memory; see forward."""
         features: ImageFeatures = self.transformer(
             self.vit(self.normalise(observation)), box_condition
         )

@@ -1,8 +1,7 @@
-"""What the network sees of a person: boxes, normalised keypoints and crops of the image.
+"""Inputs of the network for a person: boxes, normalised keypoints and crops of the image.
 
-Training and live decoding share these functions, so that they cannot differ. Unless they end in
-_px, 2D positions are on the normalised image plane, (p_px - c) / f after undistortion, so that
-every camera looks alike.
+Training and live decoding share these functions. Unless they end in _px, 2D positions are on the
+normalised image plane, (p_px - c) / f after undistortion, which is independent of the camera.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from moro_ros.errors import ImageError
 from moro_ros.geometry.lens import normalised_points, undistort_image
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, PersonObservation
 
-# Spec 1.2: the box is 1.2 times as wide as what it holds.
+# Spec 1.2: the box is 1.2 times as wide as its contents.
 BOX_PADDING = 1.2
-# A frame with fewer seen keypoints does not move the box.
+# Minimum number of seen keypoints in a frame that updates the box.
 MIN_SEEN = 4
 # The smallest box on the normalised plane (about 20 px at f = 1000 px).
 MIN_BOX = 0.02
-# Share of each new frame in the running box: the size carries the depth and must not flicker, the
-# centre follows the person.
+# Weight of each new frame in the running box: the size determines the depth and must not flicker,
+# the centre follows the person.
 SIZE_GAIN = 0.15
 CENTER_GAIN = 0.5
 
@@ -44,7 +43,7 @@ class PersonBoxes:
 
 
 def enclosing_box(points: Tensor, seen: Tensor) -> tuple[PersonBoxes, Tensor]:
-    """Return the padded box around the seen keypoints and whether there were enough of them.
+    """Return the padded box around the seen keypoints and whether there are enough of them.
 
     points: (..., K, 2); seen: (..., K) bool. Returns boxes and (...,) bool.
     """
@@ -59,7 +58,7 @@ def enclosing_box(points: Tensor, seen: Tensor) -> tuple[PersonBoxes, Tensor]:
 
 
 def next_box(previous: PersonBoxes | None, points: Tensor, seen: Tensor) -> PersonBoxes | None:
-    """Move one person's running box on by one frame; None until enough keypoints were seen.
+    """Advance one person's running box by one frame; None until enough keypoints were seen.
 
     points: (K, 2); seen: (K,) bool.
     """
@@ -75,7 +74,7 @@ def next_box(previous: PersonBoxes | None, points: Tensor, seen: Tensor) -> Pers
 
 
 def part_of_step(before: PersonBoxes, after: PersonBoxes, share: float) -> PersonBoxes:
-    """Return the running box a share of a frame after one, given that a whole frame after it."""
+    """Return the running box a fraction of a frame after one, given that a full frame after it."""
     return PersonBoxes(
         torch.lerp(before.center, after.center, share),
         torch.lerp(before.size.log(), after.size.log(), share).exp(),
@@ -83,10 +82,10 @@ def part_of_step(before: PersonBoxes, after: PersonBoxes, share: float) -> Perso
 
 
 def running_boxes(points: Tensor, seen: Tensor) -> PersonBoxes:
-    """Return next_box applied along windows; frames before the first sight take its box.
+    """Return next_box applied along windows; frames before the first sighting get its box.
 
-    points: (B, F, K, 2); seen: (B, F, K) bool. A window in which nobody is ever seen gets the box
-    of the image centre.
+    points: (B, F, K, 2); seen: (B, F, K) bool. A window without a sighting gets the box of the
+    image centre.
     """
     boxes, enough = enclosing_box(points, seen)
     first = enough.to(torch.int64).argmax(1)  # (B,)
@@ -106,10 +105,10 @@ def running_boxes(points: Tensor, seen: Tensor) -> PersonBoxes:
 
 
 def floor_row(up: Tensor, height: Tensor) -> Tensor:
-    """Return the floor as the keypoint encoder reads it, (..., 4): the vertical over the height, 1.
+    """Return the keypoint encoder's floor input, (..., 4): the vertical over the height, 1.
 
     up: (..., 3), the unit vector away from the floor in the camera optical frame; height: (...) m,
-    of the camera above the floor. Zeros stand for a floor that is not known.
+    of the camera above the floor. Zeros stand for an unknown floor.
     """
     return torch.cat([up / height[..., None], torch.ones_like(height)[..., None]], -1)
 
@@ -118,20 +117,20 @@ def observe(points: Tensor, visibility: Tensor, presence: Tensor, boxes: PersonB
     """Return the keypoint encoder's input (..., K, 4): x, y in box units, visibility, presence.
 
     points: (..., K, 2) normalised plane; visibility, presence: (..., K) in [0, 1]; boxes: (...).
-    x and y run from -1 to 1 over the box and are cut at +-4.
+    x and y range from -1 to 1 over the box and are clamped to +-4.
     """
     half = boxes.size[..., None, None] / 2
     local = ((points - boxes.center[..., None, :]) / half).clamp(-4.0, 4.0)
     return torch.cat([local, visibility[..., None], presence[..., None]], -1)
 
 
-# The integer window is found by the very float32 steps of the reference: on an edge that falls on a
-# whole pixel, exact arithmetic would cut one pixel beside it.
+# The integer window is computed with exactly the float32 steps of the reference: for an edge on a
+# whole pixel, exact arithmetic would be off by one pixel.
 
 CROP_PX = 256
-# The backbone sees a 256 x 192 image: these columns of the square crop.
+# The backbone's input is a 256 x 192 image: these columns of the square crop.
 COLUMNS = slice(32, 224)
-# A window that exceeds the image this many times holds hardly any picture.
+# A window this many times larger than the image contains hardly any of it.
 LARGEST_WINDOW = 3
 
 
@@ -149,8 +148,8 @@ def crop_square(image: np.ndarray, center_px: np.ndarray, scale: float) -> np.nd
     """Cut the square window of a box and resize it to (256, 256, 3) uint8.
 
     image: (H, W, 3) uint8 RGB. center_px: (2,), pixels. scale: side of the box / 200 px.
-    What lies outside the image is black; so is everything if the window misses the image or is
-    more than three times as large, and the network then infers the person from the other frames.
+    Pixels outside the image are black. All pixels are black if the window misses the image or is
+    more than three times as large; the network then infers the person from the other frames.
     """
     height, width = image.shape[:2]
     (left, top), (right, bottom) = window(center_px, scale)
@@ -188,7 +187,7 @@ def window(center_px: np.ndarray, scale: float) -> tuple[tuple[int, int], tuple[
     return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
 
 
-BOX_UNIT_PX = 200.0  # the published box scale counts in these
+BOX_UNIT_PX = 200.0  # unit of the published box scale
 
 
 def normalised_keypoints(
@@ -196,7 +195,7 @@ def normalised_keypoints(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,).
 
-    What the lens model cannot place (see normalised_points) counts as unseen and not present.
+    Points that the lens model cannot map (see normalised_points) count as unseen and not present.
     """
     if person.keypoints is None:
         nothing = torch.zeros(NUM_KEYPOINTS)
@@ -223,7 +222,7 @@ def rectified_image(frame: Frame) -> np.ndarray:
 
 
 def person_crop(image: np.ndarray, box: PersonBoxes, camera: Camera) -> Tensor:
-    """Return one person's crop (3, 256, 192) uint8, as the paper's image encoder takes it.
+    """Return one person's crop (3, 256, 192) uint8 for the paper's image encoder.
 
     image: rectified, (H, W, 3) uint8 RGB; box: of one person, on the normalised image plane.
     """

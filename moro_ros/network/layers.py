@@ -14,15 +14,15 @@ from torch import nn
 from torch.nn import functional
 
 ROPE_BASE = 10_000.0
-SHORT = 128  # up to this length the whole matrix of attention weights fits the caches
+SHORT = 128  # up to this length the full attention matrix fits the caches
 BLOCK = 128  # frames of a long clip that attend together: fewer waste less, more start less often
 
 
 class Time(Protocol):
-    """What temporal attention asks of time; TimeAxis for clips, rows.RowTime for live frames."""
+    """Interface of time in temporal attention: TimeAxis for clips, rows.RowTime for live frames."""
 
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn x (S, heads, F, head width) by the rotary positions of its frames."""
+        """Rotate x (S, heads, F, head width) by the rotary positions of its frames."""
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of frames to those that they may see: (S, heads, F, head width) -> the same."""
@@ -30,12 +30,12 @@ class Time(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """What temporal attention knows of time, computed once per forward pass.
+    """Time for temporal attention, computed once per forward pass.
 
     turn: (F, head width / 2) complex64, the rotary position of each frame as unit numbers;
     span: frames that are seen to either side; near: (BLOCK, BLOCK + 2 span) bool, True where a
-    frame of a block sees one of those from span before to span after the block, or None when all
-    frames see each other. One mask serves all blocks: no array grows with F x F.
+    frame of a block sees one of those from span before to span after the block, or None if all
+    frames see each other. One mask is used for all blocks: no array grows with F x F.
     """
 
     turn: torch.Tensor
@@ -62,15 +62,15 @@ class TimeAxis:
         return TimeAxis(torch.polar(torch.ones_like(angles), angles), span, near)
 
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn neighbouring channel pairs of x (..., F, head width) by the frame's angle."""
+        """Rotate neighbouring channel pairs of x (..., F, head width) by the frame's angle."""
         pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * self.turn).flatten(-2).to(x.dtype)
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of each frame to those within the span: (..., F, width) -> the same.
 
-        Block by block of queries, each against the frames that it can see, so that work and
-        memory grow with the length of the clip and not with its square.
+        Block by block of queries, each against the frames that it can see, so that operations and
+        memory grow linearly with the length of the clip.
         """
         if self.near is None:
             return attend(query, key, value, None)
@@ -136,7 +136,7 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: torch.Tensor, parts: int) -> tuple[torch.Tensor, ...]:
-        """Cut (S, L, parts D) into parts of shape (S, heads, L, D / heads)."""
+        """Split (S, L, parts D) into parts of shape (S, heads, L, D / heads)."""
         return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -145,8 +145,8 @@ def attend(
 ) -> torch.Tensor:
     """Softmax attention over the second to last dimension: (..., heads, L, width) -> the same.
 
-    near: (L, L') bool, True where query and key may meet, or None; keys and values may be more or
-    fewer than queries.
+    near: (L, L') bool, True where a query may attend to a key, or None; the number of keys and
+    values may differ from that of queries.
     """
     if (
         query.requires_grad
@@ -196,7 +196,7 @@ class TransformerBlock(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """What a stack's first layer makes of tokens (B, F, K, D) before they meet any others.
+    """The first layer's results for tokens (B, F, K, D) before they interact with others.
 
     timed: (B, F, K, D), after the first temporal block of the time-first branch; projected:
     (B, F, K, 3 D), queries, keys and values of the first spatial block of the other branch.
@@ -282,7 +282,7 @@ class DualLayer(nn.Module):
 
 
 class TemporalLayer(nn.Module):
-    """A temporal transformer block alone: with one token per frame space has nothing to mix."""
+    """Only a temporal transformer block: with one token per frame there is no spatial mixing."""
 
     def __init__(self, dim: int, heads: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -352,7 +352,7 @@ class DSTFormer(nn.Module):
     def first_look(
         self, x: torch.Tensor, ahead: int | None = None, time: Time | None = None
     ) -> FirstLook:
-        """What the first layer does to each of some tokens (B, F, K, D), whatever the others."""
+        """The first layer's results for some tokens (B, F, K, D), independent of the others."""
         first = self.layers[0]
         assert isinstance(first, DualLayer)
         return FirstLook(
@@ -364,7 +364,7 @@ class DSTFormer(nn.Module):
 def initialise(module: nn.Module) -> None:
     """Set all linear maps of a module to truncated normal weights (std 0.02) and zero bias.
 
-    The fusion of the two branches starts as their mean.
+    The fusion of the two branches is initialised as their mean.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear):

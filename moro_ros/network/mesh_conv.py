@@ -38,7 +38,7 @@ class Neighbours(nn.Module):
 
 
 class MeshConv(nn.Module):
-    """A convolution whose kernel at each place is its own mixture of a few shared ones.
+    """A convolution whose kernel at each vertex is a mixture of a few shared ones.
 
     kernels: (9, C_out * C_in), rows are the shared kernels, output channel major.
     mixing: (N_out, K, 9), the mixture for every neighbour of every vertex.
@@ -70,9 +70,9 @@ class MeshConv(nn.Module):
 
 
 class MeshPool(nn.Module):
-    """A learned weighted mean over neighbours, for going to a coarser or a finer mesh.
+    """A learned weighted mean over neighbours, for a coarser or a finer mesh.
 
-    weight: (N_out, K); only absolute values count, normalised over the neighbours present.
+    weight: (N_out, K); absolute values are used, normalised over the existing neighbours.
     """
 
     def __init__(self, ids: np.ndarray, num_inputs: int) -> None:

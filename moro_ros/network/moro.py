@@ -1,4 +1,4 @@
-"""MoRo: the image encoder, the motion encoder and the decoder joined (the paper's Fig. 2)."""
+"""MoRo: image encoder, motion encoder and decoder (the paper's Fig. 2)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import nn
 from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.network.decoder import DecoderOutput, ImageContext, MotionDecoder
+from moro_ros.network.image_encoders import KeypointImageEncoder
 from moro_ros.network.motion_encoder import MotionEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class FrameFeatures:
-    """All that decoding needs of B clips of F images; per frame, so it may be kept and reused.
+    """The decoding inputs of B clips of F images; per frame, so they can be kept and reused.
 
     image_tokens: (B, F, T_img, D); box_condition: (B, F, 3); rotation (B, F, 3, 3) and translation
     (B, F, 3) m: the coarse pose in the camera optical frame.
@@ -72,16 +73,16 @@ class MoRo(nn.Module):
         return self.token_embedding[:-1]
 
     def set_codebook(self, codebook: torch.Tensor) -> None:
-        """Take over the tokenizer's codebook (C, code width)."""
+        """Set the tokenizer's codebook (C, code width)."""
         self.token_embedding[:-1].copy_(codebook.detach())
 
     def set_trajectory_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Take over the mean and standard deviation (9,) of the canonical trajectory."""
+        """Set the mean and standard deviation (9,) of the canonical trajectory."""
         self.trajectory_mean.copy_(mean.reshape(9))
         self.trajectory_std.copy_(std.reshape(9))
 
     def set_scale_betas(self, betas: torch.Tensor) -> None:
-        """Take over the betas (10,) of a body twice as large; see network.estimate."""
+        """Set the betas (10,) of a body twice as large; see network.estimate."""
         if self.decoder.update is not None:
             self.decoder.update.scale_betas.copy_(betas)
 
@@ -92,7 +93,7 @@ class MoRo(nn.Module):
     def encode_frames(
         self, observation: torch.Tensor, box_condition: torch.Tensor
     ) -> FrameFeatures:
-        """Features of B clips of F images, each image on its own.
+        """Features of B clips of F images, each image encoded independently.
 
         observation: (B, F, ...), see the image encoder; box_condition: (B, F, 3).
         """
@@ -102,6 +103,28 @@ class MoRo(nn.Module):
         rotation, translation = weak_to_full_camera(weak_camera, box_condition)
         tokens = image.image_tokens.unflatten(0, shape)
         return FrameFeatures(tokens, box_condition, rotation, translation)
+
+    def carry_estimates(self, features: FrameFeatures, observation: torch.Tensor) -> FrameFeatures:
+        """Let frames without keypoints start from the newest estimate of a frame that has some.
+
+        The encoder cannot estimate the place of an unseen person. observation: (B, F, ...),
+        that of the features. Networks without frame estimates are not changed. Live streams do the
+        same image by image (MoRoStream).
+        """
+        if self.decoder.update is None or not isinstance(self.image_encoder, KeypointImageEncoder):
+            return features
+        seen = self.image_encoder.sees(observation)
+        time = torch.arange(seen.shape[1], device=seen.device).expand_as(seen)
+        newest = torch.where(seen, time, -1).cummax(1).values
+        source = torch.where(newest < 0, time, newest)
+        row = torch.arange(len(seen), device=seen.device)[:, None]
+        estimate = features.image_tokens[row, source, -1:]
+        return FrameFeatures(
+            torch.cat([features.image_tokens[:, :, :-1], estimate], 2),
+            features.box_condition,
+            features.rotation[row, source],
+            features.translation[row, source],
+        )
 
     def decode_window(
         self,
@@ -119,9 +142,9 @@ class MoRo(nn.Module):
 
         codes: (B, F, T, code width), zeros where masked; rotation (B, F, 3, 3), translation
         (B, F, 3) m: the best trajectory so far, coarse or of the previous pass; the motion encoder
-        sees it without gradient. context: of the same features, for several passes.
+        uses it without gradient. context: of the same features, for several passes.
         ahead: frames of the future that each frame may see, None for the whole attention span and
-        0 for causal decoding; a context has its own. tokens: also give the mesh tokens' logits.
+        0 for causal decoding; a context has its own. tokens: also return the mesh tokens' logits.
         """
         if context is None:
             context = self.context(features, ahead)
@@ -139,7 +162,7 @@ class MoRo(nn.Module):
         return output
 
     def context(self, features: FrameFeatures, ahead: int | None = None) -> ImageContext:
-        """What does not change from pass to pass over the same clips; ahead: see decode_window."""
+        """Data that is constant in all passes over the same clips; ahead: see decode_window."""
         return self.decoder.look(
             features.image_tokens,
             features.box_condition,

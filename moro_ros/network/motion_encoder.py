@@ -1,4 +1,4 @@
-"""The motion encoder: masked mesh tokens and a noisy trajectory become clean motion features."""
+"""The motion encoder: from masked mesh tokens and a noisy trajectory to motion features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moro_ros.network.layers import DSTFormer, Time, initialise
 
 @dataclass(frozen=True, slots=True)
 class MotionFeatures:
-    """What the motion encoder knows of B clips of F frames.
+    """The motion encoder's output for B clips of F frames.
 
     pose: (B, F, P, D), one token per mesh token, or P = 1; trajectory: (B, F, 1, D);
     clean_trajectory: (B, F, 9) normalised canonical form, see geometry.trajectory.
@@ -24,7 +24,7 @@ class MotionFeatures:
 
 
 class MotionEncoder(nn.Module):
-    """T_M of the paper (Sec. 3.2): sees motion only, never the image.
+    """T_M of the paper (Sec. 3.2): uses motion only, not the image.
 
     layout "mesh_tokens": T + 1 tokens per frame as in the paper; "frame": one wide token per frame.
     trunk: with dual branches for the first, temporal ones for the second.
@@ -87,11 +87,11 @@ class MotionEncoder(nn.Module):
         return (self.code_embedding(frame) + self.trajectory_embedding(trajectory))[:, :, None]
 
     def logits(self, features: MotionFeatures) -> torch.Tensor:
-        """Token logits (B, F, T, C) of motion alone; only motion pre-training asks for them."""
+        """Token logits (B, F, T, C) from motion alone; only used by motion pre-training."""
         return self.logit_head(features.pose)
 
     def contact(self, features: MotionFeatures) -> torch.Tensor:
-        """Contact logits (B, F, 4) of motion alone; only motion pre-training asks for them."""
+        """Contact logits (B, F, 4) from motion alone; only used by motion pre-training."""
         return self.contact_head(features.trajectory.squeeze(2)).float()
 
 

@@ -1,7 +1,7 @@
 """Names of the published checkpoints' tensors and their names here, one to one.
 
-A table is written out for the depth of a network, never guessed from shapes, so that a tensor
-without its counterpart is an error on either side.
+A table is generated from the depth of a network, not inferred from shapes, so a tensor without a
+counterpart is an error on either side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 TOKENIZER_PREFIX = "mesh_vqvae."
 MORO_TOKENIZER_PREFIX = "vqvae."
 TOKEN_EMBEDDING = "mask_transformer.token_emb.weight"
-# The SMPL-X model that the published MoRo checkpoint carries along: licensed, never kept.
+# The SMPL-X model in the published MoRo checkpoint: licensed, never kept.
 BODY_MODEL_TENSORS = tuple(
     f"bm_neutral.bm.{name}"
     for name in (
@@ -22,7 +22,7 @@ BODY_MODEL_TENSORS = tuple(
         "lmk_bary_coords", "expr_dirs", "vertex_joint_selector.extra_joints_idxs",
     )
 )  # fmt: skip
-# Tensors of a MoRo here that no checkpoint holds: the statistics come from a file of their own.
+# Tensors of our MoRo that are not in the checkpoint: the statistics are from a separate file.
 TRAJECTORY_STATISTICS = ("trajectory_mean", "trajectory_std")
 
 _FORMER = "mask_transformer.dst_former."
@@ -30,7 +30,7 @@ _LINEAR = ("weight", "bias")
 
 
 class ImageDepths(Protocol):
-    """How many blocks the image encoder has: the ViT, and the transformer behind it."""
+    """Numbers of blocks of the image encoder: the ViT, and the transformer after it."""
 
     @property
     def depth(self) -> int:
@@ -42,11 +42,11 @@ class ImageDepths(Protocol):
 
 
 class Depths(Protocol):
-    """How many layers a network has; all that its tensors' names depend on."""
+    """Numbers of layers of a network, which define its tensors' names."""
 
     @property
     def vit(self) -> ImageDepths:
-        """Of the image encoder."""
+        """Numbers of blocks of the image encoder."""
 
     @property
     def encoder_depth(self) -> int:
@@ -88,8 +88,8 @@ def moro_names(config: Depths) -> dict[str, str]:
 def tokenizer_names(levels: int = 3) -> dict[str, str]:
     """Return official name without its prefix -> name in MeshConvTokenizer.
 
-    levels: pools on the way to the tokens; convolutions and pools take turns, and the official
-    numbers run through the encoder and then the decoder.
+    levels: number of pools in the encoder; convolutions and pools alternate, and the official
+    numbers count through the encoder and then the decoder.
     """
     names: dict[str, str] = {}
     layers = 2 * levels + 1

@@ -1,9 +1,9 @@
 """The mesh tokenizer of the open model: one token per patch of the body, mixed by a transformer.
 
-It takes the place of the paper's graph convolution (tokenizer.py): the same tokens, codebook and
-interface, but it trains about a hundred times faster. Token p sees its nearest coarse vertices
-through a linear map of its own; two transformer layers over the tokens of a body, a code, three
-layers, and a linear map back to its own patch; vertices of several patches are averaged.
+It replaces the paper's graph convolution (tokenizer.py), with the same tokens, codebook and
+interface, but it trains about a hundred times faster. Token p gets its nearest coarse vertices
+by its own linear layer; two transformer layers over the tokens of a body, a code, three layers,
+and a linear layer back to its own patch; vertices of several patches are averaged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from moro_ros.network.quantizer import VectorQuantizer
 from moro_ros.network.tokenizer import MeshTokenizer
 
-# Typical distance of a vertex from its mean place [m]: inside, coordinates are divided by it.
+# Typical distance of a vertex from its mean position [m], by which coordinates are divided.
 LENGTH_SCALE_M = 0.3
 HEAD_WIDTH = 24
 
@@ -31,13 +31,13 @@ def build_patches(
     n_out: int,
     distance: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the vertices that each token sees and those that it rebuilds.
+    """Choose the input and output vertices of each token.
 
-    A patch holds all vertices that are nearest to its centre and then the next nearest ones, so
-    that every vertex is in at least one patch; patches grow to the largest such cell if need be.
+    A patch contains all vertices that are nearest to its centre and then the next nearest ones, so
+    every vertex is in at least one patch; patches grow to the largest such cell if necessary.
 
     coarse_vertices: rest shape, (M, 3), metres. centres: vertex numbers of the token centres, (T,).
-    n_in, n_out: wanted sizes of the two kinds of patch.
+    n_in, n_out: minimum sizes of the two kinds of patch.
     distance: from each centre to each vertex, (T, M), metres; Euclidean if not given.
     Returns (T, >= n_in) and (T, >= n_out) int64 vertex numbers.
     """
@@ -52,7 +52,7 @@ def build_patches(
 
 
 class _SlotMean(torch.autograd.Function):
-    """Mean over the patches of each vertex; gathers both ways, since scatters are slow on CPUs."""
+    """Mean over the patches of each vertex; by gathers, because scatters are slow on CPUs."""
 
     @staticmethod
     def forward(ctx: Any, slots: Tensor, gather: Tensor, share: Tensor, owner: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class _SlotMean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Give each slot its share of its vertex's gradient."""
+        """Pass to each slot its share of its vertex's gradient."""
         share, owner = ctx.saved_tensors
         scaled = grads[0] * share[:, :1].to(grads[0].dtype)
         return scaled.index_select(0, owner), None, None, None
@@ -182,7 +182,7 @@ class PatchTokenizer(MeshTokenizer):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> PatchTokenizer:
-        """Rebuild a tokenizer from its saved state alone: every size is read off the arrays."""
+        """Rebuild a tokenizer from its saved state: all sizes are derived from the arrays."""
         layers = {"encoder": 0, "decoder": 0}
         for key in state:
             part, _, rest = key.partition(".")
@@ -233,7 +233,7 @@ class PatchTokenizer(MeshTokenizer):
         return latent.float()
 
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """Return the coarse mesh of any codes, also between those of the codebook.
+        """Return the coarse mesh of any codes, including interpolated ones.
 
         codes: (B, T, 9). Returns (B, M, 3) float32, metres, local frame.
         """

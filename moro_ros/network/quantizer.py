@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Added to every cluster size, so that an unused code does not divide by zero.
+# Added to every cluster size to avoid division by zero for an unused code.
 SMOOTHING = 1e-5
 
 
 class VectorQuantizer(nn.Module):
     """Replaces each latent by its nearest code; learns the codes without gradients.
 
-    While training, every code follows the mean of the latents that chose it (moving averages of
-    their count and sum), and a code chosen less than once per step on average is moved onto a
-    latent of the current batch. The buffers are those of the published tokenizer.
+    In training, every code follows the mean of the latents assigned to it (moving averages of
+    their count and sum), and a code used less than once per step on average is moved to a latent
+    of the current batch. The buffers are those of the published tokenizer.
 
     codes: number of codes. dim: width of a code. decay: of all moving averages.
     Source: van den Oord et al. 2017, appendix A.1.
@@ -82,6 +82,6 @@ class VectorQuantizer(nn.Module):
         self.ema_sum.mul_(self.decay).add_(total, alpha=gain)
         self.embedding.copy_(self.ema_sum / self.ema_count[:, None])
         self.usage.mul_(self.decay).add_(count, alpha=gain)
-        # A batch with fewer latents than codes is walked through again from its first one.
+        # A batch with fewer latents than codes is repeated from its first one.
         donors = latents[torch.arange(codes, device=latents.device) % latents.shape[0]]
         self.embedding.copy_(torch.where(self.usage[:, None] < 1, donors, self.embedding))

@@ -1,9 +1,9 @@
-"""Live decoding: the newest frames ("rows") of some people, with what is kept of their past.
+"""Live decoding: the newest frames ("rows") of some people, with their kept past.
 
-The attention of a clip knows frames by their place in it. A live stream never ends, its newest
-image may lie between two frames, people come at different times, and what attention made of the
-frozen past need not be made again: rows have times, a mask says who sees whom, and keys and values
-of earlier frames are handed in and out. Nothing here remembers anything.
+The attention of a clip identifies frames by their index. A live stream never ends, its newest image
+may be between two frames, people appear at different times, and keys and values of the fixed past
+need not be recomputed. So rows have times, a mask defines which rows see which frames, and keys and
+values of earlier frames are inputs and outputs. This module has no state.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Rows:
 
     turn: (B, K, head width / 2, 2) cosine and sine of the rows' rotary positions; near: (B, K,
     R + K) bool, True where a row sees a kept frame or a row; box: (B, K, 3), the smoothed person
-    box; moved: (B, K) bool, False where the step to a row is not known; step_of: (B, K) int64,
-    the row whose step each row is shown (its own: causal); before_rotation, before_translation:
+    box; moved: (B, K) bool, False where the step to a row is unknown; step_of: (B, K) int64, the
+    row whose step is the input of each row (its own: causal); before_rotation, before_translation:
     (B, 1, 3, 3), (B, 1, 3) m, the pose of the frame before the first row.
     """
 
@@ -44,7 +44,7 @@ class Rows:
 
 @dataclass(slots=True)
 class RowTime:
-    """The Time of rows in one stack of layers; hands each temporal attention its kept frames.
+    """The Time of rows in one stack of layers; passes the kept frames to each temporal attention.
 
     past: KeyValue of R frames for each temporal attention in the order of their calls, or empty;
     made: the same of the K rows, filled by the forward pass.
@@ -55,7 +55,7 @@ class RowTime:
     made: list[KeyValue] = field(default_factory=list)
 
     def rotate(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn neighbouring channel pairs of x (B N, heads, K, head width) by the row's angle."""
+        """Rotate neighbouring channel pairs of x (B N, heads, K, head width) by the row's angle."""
         people, turn = self.rows.near.shape[0], self.rows.turn
         turn = turn.repeat_interleave(x.shape[0] // people, dim=0) if x.shape[0] > people else turn
         cosine, sine = turn[:, None].unbind(-1)
@@ -64,7 +64,7 @@ class RowTime:
         return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attention of the rows to what they see: (B N, heads, K, head width) -> the same."""
+        """Attention of the rows to visible frames: (B N, heads, K, head width) -> the same."""
         near = self.rows.near
         tokens = query.shape[0] // near.shape[0]
         number, shape = len(self.made), (near.shape[0], tokens)
@@ -127,7 +127,7 @@ def decode_rows(
     rows: Rows,
     past: Past,
 ) -> tuple[DecoderOutput, Past]:
-    """One pass over the rows; returns the output and their keys and values (image left out).
+    """One pass over the rows; returns the output and their keys and values (without image).
 
     codes: (B, K, T, code width), zeros where masked; rotation (B, K, 3, 3) and translation
     (B, K, 3) m: the best trajectory so far, as in MoRo.decode_window; context: of look_at_rows.
@@ -150,7 +150,7 @@ def decode_rows(
 def rotary_turn(times: torch.Tensor, head_width: int, base: float) -> torch.Tensor:
     """Cosine and sine of rotary positions, (..., head width / 2, 2) float32.
 
-    times: (...) frames, float64: a stream may run for days, and only differences count.
+    times: (...) frames, float64: a stream may run for days, and only differences matter.
     """
     exponents = torch.arange(0, head_width, 2, dtype=torch.float64) / head_width
     angles = times[..., None] * base**-exponents

@@ -15,8 +15,8 @@ from moro_ros.body.hierarchy import ConnectionTables
 from moro_ros.network.mesh_conv import MeshConv, MeshPool
 from moro_ros.network.quantizer import VectorQuantizer
 
-# Meshes that pass the graph layers together; more would not be faster, only larger (about 40 MB
-# of gathered neighbours per mesh at full size).
+# Batch size of meshes in the graph layers; larger ones are not faster and use more memory (about
+# 40 MB of gathered neighbours per mesh at full size).
 MESHES_AT_ONCE = 16
 
 
@@ -33,7 +33,7 @@ class MeshTokenizer(nn.Module, ABC):
     @property
     @abstractmethod
     def num_vertices(self) -> int:
-        """Vertices of the meshes that are coded, M."""
+        """Vertices of the coded meshes, M."""
 
     @property
     @abstractmethod
@@ -53,7 +53,7 @@ class MeshTokenizer(nn.Module, ABC):
 
     @abstractmethod
     def full_mesh(self, coarse: Tensor) -> Tensor:
-        """Return all vertices that the body model shows, (..., M, 3) m -> (..., V, 3) m."""
+        """Return all vertices of the displayed body, (..., M, 3) m -> (..., V, 3) m."""
 
     @property
     def codebook(self) -> Tensor:
@@ -82,7 +82,7 @@ class MeshConvTokenizer(MeshTokenizer):
     """The paper's tokenizer: graph convolutions down to one vertex per token, and back up.
 
     encoder_ids, decoder_ids: neighbour ids (N_out, K) of each layer in running order, convolutions
-    and pools by turns, beginning and ending with a convolution; the padding id is the number of
+    and pools alternating, starting and ending with a convolution; the padding id is the number of
     inputs. channels: of the mesh levels, fine to coarse, one per convolution but the last.
     codes, code_dim: size of the codebook.
     """
@@ -128,7 +128,7 @@ class MeshConvTokenizer(MeshTokenizer):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> MeshConvTokenizer:
-        """Rebuild a tokenizer from its saved state alone: every size is read off the arrays."""
+        """Rebuild a tokenizer from its saved state: all sizes are derived from the arrays."""
         ids: dict[str, list[np.ndarray]] = {"encoder": [], "decoder": []}
         for part, layers in ids.items():
             while (name := f"{part}.{len(layers)}.neighbours.ids") in state:
@@ -205,7 +205,7 @@ def _stack(ids: Sequence[np.ndarray], num_inputs: int, widths: Sequence[int]) ->
 
 
 def _run(layers: nn.ModuleList, features: Tensor, last_elu: bool) -> Tensor:
-    """Pass (B, N, C) through a stack; an ELU follows every convolution, the last one at choice."""
+    """Pass (B, N, C) through a stack; an ELU follows every convolution, optionally the last one."""
     features = features.transpose(0, 1)  # (N, B, C)
     for number, layer in enumerate(layers):
         features = layer(features)

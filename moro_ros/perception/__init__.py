@@ -1,1 +1,1 @@
-"""The default eyes: BlazePose keypoints and a causal multi-person tracker."""
+"""The default front-end: BlazePose keypoints and a causal multi-person tracker."""

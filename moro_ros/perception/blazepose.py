@@ -1,7 +1,7 @@
-"""BlazePose on LiteRT: the person detector and the landmark network as plain functions of an image.
+"""BlazePose on LiteRT: the person detector and the landmark network as functions of an image.
 
 Bazarevsky et al. 2020, "BlazePose: On-device Real-time Body Pose Tracking" (arXiv 2006.10204).
-The two model files are those of the mediapipe wheel (assets.py); the decoding follows the numbers
+The two model files are from the mediapipe wheel (assets.py); the decoding uses the parameters
 published with them (anchors of strides 8, 16, 32; regions 1.25 times the body circle).
 """
 
@@ -18,17 +18,17 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from moro_ros.types import KEYPOINTS, Keypoints
+from moro_ros.types import DETAILS, KEYPOINTS, Keypoints
 
 Shape = tuple[int, ...]
 
 
 class ImageNetwork:
-    """A model with one image input; calling it gives the wanted outputs by their shape.
+    """A model with one image input; calling it returns the wanted outputs by their shape.
 
-    wanted: shapes of the outputs to compute. What serves others alone is not run: the mask of
-    BlazePose, which nobody here needs, takes a third of its time.
-    copies: how many threads may call it at once; each copy runs on one thread of its own caller.
+    wanted: shapes of the outputs to compute. Operators that only serve other outputs are removed:
+    the unused mask of BlazePose takes a third of its time.
+    copies: number of threads that may call it at once; each copy runs on its caller's thread.
     """
 
     def __init__(self, model_path: Path | str, wanted: Iterable[Shape], copies: int = 1) -> None:
@@ -50,7 +50,7 @@ class _Copy:
     """One interpreter with its own buffers, for one thread at a time."""
 
     def __init__(self, content: bytes) -> None:
-        # More threads than one spin while they wait for work, at the price of other processes.
+        # More than one thread would spin while waiting for work, at the cost of other processes.
         self._interpreter = Interpreter(model_content=content, num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
@@ -68,7 +68,7 @@ class _Copy:
 
 
 def cut_model(content: bytes, wanted: set[Shape]) -> bytes:
-    """Take the operators out of a .tflite file that only serve outputs nobody wants.
+    """Remove the operators of a .tflite file that only serve unused outputs.
 
     wanted: shapes of the outputs to keep. The others' values do not change.
     Raises: ValueError if an output of a wanted shape is missing.
@@ -89,7 +89,7 @@ def cut_model(content: bytes, wanted: set[Shape]) -> bytes:
             open_ends += list(graph.operators[number].inputs)
     graph.operators = [item for i, item in enumerate(graph.operators) if i in needed]
     graph.outputs = np.array(outputs, dtype=np.int32)
-    model.signatureDefs = None  # they name the outputs that are gone
+    model.signatureDefs = None  # they name the removed outputs
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
@@ -98,26 +98,27 @@ def cut_model(content: bytes, wanted: set[Shape]) -> bytes:
 DETECTOR_SIZE = 224
 LANDMARK_SIZE = 256
 NUM_LANDMARKS = 33
-# Landmarks 33 and 34 are not body points: the centre of the body circle and a point on it.
+# Landmarks 33 and 34 are not body points but the centre of the body circle and a point on it.
 CENTRE, RIM = 33, 34
 REGION_SCALE = 1.25
-# How much larger the region is in which somebody is looked for who was not seen in one.
+# Factor by which the region is enlarged if no person was seen in it.
 WIDER = 1.4
 # A detection with a centre this near to a known region's (in sides of the larger) and a side this
-# like it adds nothing.
+# similar is redundant.
 SAME_CENTRE, SAME_SIDE = 0.2, 0.75
 # Outputs of the two networks; their shapes tell them apart.
 DETECTED_ROWS, DETECTED_SCORES = (1, 2254, 12), (1, 2254, 1)
 POINTS, WORLD, FLAG, HEATMAP = (1, 195), (1, 117), (1, 1), (1, 64, 64, 39)
-# Heatmap cells either side of a landmark that are looked at, and the least peak that counts.
+# Heatmap cells on either side of a landmark that are searched, and the minimum peak.
 HEATMAP_REACH = 3
 HEATMAP_MIN_PEAK = 0.5
 _KEYPOINT_ROWS = np.array(list(KEYPOINTS.values()))
+_DETAIL_ROWS = np.array(list(DETAILS.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A square image region round a person, turned so that the body stands upright in it.
+    """A square image region around a person, rotated so that the body is upright in it.
 
     centre_px: (2,) float64, pixels of the full image.
     side_px: side of the square, pixels.
@@ -137,23 +138,23 @@ class Region:
 
     @staticmethod
     def of_box(box_xyxy: np.ndarray) -> Region:
-        """The region of an upright person whose box (4,) pixels is all that is known."""
+        """The region of an upright person of whom only the box (4,) pixels is known."""
         low, high = np.asarray(box_xyxy, float).reshape(2, 2)
         return Region((low + high) / 2, REGION_SCALE * float((high - low).max()), 0.0)
 
     def shifted(self, right_px: float, down_px: float) -> Region:
-        """The same region seen from an origin that lies further left and up."""
+        """The same region relative to an origin that is further left and up."""
         moved = self.centre_px + np.array([right_px, down_px])
         return Region(moved, self.side_px, self.angle)
 
     def widened(self, factor: float) -> Region:
-        """The region that shows more of what is below the head, which stays where it is."""
+        """The region enlarged below the head, which stays in place."""
         up = np.array([np.sin(self.angle), -np.cos(self.angle)])
         head = self.centre_px + up * self.side_px / (2.0 * REGION_SCALE)
         return Region(head + (self.centre_px - head) * factor, self.side_px * factor, self.angle)
 
     def same_as(self, other: Region) -> bool:
-        """Whether a detection in one of two regions adds nothing to one in the other."""
+        """Whether detections in two regions are redundant."""
         larger, smaller = max(self.side_px, other.side_px), min(self.side_px, other.side_px)
         gap = float(np.hypot(*(self.centre_px - other.centre_px)))
         return gap < SAME_CENTRE * larger and smaller > SAME_SIDE * larger
@@ -169,13 +170,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Landmarks:
-    """What the landmark network sees in one region.
+    """The landmark network's output for one region.
 
     points_px: (35, 2) float32, 33 body landmarks, then centre and rim of the body circle, pixels
         of the full image.
     visibility, presence: (33,) float32 in [0, 1].
     flag: probability that there is a person in the region.
-    world: (33, 3) float32, the network's own metric guess, metres from mid-hip, camera axes.
+    world: (33, 3) float32, the network's own metric estimate, metres from mid-hip, camera axes.
     peaks: (33,) float32 in [0, 1], height of the peak of each landmark's heatmap: high where the
         network sees the landmark, low where it infers it from the others.
     """
@@ -189,31 +190,43 @@ class Landmarks:
 
     @property
     def keypoints(self) -> Keypoints:
-        """The landmarks that the motion model uses, in the order of KEYPOINTS."""
-        rows = _KEYPOINT_ROWS
+        """The landmarks for the motion model, in the order of KEYPOINTS."""
+        return self._rows(_KEYPOINT_ROWS)
+
+    @property
+    def details(self) -> Keypoints:
+        """The landmarks of face and hands, in the order of DETAILS."""
+        return self._rows(_DETAIL_ROWS)
+
+    def _rows(self, rows: np.ndarray) -> Keypoints:
         return Keypoints(self.points_px[rows], self.visibility[rows], self.presence[rows])
 
     @property
     def keypoint_peaks(self) -> np.ndarray:
-        """The peaks of the landmarks that the motion model uses, in the order of KEYPOINTS."""
+        """The peaks of the landmarks for the motion model, in the order of KEYPOINTS."""
         return self.peaks[_KEYPOINT_ROWS]
 
     @property
+    def detail_peaks(self) -> np.ndarray:
+        """The peaks of the landmarks of face and hands, in the order of DETAILS."""
+        return self.peaks[_DETAIL_ROWS]
+
+    @property
     def region(self) -> Region:
-        """Where to look for the same person in the next image."""
+        """The region of the same person in the next image."""
         return Region.around(self.points_px[CENTRE], self.points_px[RIM])
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One person found in the full image: its region and score in [0, 1]."""
+    """One person detected in the full image: region and score in [0, 1]."""
 
     region: Region
     score: float
 
 
 class BlazePoseDetector:
-    """Finds the people in a whole image with the 224 x 224 single-shot detector.
+    """Detects the people in a whole image with the 224 x 224 single-shot detector.
 
     threads: how many threads may call it at once.
     """
@@ -223,7 +236,7 @@ class BlazePoseDetector:
         self._anchors = ssd_anchors()
 
     def detect(self, image_rgb: np.ndarray, min_score: float = 0.5) -> list[Detection]:
-        """Find people, best first.
+        """Detect people, best first.
 
         image_rgb: (H, W, 3) uint8.
         """
@@ -244,7 +257,7 @@ class BlazePoseDetector:
 
 
 class BlazePoseLandmarker:
-    """Locates the 33 body landmarks of the one person in a region (256 x 256 crop).
+    """Locates the 33 body landmarks of one person in a region (256 x 256 crop).
 
     threads: how many threads may call it at once.
     """
@@ -272,24 +285,24 @@ class BlazePoseLandmarker:
         )
 
 
-def crop_region(image_rgb: np.ndarray, region: Region) -> np.ndarray:
-    """The upright crop of a region as the landmark network wants it, (256, 256, 3) uint8.
+def crop_region(image_rgb: np.ndarray, region: Region, size: int = LANDMARK_SIZE) -> np.ndarray:
+    """The upright crop of a region for a landmark network, (size, size, 3) uint8.
 
-    A region of much more than 256 pixels is sampled twice as densely and averaged, which takes
-    a part of the jitter from the landmarks.
+    A much larger region is sampled twice as densely and averaged, which reduces the jitter of the
+    landmarks.
     """
-    size = 2 * LANDMARK_SIZE if region.side_px > 1.5 * LANDMARK_SIZE else LANDMARK_SIZE
+    dense = 2 * size if region.side_px > 1.5 * size else size
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(image_rgb, region.image_from_crop(size), (size, size), flags=flags)
-    if size == LANDMARK_SIZE:
+    crop = cv2.warpAffine(image_rgb, region.image_from_crop(dense), (dense, dense), flags=flags)
+    if dense == size:
         return crop
-    return cv2.resize(crop, (LANDMARK_SIZE, LANDMARK_SIZE), interpolation=cv2.INTER_AREA)
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def shrunk(image_rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image (H, W, 3) at a smaller size (width, height) without aliasing.
+    """An image (H, W, 3) scaled down to a size (width, height) without aliasing.
 
-    Averaging over whole pixels first and interpolating what is left takes a tenth of the time of
+    Averaging over whole pixels first and interpolating the rest takes a tenth of the time of
     averaging over fractions of pixels.
     """
     factor = max(1, min(image_rgb.shape[1] // size[0], image_rgb.shape[0] // size[1]))
@@ -301,9 +314,9 @@ def shrunk(image_rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def refine_points(points: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """Move points to the centre of the peak of their heatmap where there is a clear one.
+    """Move points to the centre of the peak of their heatmap if there is a clear one.
 
-    The network gives both; the peaks jitter a third less than the points.
+    The network outputs both; the peaks have a third less jitter than the points.
     points: (N, 2) as fractions of the crop; heatmap: (64, 64, >= N) logits. Returns (N, 2).
     """
     count, cells = len(points), heatmap.shape[0]
@@ -366,7 +379,7 @@ def decode_detections(
             continue
         same = left & (box_iou(boxes[first], boxes) > 0.3)
         same[first] = True
-        # Overlapping answers are blended by score, which is steadier than taking the best one.
+        # Overlapping detections are averaged by score, which is steadier than using the best one.
         people.append(np.average(rows[same], axis=0, weights=scores[same]))
         best.append(scores[first])
         left &= ~same

@@ -1,4 +1,4 @@
-"""The front-end of the open model: an image in, the people in it with keypoints and ids out."""
+"""The front-end of the open model: from an image to the people in it, with keypoints and ids."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from moro_ros.perception.tracker import PersonTracker, torso_colours
 from moro_ros.types import PersonObservation
 
 LOGGER = logging.getLogger(__name__)
-# Landmark flag of a newcomer: 0.99 and more on people, up to 0.75 on trees and walls.
+# Minimum landmark flag of a new person: 0.99 and more on people, up to 0.75 on trees and walls.
 SURE_FLAG = 0.9
-# Side of the tile searched round somebody lost, in sides of his region.
+# Side of the tile searched around a lost person, in sides of their region.
 LOST_TILE = 1.4
-# Looks per image at people who are not followed yet: one, or offline two to find somebody lost
-# again. Without anybody to follow, and between images that are rare anyway, there is time for all.
+# Looks per image at people who are not tracked yet: one, or two offline to find a lost person
+# again. Without tracked people, and at low image rates, there is time for all.
 NEW_LOOKS, LOST_LOOKS, ALL_LOOKS = 1, 2, 1000
-# Found regions that wait for such a look.
+# Maximum number of detected regions that wait for such a look.
 WAITING = 4
-# Images farther apart than this are rare: somebody lost is looked for by all means in each.
+# Time between images above which a lost person is searched for in each image by all means.
 RARE_S = 0.075
-# Late images in a row without a search, at most: with everybody in sight, and with somebody lost.
+# Maximum consecutive late images without a search: with all people in sight, and with one lost.
 MOST_UNSEARCHED, MOST_UNSEARCHED_LOST = 2, 1
-# The rate for which detector.every is meant.
+# The image rate for which detector.every is defined.
 SEARCH_RATE_HZ = 30.0
-# With max_people followed, only somebody nearer counts: the search takes one image of so many.
+# With max_people tracked, only a nearer person matters: one of this many images is searched.
 FULL_EVERY = 3
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,17 +55,17 @@ class Detector(Protocol):
 
 
 class Landmarker(Protocol):
-    """Locates the landmarks of the person in a region; called from several threads at once."""
+    """Locates the landmarks of a person in a region; called from several threads at once."""
 
     def locate(self, image_rgb: np.ndarray, region: Region) -> Landmarks: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A region in which somebody new may be.
+    """A region in which a new person may be.
 
-    looked_at: whether a first look found a person; widened: whether a first look found none, so
-    that a larger region is tried.
+    looked_at: whether a first look found a person; widened: whether a first look found none, so a
+    larger region is tried.
     """
 
     region: Region
@@ -74,13 +74,13 @@ class Candidate:
 
 
 class KeypointFrontend:
-    """Finds people, follows them and locates their keypoints, one image after the other.
+    """Detects people, tracks them and locates their keypoints, one image after the other.
 
-    ignored_people: how often somebody was found and not followed because of max_people, ever.
-    carried_people: how often somebody in sight was not looked at for want of time (Turns), ever;
-    their keypoints then follow from the two looks before.
-    timings: seconds of work on the latest image, of all threads together: detect_s, landmark_s.
-    Networks run on detector_config.threads threads, people side by side.
+    ignored_people: total number of times a detected person was not tracked because of max_people.
+    carried_people: total number of times a visible person was skipped for lack of time (Turns);
+    their keypoints are then extrapolated from the two looks before.
+    timings: seconds of work on the latest image, sum of all threads: detect_s, landmark_s.
+    Networks run on detector_config.threads threads, people in parallel.
     realtime: see PipelineConfig.
     """
 
@@ -113,16 +113,16 @@ class KeypointFrontend:
     def observe(
         self, image_rgb: np.ndarray, stamp_ns: int, late: bool = False
     ) -> tuple[PersonObservation, ...]:
-        """Find and follow the people in the next image.
+        """Detect and track the people in the next image.
 
         image_rgb: (H, W, 3) uint8, the full image. stamp_ns: its acquisition time; a time that is
-        not after the last one starts anew (a looping bag). late: it had to wait, so the next one
-        does not: only those in sight are looked at who have not been for two images, and nobody
-        else is looked for, in two of three such images at most, with somebody lost in one of two.
-        Returns everybody in view and everybody out of sight for less than the hold time, by id.
+        not after the last one restarts tracking (a looping bag). late: it had to wait, and the
+        next one should not: only visible people who were skipped for two images are looked at, and
+        there is no search, in at most two of three such images, with a lost person in one of two.
+        Returns all people in view and those out of sight for less than the hold time, by id.
         """
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
-            LOGGER.info("Time went back: tracking restarts.")
+            LOGGER.info("Time jumped back: tracking restarts.")
             self.reset()
         self._interval_s = (stamp_ns - (self._stamp_ns or stamp_ns)) * 1e-9
         self._stamp_ns = stamp_ns
@@ -132,7 +132,7 @@ class KeypointFrontend:
         regions = self._tracker.predict(stamp_ns)
         in_sight = len(regions) - self._tracker.out_of_sight
         offered, self._offered = self._offered, None
-        # Offline somebody lost need not wait: by the next image they are farther away.
+        # Offline, a lost person need not wait: by the next image they are farther away.
         hurried = self._interval_s <= RARE_S and (self._realtime or 0 < len(regions) == in_sight)
         late = late and self._may_spare(len(regions), in_sight)
         self._unsearched = self._unsearched + 1 if late else 0
@@ -169,6 +169,7 @@ class KeypointFrontend:
         height, width = image_rgb.shape[:2]
         self.ignored_people += self._tracker.update(sightings, (width, height))
         self._tracker.judge_pictures(self.notices)
+        self.notices.judge_small(self._config.smallest_person, stamp_ns, self._tracker.empty)
         self._keep_times()
         return self._tracker.observations()
 
@@ -180,18 +181,18 @@ class KeypointFrontend:
             self.timings[stage] = sum(seconds for name, seconds in self._spent if name == stage)
 
     def offer(self, boxes_xyxy: np.ndarray) -> None:
-        """Give the boxes (N, 4), pixels, of the people in the next image.
+        """Provide the boxes (N, 4), pixels, of the people in the next image.
 
-        They come from another detector and replace the search of that image.
+        They are from another detector and replace the search of that image.
         """
         self._offered = boxes_xyxy
 
     def number_from(self, ids: Iterator[int]) -> None:
-        """Take new ids from an iterator that the front-ends of several cameras share."""
+        """Use ids from an iterator that the front-ends of several cameras share."""
         self._tracker.ids = ids
 
     def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
-        """Tell where an unseen person was at a time (see PersonTracker.correct)."""
+        """Set the place of an unseen person at a time (see PersonTracker.correct)."""
         self._tracker.correct(track_id, points_px, stamp_ns)
 
     def configure(
@@ -201,7 +202,7 @@ class KeypointFrontend:
         max_people: int,
         realtime: bool = True,
     ) -> None:
-        """Change the options that may change at run time; everybody keeps their id."""
+        """Change the options that can change at run time; people keep their ids."""
         self._tracker.configure(tracker_config, max_people)
         if (detector_config, realtime) != (self._config, self._realtime):
             self._config, self._realtime = detector_config, realtime
@@ -213,11 +214,11 @@ class KeypointFrontend:
         return Sweep(config.every, config.smallest_person, live=self._realtime)
 
     def renumber(self) -> None:
-        """Give everybody a new id, as when the old ones have been reported lost."""
+        """Give all people new ids, after the old ones were reported as lost."""
         self._tracker.renumber()
 
     def reset(self) -> None:
-        """Forget everybody, as after a jump in time; ids are still not used twice."""
+        """Forget all people, for instance after a jump in time; ids are never reused."""
         self._tracker.reset()
         self._sweep.restart()
         self._turns.restart()
@@ -227,13 +228,13 @@ class KeypointFrontend:
     def _plan(
         self, image_rgb: np.ndarray, in_sight: list[Region], blind: list[Region], late: bool
     ) -> tuple[list[Region], list[Tile]]:
-        """Where to look for known people in the next image, and which tiles to search.
+        """The regions of known people in the next image, and the tiles to search.
 
-        Who is out of sight is looked for where he should be and searched round there: in turns,
-        but where images are rare in each, since he is far away by the next.
+        A person out of sight is looked for at the predicted place and in a tile around it, in
+        turns. At low image rates both are done in each image, because people move far between two.
         """
         height, width = image_rgb.shape[:2]
-        # Where the next image does not wait, none makes up for those that were dropped.
+        # If the next image does not wait, no image makes up for dropped ones.
         interval_s = self._turns.period_s if self._realtime else self._interval_s
         passed = interval_s * SEARCH_RATE_HZ
         if late:
@@ -251,14 +252,14 @@ class KeypointFrontend:
         return in_sight + blind, self._sweep.next_tiles(width, height, passed)
 
     def _may_spare(self, people: int, in_sight: int) -> bool:
-        """Whether there need not be a search in this image, for the sake of the next."""
+        """Whether to skip the search in this image so that the next one is not late."""
         if not self._realtime or self._interval_s > RARE_S or not people:
             return False
         most = MOST_UNSEARCHED if in_sight == people else MOST_UNSEARCHED_LOST
         return self._unsearched < most
 
     def _carried(self, in_sight: int, late: bool) -> dict[int, Sighting]:
-        """What is taken for seen of those who are not looked at this time, by their place."""
+        """Extrapolated sightings of people who are skipped in this image, by their index."""
         if not self._realtime:
             return {}
         spared = self._turns.spared(
@@ -276,11 +277,11 @@ class KeypointFrontend:
         return [tile for tile in near if tile is not None]
 
     def _each(self, work: Callable[[T], R], items: list[T]) -> Iterable[R]:
-        """Do some work for each item, side by side with what else is under way."""
+        """Run a function for each item, in parallel with other work."""
         return map(work, items) if self._pool is None else self._pool.map(work, items)
 
     def _look(self, image_rgb: np.ndarray, region: Region) -> Sighting | None:
-        """What the landmark network sees in a region, or None if no person is seen there."""
+        """The landmark network's output for a region; None if no person is seen there."""
         start = time.perf_counter()
         landmarks = self._landmarker.locate(image_rgb, region)
         self._spent.append(("landmark_s", time.perf_counter() - start))
@@ -293,7 +294,7 @@ class KeypointFrontend:
         return replace(sighting, colours=torso_colours(image_rgb, landmarks.keypoints))
 
     def _next_candidates(self, regions: list[Region]) -> list[Candidate]:
-        """Take those out of the waiting who are looked at beside the known people, side by side."""
+        """Remove the waiting candidates that are looked at in parallel with the known people."""
         waiting = [c for c in self._waiting if not any(c.region.same_as(r) for r in regions)]
         self._waiting = waiting[NEW_LOOKS:]
         return waiting[:NEW_LOOKS]
@@ -305,17 +306,17 @@ class KeypointFrontend:
         candidates: list[Candidate],
         answers: list[Sighting | None],
     ) -> list[Sighting]:
-        """The people among the candidates who are none of those seen; answers: a look at each.
+        """The people among the candidates who are not among those seen; answers: a look at each.
 
-        It takes two looks to make sure of one: the second comes with the next image.
+        Two looks are required to confirm a person: the second is in the next image.
         """
         known, sure = [sighting.region for sighting in seen], []
         for candidate, sighting in zip(candidates, answers, strict=True):
             if any(candidate.region.same_as(other) for other in known):
                 continue
             if sighting is None:
-                # The detector saw half of somebody: whoever stands behind furniture fits better
-                # into a larger region.
+                # The detector saw half of a person: a person behind furniture fits better into a
+                # larger region.
                 if not (candidate.looked_at or candidate.widened):
                     wider = candidate.region.widened(WIDER)
                     self._waiting.append(Candidate(wider, widened=True))
@@ -329,9 +330,9 @@ class KeypointFrontend:
     def _newcomers_at_once(
         self, image_rgb: np.ndarray, seen: list[Sighting], places: list[Region], looks: int
     ) -> list[Sighting]:
-        """The people in found places and among the waiting, by so many looks one after the other.
+        """The people in detected regions and among the waiting, by a number of successive looks.
 
-        Who is left then waits for the next image.
+        The rest waits for the next image.
         """
         found: list[Sighting] = []
         self._waiting += [Candidate(region) for region in places]
@@ -346,20 +347,20 @@ class KeypointFrontend:
         return found
 
     def _is_sure(self, sighting: Sighting, image_rgb: np.ndarray) -> bool:
-        """Whether somebody new may be followed: surely a person, and not too small."""
+        """Whether a new person may be tracked: certainly a person, and not too small."""
         if sighting.score < max(SURE_FLAG, self._config.min_flag):
             return False
         if not sure_of_newcomer(sighting.fit, sighting.region.angle):
             return False
-        box = sighting.box_xyxy
-        share = float((box[2:] - box[:2]).max()) / min(image_rgb.shape[:2])
+        # From all points: furniture may hide most of a near person.
+        share = float(np.ptp(sighting.points_px, axis=0).max()) / min(image_rgb.shape[:2])
         least = self._config.smallest_person
-        if share < least and self._tracker.empty:
-            self.notices.too_small(share, least, self._stamp_ns or 0)
+        if share < least:
+            self.notices.small = share
         return share >= least
 
     def _detect(self, image_rgb: np.ndarray, tile: Tile) -> list[Region]:
-        """Regions of the people that the detector finds in a tile, in the full image."""
+        """Regions of the people detected in a tile, in the full image."""
         start = time.perf_counter()
         detections = self._detector.detect(tile.crop(image_rgb), self._config.min_score)
         self._spent.append(("detect_s", time.perf_counter() - start))
@@ -372,9 +373,9 @@ def load_frontend(
     max_people: int,
     realtime: bool = True,
 ) -> KeypointFrontend:
-    """Build the front-end with the published BlazePose models, fetched at the first use.
+    """Build the front-end with the published BlazePose models, downloaded at the first use.
 
-    Raises: AssetError if a model file can't be had.
+    Raises: AssetError if a model file is not available.
     """
     threads = detector_config.threads
     return KeypointFrontend(
@@ -390,7 +391,7 @@ def load_frontend(
 def load_landmarker(config: DetectorConfig) -> BlazePoseLandmarker:
     """Load the landmark network of the configuration.
 
-    Raises: AssetError if its file can't be had; the heavy one's is not downloaded here.
+    Raises: AssetError if its file is not available; the heavy model is not downloaded here.
     """
     name = f"pose_landmark_{config.landmarks}.tflite"
     return BlazePoseLandmarker(fetch(name, download=config.landmarks == "full"), config.threads)

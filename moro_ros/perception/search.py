@@ -1,8 +1,8 @@
-"""Where to look in the next image, at whom if time is short, and what is noticed on the way.
+"""Selects the tiles to search and the people to look at in the next image; collects notices.
 
-The detector sees 224 pixels. A person must fill a good part of what it is shown, so the image is
-cut into overlapping squares of several sizes, and the sweep over them is spread over several
-images to keep the time per image even.
+The detector's input is 224 pixels wide. A person must fill a large part of it, so the image is cut
+into overlapping squares of several sizes, and the sweep over them is spread over several images to
+keep the time per image even.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Least height of a person as a fraction of the square in which the detector finds him reliably
-# (people of 350 px: found in 1 of 15 images in a square of 1768 px, in all in one of 994).
+# Minimum height of a person relative to the square for reliable detection (people of 350 px:
+# detected in 1 of 15 images in a square of 1768 px, in all of them in one of 994 px).
 FILLED = 0.32
 OVERLAP = 0.33
 LEVEL_RATIO = 0.62
-# A slow machine must not get slower still by making up for ever more images.
+# A slow machine must not become slower by making up for more and more images.
 MISSING_LIMIT = 4.0
-# Tiles of one image of the first sweep, where there is no time for all.
+# Tiles per image of the first sweep if there is no time for all.
 FIRST_TILES = 1
 
 
@@ -41,9 +41,9 @@ class Tile:
 
 
 def sweep_tiles(width: int, height: int, smallest_person: float) -> list[Tile]:
-    """The tiles of one sweep over an image: the whole, then squares down to the size needed.
+    """The tiles of one sweep over an image: the whole, then squares down to the required size.
 
-    smallest_person: height of the smallest person to be found over the shorter image side.
+    smallest_person: height of the smallest person to detect over the shorter image side.
     """
     short = min(width, height)
     tiles = [Tile(0, 0, width, height)]
@@ -62,7 +62,7 @@ def sweep_tiles(width: int, height: int, smallest_person: float) -> list[Tile]:
 
 
 def tile_round(centre_px: np.ndarray, side_px: float, width: int, height: int) -> Tile | None:
-    """The square tile about a place in the image, cut at the border; None where nothing is left."""
+    """The square tile around a point, clipped to the image; None if nothing is left."""
     low = np.maximum(np.floor(np.asarray(centre_px) - side_px / 2), 0).astype(int)
     high = np.minimum(np.ceil(np.asarray(centre_px) + side_px / 2), (width, height)).astype(int)
     if np.any(high - low < 8):
@@ -71,10 +71,10 @@ def tile_round(centre_px: np.ndarray, side_px: float, width: int, height: int) -
 
 
 class Sweep:
-    """Hands out the tiles of the image in turn, so that `every` images see each tile once.
+    """Returns the tiles of the image in turn, so that each tile is searched once in `every` images.
 
-    Where images are missing, those that come make up for them, MISSING_LIMIT at most.
-    live: the camera does not wait, so the first sweep is spread over several too.
+    If images are missing, the next ones make up for them, at most MISSING_LIMIT. live: the camera
+    does not wait, so the first sweep is also spread over several images.
     """
 
     def __init__(self, every: int, smallest_person: float, live: bool = False) -> None:
@@ -88,13 +88,13 @@ class Sweep:
         self._owed = 0.0
 
     def restart(self) -> None:
-        """Let the next image be searched completely."""
+        """Search the next image completely."""
         self._tiles = []
 
     def next_tiles(self, width: int, height: int, images: float = 1.0) -> list[Tile]:
-        """The tiles to search in the next image; all of them in the first, if it is not live.
+        """The tiles to search in the next image; all of them in the first one if not live.
 
-        images: how many have passed since the last one, with those that are missing.
+        images: number since the last one, including missing ones.
         """
         if not self._tiles or self._size != (width, height):
             self._size, self._next, self._owed = (width, height), 0, 0.0
@@ -114,24 +114,24 @@ class Sweep:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where squares of a side start along a length so that neighbours overlap enough."""
+    """The starts of squares along a length, so that neighbours overlap enough."""
     if length <= side:
         return [0]
     count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
     return [round(x) for x in np.linspace(0, length - side, count)]
 
 
-# Everybody is looked at in one of so many images at least.
+# Each person is looked at in at least one of this many images.
 MOST_CARRIED = 2
-# The camera's period is the least time between two of so many images: some may be dropped.
+# The camera's period is the minimum interval in this many images, because some may be dropped.
 REMEMBERED = 30
 SMOOTHING = 0.1
 
 
 class Turns:
-    """Shares out the time there is for looking at people who are in sight.
+    """Distributes the available time among visible people.
 
-    share: of the time of `threads` threads from one image of the camera to the next.
+    share: of the time of `threads` threads between two images of the camera.
     """
 
     def __init__(self, share: float, threads: int) -> None:
@@ -141,21 +141,21 @@ class Turns:
 
     @property
     def period_s(self) -> float:
-        """Time from one image of the camera to the next; 0 before two of them."""
+        """Time between two images of the camera; 0 before the second one."""
         return min(self._intervals_s, default=0.0)
 
     def image(self, interval_s: float) -> None:
-        """Note the time since the image before."""
+        """Record the time since the previous image."""
         if interval_s > 0.0:
             self._intervals_s.append(interval_s)
 
     def took(self, look_s: float) -> None:
-        """Note how long a look took."""
+        """Record the duration of a look."""
         before = look_s if self._look_s is None else self._look_s
         self._look_s = before + SMOOTHING * (look_s - before)
 
     def looks(self, people: int) -> int:
-        """Return how many of some people are to be looked at."""
+        """Return the number of people to look at."""
         if self._look_s is None or not self.period_s:
             return people
         time_s = self.share * self.threads * self.period_s
@@ -163,10 +163,10 @@ class Turns:
         return min(people, max(least, int(time_s / max(self._look_s, 1e-6))))
 
     def spared(self, looked_ns: Sequence[int], late_ns: int | None = None) -> list[int]:
-        """Return who need not be looked at: those who were last.
+        """Return the people to skip: those looked at most recently.
 
-        looked_ns: when everybody was looked at; late_ns: the time of an image that is late, in
-        which only those are looked at who may not be carried any longer.
+        looked_ns: when each person was last looked at; late_ns: the time of a late image, in which
+        only people who cannot be extrapolated any longer are looked at.
         """
         order = sorted(range(len(looked_ns)), key=lambda i: looked_ns[i])
         if late_ns is None:
@@ -175,43 +175,60 @@ class Turns:
         return [i for i in order if late_ns - looked_ns[i] < longest_ns]
 
     def restart(self) -> None:
-        """Forget the camera's rate, as after a jump in time."""
+        """Forget the camera's rate, for instance after a jump in time."""
         self._intervals_s.clear()
 
 
 LOGGER = logging.getLogger(__name__)
-# At most one hint of a kind in so long.
+# Minimum time between two hints of a kind.
 PERIOD_NS = 10_000_000_000
+# Time after the first too small person in which others may be detected.
+SMALL_NS = 1_000_000_000
 
 
 class Notices:
-    """Counts since the start, by the names they have in the diagnostics.
+    """Counts since the start, by their names in the diagnostics.
 
-    small_people: how often somebody was found who is smaller than detector.smallest_person while
-    nobody was reported; pictures: people who have not moved since they were first seen
+    small_people: number of images with a person smaller than detector.smallest_person while no
+    person was tracked for SMALL_NS; pictures: people who have not moved since they were first seen
     (tracker.picture_s).
     """
 
     def __init__(self) -> None:
         self.counts = {"small_people": 0, "pictures": 0}
         self._said_ns: int | None = None
+        # In the current image, the height of a too small person over its shorter side.
+        self.small: float | None = None
+        self._small_since_ns: int | None = None
 
-    def too_small(self, share: float, least: float, now_ns: int) -> None:
-        """Note that only somebody was found who is too small, in shares of the shorter side."""
+    def judge_small(self, least: float, now_ns: int, nobody: bool) -> None:
+        """Record whether only too small people are in view, once per image.
+
+        least: detector.smallest_person; nobody: whether no person is tracked after this image.
+        """
+        share, self.small = self.small, None
+        if not nobody:
+            self._small_since_ns = None
+        if share is None or not nobody:
+            return
+        if self._small_since_ns is None or now_ns < self._small_since_ns:
+            self._small_since_ns = now_ns
+        if now_ns - self._small_since_ns < SMALL_NS:
+            return
         self.counts["small_people"] += 1
         if self._said_ns is not None and 0 <= now_ns - self._said_ns < PERIOD_NS:
             return
         self._said_ns = now_ns
         LOGGER.warning(
             "People are in view, but all are smaller than detector.smallest_person (%g of the "
-            "shorter image side): one has %.2f. Lower it to track them, at the price of more "
+            "shorter image side): one has %.2f. Lower it to track them, at the cost of more "
             "time per image.",
             least,
             share,
         )
 
     def pictures(self, ids: Sequence[int], seconds: float, dropped: bool) -> None:
-        """Note who has never moved so far."""
+        """Record a person who has never moved so far."""
         for track_id in ids:
             self.counts["pictures"] += 1
             LOGGER.warning(

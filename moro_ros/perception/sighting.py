@@ -1,4 +1,4 @@
-"""Sighting: one person seen in one image, how much of it is believed, and how two compare."""
+"""Sighting: one person seen in one image, with its plausibility, and the comparison of two."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moro_ros.perception.blazepose import REGION_SCALE, Landmarks, Region
-from moro_ros.types import KEYPOINTS
+from moro_ros.types import DETAILS, KEYPOINTS, Keypoints
 
-# What of an answer of the landmark network may be believed. It always gives all landmarks. Its
-# visibility score is wrong in three ways: hips are "seen" behind tables and below the image's
-# border, points of a covered limb lie on whoever covers it, and where there is no person at all one
-# is fitted to a curtain. Its heatmaps are not wrong in this way: a point that it sees has a high,
-# narrow peak, a point that it infers a low, broad one. The rules here lower the visibility of what
-# cannot be known; they never raise one. The numbers were measured on the videos of docs/accuracy.md
-# ("What the front-end believes").
+# Plausibility of the landmark network's output, which always has all landmarks. Its visibility
+# score is wrong in three ways: hips are "seen" behind tables and below the image's border, points
+# of a covered limb are placed on the person who covers it, and without a person a body is fitted to
+# a curtain. Its heatmaps do not have these errors: a visible point has a high, narrow peak, an
+# inferred point a low, broad one. The rules here only lower the visibility, of points that cannot
+# be known. The numbers were measured on the videos of docs/accuracy.md ("What the front-end
+# believes").
 
 # Visibility from which a keypoint counts as seen.
 VISIBLE = 0.5
-# Visibility of what is not believed, at most: what the network itself says of unseen points.
+# Maximum visibility of implausible points: the network's own visibility of unseen points.
 DISBELIEVED = 0.3
-# Least peak of a point that is seen. Below it 40 % of the "visible" points of people who cover one
-# another are off by more than a twentieth of the body; above 0.7 it is 4 %.
+# Minimum peak of a visible point. Below it 40 % of the "visible" points of people who cover each
+# other are off by more than a twentieth of the body; above 0.7 it is 4 %.
 SHARP = 0.5
-# Least peak of hips below which no leg is seen. Hips above the edge of a table have 0.7, hips that
-# are guessed behind it 0.2 to 0.5.
+# Minimum peak of hips without a visible leg. Hips above the edge of a table have 0.7, hips inferred
+# behind it 0.2 to 0.5.
 SHARP_HIPS = 0.6
-# Such hips must also be inside the image by this part of the torso's length.
+# Such hips must also be inside the image by this share of the torso's length.
 HIPS_MARGIN = 0.15
-# No torso is longer than so many times the shoulders' width and the way from them to the nose,
-# whichever is longer (the 99th percentile of people in full view is 3.1 at most).
+# Maximum length of a torso relative to the width of the shoulders and their distance from the nose,
+# whichever is longer (the 99th percentile of people in full view is at most 3.1).
 LONGEST_TORSO = 3.2
-# A crop that had to be enlarged is blurred, and its peaks are lower by this factor.
+# An enlarged crop is blurred, and its peaks are lower by this factor.
 CROP_PX, BLURRED = 256.0, 0.7
-# The mean of the so many highest peaks tells how well the network's body fits what it sees.
+# Number of the highest peaks whose mean is the fit of the network's body.
 FITTING = 6
-# Least fit of somebody new (people: 0.65 and more, once they are inside the image; bodies fitted to
-# curtains, shirts and table tops: 0.4 to 0.6), and of somebody followed.
+# Minimum fit of a new person (people: 0.65 and more when they are inside the image; bodies fitted
+# to curtains, shirts and table tops: 0.4 to 0.6), and of a tracked person.
 SURE_FIT, LEAST_FIT = 0.6, 0.45
-# Somebody new who stands on their head is more often half of an upright person, fitted upside down,
-# than a gymnast: such a body must fit better. The angle is from upright in the image, rad.
+# A new person upside down is more often half of an upright person, fitted upside down, than a
+# gymnast: such a body must fit better. The angle is from upright in the image, rad.
 INVERTED, SURE_FIT_INVERTED = 1.8, 0.75
 
 _NAMES = list(KEYPOINTS)
@@ -54,6 +54,15 @@ _NOSE = _NAMES.index("nose")
 _SHOULDERS = _rows("left_shoulder", "right_shoulder")
 _HIPS = _rows("left_hip", "right_hip")
 _LEGS = _rows("left_knee", "right_knee", "left_ankle", "right_ankle")
+# A point of a leg and its neighbours on it.
+_LEG_CHAIN = {
+    _NAMES.index(f"{side}_{name}"): _rows(*(f"{side}_{other}" for other in others))
+    for side in ("left", "right")
+    for name, others in {
+        "knee": ("hip", "ankle"),
+        "ankle": ("knee", "heel", "foot_index"),
+    }.items()
+}
 
 
 def believed(
@@ -66,16 +75,19 @@ def believed(
     """Return the visibility (K,) float32 of keypoints, lowered where they cannot be known.
 
     points_px: (K, 2), visibility: (K,), peaks: (K,) heights of the heatmaps' peaks in [0, 1], in
-    the order of KEYPOINTS; side_px: of the region that the network saw; image_size: (width,
+    the order of KEYPOINTS; side_px: of the network's region; image_size: (width,
     height), pixels.
 
-    Not believed are: points outside of the image; points with a dull peak; hips below which no leg
-    is seen, if they are dull or at the image's border; hips of a torso that is too long for its
-    shoulders and head.
+    Implausible are: points outside of the image; points with a low peak; knees and ankles without
+    a visible neighbour on their leg, which are found on anything that looks like a knee; hips
+    without a visible leg, if their peak is low or they are at the image's border; hips of a torso
+    that is too long for its shoulders and head.
     """
-    outside = np.any((points_px < 0) | (points_px >= image_size), axis=1)
-    doubted = outside | (peaks < SHARP * _blur(side_px))
+    doubted = _doubted(points_px, peaks, side_px, image_size)
     seen = (visibility >= VISIBLE) & ~doubted
+    alone = [point for point, others in _LEG_CHAIN.items() if not seen[others].any()]
+    doubted[alone] = True
+    seen[alone] = False
     shoulders, hips = points_px[_SHOULDERS], points_px[_HIPS]
     middle = shoulders.mean(axis=0)
     torso = _length(hips.mean(axis=0) - middle)
@@ -88,25 +100,50 @@ def believed(
     breadth = max(_length(shoulders[0] - shoulders[1]), _length(points_px[_NOSE] - middle))
     if torso > LONGEST_TORSO * breadth:
         doubted[_HIPS] = True
+    return _lowered(visibility, doubted)
+
+
+def believed_details(
+    landmarks: Landmarks, side_px: float, image_size: tuple[int, int]
+) -> Keypoints:
+    """Return the landmarks of face and hands, less visible outside the image or with low peaks.
+
+    side_px, image_size: as in `believed`.
+    """
+    found = landmarks.details
+    doubted = _doubted(found.points_px, landmarks.detail_peaks, side_px, image_size)
+    return replace(found, visibility=_lowered(found.visibility, doubted))
+
+
+def _doubted(
+    points_px: np.ndarray, peaks: np.ndarray, side_px: float, image_size: tuple[int, int]
+) -> np.ndarray:
+    """Which points (N, 2) are outside of the image or have a low peak, (N,) bool."""
+    outside = np.any((points_px < 0) | (points_px >= image_size), axis=1)
+    dull: np.ndarray = peaks < SHARP * _blur(side_px)
+    return outside | dull
+
+
+def _lowered(visibility: np.ndarray, doubted: np.ndarray) -> np.ndarray:
     return np.where(doubted, np.minimum(visibility, DISBELIEVED), visibility).astype(np.float32)
 
 
 def fit(peaks: np.ndarray, side_px: float) -> float:
-    """How well a body fits what is seen in a region, 0 to 1, by the peaks of its keypoints (K,).
+    """The fit of a body to a region, 0 to 1, from the peaks of its keypoints (K,).
 
-    Raised for small regions, so that it compares with SURE_FIT and LEAST_FIT.
+    It is raised for small regions to be comparable with SURE_FIT and LEAST_FIT.
     """
     return float(np.sort(peaks)[-FITTING:].mean() / _blur(side_px))
 
 
 def sure_of_newcomer(fit_of_body: float, angle: float) -> bool:
-    """Whether a body fits well enough to be somebody new; angle: Region.angle of the body, rad."""
+    """Whether a body fits well enough to be a new person; angle: Region.angle of the body, rad."""
     turn = abs((angle + np.pi) % (2 * np.pi) - np.pi)
     return fit_of_body >= (SURE_FIT_INVERTED if turn > INVERTED else SURE_FIT)
 
 
 def _blur(side_px: float) -> float:
-    """How much lower peaks are for the size of a region."""
+    """The factor of lower peaks for the size of a region."""
     return 1.0 if side_px >= CROP_PX else BLURRED
 
 
@@ -127,20 +164,31 @@ def _mirrored_order(names: list[str]) -> np.ndarray:
 
 
 MIRRORED = _mirrored_order(list(KEYPOINTS))
+MIRRORED_DETAILS = _mirrored_order(list(DETAILS))
+# The keypoint that each landmark of face and hands moves with.
+_CARRIERS = np.array(
+    _rows(
+        *(
+            "nose" if name.endswith(("_eye", "_mouth")) else f"{name.split('_')[0]}_wrist"
+            for name in DETAILS
+        )
+    )
+)
 SIDED = np.flatnonzero(np.arange(len(MIRRORED)) != MIRRORED)
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One person seen in the current image, not yet known to be anybody.
+    """One person seen in the current image, not yet identified.
 
-    points_px: (K, 2) keypoints; visibility (as far as it is believed),
+    points_px: (K, 2) keypoints; visibility (of plausible points),
     presence: (K,); all in the order of KEYPOINTS.
-    region: the body circle's region; score: probability that it is a person; fit: how well a body
-    fits what is seen (plausibility.fit).
-    searched: True if the search of the whole image led to it, so that it may be somebody new.
-    colours: of the torso (appearance.torso_colours), None where it is not in the image.
-    carried: True if nobody looked: it follows from the sightings before (Track.carried).
+    region: the body circle's region; score: probability that it is a person; fit: of the body to
+    the image (fit()).
+    searched: True if the search of the whole image found it, so it may be a new person.
+    colours: of the torso (tracker.torso_colours), None if it is not in the image.
+    carried: True if it is extrapolated from the sightings before (Track.carried).
+    details: landmarks of face and hands in the order of DETAILS; None if they are unknown.
     """
 
     points_px: np.ndarray
@@ -152,12 +200,13 @@ class Sighting:
     searched: bool = False
     colours: np.ndarray | None = None
     carried: bool = False
+    details: Keypoints | None = None
 
     @staticmethod
     def of(landmarks: Landmarks, side_px: float, image_size: tuple[int, int]) -> Sighting:
-        """The sighting that an answer of the landmark network stands for.
+        """The sighting of a landmark network's output.
 
-        side_px: of the region that the network saw; image_size: (width, height), pixels.
+        side_px: of the network's region; image_size: (width, height), pixels.
         """
         keypoints, peaks = landmarks.keypoints, landmarks.keypoint_peaks
         return Sighting(
@@ -167,22 +216,51 @@ class Sighting:
             landmarks.region,
             landmarks.flag,
             fit(peaks, side_px),
+            details=believed_details(landmarks, side_px, image_size),
+        )
+
+    def details_at(self, points_px: np.ndarray) -> Keypoints | None:
+        """The landmarks of face and hands, moved with the nose and the wrists.
+
+        points_px: (K, 2), the new keypoints.
+        """
+        if self.details is None:
+            return None
+        shift = (points_px - self.points_px)[_CARRIERS]
+        moved_px = (self.details.points_px + shift).astype(np.float32)
+        return replace(self.details, points_px=moved_px)
+
+    @property
+    def mirrored(self) -> Sighting:
+        """The same with left and right swapped."""
+        details = self.details
+        return replace(
+            self,
+            points_px=self.points_px[MIRRORED],
+            visibility=self.visibility[MIRRORED],
+            presence=self.presence[MIRRORED],
+            details=details
+            and Keypoints(
+                details.points_px[MIRRORED_DETAILS],
+                details.visibility[MIRRORED_DETAILS],
+                details.presence[MIRRORED_DETAILS],
+            ),
         )
 
     @property
     def diameter_px(self) -> float:
-        """Diameter of the body circle, the measure of a person's size in the image."""
+        """Diameter of the body circle, which is the size of a person in the image."""
         return self.region.side_px / REGION_SCALE
 
     @property
     def shown_px(self) -> np.ndarray:
-        """(N, 2) visible keypoints, or all if hardly any is visible."""
+        """(N, 2) visible keypoints, or all if hardly any are visible."""
         seen = self.visibility >= VISIBLE
         return self.points_px[seen] if seen.sum() >= 4 else self.points_px
 
     @property
     def box_xyxy(self) -> np.ndarray:
-        """(4,) float32 box round the visible keypoints, or round all if hardly any is visible."""
+        """(4,) float32 box around the visible keypoints, or all if hardly any are visible."""
         points = self.shown_px
         return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
 
@@ -190,8 +268,8 @@ class Sighting:
 def pose_distance(a: Sighting, b: Sighting) -> float:
     """Mean distance of the keypoints of two sightings in units of the larger body circle.
 
-    Keypoints seen in both weigh most. Left and right may be exchanged: that is the network's most
-    frequent mistake and says nothing of who it is.
+    Keypoints seen in both have the largest weight. Left and right may be swapped: that is the
+    network's most frequent error and says nothing about identity.
     """
     weights = np.maximum(np.minimum(a.visibility, b.visibility), 0.05)
     direct = np.average(np.linalg.norm(a.points_px - b.points_px, axis=1), weights=weights)
@@ -203,7 +281,7 @@ def pose_distance(a: Sighting, b: Sighting) -> float:
 
 
 def moved(sighting: Sighting, shift_px: np.ndarray, scale: float, about: np.ndarray) -> Sighting:
-    """The sighting scaled about a point of the image and then shifted."""
+    """The sighting scaled about a point of the image and then shifted; without its details."""
     region = sighting.region
     centre = (region.centre_px - about) * scale + about + shift_px
     points = (sighting.points_px - about) * scale + about + shift_px
@@ -211,6 +289,7 @@ def moved(sighting: Sighting, shift_px: np.ndarray, scale: float, about: np.ndar
         sighting,
         points_px=points.astype(np.float32),
         region=Region(centre, region.side_px * scale, region.angle),
+        details=None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Track: one person followed from image to image: where they are, and whether they move."""
+"""Track: one person tracked over images: position, and whether they move."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from moro_ros.perception.sighting import (
     posture,
 )
 
-# The keypoints are smoothed over this time, s, which takes the network's jitter out of them.
+# Smoothing time of the keypoints, s, which removes the network's jitter.
 SMOOTHING_S = 0.5
-# The smoothed keypoints settle for so long before they are watched, s.
+# Settling time of the smoothed keypoints before they are used, s.
 SETTLING_S = 1.0
-# Who never moved stays within this range (median over the keypoints), in diameters of the body
-# circle. Measured over 5 s: 0.001 to 0.004 of pictures with a camera's noise, 0.007 and more in the
-# stillest moments of a man who sits.
+# Range of a person who never moved (median over the keypoints), in diameters of the body circle.
+# Measured over 5 s: 0.001 to 0.004 for pictures with a camera's noise, 0.007 and more in the
+# stillest moments of a sitting man.
 STILL = 0.005
-# Keypoints seen in this part of the looks count, and so many there must be.
+# Minimum share of looks in which a keypoint is visible, and minimum number of such keypoints.
 SEEN, LEAST_POINTS = 0.8, 4
 
 
 class Stillness:
-    """Watches one person from the first look on; moved: whether they ever did, which stays so.
+    """Observes one person from the first look on; moved: whether they ever moved.
 
     People sway and breathe; pictures and hung clothes do not.
     """
@@ -51,7 +51,7 @@ class Stillness:
     def look(
         self, points_px: np.ndarray, visibility: np.ndarray, diameter_px: float, now_ns: int
     ) -> None:
-        """Take a look at the person: keypoints (K, 2) and their visibility (K,)."""
+        """Add a look at the person: keypoints (K, 2) and their visibility (K,)."""
         if self.moved:
             return
         if self._seen is None:
@@ -61,7 +61,7 @@ class Stillness:
         elapsed_s = (now_ns - self._last_ns) * 1e-9
         self._last_ns, self._looks = now_ns, self._looks + 1
         self._seen += visibility >= VISIBLE
-        # The first looks count alike: one wrong look must not lead for half a second.
+        # The first looks have equal weight: one wrong look must not dominate for half a second.
         gain = max(-np.expm1(-elapsed_s / SMOOTHING_S), 1.0 / self._looks)
         self._smooth = self._smooth + gain * (points_px - self._smooth)
         if self.watched_s < SETTLING_S:
@@ -74,13 +74,13 @@ class Stillness:
             ranges = np.hypot(*(self._high - self._low)[known].T)
             self.moved = bool(np.median(ranges) > STILL * diameter_px)
         else:
-            self.moved = True  # too little is known to say that they never did
+            self.moved = True  # too little is known for a decision
 
 
 SIZE_RATIO_LIMIT = 1.7
 COLOUR_SMOOTHING_S = 0.5
 SIZE_SMOOTHING_S = 0.5
-# Time after which a person's last known velocity has lost half of its say about where he is.
+# Half-life of a person's last known velocity.
 VELOCITY_DECAY_S = 0.4
 VELOCITY_SMOOTHING_S = 0.1
 MIRROR_MIN_DISTANCE = 0.08
@@ -88,14 +88,14 @@ MIRROR_RATIO = 0.7
 MIRROR_PATIENCE_S = 0.5
 MIRROR_MEMORY_S = 0.3
 POSTURE_SMOOTHING_S = 0.1
-# Keypoints are carried on so long after the last look, if the two last looks are as near.
+# Maximum extrapolation of keypoints after the last look, and time between the last two looks.
 CARRIED_S = 0.11
 
 
 def carried_points(looks: Sequence[tuple[int, np.ndarray]], now_ns: int) -> np.ndarray | None:
-    """Return keypoints (K, 2) px moved on as they moved between two looks, (time, keypoints) each.
+    """Return keypoints (K, 2) px extrapolated from two looks, (time, keypoints) each.
 
-    None where the looks are too long ago or too far apart.
+    None if the looks are too long ago or too far apart.
     """
     (first_ns, first), (last_ns, last) = looks
     if (now_ns - last_ns) * 1e-9 > CARRIED_S or (last_ns - first_ns) * 1e-9 > CARRIED_S:
@@ -105,14 +105,14 @@ def carried_points(looks: Sequence[tuple[int, np.ndarray]], now_ns: int) -> np.n
     return carried
 
 
-@dataclass(slots=True, eq=False)  # tracks are told apart by identity, their arrays do not compare
+@dataclass(slots=True, eq=False)  # tracks are compared by identity, because arrays do not compare
 class Track:
-    """One person followed: the last sighting, moved to position_ns by correct() where that came.
+    """One tracked person: the last sighting, moved to position_ns by correct() if it was called.
 
-    misses: images since the person was seen. corrected: whether position and velocity come from
+    misses: images since the person was seen. corrected: whether position and velocity are from
     correct(). usual_px: the body circle's diameter in the last half second. looks: times and
-    keypoints (K, 2) of the two last sightings that were no carried ones. picture: whether they were
-    judged never to have moved.
+    keypoints (K, 2) of the last two sightings that were not extrapolated. picture: whether the
+    person was found to have never moved.
     """
 
     sighting: Sighting
@@ -146,24 +146,24 @@ class Track:
         self.stillness.look(now.points_px, now.visibility, now.diameter_px, self.seen_ns)
 
     def predicted(self, now_ns: int) -> Sighting:
-        """The last sighting moved on with a velocity that dies away."""
+        """The last sighting moved with a decaying velocity."""
         elapsed = max(0.0, (now_ns - self.position_ns) * 1e-9)
         shift = self.velocity_px_s * VELOCITY_DECAY_S * -np.expm1(-elapsed / VELOCITY_DECAY_S)
         return moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
 
     def region(self, now_ns: int) -> Region:
-        """Where to look for the person at a time.
+        """The region to look for the person at a time.
 
-        Half of somebody behind furniture is seen best in a larger region than a whole body: after
-        two looks in vain the next two are wider, in turns.
+        Half of a person behind furniture is seen best in a larger region than a whole body: after
+        two failed looks the next two are wider, in turns.
         """
         expected = self.predicted(now_ns).region
         return expected.widened(WIDER) if self.misses // 2 % 2 else expected
 
     def take(self, sighting: Sighting, now_ns: int, interval_s: float, hold_time_s: float) -> None:
-        """Make a matched sighting the track's newest.
+        """Update the track with a matched sighting.
 
-        interval_s: time since the last image, in which the person was seen or not.
+        interval_s: time since the last image, whether the person was seen in it or not.
         """
         elapsed = (now_ns - self.seen_ns) * 1e-9
         unseen_s = max(0.0, elapsed - interval_s)
@@ -181,19 +181,26 @@ class Track:
             self.hits += 1
 
     def carried(self, now_ns: int) -> Sighting | None:
-        """The newest sighting, each keypoint moved on as it moved between the two last looks.
+        """The newest sighting with keypoints extrapolated from the last two looks.
 
-        None where those are too long ago or too far apart.
+        None if those are too long ago or too far apart.
         """
         points = carried_points(self.looks, now_ns) if len(self.looks) > 1 else None
         if points is None:
             return None
         shift = (points - self.sighting.points_px).mean(axis=0).astype(float)
         there = moved(self.sighting, shift, 1.0, self.sighting.region.centre_px)
-        return replace(there, points_px=points, carried=True, searched=False, colours=None)
+        return replace(
+            there,
+            points_px=points,
+            carried=True,
+            searched=False,
+            colours=None,
+            details=self.sighting.details_at(points),
+        )
 
     def _wear(self, colours: np.ndarray | None, interval_s: float) -> None:
-        """Let the remembered colours follow those seen, slowly: others may stand in front."""
+        """Update the stored colours slowly: others may stand in front."""
         if colours is None:
             return
         gain = 1.0 if self.colours is None else -np.expm1(-interval_s / COLOUR_SMOOTHING_S)
@@ -201,12 +208,12 @@ class Track:
         self.colours = before + np.float32(gain) * (colours - before)
 
     def _grow(self, diameter_px: float, interval_s: float) -> None:
-        """Let the usual size follow a new one, in proportion."""
+        """Update the usual size with a new one, proportionally."""
         gain = -np.expm1(-interval_s / SIZE_SMOOTHING_S)
         self.usual_px *= float(diameter_px / self.usual_px) ** gain
 
     def correct(self, points_px: np.ndarray, known: np.ndarray, stamp_ns: int) -> None:
-        """Move an unseen person so that his known keypoints (K, 2) lie where they are said to."""
+        """Move an unseen person so that their known keypoints (K, 2) are at the given places."""
         now = self.predicted(stamp_ns)
         old, new = now.points_px[known], points_px[known]
         size = np.linalg.norm(new - new.mean(axis=0)) / np.linalg.norm(old - old.mean(axis=0))
@@ -220,9 +227,9 @@ class Track:
         self.sighting, self.position_ns = replace(there, points_px=points), stamp_ns
 
     def _turn_to(self, centre_px: np.ndarray, stamp_ns: int, corrected: bool) -> None:
-        """Let the velocity follow a step to a new centre.
+        """Update the velocity with a step to a new centre.
 
-        What is seen and what is recovered differ a little; from one to the other nobody moves.
+        Seen and recovered positions differ slightly, which is not a motion.
         """
         elapsed_s, like = (stamp_ns - self.position_ns) * 1e-9, self.corrected == corrected
         self.corrected = corrected
@@ -233,11 +240,11 @@ class Track:
         self.velocity_px_s = self.velocity_px_s + gain * (step - self.velocity_px_s)
 
     def _facing_as_before(self, sighting: Sighting, now_ns: int) -> Sighting:
-        """Undo the landmark network's sudden exchange of left and right.
+        """Undo the landmark network's sudden swap of left and right.
 
-        Seen from behind it flickers between the two for up to 0.5 s, surely of itself. The
-        comparison is with the posture of the last 0.1 s, since half-exchanged images come between.
-        An exchange that lasts longer than MIRROR_PATIENCE_S is believed.
+        For people seen from behind it flickers between the two for up to 0.5 s, with high
+        confidence. The comparison is with the posture of the last 0.1 s, because half-swapped
+        images occur in between. A swap that lasts longer than MIRROR_PATIENCE_S is accepted.
         """
         elapsed_s = (now_ns - self.seen_ns) * 1e-9
         straight = posture(sighting)
@@ -254,9 +261,4 @@ class Track:
         self.mirrored_since_ns = now_ns if since is None else since
         gain = -np.expm1(-elapsed_s / POSTURE_SMOOTHING_S)
         self.posture = self.posture + gain * (straight[MIRRORED] - self.posture)
-        return replace(
-            sighting,
-            points_px=sighting.points_px[MIRRORED],
-            visibility=sighting.visibility[MIRRORED],
-            presence=sighting.presence[MIRRORED],
-        )
+        return sighting.mirrored

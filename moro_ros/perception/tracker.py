@@ -1,4 +1,4 @@
-"""Who is who from image to image: a causal tracker of several people that never sees an image."""
+"""A causal tracker of several people that assigns ids from sightings, without using images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CORNERS = [
 ]
 # Samples along each side of the torso, and levels of each colour channel.
 SAMPLES, LEVELS = 12, 4
-# The rim of the torso shows the background on one side and the arms on the other.
+# Margin of the torso that is excluded, because it shows the background and the arms.
 MARGIN = 0.15
 _STEPS = np.linspace(MARGIN, 1.0 - MARGIN, SAMPLES)
 
@@ -40,7 +40,8 @@ def torso_colours(image_rgb: np.ndarray, keypoints: Keypoints) -> np.ndarray | N
     places = places[np.all((places >= 0) & (places < (width, height)), axis=1)]
     if len(places) < SAMPLES:
         return None
-    # Linear shares of the two nearest levels: a little more light moves no whole pixels.
+    # Linear interpolation between the two nearest levels, so that small changes of light have small
+    # effects.
     colours = image_rgb[places[:, 1], places[:, 0]].astype(np.float32) * ((LEVELS - 1) / 255.0)
     low = np.minimum(colours.astype(np.int64), LEVELS - 2)
     share = colours - low
@@ -53,7 +54,7 @@ def torso_colours(image_rgb: np.ndarray, keypoints: Keypoints) -> np.ndarray | N
 
 
 def likeness(a: np.ndarray | None, b: np.ndarray | None) -> float:
-    """Bhattacharyya coefficient of two histograms, 1: the same colours; 0.5 if one is missing."""
+    """Bhattacharyya coefficient of two histograms, 1 for equal colours; 0.5 if one is missing."""
     return 0.5 if a is None or b is None else float(np.sqrt(a * b).sum())
 
 
@@ -62,30 +63,31 @@ DUPLICATE_DISTANCE = 0.12
 GATE = 0.35
 GATE_GROWTH_PER_S = 2.0
 GATE_LIMIT = 1.5
-# What quite another dress adds to the distance between a person and a sighting.
+# Distance between a person and a sighting that entirely different clothes add.
 COLOUR_WEIGHT = 0.3
-# A newcomer who turns up as somebody is lost, in clothes so alike and no farther away, is him.
+# A new person who appears when another is lost, in clothes this similar and no farther away, is the
+# same person.
 SAME_CLOTHES = 0.6
 RETURN_DISTANCE = 2.0
-# How much larger a newcomer must be to take the place of a followed person.
+# How much larger a new person must be to replace a tracked person.
 NEARER_RATIO = 1.25
 LATE_IMAGE_S = 1.0
-# So many keypoints must be known for a person's place and size to be corrected.
+# Minimum number of known keypoints for correcting a person's place and size.
 CORRECTED_POINTS = 4
-# A newcomer with more than this part of his keypoints in the box of somebody seen is part of him.
+# A new person with more than this share of keypoints in the box of a seen person is part of them.
 INSIDE_FRACTION = 0.6
-# How near to the left or right edge, in sides of his region, somebody unseen is leaving by it.
+# Distance from the left or right edge, in sides of their region, at which an unseen person leaves.
 LEAVING = 0.15
 
 
 class PersonTracker:
-    """Gives each person in a stream of sightings one id.
+    """Assigns one id to each person in a stream of sightings.
 
-    Per image: `predict` tells where to look, `update` takes what was seen there, `observations`
-    is the answer. A person is published after `min_hits` images in which he was seen, and held
-    with a predicted box for `hold_time_s` after the last. That time must be earned: being seen
-    surely fills it up, being out of sight uses it up, so flickering false people go soon.
-    ids: where new ids come from; trackers of several cameras may share it.
+    Per image: `predict` returns the regions to look at, `update` takes the sightings,
+    `observations` is the result. A person is published after being seen in `min_hits` images, and
+    held with a predicted box for `hold_time_s` after the last. That time is accumulated by
+    confident sightings and used up out of sight, so flickering false people disappear soon.
+    ids: iterator of new ids; trackers of several cameras may share it.
     """
 
     def __init__(self, config: TrackerConfig, max_people: int) -> None:
@@ -97,57 +99,58 @@ class PersonTracker:
         self._interval_s = 0.0
 
     def configure(self, config: TrackerConfig, max_people: int) -> None:
-        """Change the options; everybody keeps his id, and too many people leave by themselves."""
+        """Change the options; people keep their ids, and those above max_people leave over time."""
         self._config, self._max_people = config, max_people
 
     def reset(self) -> None:
-        """Forget everybody; ids go on where they were, so that none is ever used twice."""
+        """Forget all people; ids continue, so none is ever reused."""
         self._tracks.clear()
 
     def renumber(self) -> None:
-        """Give everybody who has an id a new one."""
+        """Give all people who have an id a new one."""
         for track in self._tracks:
             if track.track_id:
                 track.track_id = next(self.ids)
 
     @property
     def full(self) -> bool:
-        """Whether max_people are followed."""
+        """Whether max_people are tracked."""
         return len(self._tracks) >= self._max_people
 
     @property
     def empty(self) -> bool:
-        """Whether nobody is followed."""
+        """Whether no people are tracked."""
         return not self._tracks
 
     @property
     def looked_ns(self) -> list[int]:
-        """When those last predicted were last looked at, in that order."""
+        """When the last predicted people were last looked at, in their order."""
         return [track.looks[-1][0] for track in self._tracks]
 
     def carried(self, place: int) -> Sighting | None:
-        """What a look at one of those last predicted would show, by their last two looks.
+        """The extrapolated sighting of one of the last predicted people, from their last two looks.
 
-        None for somebody of whom they say too little (Track.carried), and for newcomers, of whom
-        only looks can make sure.
+        None if there are no recent looks (Track.carried), and for new people, who must be confirmed
+        by looks.
         """
         track = self._tracks[place]
         return track.carried(self._now_ns) if track.track_id else None
 
     @property
     def out_of_sight(self) -> int:
-        """How many of the people last predicted were not seen in the image before; the last."""
+        """How many of the last predicted people, at the end, were not seen in the image before."""
         return sum(track.seen_ns < self._previous_ns for track in self._tracks)
 
     def predict(self, stamp_ns: int) -> list[Region]:
-        """Move to the time of the next image and tell where the people should be in it.
+        """Advance to the time of the next image and return the predicted people.
 
-        Those seen last and followed longest come first. Drops whoever was out of sight too long.
+        The most recently seen and longest tracked people are first. People who were out of sight
+        for too long are dropped.
         """
         previous, self._now_ns = self._now_ns, stamp_ns
         self._previous_ns = previous
         self._interval_s = (stamp_ns - previous) * 1e-9 if self._tracks else 0.0
-        # In view until the last image: one late image is no reason to lose anybody.
+        # In view until the last image: one late image is no reason to lose a person.
         late_s = max(self._config.hold_time_s, LATE_IMAGE_S)
         self._tracks = [
             track
@@ -159,11 +162,11 @@ class PersonTracker:
         return [track.region(stamp_ns) for track in self._tracks]
 
     def update(self, sightings: list[Sighting], image_size: tuple[int, int]) -> int:
-        """Tell what was seen in the image announced by `predict`.
+        """Add the sightings of the image announced by `predict`.
 
-        sightings: in any number; of two of one person the earlier in the list is kept.
+        sightings: any number; of two of one person the earlier in the list is kept.
         image_size: (width, height), pixels.
-        Returns how many new people are not followed because max_people already are.
+        Returns the number of new people who are not tracked because max_people already are.
         """
         sightings = merge_duplicates(sightings)
         taken = self._match(sightings)
@@ -188,9 +191,9 @@ class PersonTracker:
         return ignored
 
     def judge_pictures(self, notices: Notices) -> None:
-        """Judge who has never moved, once after each `update`, and note whoever is new.
+        """Find people who have never moved, once after each `update`, and record new ones.
 
-        Whoever is not reported for that and moves after all gets a new id, since theirs ended.
+        A person who is not reported for this reason and then moves gets a new id.
         """
         found = []
         for track in self._tracks:
@@ -204,7 +207,7 @@ class PersonTracker:
         notices.pictures(found, self._config.picture_s, self._config.drop_pictures)
 
     def observations(self) -> tuple[PersonObservation, ...]:
-        """Everybody of whom something may be published, by id; keypoints only of those seen."""
+        """All people to publish, by id; keypoints only of those seen."""
         people = []
         for track in sorted(self._tracks, key=lambda track: track.track_id):
             if track.track_id == 0 or (track.picture and self._config.drop_pictures):
@@ -212,14 +215,17 @@ class PersonTracker:
             now = track.predicted(self._now_ns)
             seen = track.seen_ns == self._now_ns
             keypoints = Keypoints(now.points_px, now.visibility, now.presence) if seen else None
-            people.append(PersonObservation(track.track_id, now.box_xyxy, now.score, keypoints))
+            details = track.sighting.details if seen else None
+            people.append(
+                PersonObservation(track.track_id, now.box_xyxy, now.score, keypoints, details)
+            )
         return tuple(people)
 
     def correct(self, track_id: int, points_px: np.ndarray, stamp_ns: int) -> None:
-        """Put an unseen person where somebody who knows better (the motion model) says he was.
+        """Move an unseen person to a better estimate of their place (from the motion model).
 
-        points_px: (K, 2) keypoints at the time stamp_ns, NaN where unknown. Nothing happens to a
-        person who has been seen at that time or later, or is not known any more.
+        points_px: (K, 2) keypoints at the time stamp_ns, NaN where unknown. There is no effect if
+        the person was seen at that time or later, or is not known any more.
         """
         known = np.isfinite(points_px).all(axis=1)
         if known.sum() < CORRECTED_POINTS:
@@ -229,7 +235,7 @@ class PersonTracker:
                 track.correct(points_px, known, stamp_ns)
 
     def _match(self, sightings: list[Sighting]) -> set[int]:
-        """Give each sighting to the person it fits best, if it fits; returns the ones given."""
+        """Assign each sighting to the person it fits best, if any; returns the assigned ones."""
         if not sightings or not self._tracks:
             return set()
         cost = np.array([[self._cost(track, s) for s in sightings] for track in self._tracks])
@@ -244,24 +250,24 @@ class PersonTracker:
         return taken
 
     def _cost(self, track: Track, sighting: Sighting) -> float:
-        """Distance between where a person should be and a sighting; inf where it can't be him."""
+        """Distance between a person's prediction and a sighting; inf if they cannot match."""
         predicted = track.predicted(self._now_ns)
-        # One bad image makes a person of any size: his usual size counts as well.
+        # In one bad image a person may have any size: the usual size is used as well.
         ratios = np.array([predicted.diameter_px, track.usual_px]) / sighting.diameter_px
         alike_in_size = np.any((ratios >= 1 / SIZE_RATIO_LIMIT) & (ratios <= SIZE_RATIO_LIMIT))
         unseen_s = (self._now_ns - track.seen_ns) * 1e-9
         gate = min(GATE + GATE_GROWTH_PER_S * unseen_s, GATE_LIMIT)
         alike = likeness(track.colours, sighting.colours)
-        if track.seen_ns < self._previous_ns:  # lost: his clothes widen or narrow the search
+        if track.seen_ns < self._previous_ns:  # lost: colours widen or narrow the search
             gate *= 0.5 + alike
         distance = pose_distance(predicted, sighting)
         possible = distance <= gate and alike_in_size
         return distance + COLOUR_WEIGHT * (1.0 - alike) if possible else np.inf
 
     def _who_returned(self, newcomer: Track) -> Track | None:
-        """Whoever was lost before a newcomer came and may be him, expected elsewhere or not.
+        """Lost people who may be a new person, whether predicted at that place or not.
 
-        The last looks at somebody who is being lost may be wrong, and lead the prediction astray.
+        The last looks at a person before they are lost may be wrong and mislead the prediction.
         """
         best, nearest = None, RETURN_DISTANCE
         for track in self._tracks:
@@ -276,13 +282,13 @@ class PersonTracker:
         return best
 
     def _worth_keeping(self, track: Track, image_size: tuple[int, int]) -> bool:
-        """Unseen people are held only once confirmed, and not beyond the image's edge."""
+        """Whether to hold a person: if unseen, only if confirmed and not beyond the edge."""
         if track.seen_ns == self._now_ns:
             return True
         now = track.predicted(self._now_ns)
         box = now.box_xyxy
         inside = bool(np.all(box[2:] > 0) and np.all(box[:2] < image_size))
-        # Keypoints are guessed inside the image to the last: who walks into its edge has left.
+        # Keypoints are inferred inside the image until the end: a person at its edge has left.
         edge = now.region.centre_px[0], image_size[0] - now.region.centre_px[0]
         outward = -track.velocity_px_s[0], track.velocity_px_s[0]
         near = LEAVING * now.region.side_px
@@ -290,9 +296,9 @@ class PersonTracker:
         return track.track_id > 0 and inside and not leaves and self._config.hold_time_s > 0
 
     def _is_part_of_somebody(self, newcomer: Sighting) -> bool:
-        """True if a newcomer lies within a person seen: the network fits bodies to limbs, too.
+        """True if a new person is within a seen one: the network also fits bodies to limbs.
 
-        What it sees of such a body is the limb; the rest it guesses beyond.
+        It sees the limb of such a body and infers the rest.
         """
         points = newcomer.shown_px
         for track in self._tracks:
@@ -305,7 +311,7 @@ class PersonTracker:
         return False
 
     def _make_room(self, newcomer: Sighting) -> bool:
-        """True if a newcomer can be followed; a clearly smaller (farther) person may have to go."""
+        """True if a new person can be tracked; a clearly smaller (farther) one may be dropped."""
         if len(self._tracks) < self._max_people:
             return True
         smallest = min(self._tracks, key=lambda track: track.sighting.diameter_px)

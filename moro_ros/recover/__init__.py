@@ -1,1 +1,1 @@
-"""From decoded tokens to a placed, steady body with its uncertainty and the ground below it."""
+"""From decoded tokens to a placed, steady body with its uncertainty, and the ground."""

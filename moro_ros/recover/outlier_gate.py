@@ -1,4 +1,4 @@
-"""OutlierGate: holds back a measured pose that no body can reach from the one before."""
+"""OutlierGate: holds back a measured pose that is physically unreachable from the one before."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.recover.ground import moved
 from moro_ros.types import BodyMotion
 
-# So many measured poses in a row are held; the next is told, since what persists is no glitch.
+# Maximum number of consecutive poses held back; a pose that persists is not a glitch.
 MOST_HELD = 2
-# Greatest speed of a joint relative to the pelvis over the pelvis' own: a kick, a throw.
+# Maximum speed of a joint relative to the pelvis over the pelvis' own: a kick, a throw.
 LIMBS = 2.0
-# What two measured places of a body at rest may differ by, m.
+# Maximum difference of two measured places of a body at rest, m.
 NOISE_M = 0.05
-# The depth of the pelvis is compared with those of the newest images (Hampel: so many spreads
-# from the median), which starts with LEAST_DEPTHS of them.
+# The depth of the pelvis is compared with those of the newest images (Hampel: this many spreads
+# from the median), from LEAST_DEPTHS images on.
 DEPTHS, LEAST_DEPTHS, SPREADS = 7, 5, 3.0
 # Standard deviation over the median absolute deviation of a normal distribution.
 MAD_TO_SIGMA = 1.4826
-# What a body at rest can accelerate with, a jump's push-off, m/s^2.
+# Maximum acceleration of a body at rest: the push-off of a jump, m/s^2.
 ACCELERATION = 20.0
-# Nobody is turned upside down out of the camera's sight: while nothing is seen of the hips, a trunk
-# that is turned by more than this from where it pointed is held for this long, in s.
+# People do not turn upside down out of sight: while the hips are not seen, a trunk that turned by
+# more than this from its last direction is held back for this long, in s.
 OVERTURNED, OVERTURNED_S = np.deg2rad(100.0), 0.5
 PELVIS, NECK = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("neck")
 
 
 class OutlierGate:
-    """Judges the successive poses of one person; holding: whether the newest one was held back.
+    """Checks the successive poses of one person; holding: whether the newest one was held back.
 
-    Images in which nothing of the person was seen measure nothing, and so are not judged.
+    Images in which the person was not seen are not checked.
     """
 
     def __init__(self) -> None:
         self._told: BodyMotion | None = None
-        self._measured: tuple[np.ndarray, int] | None = None  # joints and stamp, the last believed
-        self._trunk: np.ndarray | None = None  # towards the neck, of those believed last
+        self._measured: tuple[np.ndarray, int] | None = None  # joints and stamp, last accepted
+        self._trunk: np.ndarray | None = None  # towards the neck, of the last accepted pose
         self._depths: deque[tuple[float, int]] = deque(maxlen=DEPTHS)  # and their stamps
         self._held = 0
         self._leapt = False
@@ -50,21 +50,21 @@ class OutlierGate:
         return self._held > 0
 
     def refuses(self, motion: BodyMotion, max_speed_mps: float) -> bool:
-        """Whether to hold a pose (F = 1) back, once for each; max_speed_mps: of the pelvis, 0: off.
+        """Whether to hold back a pose (F = 1), once per pose; max_speed_mps: of the pelvis, 0: off.
 
-        Judged over the time since a pose was last believed.
+        It is checked over the time since the last accepted pose.
         """
         if not motion.finite:
-            return False  # the stream drops it and restarts the person, rather than hide it here
+            return False  # the stream drops it and restarts the person, so it is not hidden here
         if max_speed_mps <= 0.0 or not motion.keypoints_seen[-1]:
-            # The motion goes on from what was held back, not from what was told.
+            # The motion continues from the pose that was held back, not from the published one.
             self._leapt = self.holding
             return False
         self._leapt = self._measured is not None and not self._reached(motion, max_speed_mps)
         return (self._leapt and self._held < MOST_HELD) or self._overturned(motion)
 
     def _overturned(self, motion: BodyMotion) -> bool:
-        """Whether a trunk turned over though nothing was seen of its lower end."""
+        """Whether a trunk turned over although its lower end was not seen."""
         if self._trunk is None or self._measured is None or motion.observed[-1, PELVIS]:
             return False
         seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
@@ -74,7 +74,7 @@ class OutlierGate:
         return turned and seconds <= OVERTURNED_S
 
     def _follow_trunk(self, motion: BodyMotion) -> None:
-        """Take up a believed trunk: at once where its hips are seen, else slowly."""
+        """Update the accepted trunk: immediately if its hips are seen, else slowly."""
         now = _trunk(motion)
         if (
             self._trunk is None
@@ -101,7 +101,7 @@ class OutlierGate:
         )
 
     def _depth_stands_out(self, depth: float, stamp_ns: int) -> bool:
-        """Hampel's test, of a depth to which the newest ones do not lead either."""
+        """Hampel's test of a depth that the newest ones do not lead to either."""
         if len(self._depths) < LEAST_DEPTHS:
             return False
         depths, stamps_ns = (np.array(column) for column in zip(*self._depths))
@@ -111,17 +111,17 @@ class OutlierGate:
         from_rest = NOISE_M + 0.5 * ACCELERATION * seconds**2
         if abs(depth - middle) <= max(SPREADS * spread, from_rest):
             return False
-        # Whoever starts out of a turn leaves the median behind, but gathers speed to do so.
+        # A person who starts to move after a turn leaves the median, but accelerates gradually.
         early, late = stamps_ns[-2], stamps_ns[-1]
         step = (stamp_ns - late) * 1e-9
         predicted = depths[-1] + (depths[-1] - depths[-2]) * (stamp_ns - late) / (late - early)
         return bool(abs(depth - predicted) > 2.0 * NOISE_M + ACCELERATION * step**2)
 
     def hold(self, motion: BodyMotion) -> BodyMotion:
-        """Return what is told in place of a refused pose (F = 1), and count it.
+        """Return the pose published in place of a refused one (F = 1), and count it.
 
-        The pose told last, its posture unchanged, moved on with its pelvis' velocity. No joint of
-        it counts as observed.
+        It is the last published pose, moved by the velocity of its pelvis. None of its joints
+        counts as observed.
         """
         told = self._told
         assert told is not None  # the first pose is never refused
@@ -141,9 +141,9 @@ class OutlierGate:
         )
 
     def believe(self, motion: BodyMotion) -> bool:
-        """Take up a pose (F = 1) that is told as measured; False where it does not join the last.
+        """Accept a pose (F = 1) published as measured; False if it does not continue the last.
 
-        That is so for one that persisted until it was told: no velocity leads to it.
+        That is the case for one that persisted until it was published: no velocity leads to it.
         """
         self._held = 0
         if self._leapt:
@@ -156,7 +156,7 @@ class OutlierGate:
         return not self._leapt
 
     def tell(self, motion: BodyMotion) -> BodyMotion:
-        """Keep what is told, complete with its velocity, as what a next pose may be replaced by."""
+        """Store the published pose with its velocity, as the replacement of a later pose."""
         self._told = motion
         return motion
 

@@ -1,8 +1,8 @@
-"""Put a recovered body onto the keypoints that were seen, at the depth that the network found.
+"""Move a recovered body onto the seen keypoints, at the network's depth.
 
-The network knows pose and depth from the whole window, while the image says exactly in which
-direction the body is now. Depth is left alone: one frame's keypoints know it far less well, and
-changing it frame by frame shakes the body along the line of sight (docs/training.md).
+The network estimates pose and depth from the whole window, while the image gives the exact
+direction of the body now. Depth is not changed: one frame's keypoints determine it far less well,
+and changing it frame by frame shakes the body along the line of sight (docs/training.md).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The network's own position counts as much as this many seen keypoints.
+# The network's own position has the weight of this many seen keypoints.
 NETWORK_WEIGHT = 1.0
-# A keypoint farther off than this share of the box counts less, in proportion (Huber).
+# A keypoint farther off than this share of the box has proportionally less weight (Huber).
 ROBUST = 0.1
 ROUNDS = 2
 

@@ -14,6 +14,8 @@ from moro_ros.body.fitting import SmplxFitter
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
+from moro_ros.recover.outlier_gate import OutlierGate
+from moro_ros.recover.place import Placer, Unplaced
 from moro_ros.recover.placement import align_sideways
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
@@ -49,7 +51,7 @@ JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen of one person in F images.
+    """The observations of one person in F images.
 
     visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
     plane; stamps_ns: (F,) int64.
@@ -63,7 +65,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """One frame of one person as the network decoded it.
+    """One decoded frame of one person.
 
     rotation: (3, 3) and translation: (3,) m, camera optical frame; contact: (4,) logits;
     confidence, ids: (T,) of the mesh tokens; body_rotations: (21, 3, 3), or None without a
@@ -82,10 +84,10 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What was decoded of one person around the time described and the one described before it.
+    """The decoding of one person around the described time and the one described before it.
 
-    frames: in the order of time; marks: for the earlier time (left out if it is forgotten) and the
-    later one, the numbers of the frames on either side and the share of the second; betas: (10,),
+    frames: in the order of time; marks: for the earlier time (omitted if it is forgotten) and the
+    later one, the indices of the frames on either side and the share of the second; betas: (10,),
     the mean over the window, or None without a rotation head.
     """
 
@@ -95,20 +97,20 @@ class Decoded:
 
     @property
     def translation(self) -> Tensor:
-        """The network's own pelvis at the time described, (3,) m."""
+        """The network's own pelvis at the described time, (3,) m."""
         low, high, share = self.marks[-1]
         first, second = self.frames[low].translation, self.frames[high].translation
         return torch.from_numpy(first + np.float32(share) * (second - first))
 
     @property
     def nearest(self) -> DecodedFrame:
-        """The frame nearest to the time described."""
+        """The frame nearest to the described time."""
         low, high, share = self.marks[-1]
         return self.frames[high if share > 0.5 else low]
 
 
 def evidence_matrix() -> np.ndarray:
-    """Return (22, K) bool: which keypoints are the evidence of which joint."""
+    """Return (22, K) bool: which keypoints are evidence for which joint."""
     names = list(KEYPOINTS)
     matrix = np.zeros((NUM_JOINTS, len(names)), dtype=bool)
     for joint, points in JOINT_EVIDENCE.items():
@@ -120,12 +122,12 @@ EVIDENCE = evidence_matrix()
 
 
 def joint_visibility(visibility: np.ndarray) -> np.ndarray:
-    """Return the least visibility among each joint's evidence: (F, K) -> (F, 22)."""
+    """Return the minimum visibility of each joint's evidence: (F, K) -> (F, 22)."""
     return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
 
 
 class MotionRecovery:
-    """Turns the decoding of one person's window into motion of its last frames."""
+    """Converts the decoding of one person's window to the motion of its last frames."""
 
     def __init__(
         self, model: LoadedModel, body: BodyModel, uncertainty: UncertaintyTable | None = None
@@ -156,14 +158,16 @@ class MotionRecovery:
         mesh: bool = False,
         refine_steps: int = 0,
         max_speed_mps: float = 0.0,
+        placer: Placer | None = None,
     ) -> BodyMotion:
         """Return the motion of one person at one time (F = 1).
 
-        evidence: of the image of that time (F = 1); threshold: least visibility of an observed
-        joint; steady: the person's running pose, which is moved on; stride: frames since it was
-        last moved on; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
+        evidence: of the image of that time (F = 1); threshold: minimum visibility of an observed
+        joint; steady: the person's running pose, which is advanced; stride: frames since it was
+        last advanced; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
         seen keypoints (refinement.py) in place of the steady pose's own gain, for a network of
-        keypoints; max_speed_mps: of a pelvis, faster ones are held back (outlier_gate.py), 0: none.
+        keypoints; max_speed_mps: of a pelvis, faster ones are held back (outlier_gate.py), 0: none;
+        placer: moves the pose to the distance from other sources.
         """
         window = at_marks(self.pose(decoded), decoded.marks)
         if steady.gate.holding:
@@ -173,19 +177,35 @@ class MotionRecovery:
         else:
             aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
             pose = steady.update(window, aligned, stride)
-        rotation, translation, betas = pose.rotation, pose.translation, pose.betas
         skeleton, chain, joints = self.kinematics(pose)
         nearest = decoded.nearest
-        vertices = None
-        if mesh and nearest.body_rotations is not None:
-            # The body of the joints that are published, however they came about.
-            vertices = self.skinned(pose)
-        elif mesh:
-            # A fitted pelvis lies a little off the mesh's own: both move alike.
-            shift = decoded.translation - window.translation[-1]
-            vertices = self.mesh([nearest], rotation, translation + shift)
+        contact = 1.0 / (1.0 + np.exp(-nearest.contact[None]))
         shown = joint_visibility(evidence.visibility)
         observed = shown > threshold
+        place, growth, network = None, 1.0, pose.translation
+        if placer is not None:
+            seen = Unplaced(
+                (joints[0] + network[0]).numpy(),
+                contact[0],
+                observed[0],
+                steady.shape is not None,
+                int(evidence.stamps_ns[-1]),
+            )
+            if (placed_pose := placer(pose, seen)) is not None:
+                pose, place = placed_pose.pose, placed_pose.place
+                if placed_pose.leapt:  # neither a glitch nor motion
+                    steady.gate, steady.velocity = OutlierGate(), JointVelocity()
+                skeleton, chain, joints = self.kinematics(pose)
+                growth = float(pose.translation[0, 2] / network[0, 2])
+        rotation, translation, betas = pose.rotation, pose.translation, pose.betas
+        vertices = None
+        if mesh and nearest.body_rotations is not None:
+            # The body of the published joints, whatever their source.
+            vertices = self.skinned(pose)
+        elif mesh:
+            # A fitted pelvis is slightly off the mesh's own: both move by the same amount.
+            shift = decoded.translation - window.translation[-1]
+            vertices = self.mesh([nearest], rotation, network + shift) * growth
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
         stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
@@ -205,18 +225,19 @@ class MotionRecovery:
             covariance=np.zeros((*placed.shape, 3), np.float32),
             confidence=confidence.astype(np.float32),
             observed=observed,
-            contact=1.0 / (1.0 + np.exp(-nearest.contact[None])),
+            contact=contact,
             smplx=smplx,
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=nearest.ids[None],
             keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
             held=np.zeros(1, bool),
             shape_locked=steady.shape is not None,
+            place=place,
         )
         return self.tell(motion, steady, max_speed_mps)
 
     def tell(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
-        """Pass a motion (F = 1) through the person's gate; complete it with what follows of it."""
+        """Pass a motion (F = 1) through the person's gate and add the derived fields."""
         if steady.gate.refuses(motion, max_speed_mps):
             motion = steady.gate.hold(motion)
         else:
@@ -225,7 +246,11 @@ class MotionRecovery:
             velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]))
             motion = replace(motion, velocity=velocity[None])
         covariance = joint_covariance(
-            self.uncertainty, motion.joints, motion.observed, motion.confidence
+            self.uncertainty,
+            motion.joints,
+            motion.observed,
+            motion.confidence,
+            None if motion.place is None else motion.place.sigma,
         )
         return steady.gate.tell(replace(motion, covariance=covariance))
 
@@ -259,9 +284,9 @@ class MotionRecovery:
         return skeleton, chain, joints
 
     def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
-        """Move the newest pose onto the keypoints that are seen; returns the pelvis (1, 3) m.
+        """Move the newest pose onto the seen keypoints; returns the pelvis (1, 3) m.
 
-        A network that sees pixels knows better itself.
+        The result of a network that uses pixels is not changed.
         """
         if not self.seen_by_keypoints:
             return newest.translation
@@ -286,7 +311,7 @@ class MotionRecovery:
         stride: float,
         steps: int,
     ) -> BodyPose:
-        """Fit the newest pose to the seen keypoints and make it the steady one; see recover."""
+        """Fit the newest pose to the seen keypoints and store it as the steady one; see recover."""
         expected = steady.expected(window)
         newest = window.frames(slice(-1, None))
         betas = newest.betas if expected is None else expected.betas
@@ -349,7 +374,7 @@ def rotations_of(pose: BodyPose) -> Tensor:
 
 
 def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:
-    """Return how much each mesh token tells of each joint, (22, T), rows sum to one.
+    """Return the weight of each mesh token for each joint, (22, T), rows sum to one.
 
     A token's patch moves with the joints that its vertices are skinned to.
     """

@@ -2,8 +2,8 @@
 
 The network knows the pose from everything it was shown, but its skeleton need not fall exactly onto
 the keypoints of this image. Each step solves, for every body at once, for the global orientation,
-the joint rotations and the pelvis position that explain the keypoints robustly, stay close to the
-network's estimate and close to where the motion was going.
+the joint rotations and the pelvis position that explain the keypoints robustly and stay close to
+the network's estimate and to the extrapolated motion.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.types import KEYPOINTS
 
-# How far the network's rotations may be off, rad; tuned on validation motion. Feet, hands and head
-# hang on few or no keypoints and must not chase their noise.
+# Spread of the network's rotations, rad; tuned on validation motion. Feet, hands and head depend on
+# few or no keypoints and must not follow their noise.
 JOINT_SPREAD: dict[str, float] = {
     "pelvis": 0.30, "spine1": 0.15, "spine2": 0.10, "spine3": 0.10, "neck": 0.12, "head": 0.12,
     "left_collar": 0.15, "right_collar": 0.15, "left_shoulder": 0.60, "right_shoulder": 0.60,
@@ -27,24 +27,24 @@ JOINT_SPREAD: dict[str, float] = {
     "left_hip": 0.40, "right_hip": 0.40, "left_knee": 0.40, "right_knee": 0.40,
     "left_ankle": 0.18, "right_ankle": 0.18, "left_foot": 0.12, "right_foot": 0.12,
 }  # fmt: skip
-# The same of the pelvis: across the line of sight in metres, along it as a share of the distance.
+# The same for the pelvis: across the line of sight in metres, along it as a share of the distance.
 SIDEWAYS_SPREAD_M = 0.10
 DEPTH_SPREAD = 0.01
-# The same of the seen keypoints of trunk and head, along the line of sight: shoulders that are a
-# little too narrow must not be widened by a trunk that leans towards the camera.
+# The same for the seen keypoints of trunk and head, along the line of sight: slightly too narrow
+# shoulders must not be widened by leaning the trunk towards the camera.
 TRUNK_DEPTH_SPREAD = 0.03
 TRUNK = ("nose", "ear", "shoulder", "hip")
-# A keypoint's own error as a share of the person box: its bias, drift and place on the body.
+# A keypoint's own error as a share of the person box: its bias, drift and position on the body.
 KEYPOINT_SPREAD = 0.05
-# Residuals beyond this many spreads count ever less (Geman-McClure).
+# Residuals beyond this many spreads have less and less weight (Geman-McClure).
 ROBUST_SPREADS = 5.0
-# How far a frame may be from where the motion was going, relative to the network's spread; more
-# by as many times as frames passed since.
+# Spread of a frame around the extrapolated motion, relative to the network's spread; multiplied by
+# the number of frames passed since.
 TIME_SPREAD = 0.08
-# The same of joints that move no seen keypoint: their correction is out of date, and the network
-# knows better. As with the default of motion.gain, 0.4 of the way in one frame.
+# The same for joints that move no seen keypoint: their correction is outdated, and the network is
+# more accurate. As with the default of motion.gain, 0.4 of the way in one frame.
 BLIND_TIME_SPREAD = 0.8
-# The longest step of one iteration, rad and m.
+# Maximum step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2
 
@@ -62,7 +62,7 @@ class PlacedBody:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of N bodies, on the normalised image plane.
+    """The observations of N bodies, on the normalised image plane.
 
     points: (N, K, 2); weight: (N, K), zero for unseen keypoints; box_size: (N,), side of the
     person box.
@@ -80,7 +80,7 @@ class Refiner:
         self.body = body
         self.moves = ancestors(body.keypoint_joints)
         self.trunk = torch.tensor([[float(name.endswith(TRUNK))] for name in KEYPOINTS])
-        self.spread = torch.tensor([JOINT_SPREAD[name] for name in JOINT_NAMES])
+        self.spread = torch.tensor([[JOINT_SPREAD[name]] * 3 for name in JOINT_NAMES]).flatten()
 
     def refine(
         self,
@@ -94,8 +94,8 @@ class Refiner:
         """Return the bodies after `steps` Gauss-Newton steps; 0 steps return the network's.
 
         network: the estimate that the result stays close to; skeleton: of N bodies, or of one for
-        all; expected: where the motion was going, also the place to start from; stride: frames
-        since that was known. A body without a seen keypoint moves to between the two.
+        all; expected: the extrapolated motion, also the starting point; stride: frames of the
+        extrapolation. A body without a seen keypoint moves to between the two.
         """
         if steps <= 0:
             return network
@@ -111,23 +111,24 @@ class Refiner:
             for anchor, weight in anchors:
                 matrix = matrix + torch.diag_embed(weight)
                 gradient = gradient + weight * difference(now, anchor)
-            now = moved(now, -torch.linalg.solve(matrix, gradient[..., None])[..., 0])
+            factor = torch.linalg.cholesky_ex(matrix).L
+            now = moved(now, -torch.cholesky_solve(gradient[..., None], factor)[..., 0])
         return now
 
     def _shown(self, seen: Seen) -> Tensor:
         """Return whether a seen keypoint depends on each unknown, (N, 69) bool."""
         joints = (seen.weight > 0).float() @ self.moves.to(seen.weight.dtype) > 0  # (N, 22)
-        return torch.cat([joints.repeat_interleave(3, 1), joints[:, :1].expand(-1, 3)], 1)
+        return torch.cat([thrice(joints), joints[:, :1].expand(-1, 3)], 1)
 
     def _precision(self, translation: Tensor) -> Tensor:
         """Return one over the squared spread of every unknown, (N, 69)."""
-        joints = self.spread.repeat_interleave(3).expand(len(translation), -1)
+        joints = self.spread.expand(len(translation), -1)
         sideways = torch.full_like(translation[:, :2], SIDEWAYS_SPREAD_M)
         depth = DEPTH_SPREAD * translation[:, 2:].clamp_min(MIN_DEPTH_M)
         return torch.cat([joints, sideways, depth], -1).pow(-2)
 
     def _placed(self, body: PlacedBody, skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the joints' rotations and places, the pelvis at 0, and the keypoints' places."""
+        """Return the joints' rotations and positions, the pelvis at 0, and those of keypoints."""
         chain, joints = self.body.forward_kinematics(
             body.rotations, skeleton.joints[:, :NUM_JOINTS]
         )
@@ -162,8 +163,13 @@ class Refiner:
         jacobian = torch.cat([jacobian, spatial[..., 2:, :] * trust[..., None]], -2)
         residual = torch.cat([residual, along], -1)
         rows = jacobian.flatten(1, 2)  # (N, 3 K, 69)
-        weighted = rows * weight.repeat_interleave(3, dim=1)[..., None]
+        weighted = rows * thrice(weight)[..., None]
         return weighted.mT @ rows, (weighted.mT @ residual.flatten(1)[..., None])[..., 0]
+
+
+def thrice(values: Tensor) -> Tensor:
+    """Repeat every value three times: (N, M) -> (N, 3 M)."""
+    return values[..., None].expand(-1, -1, 3).flatten(1)
 
 
 def ancestors(carriers: tuple[int, ...]) -> Tensor:
@@ -191,7 +197,7 @@ def cross_matrix(vectors: Tensor) -> Tensor:
 
 
 def difference(body: PlacedBody, anchor: PlacedBody) -> Tensor:
-    """Return how far bodies are from an anchor, (N, 69): rotation vectors [rad], pelvis [m]."""
+    """Return the offsets of bodies from an anchor, (N, 69): rotation vectors [rad], pelvis [m]."""
     turn = matrix_to_rotvec(anchor.rotations.mT @ body.rotations)
     return torch.cat([turn.flatten(1), body.translation - anchor.translation], -1)
 

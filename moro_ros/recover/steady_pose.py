@@ -1,8 +1,8 @@
-"""A steady live pose out of windows that are decoded anew for every frame.
+"""A steady live pose from windows that are decoded again for every frame.
 
-Within one window the motion is smooth, but the newest frame of each window is estimated with other
-company, so a sequence of newest frames trembles. Each frame is therefore predicted by the newest
-window's own step from the frame before, which brings no lag, and drawn towards its estimate.
+Within one window the motion is smooth, but the newest frame of each window is estimated with
+different context, so a sequence of newest frames jitters. Each frame is therefore predicted by the
+newest window's own step from the frame before, without lag, and moved towards its estimate.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.recover.outlier_gate import OutlierGate
 
-# How far the mean of each shape coefficient may move in the time that it settles in: 17 mm for a
-# joint of the open body by the first coefficient, which is the height, and less by every other.
+# Maximum change of the mean of each shape coefficient while it settles: 17 mm for a joint of the
+# open body by the first coefficient, which is the height, and less by each other.
 TOLERANCE = 0.2
 
 
@@ -32,10 +32,10 @@ class ShapeLock:
         self._last_ns: int | None = None
 
     def update(self, betas: Tensor, stamp_ns: int, seen: bool, settle_s: float) -> Tensor | None:
-        """Return the mean (10,) once it kept within TOLERANCE for settle_s of being seen.
+        """Return the mean (10,) after it stayed within TOLERANCE for settle_s of being seen.
 
-        betas: (10,) at an image; stamp_ns: of the image; seen: whether anything of the person was.
-        Images in which nothing was neither count nor begin anew.
+        betas: (10,) at an image; stamp_ns: of the image; seen: whether the person was seen. Images
+        in which the person was not seen neither count nor restart the time.
         """
         before, self._last_ns = self._last_ns, stamp_ns
         if not seen:
@@ -103,7 +103,7 @@ class JointVelocity:
 class SteadyPose:
     """The running pose of one person; gain: share of each new estimate, 1 takes it unchanged.
 
-    shape: betas (10,) that are kept from now on, None to let the shape follow the estimates.
+    shape: locked betas (10,), None to let the shape follow the estimates.
     """
 
     def __init__(self, gain: float) -> None:
@@ -136,7 +136,7 @@ class SteadyPose:
         )
 
     def expected(self, window: BodyPose) -> BodyPose | None:
-        """Return where the newest window's own step takes the pose of the last update (F = 1).
+        """Return the pose of the last update moved by the newest window's own step (F = 1).
 
         window: see update. None without a last update, or with no step to take.
         """
@@ -153,7 +153,7 @@ class SteadyPose:
     def anew(self, window: BodyPose) -> BodyPose:
         """Return the newest frame of a window alone, of the running shape.
 
-        For after an update that was not told: a step from there leads nowhere.
+        Used after an update that was not published, from which a step would be wrong.
         """
         return replace(window.frames(slice(-1, None)), betas=self._shape(window.betas))
 
@@ -163,6 +163,6 @@ class SteadyPose:
         return torch.lerp(self.last.betas, betas, SHAPE_GAIN)
 
     def take(self, pose: BodyPose) -> BodyPose:
-        """Make a pose (F = 1) the last one, of the locked shape if there is one, and return it."""
+        """Store a pose (F = 1) as the last one, with the locked shape if any, and return it."""
         self.last = pose if self.shape is None else replace(pose, betas=self.shape)
         return self.last

@@ -1,4 +1,4 @@
-"""How far a recovered joint may be off: its covariance, out of a table measured for the model."""
+"""The covariance of recovered joints, from a table measured for the model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.errors import CheckpointError
+from moro_ros.types import BodyMotion
 
 UNCERTAINTY_FILE = "uncertainty.json"
 STATES, DIRECTIONS, TERMS = (
@@ -35,12 +36,14 @@ def joint_covariance(
     joints: np.ndarray,
     observed: np.ndarray,
     confidence: np.ndarray,
+    place_sigma: float | None = None,
 ) -> np.ndarray:
     """Return the covariance of joint positions, (F, J, 3, 3) float32 m^2, camera frame.
 
     table: None gives zeros, which stand for "unknown"; joints: (F, J, 3) m, camera frame;
-    observed: (F, J) bool; confidence: (F, J) in [0, 1], as in BodyMotion: the visibility of what is
-    observed, the mesh tokens' certainty around what is inferred.
+    observed: (F, J) bool; confidence: (F, J) in [0, 1], as in BodyMotion: the visibility of
+    observed joints, the mesh tokens' certainty around inferred ones; place_sigma: relative sigma
+    of the person's distance, if other sources than the network give it (recover/place.py).
     """
     if table is None:
         return np.zeros((*joints.shape, 3), dtype=np.float32)
@@ -50,13 +53,30 @@ def joint_covariance(
     index = np.arange(joints.shape[1])
     coefficients = table.coefficients[observed.astype(int), :, index]  # (F, J, 2, 3)
     across, along = np.moveaxis((coefficients * terms[..., None, :]).sum(-1), -1, 0)
+    if place_sigma is not None:
+        # The table's variance includes the error of the distance, which all joints share.
+        along = np.maximum(along - along[:, :1], across) + (place_sigma * range_m) ** 2
     line = sight[..., :, None] * sight[..., None, :]
     covariance = across[..., None, None] * np.eye(3) + (along - across)[..., None, None] * line
     return covariance.astype(np.float32)
 
 
+def distance_sigma(motion: BodyMotion, eye: np.ndarray | None) -> float:
+    """Return sigma [m] of the newest pelvis along the line of sight; 0 if it is unknown.
+
+    eye: (3,) m, of the camera in the motion's frame; None, for several cameras: the sigma in the
+    direction in which it is largest.
+    """
+    covariance = motion.covariance[-1, 0].astype(np.float64)
+    if eye is None:
+        return float(np.sqrt(max(np.linalg.eigvalsh(covariance)[-1], 0.0)))
+    sight = motion.joints[-1, 0].astype(np.float64) - eye
+    sight /= max(float(np.linalg.norm(sight)), 1e-6)
+    return float(np.sqrt(max(sight @ covariance @ sight, 0.0)))
+
+
 def variance_terms(joints: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Return what the coefficients of a table multiply, (..., 3): one, doubt and range squared.
+    """Return the factors of a table's coefficients, (..., 3): one, doubt and range squared.
 
     joints: (..., 3) m, camera frame; confidence: (...,) in [0, 1].
     """

@@ -1,1 +1,1 @@
-"""ROS 2 nodes and everything that knows a ROS type."""
+"""ROS 2 nodes and everything that uses a ROS type."""

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from moro_ros.io.bag_topics import qos_of
 from moro_ros.io.motion_files import AppendFile
 from moro_ros.resources import share_path
 
-# Chunks, of a megabyte or more, that may be given up for the index: one of 64 GB needs ten.
+# Chunks (1 MB or more each) that may be dropped for the index. A 64 GB file needs ten.
 SPARE_CHUNKS = 16
 
 
 class Mark(NamedTuple):
-    """What the writer knew when a chunk was complete; size: of the file, bytes."""
+    """State of the writer when a chunk was complete; size: of the file, bytes."""
 
     size: int
     chunks: int
@@ -33,15 +34,18 @@ class MotionBag:
     """Appends CDR messages topic by topic; the file is complete once close() returned.
 
     folder: a path that does not exist yet; the file becomes folder / (folder.name + ".mcap").
+    compressed: by zstd, chunk by chunk, as rosbag2 does with storage_preset_profile zstd_fast.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compressed: bool = False) -> None:
         # Humble's rosbag2 cannot read the metadata of version 9; newer ones read 8 as well.
         self._writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
+        if compressed:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
         self.path = folder / f"{folder.name}.mcap"
         storage: Any = self._writer.storage
-        # rosbags' own file has a buffer, which cannot be emptied any more once the disk is full.
+        # rosbags' own file is buffered, and its buffer cannot be flushed once the disk is full.
         storage.bio.close()
         storage.bio = self._file = AppendFile(self.path)
         self._storage = storage
@@ -53,7 +57,7 @@ class MotionBag:
     def add_topic(self, topic: str, msgtype: str) -> None:
         """Declare a topic, of a type such as "tf2_msgs/msg/TFMessage", before its first message."""
         self._connections[topic] = self._writer.add_connection(
-            topic, msgtype, typestore=self._typestore
+            topic, msgtype, typestore=self._typestore, offered_qos_profiles=qos_of(topic)
         )
 
     def write(self, topic: str, stamp_ns: int, cdr: bytes) -> None:
@@ -69,17 +73,17 @@ class MotionBag:
             self._end = self._marks[-1].size
 
     def close(self) -> str:
-        """Write what is pending and the index; returns what is missing, in words.
+        """Write pending messages and the index; returns a text of what is missing.
 
-        Where the disk is full, the newest chunks make room for the index, without which a file
-        cannot be read. Raises: OSError if there are none: the file stays unreadable.
+        If the disk is full, the newest chunks are dropped to make room for the index, which readers
+        require. Raises: OSError if there is no chunk to drop; the file stays unreadable.
         """
         error: OSError | None = None
         while True:
             try:
                 self._writer.close()
             except OSError as reason:
-                # Otherwise only metadata.yaml is missing, which nobody needs beside one file.
+                # Otherwise only metadata.yaml is missing, which a single file does not need.
                 if self._writer.storage is not None:
                     error = reason
                     if not self._marks:
@@ -90,7 +94,7 @@ class MotionBag:
             return "" if error is None else f"the end of {self.path.name} ({error})"
 
     def abort(self) -> None:
-        """Give the file up; it stays unreadable."""
+        """Abandon the file; it stays unreadable."""
         self._writer.abort()
 
     def _mark(self) -> Mark:
@@ -104,7 +108,7 @@ class MotionBag:
         )
 
     def _return_to(self, mark: Mark) -> None:
-        """Forget what was written after a chunk."""
+        """Discard what was written after a chunk."""
         self._file.cut(mark.size)
         writer, storage = self._writer, self._storage
         del storage.chunks[mark.chunks :]

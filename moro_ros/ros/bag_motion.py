@@ -1,4 +1,4 @@
-"""The motion of everybody in a recording: every image goes through the pipeline, in order."""
+"""The motion of all people in a recording: every image is processed in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a recording; last_fault: why the newest of the skipped images was."""
+    """The result of a recording; last_fault: the reason why the last skipped image was skipped."""
 
     frames: int = 0
     skipped: int = 0
@@ -32,9 +32,9 @@ class Tally:
 
 
 class BagMotion:
-    """Writes the motion of the people in recorded images; unusable ones are counted and skipped.
+    """Writes the motion of the people in recorded images; unusable images are counted and skipped.
 
-    pipeline: of its own, with nobody in it; options: those of the node.
+    pipeline: not shared and without tracked people; options: those of the node.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class BagMotion:
         self._order = StampOrder()
 
     def run(self, images: Iterable[BagImage], go_on: Callable[[float], bool]) -> bool:
-        """Work through the images; returns whether it came to the end.
+        """Process the images; returns whether the end was reached.
 
-        go_on: asked after each image, with the share that is done; false stops the work.
-        Raises: DataError if the recording is damaged, or if none of its images can be used.
+        go_on: called after each image with the share that is done; false stops the processing.
+        Raises: DataError if the recording is damaged or none of its images can be used.
         """
         for item in images:
             try:

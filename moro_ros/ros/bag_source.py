@@ -22,21 +22,21 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from moro_ros.config import option
 from moro_ros.errors import ConfigError, MoroError
+from moro_ros.io.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros import parameters
-from moro_ros.ros.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.transport import init_ros
 
 CLOCK = "/clock"
-# /clock goes out at least this often [s of the recording].
+# Maximum period of /clock [s of the recording].
 CLOCK_PERIOD_S = 0.01
 DEPTH = 10
-# Time for the last messages to arrive [s]: at most, and where nobody confirms that.
+# Time for the last messages to arrive [s]: the maximum, and that for best-effort subscribers.
 ACKNOWLEDGE_TIMEOUT_S = 5.0
 ARRIVAL_S = 0.5
-# A node that has to be waited for is named again after this time [s].
+# Period of the log message about a node that is waited for [s].
 REMIND_S = 10.0
-# How long a stop signal may go unnoticed [s].
+# Maximum delay of a stop signal [s].
 POLL_S = 0.1
 
 
@@ -44,44 +44,43 @@ POLL_S = 0.1
 class BagConfig:
     """The parameters of moro_bag."""
 
-    bag: str = option(
-        "", "Folder, or file, of a rosbag2 recording (mcap or sqlite3)", read_only=True
-    )
+    bag: str = option("", "Folder or file of a rosbag2 recording (mcap or sqlite3)", read_only=True)
     speed: float = option(
-        1.0, "How many times faster than it was recorded", low=0.01, high=100.0, read_only=True
+        1.0, "Playback speed relative to the recording", low=0.01, high=100.0, read_only=True
     )
-    loop: bool = option(False, "Begin again at the end; the clock jumps back", read_only=True)
+    loop: bool = option(False, "Restart at the end; the clock jumps back", read_only=True)
     clock: bool = option(True, "Publish the recording's time on /clock", read_only=True)
     wait_for_nodes: str = option(
-        "", "Full names, with commas, of the nodes that must listen to the recording's images "
-        "before it begins; empty: none",
+        "", "Full names, comma-separated, of the nodes that must subscribe to the recording's "
+        "images before playback starts; empty: none",
         read_only=True,
     )  # fmt: skip
     start_delay_s: float = option(
-        2.0, "Pause before the first message, and after the wait for nodes, in which subscribers "
-        "find us",
+        2.0, "Pause before the first message, after the wait for nodes, for the discovery of "
+        "subscribers",
         unit="s", low=0.0, high=600.0, read_only=True,
     )  # fmt: skip
 
 
-class BagSource(Node):
-    """Publishes the messages of a recording as they are; play() does it in the caller's thread."""
+class BagSource(parameters.StartValues, Node):
+    """Publishes the messages of a recording unchanged; play() runs in the caller's thread."""
 
     def __init__(self, stop: threading.Event) -> None:
-        super().__init__("moro_bag")
+        super().__init__("moro_bag", automatically_declare_parameters_from_overrides=True)
         self._stop = stop
         self.config = parameters.declare(self, BagConfig)
+        parameters.warn_of_unknown(self, BagConfig)
         self._time = self.create_publisher(Clock, CLOCK, DEPTH) if self.config.clock else None
 
     def play(self, reader: AnyReader) -> None:
-        """Publish the recording, again and again with `loop`, until its end or a stop.
+        """Publish the recording, repeatedly with `loop`, until its end or a stop.
 
-        Raises: ConfigError if none of its topics is of a type that is installed, DataError if it
-        is damaged.
+        Raises: ConfigError if no message type of the recording is installed, DataError if it is
+        damaged.
         """
         publishers = dict(self._make_publishers(reader.connections))
         if not publishers:
-            raise ConfigError(f"{self.config.bag} holds no message of a type installed here.")
+            raise ConfigError(f"{self.config.bag} has no messages of an installed type.")
         connections = [c for c in reader.connections if c.id in publishers]
         duration_s = reader.duration * 1e-9
         self.get_logger().info(
@@ -98,13 +97,13 @@ class BagSource(Node):
                 return
 
     def _wait_for_arrival(self, publishers: dict[int, Publisher]) -> None:
-        """What was published last goes with this process, so let it arrive."""
+        """Wait until the last messages have arrived; they are lost when the process ends."""
         if self._stop.is_set():
             return
         end_s = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
         for publisher in publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, end_s - time.monotonic())))
-        # Subscribers that are best effort confirm nothing.
+        # Best-effort subscribers do not acknowledge messages.
         self._stop.wait(ARRIVAL_S)
 
     def _play_once(
@@ -119,7 +118,7 @@ class BagSource(Node):
             publishers[connection.id].publish(data)
 
     def _wait_for_node(self, name: str, images: list[Publisher]) -> None:
-        """Wait until a node listens to one of the images, however long its model takes to load."""
+        """Wait until a node subscribes to one of the image topics, without a timeout."""
         topics = ", ".join(sorted(publisher.topic_name for publisher in images)) or "no images"
         told_s = -REMIND_S
         while not self._stop.is_set():
@@ -127,23 +126,23 @@ class BagSource(Node):
                 return
             if (other := self._image_topics(name)) and not other & {p.topic_name for p in images}:
                 self.get_logger().warning(
-                    f"{name} listens to {', '.join(sorted(other))}, but the recording has "
+                    f"{name} subscribes to {', '.join(sorted(other))}, but the recording has "
                     f"{topics}: start with image:=TOPIC and camera_info:=TOPIC as recorded."
                 )
                 return
             if time.monotonic() - told_s >= REMIND_S:
                 told_s = time.monotonic()
-                self.get_logger().info(f"Waiting until {name} is active and listens to {topics}.")
+                self.get_logger().info(f"Waiting until {name} is active and receives {topics}.")
             self._stop.wait(POLL_S)
 
     def _is_heard(self, publisher: Publisher, name: str) -> bool:
-        """Whether a node listens to a topic, and its connection with us has been made."""
+        """Whether a node subscribes to a topic and is connected with this publisher."""
         found = self.get_subscriptions_info_by_topic(publisher.topic_name)
         names = {full_name(item.node_namespace, item.node_name) for item in found}
         return name in names and publisher.get_subscription_count() > 0
 
     def _image_topics(self, name: str) -> set[str]:
-        """The images that a node listens to; none before it is active."""
+        """The image topics that a node subscribes to; none before it is active."""
         space, _, own = name.rpartition("/")
         try:
             found = self.get_subscriber_names_and_types_by_node(own, space or "/")
@@ -153,7 +152,7 @@ class BagSource(Node):
         return {topic for topic, types in found if kinds & set(types)}
 
     def _wait(self, first_ns: int, due_s: float, start_s: float) -> None:
-        """Let the clock run until a time of the recording, s since its start."""
+        """Advance the clock to a time of the recording, s since its start."""
         while not self._stop.is_set():
             now_s = (time.monotonic() - start_s) * self.config.speed
             self._tell(first_ns + round(min(now_s, due_s) * 1e9))
@@ -173,7 +172,7 @@ class BagSource(Node):
             msg_type = installed_type(connection.msgtype)
             if msg_type is None:
                 self.get_logger().warning(
-                    f"{connection.topic} is left out: {connection.msgtype} is not installed."
+                    f"{connection.topic} is not played: {connection.msgtype} is not installed."
                 )
                 continue
             yield (
@@ -197,7 +196,7 @@ def installed_type(name: str) -> Any:
 
 
 def offered_qos(connection: Connection) -> QoSProfile:
-    """Reliable, which suits every subscriber; latched where the recorded publisher was."""
+    """Reliable, which matches every subscriber; latched if the recorded publisher was."""
     profiles = getattr(connection.ext, "offered_qos_profiles", None) or []
     latched = connection.topic == "/tf_static" or any(
         getattr(profile.durability, "name", "") == "TRANSIENT_LOCAL" for profile in profiles

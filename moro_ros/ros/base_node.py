@@ -1,4 +1,4 @@
-"""The state of a moro node: its parameters, counters and parts, for those who serve beside it."""
+"""The state of a moro node that its parts share: parameters, counters, pipeline, outputs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from moro_ros.ros.statistics import NodeStatistics
 
 if TYPE_CHECKING:
     from moro_ros.live.pipeline import HumanMotionPipeline
+    from moro_ros.ros.outputs.fused import FusedPeople
 
 PipelineFactory = Callable[[PipelineConfig], "HumanMotionPipeline"]
 
 
-class BaseNode(LifecycleNode):
-    """Declares the parameters and holds what the life cycle (MoroNode) makes and takes away.
+class BaseNode(parameters.StartValues, LifecycleNode):
+    """Declares the parameters and holds what the life cycle (MoroNode) creates and destroys.
 
     pipeline, outputs: None unless configured; perception, input, worker: None unless active.
     See MoroNode for the arguments. Raises: ConfigError if a parameter is wrong.
@@ -43,6 +44,9 @@ class BaseNode(LifecycleNode):
         forward_library_logs(self.get_logger())
         self.config = parameters.declare(self, PipelineConfig)
         self.options = parameters.declare(self, NodeConfig)
+        for name in ("boxes_topic", "depth_topic", "depth_info_topic"):
+            if topic := getattr(self.options, name):
+                parameters.full_topic(self, name, topic)
         self.counters = NodeStatistics()
         self.faults = FaultLog(self.counters, self.get_logger(), on_failure)
         self.pipeline: HumanMotionPipeline | None = None
@@ -51,10 +55,12 @@ class BaseNode(LifecycleNode):
         self.input: ImageInput | None = None
         self.worker: Worker | None = None
         self.enabled = True
+        # The fusion of the cameras of this process, and the name of this camera in it.
+        self.fused: tuple[FusedPeople, str] | None = None
 
     @property
     def state(self) -> str:
-        """unconfigured, inactive, active, finalized, or the transition that goes on."""
+        """unconfigured, inactive, active, finalized, or the current transition."""
         return self._state_machine.current_state[1]
 
     def statistics(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""People's boxes from a detector of the user's own: vision_msgs/Detection2DArray to arrays."""
+"""Boxes of people from an external detector: vision_msgs/Detection2DArray to arrays."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ except ModuleNotFoundError:
 def boxes_of(message: Any, class_id: str) -> np.ndarray:
     """The boxes of a Detection2DArray, (N, 4) float32 x, y, x, y pixels.
 
-    class_id: what the best hypothesis must name; empty takes every detection. A detection without
-    a hypothesis counts; one without extent, or not finite, does not.
+    class_id: required class of the best hypothesis; empty accepts every detection. A detection
+    without a hypothesis is accepted. A box that is empty or not finite is ignored.
     """
     boxes = []
     for detection in message.detections:
@@ -40,10 +40,10 @@ def boxes_of(message: Any, class_id: str) -> np.ndarray:
 
 
 class BoxesInput:
-    """Keeps the newest boxes until an image takes them.
+    """Keeps the newest boxes until an image uses them.
 
-    A detector answers later than the image comes; people once found are followed without it, so
-    that boxes a few images old still serve.
+    A detector's boxes arrive later than the image. People who are tracked do not need them, so
+    boxes that are a few images old are still useful.
     Raises: ConfigError if vision_msgs is not installed.
     """
 
@@ -61,7 +61,7 @@ class BoxesInput:
         )
 
     def take(self) -> np.ndarray:
-        """The boxes that came since the last call, (N, 4) pixels; usually none."""
+        """The boxes received since the last call, (N, 4) pixels; usually none."""
         with self._lock:
             boxes, self._boxes = self._boxes, np.zeros((0, 4), np.float32)
             return boxes
@@ -77,7 +77,7 @@ class BoxesInput:
 
 
 def boxes_input(node: Node, options: NodeConfig) -> BoxesInput | None:
-    """The input that the options ask for; raises ConfigError if it cannot be had."""
+    """The input that the options request; raises ConfigError if it is not available."""
     if not options.boxes_topic:
         return None
     return BoxesInput(node, options.boxes_topic, options.boxes_class)

@@ -1,13 +1,16 @@
-"""Images between messages and RGB arrays: through cv_bridge where there is one, else image_io."""
+"""Conversion between image messages and RGB arrays, by cv_bridge if it is installed."""
 
 from __future__ import annotations
 
+import array
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from moro_ros.io import image_data
 from moro_ros.ros import image_io
 
 try:
@@ -17,8 +20,9 @@ try:
 except ModuleNotFoundError:
     BRIDGE = None
 
+JPEG_QUALITY = 85
 AnyImage: TypeAlias = Image | CompressedImage
-# What cv_bridge turns into rgb8; the planar encodings it does not know.
+# Encodings that cv_bridge converts to rgb8; it does not support the planar ones.
 CV_BRIDGE_ENCODINGS = frozenset(
     (
         *("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "rgb16", "bgr16"),
@@ -29,25 +33,25 @@ CV_BRIDGE_ENCODINGS = frozenset(
 
 
 def image_size(message: AnyImage) -> tuple[int, int] | None:
-    """Width and height in pixels; None for a compressed image, which would have to be decoded.
+    """Width and height in pixels; None for a compressed image, which is not decoded here.
 
     Raises: BadImage if a raw image's encoding is unknown or its data does not fit its size.
     """
     if isinstance(message, CompressedImage):
         return None
-    image_io.imgmsg_to_cv2(message, "passthrough")
+    image_data.imgmsg_to_cv2(message, "passthrough")
     return message.width, message.height
 
 
 def rgb_pixels(message: AnyImage) -> np.ndarray:
-    """The pixels of an image, (H, W, 3) uint8 RGB; raises BadImage (see image_io)."""
+    """The pixels of an image, (H, W, 3) uint8 RGB; raises BadImage (see image_data)."""
     if isinstance(message, CompressedImage):
-        return image_io.compressed_imgmsg_to_cv2(message, "rgb8")
+        return image_data.compressed_imgmsg_to_cv2(message, "rgb8")
     if BRIDGE is not None and message.encoding in CV_BRIDGE_ENCODINGS:
-        # cv_bridge does not look whether the data is all there.
-        image_io.imgmsg_to_cv2(message, "passthrough")
+        # cv_bridge does not check that the data is complete.
+        image_data.imgmsg_to_cv2(message, "passthrough")
         return BRIDGE.imgmsg_to_cv2(message, "rgb8")
-    return image_io.imgmsg_to_cv2(message, "rgb8")
+    return image_data.imgmsg_to_cv2(message, "rgb8")
 
 
 def image_message(rgb: np.ndarray, header: Header) -> Image:
@@ -55,3 +59,14 @@ def image_message(rgb: np.ndarray, header: Header) -> Image:
     if BRIDGE is not None:
         return BRIDGE.cv2_to_imgmsg(rgb, "rgb8", header)
     return image_io.cv2_to_imgmsg(rgb, "rgb8", header)
+
+
+def compressed_message(image: Image) -> CompressedImage:
+    """The JPEG of an image message, as image_transport encodes it; raises BadImage."""
+    bgr = cv2.cvtColor(rgb_pixels(image), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    message = CompressedImage(header=image.header)
+    message.format = f"{image.encoding}; jpeg compressed bgr8"
+    # rclpy checks any other kind of sequence element by element.
+    message.data = array.array("B", data.tobytes())
+    return message

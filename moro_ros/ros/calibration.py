@@ -1,4 +1,4 @@
-"""Calibration: the camera of the images, out of the newest camera_info."""
+"""Calibration: the camera of the images, from the newest camera_info."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from moro_ros.ros.faults import BadCamera
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import Camera
 
-# Where neither the image nor camera_info names its frame; TF cannot do without.
+# Used if neither the image nor camera_info has a frame_id, because TF requires one.
 DEFAULT_FRAME = "camera_optical_frame"
 # Points per side of the grid on which distortions are compared.
 GRID = 5
-# So many restarts in so many seconds are no matter of somebody who calibrates a camera.
+# This many restarts within this time [s] are more than a user who calibrates the camera causes.
 FLAPPING, FLAPPING_S = 3, 10.0
 
 
 class Calibration:
-    """Keeps the camera, which is made anew only where camera_info or the image's frame changes.
+    """Keeps the camera, which is replaced only if camera_info or the image's frame changes.
 
-    Small changes, as of a lens that focuses by itself, are followed; a greater one is another
+    Small changes, such as those of autofocus, are applied. A larger change counts as another
     camera.
     """
 
@@ -38,39 +38,40 @@ class Calibration:
 
     @property
     def flapping(self) -> str:
-        """Why the calibration keeps changing, in words; empty as a rule."""
+        """A text of why the calibration keeps changing; usually empty."""
         newest = [key for at_s, key in self._replaced if time.monotonic() - at_s < FLAPPING_S]
         if len(newest) < FLAPPING:
             return ""
         text = f"camera_info changed {len(newest)} times in {FLAPPING_S:.0f} s and "
         if len(set(newest)) < len(newest):
             return text + (
-                "returned to what it was: two drivers publish on one topic, or one driver "
+                "returned to earlier values: two drivers publish on one topic, or one driver "
                 "alternates between two calibrations. Give each camera its own topic."
             )
         return text + (
-            "never returned to what it was: the driver zooms, or repeats its calibration. "
+            "never returned to earlier values: the driver zooms or recalibrates repeatedly. "
             "Fix the zoom, or raise camera_info_focal_change and camera_info_center_change."
         )
 
     def update(self, frame_id: str, info: CameraInfo | None, options: NodeConfig) -> str:
-        """Take up what an image comes with; returns what makes it another camera than before.
+        """Update the camera for an image; returns a text of how the camera changed.
 
-        frame_id: of the image; info: the newest camera_info. Empty: it is the same camera, or the
-        first one.
+        frame_id: of the image; info: the newest camera_info. The text is empty if the camera is the
+        same or the first one.
         Raises: BadCamera if there is no camera_info or it cannot be used.
         """
         if info is None:
             raise BadCamera(
                 faults.NO_CAMERA_INFO,
-                "No camera_info has come yet, so the image cannot be placed in space. Remap "
+                "No camera_info was received yet, so the image cannot be placed in space. Remap "
                 "'camera_info' to the topic on which the camera publishes it.",
             )
         key = (camera_key(info), frame_id, options.rectified)
         if self.camera is not None and self._key == key:
             return ""
         camera = camera_from_info(info, options.rectified)
-        frame_id = frame_id or camera.frame_id or DEFAULT_FRAME
+        # TF frame names have no leading slash, but drivers ported from ROS 1 still use one.
+        frame_id = frame_id.lstrip("/") or camera.frame_id.lstrip("/") or DEFAULT_FRAME
         before, self.camera = self.camera, dataclasses.replace(camera, frame_id=frame_id)
         self._key = key
         change = "" if before is None else change_of(before, self.camera, options)
@@ -80,11 +81,11 @@ class Calibration:
 
 
 def change_of(before: Camera, after: Camera, options: NodeConfig) -> str:
-    """What makes a camera another one, in words; empty if the difference is small.
+    """A text of how two cameras differ; empty if the difference is small.
 
-    Small: what options.camera_info_focal_change (share of the focal length) and
-    camera_info_center_change (share of the image) allow. The latter holds for the principal point
-    and for how far distortion moves any point of the image.
+    Small is up to options.camera_info_focal_change (relative to the focal length) and
+    camera_info_center_change (relative to the image size). The latter applies to the principal
+    point and to the displacement of any point of the image by distortion.
     """
     if (before.width, before.height) != (after.width, after.height):
         return f"from {before.width}x{before.height} to {after.width}x{after.height} pixels"
@@ -106,9 +107,9 @@ def change_of(before: Camera, after: Camera, options: NodeConfig) -> str:
 
 
 def distortion_shift(before: Camera, after: Camera) -> float:
-    """How far the distortion of `after` moves points from where that of `before` has them, px.
+    """Largest displacement of points between the distortions of two cameras, px.
 
-    The most of a grid over the image; both must have the same distortion model.
+    It is the maximum over a grid on the image; both must have the same distortion model.
     """
     if before.distortion == after.distortion:
         return 0.0

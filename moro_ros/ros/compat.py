@@ -1,4 +1,4 @@
-"""What the supported releases of ROS 2 call by different names: Humble (rclpy 3) and newer ones."""
+"""Names that differ between the supported releases of ROS 2: Humble (rclpy 3) and newer ones."""
 
 from __future__ import annotations
 

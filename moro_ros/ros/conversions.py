@@ -1,4 +1,4 @@
-"""Between camera_info, stamps and the types of the package; free of torch, which loads slowly."""
+"""Conversion of camera_info and stamps; without torch, which is slow to load."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from moro_ros.geometry.camera_check import CameraFault, Kind, check_camera, distortion_of
-from moro_ros.geometry.lens import part_of_camera
+from moro_ros.geometry.camera_check import CameraFault, Kind
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.ros import faults
 from moro_ros.ros.faults import BadCamera
 from moro_ros.types import Camera
 
-# Under what the faults of a camera are counted.
+# Reason under which the faults of a camera are counted.
 REASONS: dict[Kind, str] = {
     "size": faults.CAMERA_SIZE,
     "zero": faults.UNCALIBRATED,
@@ -38,35 +38,17 @@ def ns_to_stamp(stamp_ns: int) -> Time:
 def camera_from_info(info: CameraInfo, rectified: bool = False) -> Camera:
     """The camera of the images that come with a camera_info; binning and ROI are applied.
 
-    rectified: the images are rectified already, so P describes them instead of K and D.
-    Raises: BadCamera if the camera is not calibrated, or if no camera can be like this.
+    rectified: the images are rectified, so P is used instead of K and D.
+    Raises: BadCamera if the camera is not calibrated or the calibration is invalid.
     """
-    values, source = (info.p, "camera_info (P)") if rectified else (info.k, "camera_info")
     try:
-        model, distortion = (
-            ("plumb_bob", ()) if rectified else distortion_of(info.distortion_model, info.d, source)
-        )
-        camera = Camera(
-            matrix=np.array(values, dtype=np.float64).reshape(3, -1)[:, :3].copy(),
-            width=info.width,
-            height=info.height,
-            distortion=distortion,
-            distortion_model=model,
-            frame_id=info.header.frame_id,
-        )
-        check_camera(camera, source)
+        return camera_of_info(info, rectified)
     except CameraFault as fault:
         raise BadCamera(REASONS[fault.kind], str(fault)) from fault
-    roi = info.roi
-    return part_of_camera(
-        camera,
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-        (info.binning_x, info.binning_y),
-    )
 
 
 def camera_key(info: CameraInfo) -> tuple[object, ...]:
-    """What of a camera_info makes another camera of it; everything but the stamp."""
+    """The fields of a camera_info that define the camera: all except the stamp."""
     roi = info.roi
     return (
         info.header.frame_id, info.width, info.height, tuple(info.k), tuple(info.p), tuple(info.d),
@@ -76,7 +58,7 @@ def camera_key(info: CameraInfo) -> tuple[object, ...]:
 
 
 def check_size(camera: Camera, width: int, height: int) -> None:
-    """Check that an image is of the size that its calibration is for; raises BadCamera."""
+    """Check that an image has the size of its calibration; raises BadCamera."""
     if (width, height) != (camera.width, camera.height):
         raise BadCamera(
             faults.CAMERA_SIZE,

@@ -21,7 +21,7 @@ ACTIVE = "active"
 def diagnostic_array(
     name: str, statistics: Mapping[str, Any], level: bytes, message: str, stamp: Time
 ) -> DiagnosticArray:
-    """One status whose values are the flattened statistics, each value as JSON or as plain text."""
+    """One status whose values are the flattened statistics, as JSON or as plain text."""
     status = DiagnosticStatus(name=name, level=level, message=message)
     status.hardware_id = str(statistics.get("model", ""))
     status.values = [
@@ -67,11 +67,11 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What of a node's condition is no counter.
+    """The condition of a node except for its counters.
 
-    state: of the life cycle; quiet_s: seconds without an image where that is too long, else None;
-    fault: the newest fault in words; qos_problems: publishers that cannot be heard, in words;
-    warnings: of what is wrong with the images that come, in words.
+    state: of the life cycle; quiet_s: seconds without an image if that is too long, else None;
+    fault: text of the newest fault; qos_problems: texts about incompatible publishers;
+    warnings: texts about problems with the received images.
     """
 
     state: str = ACTIVE
@@ -83,7 +83,7 @@ class Condition:
 
 
 class HealthMonitor:
-    """Judges a node by its condition and by what changed since the last judgement."""
+    """Derives the level from a node's condition and the changes since the last call."""
 
     def __init__(self) -> None:
         self._before: dict[str, Any] = {}
@@ -114,10 +114,13 @@ class HealthMonitor:
             return DiagnosticStatus.WARN, "The camera was moved; tracking restarts."
         if grown("unusable_poses"):
             return DiagnosticStatus.WARN, "Poses that are not finite were not published."
+        if grown("unusable_transforms"):
+            text = "Transforms of TF that are not finite were ignored; the log names the frames."
+            return DiagnosticStatus.WARN, text
         if not condition.enabled:
-            return DiagnosticStatus.OK, "Switched off by ~/enable."
+            return DiagnosticStatus.OK, "Disabled by ~/enable."
         if grown("idle"):
-            return DiagnosticStatus.OK, "Idle: nobody subscribes to the outputs."
+            return DiagnosticStatus.OK, "Idle: the outputs have no subscribers."
         if grown("processed"):
             return DiagnosticStatus.OK, f"{flat['people']} people in view."
         return DiagnosticStatus.OK, "Waiting for images."

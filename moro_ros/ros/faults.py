@@ -9,18 +9,14 @@ from collections.abc import Callable
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from moro_ros.errors import CalibrationError, ImageError, MoroError
+from moro_ros.errors import CalibrationError, MoroError
+from moro_ros.io.image_data import BadImage
 from moro_ros.ros.statistics import NodeStatistics
 
-# A fault is logged when it first occurs, and then at most this often.
+# A fault is logged when it first occurs, then at most once per period [s].
 LOG_PERIOD_S = 5.0
 
-# Reasons, as they appear in the diagnostics (bad.<reason>).
-ENCODING = "unknown_encoding"
-EMPTY_IMAGE = "empty_image"
-SHORT_DATA = "short_data"
-IMAGE_LAYOUT = "image_layout"
-UNDECODABLE = "undecodable"
+# Reasons as they appear in the diagnostics (bad.<reason>); image_data.py defines others.
 NO_CAMERA_INFO = "no_camera_info"
 UNCALIBRATED = "camera_info_zero"
 NOT_FINITE = "camera_info_not_finite"
@@ -30,14 +26,6 @@ IMPLAUSIBLE = "camera_info_implausible"
 REPEATED_STAMP = "repeated_stamp"
 OUT_OF_ORDER = "out_of_order"
 REJECTED = "rejected"
-
-
-class BadImage(ImageError):
-    """An image that cannot be used, counted under `reason`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class BadCamera(CalibrationError):
@@ -56,7 +44,7 @@ def reason_of(error: MoroError) -> str:
 class FaultLog:
     """Counts and logs faults of images; may be called from any thread.
 
-    on_failure: called after an error that no input should cause. newest: the newest fault in words.
+    on_failure: called after an unexpected error. newest: text of the newest fault.
     """
 
     def __init__(
@@ -69,7 +57,7 @@ class FaultLog:
         self._logged_s: dict[str, float] = {}
 
     def take(self, error: Exception) -> None:
-        """Record the error of one image. A MoroError is only counted, any other ends the node."""
+        """Record the error of one image. A MoroError is counted; any other error ends the node."""
         if not isinstance(error, MoroError):
             words = "".join(traceback.format_exception(error))
             self._logger.fatal(f"Unexpected error, stopping:\n{words}")

@@ -1,4 +1,4 @@
-"""Watch: says at regular times how a node does, on /diagnostics and in its log."""
+"""Watch: publishes the state of a node on /diagnostics and logs it, periodically."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DIAGNOSTICS_PERIOD_S = 1.0
 
 
 class Watch:
-    """Publishes /diagnostics at 1 Hz in every state, and logs a line now and then while it works.
+    """Publishes /diagnostics at 1 Hz in every state, and logs statistics while the node is active.
 
-    Its clock is steady, for a simulated one may stand still or jump.
+    It uses the steady clock, because a simulated one may stop or jump.
     """
 
     def __init__(self, node: BaseNode) -> None:
@@ -40,22 +40,22 @@ class Watch:
         self._said: set[str] = set()
 
     def start(self) -> None:
-        """Begin to wait for images."""
+        """Start to wait for images."""
         self._last_image_s, self._quiet, self._flowing = time.monotonic(), False, False
 
     def image_came(self, stamp_ns: int) -> None:
-        """Note the arrival of an image of a stamp."""
+        """Record the arrival of an image with a stamp."""
         now_s, clock = time.monotonic(), self._node.get_clock()
         simulated = isinstance(clock, ROSClock) and clock.ros_time_is_active
         self._stamp_clock = foreign_clock(stamp_ns, clock.now().nanoseconds, simulated)
         if self._quiet:
             self._node.get_logger().info(
-                f"Images are back after {now_s - self._last_image_s:.1f} s."
+                f"Images are received again after {now_s - self._last_image_s:.1f} s."
             )
         self._quiet, self._flowing, self._last_image_s = False, True, now_s
 
     def summary(self) -> str:
-        """What happened so far, in a sentence."""
+        """The counters so far as a sentence."""
         now = self._node.counters.snapshot()
         text = (
             f"{now['received']} images received, {now['processed']} processed, "
@@ -81,6 +81,8 @@ class Watch:
             node.get_logger().warning(f"No image for {pause_s:.1f} s: {node.input.why_quiet()}")
         warnings = self._warnings()
         self._say(warnings)
+        # The placement itself logs these.
+        unplaced = () if node.outputs is None else node.outputs.placement.problems
         statistics = node.statistics()
         statistics |= self._rates.since(statistics, now_s) | self._state() | memory()
         condition = Condition(
@@ -89,7 +91,7 @@ class Watch:
             quiet_s=pause_s if quiet else None,
             fault=node.faults.newest,
             qos_problems=() if node.input is None else node.input.problems,
-            warnings=tuple(warnings.values()),
+            warnings=(*warnings.values(), *unplaced),
         )
         level, message = self._health.judge(statistics, condition)
         name = f"{node.get_fully_qualified_name()}: human motion"
@@ -97,8 +99,8 @@ class Watch:
         self._publisher.publish(diagnostic_array(name, statistics, level, message, stamp))
 
     def _tell_pause(self, now_s: float) -> None:
-        """Have everybody reported lost once when no image has come for motion.max_gap_s."""
-        # Another callback that took long keeps images waiting: they come before the next turn.
+        """Report all people as lost once if no image arrives for motion.max_gap_s."""
+        # After a long callback, images may be waiting: they are received before the next call.
         delayed = now_s - self._checked_s > 1.5 * DIAGNOSTICS_PERIOD_S
         self._checked_s = now_s
         pause_s = now_s - self._last_image_s
@@ -108,7 +110,7 @@ class Watch:
                 self._node.worker.images_stopped()
 
     def _state(self) -> dict[str, Any]:
-        """What is no counter: state, calibration, QoS, topics."""
+        """The condition except for counters: state, calibration, QoS, topics."""
         node = self._node
         perception = node.perception
         return {
@@ -116,12 +118,14 @@ class Watch:
             "enabled": node.enabled,
             "calibration": "none" if perception is None else perception.calibration,
             "ground": "" if node.outputs is None else ground_state(node.outputs),
+            "depth": "" if perception is None else perception.depth,
+            "floor_ignored": "" if perception is None else perception.ignored_floor,
             "qos": " ".join(node.input.problems) if node.input is not None else "",
             "stamp_clock": "" if node.input is None else self._stamp_clock,
         }
 
     def _warnings(self) -> dict[str, str]:
-        """What is wrong with what comes in while images are answered, in words, by kind."""
+        """Texts of problems with the input while images are processed, by kind."""
         node = self._node
         found: dict[str, str] = {}
         if node.input is None or node.perception is None:
@@ -132,23 +136,29 @@ class Watch:
             names = node.input.info_publishers
             many = f" It is published by {', '.join(names)}." if len(names) > 1 else ""
             found["flapping"] = flapping + many
+        for kind, problem in node.perception.depth_problems.items():
+            found[f"depth {kind}"] = f"Depth is not used: {problem}"
+        if ignored := node.perception.ignored_floor:
+            found["floor"] = ignored
+        if wrong := node.perception.wrong_statures:
+            found["stature"] = wrong
         if self._stamp_clock:
             found["clock"] = (
-                f"The images' stamps are not of this node's clock but look like {self._stamp_clock}"
-                ". Their latency is unknown, and others cannot tell how old the people are. Have "
-                "the driver stamp images with ROS time."
+                f"The images' stamps are not from this node's clock but seem to be from "
+                f"{self._stamp_clock}. The latency and the age of the people are unknown. "
+                "Configure the driver to stamp images with ROS time."
             )
         return found
 
     def _say(self, warnings: dict[str, str]) -> None:
-        """Log each kind of warning when it appears, not as long as it lasts."""
+        """Log each kind of warning once when it appears."""
         for kind in warnings.keys() - self._said:
             self._node.get_logger().warning(warnings[kind])
         self._said = set(warnings)
 
     def _report(self) -> None:
         now_s, period_s = time.monotonic(), self._node.options.log_period_s
-        # A timer that comes a little early must not wait for its next turn.
+        # A timer that fires slightly early must not wait for its next period.
         if now_s - self._reported_s < period_s - 0.5 * DIAGNOSTICS_PERIOD_S:
             return
         processed = self._node.counters.snapshot()["processed"]
@@ -159,9 +169,12 @@ class Watch:
 
 
 def ground_state(outputs: Outputs) -> str:
-    """Where the ground is known from, in words."""
+    """A text of the source of the ground."""
     if outputs.placement.ground_frame:
         return f"TF frame {outputs.placement.ground_frame}"
     if outputs.ground.plane is None:
         return "unknown"
-    return "kept" if outputs.ground.kept else "learned"
+    words = "kept" if outputs.ground.kept else "learned"
+    if step_m := outputs.ground.step_m:
+        words += f"; feet stand at two heights, {abs(step_m):.2f} m apart"
+    return words

@@ -29,21 +29,21 @@ from moro_ros.ros.qos import create_subscription, decided
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.ros.transport import Transport, remedy
 
-# For publishers that send their calibration once.
+# For publishers that publish their calibration once.
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 
 
 class ImageInput:
-    """Subscribes to image (or image/compressed) and camera_info as their publishers need it.
+    """Subscribes to image (or image/compressed) and camera_info with the QoS of their publishers.
 
-    camera_info is heard from volatile and from transient-local publishers. With image_reliability
-    auto the images are asked for as best effort until some are lost that a reliable publisher would
-    send again. Call `tend` once a second.
+    camera_info is received from volatile and from transient-local publishers. With
+    image_reliability auto the image subscription is best effort until images are lost that a
+    reliable publisher would resend. Call `tend` once a second.
 
-    on_image, on_camera_info: called in the executor's thread; on_lost: with how many images the
-    middleware has lost. topic: full name of the images'.
+    on_image, on_camera_info: called in the executor's thread; on_lost: called with the number of
+    images that the middleware lost. topic: full name of the image topic.
     """
 
     def __init__(
@@ -57,13 +57,14 @@ class ImageInput:
         self._node = node
         self._on_image, self._on_camera_info, self._on_lost = on_image, on_camera_info, on_lost
         self._compressed = options.image_transport == "compressed"
-        # The topic of image_transport: a remapped image takes its compressed form along.
+        # The topic of image_transport: remapping image also remaps its compressed topic.
         self.topic = node.resolve_topic_name("image") + ("/compressed" if self._compressed else "")
         self.info_topic = node.resolve_topic_name("camera_info")
         self._auto = options.image_reliability == "auto" and not decided(
             node, self.topic, "reliability"
         )
         self._mismatches: dict[str, str] = {}
+        self._heard = False
         self._transport = Transport()
         self._reliable = options.image_reliability == "reliable"
         self._images = self._subscribe_images()
@@ -90,16 +91,16 @@ class ImageInput:
         return create_subscription(self._node, kind, self.topic, self._take_image, qos, events)
 
     def _subscribe_infos(self, qos: QoSProfile) -> Subscription:
-        # A subscription per durability: that each mismatches the other's publishers is expected.
+        # One subscription per durability; each is incompatible with the other's publishers.
         quiet = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         take = self._on_camera_info
         return create_subscription(self._node, CameraInfo, "camera_info", take, qos, quiet)
 
     def _follow_infos(self) -> None:
-        """Subscribe with each durability that is published, because a latched message is sent once.
+        """Subscribe with each published durability, because a latched message is sent only once.
 
-        A transient-local subscription alone would miss volatile publishers, and both at once would
-        have each of them complain of the other.
+        A transient-local subscription alone would miss volatile publishers. Two subscriptions at
+        all times would each report the other's publishers as incompatible.
         """
         found = self._node.get_publishers_info_by_topic(self.info_topic)
         wanted = {info.qos_profile.durability for info in found} & {
@@ -115,7 +116,7 @@ class ImageInput:
             self._node.destroy_subscription(self._infos.pop(durability))
 
     def _follow_images(self) -> None:
-        """Request reliable images if that helps, and best effort if it would stop them."""
+        """Request reliable images if that helps, best effort if they are not offered."""
         loss = self._transport.loss
         if self._reliable == self._offered_reliable or not (loss or self._reliable):
             return
@@ -126,7 +127,7 @@ class ImageInput:
         if self._reliable:
             self._node.get_logger().warning(
                 f"Images are lost: {loss}. The publisher is reliable: the subscription changes to "
-                "reliable, so that lost data is sent again (image_reliability: auto)."
+                "reliable, so that lost data is resent (image_reliability: auto)."
             )
         else:
             self._node.get_logger().warning(
@@ -136,24 +137,24 @@ class ImageInput:
 
     @property
     def _offered_reliable(self) -> bool:
-        """Whether there are publishers of the images, and all are reliable."""
+        """Whether the images have publishers and all of these are reliable."""
         found = self._node.get_publishers_info_by_topic(self.topic)
         kinds = {info.qos_profile.reliability for info in found}
         return kinds == {ReliabilityPolicy.RELIABLE}
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Incompatible publishers, in words, for the diagnostics; none if all is well."""
+        """Texts about incompatible publishers, for the diagnostics; usually none."""
         return tuple(self._mismatches.values())
 
     @property
     def loss(self) -> str:
-        """The share of images that arrive and the remedy, in words; empty unless many are lost."""
+        """A text with the share of received images and the remedy; empty unless many are lost."""
         loss = self._transport.loss
         if not loss:
             return ""
         what = remedy(self._reliable, self._offered_reliable, self._compressed)
-        return f"Of {self.topic} the node {loss}. {what}"
+        return f"On {self.topic} the node {loss}. {what}"
 
     @property
     def info_publishers(self) -> list[str]:
@@ -162,19 +163,21 @@ class ImageInput:
         return sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found)
 
     def why_quiet(self) -> str:
-        """Why no image arrives, as far as the node graph shows, and the remedy."""
+        """A text of why no image arrives, according to the node graph, and the remedy."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if self._mismatches:
             return " ".join(self._mismatches.values())
+        if not publishers and self._heard:
+            return f"{self.topic} has no publisher any more: the camera or the recording has ended."
         if not publishers:
-            return f"nobody publishes {self.topic}. {self._near_topic()}"
+            return f"{self.topic} has no publisher. {self._near_topic()}"
         wanted = "sensor_msgs/msg/" + ("CompressedImage" if self._compressed else "Image")
         types = {info.topic_type for info in publishers}
         if wanted not in types:
-            return f"{self.topic} carries {', '.join(sorted(types))}, not {wanted}."
+            return f"{self.topic} has the type {', '.join(sorted(types))}, not {wanted}."
         if loss := self.loss:
             return loss
-        return f"the publisher of {self.topic} is silent."
+        return f"the publisher of {self.topic} sends nothing."
 
     def destroy(self) -> None:
         """End the subscriptions."""
@@ -191,13 +194,14 @@ class ImageInput:
         return "Remap 'image' and 'camera_info' to the camera's topics."
 
     def _take_image(self, image: AnyImage) -> None:
+        self._heard = True
         self._transport.came()
         self._on_image(image)
 
     def _note_incompatible(self, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         if self._auto and policy == "RELIABILITY":
-            return  # `tend` asks for best effort then
+            return  # `tend` then requests best effort
         self._mismatches[policy] = self._explained(policy)
         self._node.get_logger().error(self._mismatches[policy])
 
@@ -219,13 +223,13 @@ class ImageInput:
 
 
 class Worker:
-    """Takes the newest image and processes it in a thread of its own until it is stopped.
+    """Takes the newest image and processes it in a separate thread until it is stopped.
 
-    process: called with each image taken and whether it had to wait, this thread being busy.
-    pause: called once for each call of `images_stopped`, in its turn between the images.
-    Errors of both go to `faults`; a MoroError is survived, any other ends the thread.
-    logger: of the node; the library's log messages go to it meanwhile.
-    busy: held while either works; whoever else touches what they use has to hold it.
+    process: called with each image and whether it had to wait because this thread was busy.
+    pause: called once for each call of `images_stopped`, in order between the images.
+    Errors of both go to `faults`; the thread continues after a MoroError and ends after any other.
+    logger: of the node; receives the library's log messages from this thread.
+    busy: held while either runs; other users of the same objects must hold it.
     """
 
     def __init__(
@@ -246,16 +250,16 @@ class Worker:
         self._thread.start()
 
     def put(self, image: AnyImage) -> None:
-        """Hand over an image; one that was not taken yet is dropped for it."""
+        """Hand over an image; it replaces one that is still waiting."""
         if self._slot.put(image):
             self._statistics.count("dropped")
 
     def images_stopped(self) -> None:
-        """Have `pause` called after the images handed over so far and before any later one."""
+        """Call `pause` after the images handed over so far and before any later one."""
         self._slot.put(self._pause, "pause")
 
     def stop(self) -> None:
-        """Finish the image in work; the one that waits, if any, is dropped."""
+        """Finish the current image; one that is waiting is dropped."""
         self._slot.close()
         self._thread.join()
 

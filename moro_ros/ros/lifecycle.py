@@ -1,4 +1,4 @@
-"""MoroNode: images and camera_info of one camera in; humans, TF, markers and diagnostics out."""
+"""MoroNode: from images and camera_info of one camera to humans, TF, markers, diagnostics."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from moro_ros.ros.base_node import BaseNode, PipelineFactory
 from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.depth_input import DepthInput, depth_input
 from moro_ros.ros.health import Watch
 from moro_ros.ros.image_input import ImageInput, Worker
 from moro_ros.ros.logs import speaking_as
+from moro_ros.ros.outputs.base import Output
 from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
@@ -33,14 +35,14 @@ from moro_ros.ros.services import Services
 
 
 class MoroNode(BaseNode):
-    """The perception node of one camera, with the life cycle of ROS 2's managed nodes.
+    """The perception node of one camera, a managed (lifecycle) node of ROS 2.
 
-    configure loads the model, warms it up and offers the outputs; activate subscribes; deactivate
-    ends the subscriptions and forgets everybody; cleanup gives the model's memory back. The
-    executor's thread only receives; a worker thread does the rest on the newest image.
+    configure loads the model, warms it up and creates the outputs; activate subscribes; deactivate
+    ends the subscriptions and forgets all people; cleanup frees the model's memory. The executor's
+    thread only receives; a worker thread processes the newest image.
 
-    pipeline_factory: makes the pipeline, ready to run; on_failure: called from the worker thread
-    after an error that no input should cause; arguments: of the node's own, as on a command line.
+    pipeline_factory: creates the pipeline, ready to run; on_failure: called from the worker thread
+    after an unexpected error; arguments: of this node alone, as on a command line.
     Raises: ConfigError if a parameter is wrong.
     """
 
@@ -51,10 +53,10 @@ class MoroNode(BaseNode):
         arguments: list[str] | None = None,
     ) -> None:
         super().__init__(pipeline_factory, on_failure, arguments)
-        for warning in parameters.unknown(self, PipelineConfig, NodeConfig):
-            self.get_logger().warning(warning)
+        parameters.warn_of_unknown(self, PipelineConfig, NodeConfig)
         qos.check(self)
         self._boxes: BoxesInput | None = None
+        self._depth: DepthInput | None = None
         self._camera_info: CameraInfo | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.watch = Watch(self)
@@ -63,9 +65,9 @@ class MoroNode(BaseNode):
         self._refuse_wrong_transitions()
 
     def _refuse_wrong_transitions(self) -> None:
-        """Answer a transition that is not possible in this state with success = false.
+        """Respond to a transition that is not possible in this state with success = false.
 
-        rclpy raises an error there, which would end the executor.
+        rclpy would raise an error, which ends the executor.
         """
         service = self._service_change_state
         change = service.callback
@@ -81,33 +83,33 @@ class MoroNode(BaseNode):
         service.callback = callback
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model, warm it up and offer the outputs."""
+        """Load the model, warm it up and create the outputs."""
         return self._attempt(self._configure, self._cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribe and begin to process."""
+        """Subscribe and start processing."""
         return self._attempt(self._activate, self._deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the image in work, end the subscriptions and forget everybody."""
+        """Finish the current image, end the subscriptions and forget all people."""
         return self._attempt(self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take the outputs down and give the model's memory back."""
+        """Destroy the outputs and free the model's memory."""
         return self._attempt(self._cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End whatever goes on, from any state."""
+        """Stop all activity, from any state."""
         return self._attempt(self._shut_down)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Leave nothing half done: the node is unconfigured again."""
+        """Clean up after an error, so that the node is unconfigured again."""
         return self._attempt(self._shut_down)
 
     def _attempt(
         self, work: Callable[[], None], undo: Callable[[], None] | None = None
     ) -> TransitionCallbackReturn:
-        """Do the work of a transition: what the user can remedy fails, the rest is an error."""
+        """Run a transition: a MoroError is a failure, any other exception an error."""
         try:
             with speaking_as(self.get_logger()):
                 work()
@@ -123,12 +125,18 @@ class MoroNode(BaseNode):
 
     def _configure(self) -> None:
         self.pipeline = self.make_pipeline(self.config)
-        self.outputs = Outputs(self, self.options, self.pipeline)
+        others: tuple[Output, ...] = ()
+        if self.fused is not None:
+            from moro_ros.ros.outputs.fused import FusedOutput
+
+            others = (FusedOutput(*self.fused, self.pipeline.stream.body),)
+        self.outputs = Outputs(self, self.options, self.pipeline, others)
 
     def _activate(self) -> None:
         if self.pipeline is None or self.outputs is None:
             raise RuntimeError("activated before it was configured")
         self._boxes = boxes_input(self, self.options)
+        self._depth = depth_input(self, self.options)
         self.perception = Perception(
             self.pipeline,
             self.outputs,
@@ -136,6 +144,7 @@ class MoroNode(BaseNode):
             self.faults,
             self.get_logger(),
             self._boxes,
+            self._depth,
         )
         self._camera_info = None
         self.worker = Worker(
@@ -156,15 +165,16 @@ class MoroNode(BaseNode):
     def _deactivate(self) -> None:
         if self.input is not None:
             self.input.destroy()
-        if self._boxes is not None:
-            self._boxes.destroy(self)
+        for extra in (self._boxes, self._depth):
+            if extra is not None:
+                extra.destroy(self)
         if self.worker is not None:
             self.worker.stop()
             self.get_logger().info(f"Done: {self.watch.summary()}")
         if self.perception is not None:
             self.perception.lose_everybody(self.options)
             self.perception.restart()
-        self.input = self._boxes = self.worker = self.perception = None
+        self.input = self._boxes = self._depth = self.worker = self.perception = None
 
     def _cleanup(self) -> None:
         self._bag_action.stop()
@@ -177,7 +187,7 @@ class MoroNode(BaseNode):
         self._deactivate()
         self._cleanup()
 
-    # What follows runs in the executor's thread and never waits for the worker.
+    # The following methods run in the executor's thread and never wait for the worker.
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera_info = message
@@ -202,15 +212,15 @@ class MoroNode(BaseNode):
                 self.outputs.check(options)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        # The worker takes them up with its next image.
+        # The worker applies them with its next image.
         self.config, self.options = config, options
         return SetParametersResult(successful=True)
 
-    # What follows runs in the worker's thread.
+    # The following methods run in the worker's thread.
 
     def _process(self, image: AnyImage, late: bool) -> None:
         if not self.enabled:
-            self.counters.count("disabled")  # since it was handed over
+            self.counters.count("disabled")  # after it was handed over
         elif self.perception is not None:
             self.perception.process(image, self._camera_info, self.config, self.options, late)
 
@@ -220,12 +230,12 @@ class MoroNode(BaseNode):
 
 
 def give_back_memory() -> None:
-    """Return to the system and to the GPU's driver what is no more in use."""
+    """Return unused memory to the system and to the GPU's driver."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    # Only glibc keeps what was freed, and only it has this function.
+    # Only glibc keeps freed memory, and only glibc has this function.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,7 +1,7 @@
-"""moro_lifecycle: asks a managed node for its state or a transition where ros2cli is not installed.
+"""moro_lifecycle: state and transitions of a managed node, without ros2cli.
 
-moro_lifecycle /moro               tells the state
-moro_lifecycle /moro activate      asks for a transition: configure, activate, deactivate, cleanup,
+moro_lifecycle /moro               prints the state
+moro_lifecycle /moro activate      requests a transition: configure, activate, deactivate, cleanup,
                                    shutdown
 """
 
@@ -33,19 +33,19 @@ SHUTDOWN = {
     State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
 FIND_TIMEOUT_S = 15.0
-# Loading a model, which the first time may have to be fetched.
+# Includes loading the model, which may have to be downloaded first.
 ANSWER_TIMEOUT_S = 300.0
-# A question whose answer was lost is asked again; a transition never is.
+# A request for the state is repeated if its response was lost; a transition never is.
 REPEAT_S = 3.0
 
 
 class LifecycleClient:
-    """Talks to one managed node; name: its full name.
+    """Client of one managed node; name: its full name.
 
-    A node can hear a request before it knows who reads the answer, which is then lost
-    (ros2/ros2#1253). Readers are announced in the order of their making, so a node that answered
-    `_get`, made last, knows `_change` as well: the state is asked for, and asked again, before any
-    transition.
+    A node can receive a request before it has discovered the reader of the response, which is then
+    lost (ros2/ros2#1253). Readers are announced in the order of their creation, so a node that
+    responded to `_get`, created last, knows `_change` too. The state is therefore requested, if
+    necessary repeatedly, before any transition.
     """
 
     def __init__(self, node: Node, name: str) -> None:
@@ -55,14 +55,18 @@ class LifecycleClient:
         self._change = node.create_client(ChangeState, f"{name}/change_state")
         self._get = node.create_client(GetState, f"{name}/get_state")
 
+    def close(self) -> None:
+        """End the executor, which must not outlive its context."""
+        self._executor.shutdown()
+
     def state(self) -> State:
-        """The node's state; raises ConfigError if it does not answer."""
+        """The node's state; raises ConfigError if it does not respond."""
         return self._call(self._get, GetState.Request(), REPEAT_S).current_state
 
     def change(self, transition: str) -> bool:
-        """Ask for a transition and wait for it; returns whether it succeeded.
+        """Request a transition and wait for it; returns whether it succeeded.
 
-        Raises: ConfigError if there is no such transition or the node does not answer.
+        Raises: ConfigError if there is no such transition or the node does not respond.
         """
         known = [*TRANSITIONS, "shutdown"]
         if transition not in known:
@@ -90,7 +94,7 @@ class LifecycleClient:
                 self._executor.spin_once(timeout_sec=0.1)
                 if done := [answer for answer in answers if answer.done()]:
                     return done[0].result()
-        raise ConfigError(f"{self._name} did not answer for {ANSWER_TIMEOUT_S:.0f} s.")
+        raise ConfigError(f"{self._name} did not respond for {ANSWER_TIMEOUT_S:.0f} s.")
 
     def _names(self) -> list[str]:
         pairs = self._node.get_node_names_and_namespaces()
@@ -101,7 +105,7 @@ class LifecycleClient:
 
 
 def run(words: list[str]) -> int:
-    """Do what a command line says; returns the exit status."""
+    """Run a command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="moro_lifecycle", description="State and transitions of a managed node."
     )
@@ -110,17 +114,20 @@ def run(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     rclpy.init()
     log = rclpy.logging.get_logger("moro_lifecycle")
+    client = None
     try:
         client = LifecycleClient(rclpy.create_node("moro_lifecycle"), arguments.node)
         done = arguments.transition is None or client.change(arguments.transition)
         sys.stdout.write(f"{client.state().label}\n")
         if not done:
-            log.error(f"{arguments.transition} failed; {arguments.node} has logged why.")
+            log.error(f"{arguments.transition} failed; see the log of {arguments.node}.")
         return int(not done)
     except ConfigError as error:
         log.fatal(str(error))
         return 1
     finally:
+        if client is not None:
+            client.close()
         rclpy.try_shutdown()
 
 

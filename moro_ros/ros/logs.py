@@ -1,4 +1,4 @@
-"""What the library logs, said through the node's logger (console, file and /rosout)."""
+"""Forwards the library's log records to the node's logger (console, file and /rosout)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from contextvars import ContextVar
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-# Of the node that this thread works for, where a process has several.
+# The logger of the node that this thread belongs to, if a process has several nodes.
 _speaker: ContextVar[RcutilsLogger] = ContextVar("moro_speaker")
 
 
 class RosLogHandler(logging.Handler):
-    """Hands log records of the package on to a ROS logger."""
+    """Forwards log records of the package to a ROS logger."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say one record at the ROS severity that is next below its level."""
+        """Log one record at the ROS severity at or below its level."""
         text, logger = record.getMessage(), _speaker.get(self._logger)
-        # rclpy ties each line of code to one severity: hence four lines.
+        # rclpy allows one severity per line of code, so there are four lines.
         if record.levelno >= logging.ERROR:
             logger.error(text)
         elif record.levelno >= logging.WARNING:
@@ -35,7 +35,7 @@ class RosLogHandler(logging.Handler):
 
 
 def forward_library_logs(logger: RcutilsLogger) -> None:
-    """Say everything from INFO up that the package logs through `logger`, and only there."""
+    """Forward all records of the package from INFO up to `logger` only."""
     library = logging.getLogger("moro_ros")
     library.handlers = [RosLogHandler(logger)]
     library.setLevel(logging.INFO)
@@ -44,7 +44,7 @@ def forward_library_logs(logger: RcutilsLogger) -> None:
 
 @contextmanager
 def speaking_as(logger: RcutilsLogger) -> Iterator[None]:
-    """Log what the package logs in this block, and in this thread, through one node's logger."""
+    """Forward the package's records of this block and thread to one node's logger."""
     token = _speaker.set(logger)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What many people leave behind in the memory of a node, as imagined ones come and go."""
+"""Memory growth of a node as many simulated people enter and leave."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ from moro_ros.errors import MoroError
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
-from moro_ros.live.synthetic import SyntheticFrontend, walker
+from moro_ros.live.synthetic import SyntheticFrontend
+from moro_ros.live.synthetic_scenes import walker
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.diagnostics import memory
 from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.lifecycle import MoroNode
+from moro_ros.ros.serve import SpinThread
 from moro_ros.types import PersonObservation
 
 CAMERA = camera_from_focal(300.0, 320, 240, "bench_optical_frame")
-# Metres beside one another.
+# Distance between neighbours [m].
 SPACING_M = 0.7
-# Rows of the table.
+# Number of rows of the table.
 ROWS = 10
 DISCOVERY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Resident memory after so many people and images; time_s: of the images."""
+    """Resident memory after a number of people and images; time_s: of the images."""
 
     people: int
     images: int
@@ -54,9 +56,9 @@ class Level:
 
 
 class Visitors(SyntheticFrontend):
-    """Imagined people who walk beside one another, each replaced by another after a while.
+    """Simulated people who walk side by side, each replaced by another after a while.
 
-    in_view: at once; stay_s: how long each stays. Ids begin with 1.
+    in_view: people at a time; stay_s: how long each stays. Ids start at 1.
     """
 
     def __init__(self, pipeline: HumanMotionPipeline, in_view: int, stay_s: float) -> None:
@@ -67,14 +69,14 @@ class Visitors(SyntheticFrontend):
     def observe(
         self, image_rgb: np.ndarray, stamp_ns: int, late: bool = False
     ) -> tuple[PersonObservation, ...]:
-        """Return the people of a time, which the first image sets to zero."""
+        """Return the people at a time since the first image."""
         if self.camera is None:
             raise ValueError("set camera before the first image")
         self._start_ns = stamp_ns if self._start_ns is None else self._start_ns
         seconds = (stamp_ns - self._start_ns) * 1e-9
         people = []
         for place in range(self._in_view):
-            # They are replaced one after the other, not all at once.
+            # They are replaced one after another, not all at once.
             turn = math.floor(seconds / self._stay_s + place / self._in_view)
             track_id = 1 + turn * self._in_view + place
             self.seen = max(self.seen, track_id)
@@ -97,20 +99,20 @@ def images(rate_hz: float, minutes: float, start_ns: int) -> Iterator[tuple[Imag
 
 
 def pass_over(message: object) -> None:
-    """Throw a message away."""
+    """Discard a message."""
 
 
 class Listener(Node):
-    """Subscribes to everything that a node publishes, and gives it the time."""
+    """Subscribes to all topics of a node, and publishes its clock."""
 
     def __init__(self) -> None:
         super().__init__("moro_memory_bench")
         self._clock_publisher = self.create_publisher(Clock, "/clock", 10)
 
     def listen_to(self, name: str, rep155: bool) -> None:
-        """Subscribe to all topics of a node; what comes is thrown away unread.
+        """Subscribe to all topics of a node and discard the messages.
 
-        rep155: also to the lists of REP-155, so that everybody gets topics of their own.
+        rep155: also to the lists of REP-155, so that each person gets their topics.
         """
         for topic, kinds in self.get_publisher_names_and_types_by_node(name, "/"):
             package, _, kind = kinds[0].split("/")
@@ -120,12 +122,12 @@ class Listener(Node):
             self.create_subscription(message, topic, pass_over, 10, raw=True)
 
     def tell(self, stamp: Time) -> None:
-        """Set the time."""
+        """Publish the time."""
         self._clock_publisher.publish(Clock(clock=stamp))
 
 
 def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: bool) -> list[Level]:
-    """Lead so many people past a node in so many simulated minutes; rclpy is initialised.
+    """Run a node on a number of people in a simulated time; rclpy must be initialised.
 
     rep155: see Listener.listen_to. Raises: MoroError if the node cannot work or an image fails.
     """
@@ -134,7 +136,7 @@ def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: boo
 
     def factory(config: PipelineConfig) -> HumanMotionPipeline:
         stream = load_stream(config)
-        # The pipeline's own front-end is replaced at once; no camera is looked through.
+        # The pipeline's own front-end is replaced; no image is analysed.
         pipeline = HumanMotionPipeline(config, SyntheticFrontend(stream.body, 0), stream)
         made.append(Visitors(pipeline, in_view, stay_s))
         pipeline.frontend = made[-1]
@@ -144,11 +146,11 @@ def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: boo
     words = ["--ros-args", "-p", "use_sim_time:=true", "-p", f"max_people:={in_view}"]
     node, listener = MoroNode(factory, failed.set, words), Listener()
     executor = SingleThreadedExecutor()
-    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner = SpinThread(executor, failed.set)
     try:
         for transition in (node.trigger_configure, node.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
-                raise MoroError("The node could not be started; its log says why.")
+                raise MoroError("The node could not be started; see its log.")
         executor.add_node(node)
         executor.add_node(listener)
         spinner.start()
@@ -157,9 +159,7 @@ def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: boo
         time.sleep(DISCOVERY_S)
         return levels(node, listener, made[-1], images(rate_hz, minutes, time.time_ns()), people)
     finally:
-        executor.shutdown()
-        if spinner.is_alive():
-            spinner.join()
+        spinner.end()
         node.trigger_shutdown()
         node.destroy_node()
         listener.destroy_node()
@@ -172,7 +172,7 @@ def levels(
     given: Iterator[tuple[Image, CameraInfo]],
     people: int,
 ) -> list[Level]:
-    """Give the node the images, in the threads that it has; the memory after each ROWS-th part."""
+    """Feed the images to the node in its own threads; the memory after each ROWS-th part."""
     found: list[Level] = []
     perception = node.perception
     if perception is None:
@@ -190,7 +190,7 @@ def levels(
             size = memory()["memory_bytes"]
             found.append(Level(visitors.seen, number, time_s, size))
     if node.statistics()["processed"] == 0:
-        raise MoroError("The node has not worked: nobody heard it.")
+        raise MoroError("The node processed nothing: it had no subscribers.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What moro_node's messages cost: each output fills and serialises those of the same images."""
+"""Cost of moro_node's messages: each output fills and serialises those of the same images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,18 @@ from moro_ros.ros.outputs.markers import MarkersOutput
 from moro_ros.ros.outputs.mesh import CloudOutput, MeshOutput
 from moro_ros.ros.outputs.tf import TransformsOutput
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.planners import navigation
+from moro_ros.ros.planners import scene as planning_scene
+from moro_ros.ros.planners.capsules import CapsulesOutput
+from moro_ros.ros.planners.intents import IntentsOutput
+from moro_ros.ros.planners.obstacles import ObstaclesOutput
+from moro_ros.ros.planners.shapes import Shaper
+from moro_ros.ros.planners.targets import TargetFinder, TargetsOutput
 from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.transforms import Placement
 
 LEVELS = ("body", "smplx22", "rep155", "smplx55")
-# The first images fill caches and tell the mesh's triangles.
+# The first images fill caches and publish the mesh's triangles.
 WARM_UP = 10
 RATE_HZ = 30.0
 CAMERA = camera_from_focal(900.0, 1280, 720)
@@ -38,11 +46,11 @@ CAMERA = camera_from_focal(900.0, 1280, 720)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MessageCost:
-    """One topic's messages for one image of so many people.
+    """One topic's messages for one image of a number of people.
 
-    count, size_bytes: how many messages, and of how many bytes together on the wire. fill_ms,
-    serialise_ms: median and 95th percentile over the images. What is written in its serialised
-    form at once has been filled by that.
+    count, size_bytes: number of messages and their total serialised size. fill_ms, serialise_ms:
+    median and 95th percentile over the images. If a message is written in serialised form
+    directly, fill_ms includes that.
     """
 
     name: str
@@ -54,19 +62,45 @@ class MessageCost:
 
 
 def outputs_of(node: Node) -> Iterator[tuple[str, TopicOutput, NodeConfig]]:
-    """The outputs with their names and options, made for a node."""
+    """The outputs with their names and options, created for a node."""
     options = NodeConfig()
     yield "~/humans", HumansOutput(node), options
     yield "~/mesh", MeshOutput(node), options
     yield "~/cloud", CloudOutput(node), options
     yield "~/markers", MarkersOutput(node), options
+    yield "~/targets", TargetsOutput(node, TargetFinder(Describer())), options
+    yield from planner_outputs(node, options)
     for level in LEVELS:
         leveled = dataclasses.replace(options, tf_level=level)
-        yield f"/tf, {level}", TransformsOutput(node, Describer()), leveled
+        describer = Describer()
+        targets = TargetFinder(describer)
+        yield f"/tf, {level}", TransformsOutput(node, describer, targets.transforms), leveled
+
+
+def planner_outputs(
+    node: Node, options: NodeConfig
+) -> Iterator[tuple[str, TopicOutput, NodeConfig]]:
+    """The outputs for planners whose messages are installed; each computes its own shapes."""
+    placement = Placement(node, "", "")
+
+    def shaper() -> Shaper:
+        return Shaper(placement, node.get_clock())
+
+    finder = TargetFinder(Describer())
+    yield "~/capsules", CapsulesOutput(node, shaper()), options
+    if planning_scene.available():
+        scene = planning_scene.PlanningSceneOutput(node, options, shaper())
+        yield "~/planning_scene", scene, options
+    yield "~/obstacles", ObstaclesOutput(node, shaper()), options
+    if navigation.People is not None:
+        yield "~/people", navigation.PeopleOutput(node, shaper()), options
+    if navigation.Detection3DArray is not None:
+        yield "~/detections", navigation.DetectionsOutput(node, shaper()), options
+    yield "~/intents", IntentsOutput(node, shaper(), placement, finder), options
 
 
 def scenes(pipeline: HumanMotionPipeline, people: int, images: int) -> Iterator[Scene]:
-    """What the images of imagined people give; beyond the two of the play they are copies."""
+    """The results for images of simulated people; people beyond the scene's two are copies."""
     image = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
     for index in range(images):
         stamp_ns = 10**9 + round(index * 1e9 / RATE_HZ)
@@ -83,7 +117,7 @@ def scenes(pipeline: HumanMotionPipeline, people: int, images: int) -> Iterator[
 def measure(
     name: str, output: TopicOutput, options: NodeConfig, given: Sequence[Scene]
 ) -> MessageCost:
-    """Time an output's messages of each scene; the first WARM_UP of them do not count."""
+    """Time an output's messages of each scene, except for the first WARM_UP."""
     fill, serialise, count, size = [], [], 0, 0
     for scene in given:
         start = time.perf_counter()
@@ -99,13 +133,13 @@ def measure(
 
 
 def percentiles(durations: Sequence[float]) -> tuple[float, float]:
-    """Median and 95th percentile of what comes after the warm-up."""
+    """Median and 95th percentile after the warm-up."""
     median, high = np.percentile(durations[WARM_UP:], (50, 95))
     return float(median), float(high)
 
 
 def bench(people: Sequence[int], images: int) -> list[MessageCost]:
-    """Measure all outputs for each number of people; rclpy is initialised."""
+    """Measure all outputs for each number of people; rclpy must be initialised."""
     pipeline = load_pipeline(PipelineConfig(people="synthetic"))
     node = rclpy.create_node("moro_message_bench")
     costs = []

@@ -1,11 +1,10 @@
-"""The process moro_node: one MoroNode, or one per camera around one loaded network."""
+"""The process moro_node: one MoroNode, or one per camera sharing one loaded network."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError, MoroError, missing_module
 from moro_ros.ros.base_node import PipelineFactory
 from moro_ros.ros.lifecycle import MoroNode
+from moro_ros.ros.serve import SpinThread
 from moro_ros.ros.transport import init_ros
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def camera_names(text: str) -> list[str]:
-    """The cameras named in the parameter `cameras`; raises ConfigError for one that is no name."""
+    """The cameras named in the parameter `cameras`; raises ConfigError for an invalid name."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if not (name.isidentifier() and name.isascii()):
@@ -38,25 +38,38 @@ def camera_names(text: str) -> list[str]:
 
 
 def make_nodes(pipeline_factory: PipelineFactory, on_failure: Callable[[], None]) -> list[MoroNode]:
-    """The node of this process or, where `cameras` names several, one in the namespace of each.
+    """The node of this process or, if `cameras` names several, one in the namespace of each.
 
     Raises: ConfigError if a parameter is wrong.
     """
     node = MoroNode(pipeline_factory, on_failure)
     names = camera_names(node.options.cameras)
+    if node.options.fusion_frame and len(names) < 2:
+        raise ConfigError(
+            f"fusion_frame: got '{node.options.fusion_frame}', which requires the names of at "
+            "least two cameras in 'cameras', such as 'front,side'."
+        )
     if not names:
         return [node]
     namespace = node.get_namespace().rstrip("/")
     node.destroy_node()
-    # A node's own arguments outrank those of the process, such as a namespace given to it.
-    return [
+    # A node's own arguments take precedence over those of the process, such as a namespace.
+    nodes = [
         MoroNode(pipeline_factory, on_failure, ["--ros-args", "-r", f"__ns:={namespace}/{name}"])
         for name in names
     ]
+    if frame := nodes[0].options.fusion_frame:
+        from moro_ros.ros.outputs.fused import FusedPeople
+
+        prefixes = {node.options.humans.id_prefix for node in nodes}
+        fused = FusedPeople(nodes[0], namespace, names, frame, prefixes)
+        for node, name in zip(nodes, names, strict=True):
+            node.fused = fused, name
+    return nodes
 
 
 def start(node: MoroNode) -> bool:
-    """Configure and activate a node if it is to start by itself; returns whether all is well."""
+    """Configure and activate a node if autostart is on; returns whether this succeeded."""
     if not node.options.autostart:
         node.get_logger().info("Unconfigured, as autostart is off: waiting for transitions.")
         return True
@@ -72,7 +85,7 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
         failed.set()
         stop.set()
 
-    # Own handlers, so that the context outlives the signal and the summary gets out.
+    # Own signal handlers, so that the context is still valid and the summary is published.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
@@ -81,16 +94,7 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
         rclpy.logging.get_logger("moro").fatal(str(error))
         return 1
     executor = SingleThreadedExecutor()
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except Exception:
-            words = traceback.format_exc()
-            rclpy.logging.get_logger("moro").fatal(f"Unexpected error, stopping:\n{words}")
-            fail()
-
-    spinner = threading.Thread(target=spin, name="moro_executor", daemon=True)
+    spinner = SpinThread(executor, fail)
     nodes: list[MoroNode] = []
     try:
         nodes = make_nodes(pipeline_factory, fail)
@@ -104,10 +108,8 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
         rclpy.logging.get_logger("moro").fatal(str(error))
         return 1
     finally:
-        # Transitions and callbacks come from one thread at a time: first the executor ends.
-        executor.shutdown()
-        if spinner.is_alive():
-            spinner.join()
+        # Transitions and callbacks must not run in two threads at once, so the thread ends first.
+        spinner.end()
         for node in nodes:
             if node.state in ("unconfigured", "inactive", "active"):
                 node.trigger_shutdown()
@@ -121,9 +123,9 @@ def main(args: list[str] | None = None) -> None:
 
 
 def lazy_engine() -> PipelineFactory:
-    """The pipelines of one PipelinePool, which is imported when the first one is asked for.
+    """The pipelines of one PipelinePool, which is imported when the first one is requested.
 
-    That takes seconds, and a wrong parameter is to be told at once.
+    The import takes seconds, and a wrong parameter should be reported at once.
     """
     pipelines: list[PipelineFactory] = []
 

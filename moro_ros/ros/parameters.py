@@ -1,4 +1,4 @@
-"""ROS parameters out of configuration dataclasses: declared, read and validated by their fields."""
+"""ROS parameters from configuration dataclasses: declared, read and validated by their fields."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from moro_ros.config import check_value, from_dict, option
 from moro_ros.errors import ConfigError
+from moro_ros.ros.planners.options import PlannersConfig
 from moro_ros.ros.rep155.options import HumansConfig
 
 T = TypeVar("T")
 
-# What rclpy itself declares.
+# Parameters that rclpy declares.
 STANDARD = ("use_sim_time", "start_type_description_service")
 STANDARD_PREFIXES = ("qos_overrides.",)
 
@@ -36,7 +38,7 @@ class ProcessBagConfig:
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """Options of moro_node that concern ROS only."""
+    """Options of moro_node that only concern ROS."""
 
     autostart: bool = option(
         True,
@@ -46,7 +48,13 @@ class NodeConfig:
     cameras: str = option(
         "",
         "Names of several cameras, separated by commas. Each gets a node in the namespace of that "
-        "name; all share one network. Empty for a single camera",
+        "name; all nodes share one network. Empty for a single camera",
+        read_only=True,
+    )
+    fusion_frame: str = option(
+        "",
+        "With cameras: TF frame of fused/humans, which combines the people of all cameras of this "
+        "process. Empty disables it",
         read_only=True,
     )
     camera_guard: bool = option(
@@ -98,6 +106,18 @@ class NodeConfig:
         "Class id of the detections on boxes_topic that are people. Empty accepts all",
         read_only=True,
     )
+    depth_topic: str = option(
+        "",
+        "Topic of depth images (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) that measure the "
+        "distance of people. Empty for none",
+        read_only=True,
+    )
+    depth_info_topic: str = option(
+        "",
+        "Topic of the camera_info of depth_topic. Empty for camera_info in the namespace of "
+        "depth_topic",
+        read_only=True,
+    )
     tf_level: str = option(
         "smplx22",
         "TF frames of a person: none, body_<id> only, the links of REP-155, or the 22 or 55 "
@@ -129,11 +149,13 @@ class NodeConfig:
     )
     process_bag: ProcessBagConfig = field(default_factory=ProcessBagConfig)
     humans: HumansConfig = field(default_factory=HumansConfig)
+    planners: PlannersConfig = field(default_factory=PlannersConfig)
 
     def __post_init__(self) -> None:
         for name, frame in (
             ("world_frame", self.world_frame),
             ("ground_frame", self.ground_frame),
+            ("fusion_frame", self.fusion_frame),
             ("humans.reference_frame", self.humans.reference_frame),
         ):
             if frame.startswith("/"):
@@ -141,6 +163,24 @@ class NodeConfig:
                     f"{name}: got '{frame}', but names of TF frames do not begin with a slash. "
                     f"Set {frame.lstrip('/') or 'a name'!r}."
                 )
+
+
+class StartValues:
+    """A base class, before Node, that lets `declare` report an empty list given at the start.
+
+    For rclpy it is a value of unknown type, for which Node raises ValueError.
+    """
+
+    def declare_parameters(
+        self, namespace: str, parameters: list[Any], *args: Any, **kwargs: Any
+    ) -> list[Parameter]:
+        """Declare parameters; see Node.declare_parameters."""
+        untyped = ParameterDescriptor(dynamic_typing=True)
+        given = [
+            (item[0], None, untyped) if len(item) > 1 and item[1] is None else item
+            for item in parameters
+        ]
+        return super().declare_parameters(namespace, given, *args, **kwargs)  # type: ignore[misc]
 
 
 def options(config_class: type, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
@@ -180,15 +220,19 @@ def descriptor(item: dataclasses.Field[Any]) -> ParameterDescriptor:
 def declare(node: Node, config_class: type[T]) -> T:
     """Declare one parameter per option of a configuration class and build it from their values.
 
-    An option of type float takes a whole number, too; one of type int takes no 2.0.
-    Raises: ConfigError if a value given at the start is of the wrong type or out of its range.
+    An option of type float accepts an integer; one of type int does not accept 2.0. A tuple holds
+    strings and is not empty, because ROS has no type for an empty list.
+    Raises: ConfigError if a value given at the start has the wrong type or is out of range.
     """
     values: dict[str, Any] = {}
     for name, item in options(config_class):
-        # Declared loosely first: rclpy's own refusal names neither the unit nor the choices.
+        # Declared without limits first, because rclpy's own errors give neither unit nor choices.
         if not node.has_parameter(name):
-            node.declare_parameter(name, item.default, ParameterDescriptor(dynamic_typing=True))
-        value = node.get_parameter(name).value
+            default = list(item.default) if isinstance(item.default, tuple) else item.default
+            node.declare_parameter(name, default, ParameterDescriptor(dynamic_typing=True))
+        value: Any = node.get_parameter(name).value
+        if value is None:
+            value = []  # an empty list has no type
         check_value(name, value, item)
         values[name] = float(value) if isinstance(item.default, float) else value
         exact = Parameter(name, value=values[name]).get_parameter_value()
@@ -196,10 +240,20 @@ def declare(node: Node, config_class: type[T]) -> T:
     return build(config_class, values)
 
 
-def unknown(node: Node, *config_classes: type) -> list[str]:
-    """A warning for each parameter given at the start that no option answers to.
+def full_topic(node: Node, parameter: str, name: str) -> str:
+    """The full name of the topic in a parameter; raises ConfigError if it is not a valid name."""
+    try:
+        return node.resolve_topic_name(name)
+    except RCLError as error:
+        # rcl appends the location in its source code.
+        why = str(error).split(", at /")[0].removeprefix("failed to resolve name: ")
+        raise ConfigError(f"{parameter}: got '{name}', expected a topic: {why}.") from error
 
-    node: made with automatically_declare_parameters_from_overrides, classes all declared.
+
+def unknown(node: Node, *config_classes: type) -> list[str]:
+    """A warning for each parameter given at the start that no option has.
+
+    node: created with automatically_declare_parameters_from_overrides; all classes are declared.
     """
     known = [name for config_class in config_classes for name, _ in options(config_class)]
     warnings = []
@@ -210,6 +264,12 @@ def unknown(node: Node, *config_classes: type) -> list[str]:
         hint = f"; did you mean '{near[0]}'?" if near else "."
         warnings.append(f"Parameter '{name}' is not known and has no effect{hint}")
     return warnings
+
+
+def warn_of_unknown(node: Node, *config_classes: type) -> None:
+    """Log the warnings of `unknown`."""
+    for warning in unknown(node, *config_classes):
+        node.get_logger().warning(warning)
 
 
 def build(config_class: type[T], values: dict[str, Any]) -> T:
@@ -239,7 +299,7 @@ def current(config: Any) -> dict[str, Any]:
 
 
 def updated(config: T, changes: dict[str, Any]) -> T:
-    """A configuration with some options changed; names that it does not have are passed over.
+    """A configuration with some options changed; names that it does not have are ignored.
 
     Raises: ConfigError naming the option, the value got and the values allowed.
     """

@@ -1,4 +1,4 @@
-"""Perception: what happens to one image, from its message to the published motion."""
+"""Perception: the processing of one image, from its message to the published motion."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.depth_input import DepthInput
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
@@ -35,7 +36,7 @@ CALIBRATION_LOG_PERIOD_S = 1.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Roi:
-    """The part of the images in which people are looked for, pixels."""
+    """The part of the images in which people are detected, pixels."""
 
     left: int
     top: int
@@ -43,7 +44,7 @@ class Roi:
     height: int
 
     def shown(self, pixels: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3) that is black outside."""
+        """An image (H, W, 3) with black pixels outside."""
         black = np.zeros_like(pixels)
         part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
         black[part] = pixels[part]
@@ -51,10 +52,10 @@ class Roi:
 
 
 class Perception:
-    """Runs the pipeline on images in the order of their arrival; for one thread.
+    """Runs the pipeline on images in the order of arrival; for one thread.
 
-    That thread looks at an image while another recovers and publishes the motion of the one before;
-    what goes wrong there goes to `faults` at once.
+    This thread detects people in an image while another recovers and publishes the motion of the
+    image before. Errors of the other thread go to `faults` immediately.
     """
 
     def __init__(
@@ -65,28 +66,33 @@ class Perception:
         faults: FaultLog,
         logger: RcutilsLogger,
         boxes: BoxesInput | None = None,
+        depth: DepthInput | None = None,
     ) -> None:
         self._relay = Relay("moro_motion", faults.take)
         self._boxes = boxes
+        self._depth = depth
+        self._depths = None if depth is None else pipeline.use_depth()
         self._pipeline = pipeline
         self._outputs = outputs
         self._statistics = statistics
         self._logger = logger
-        # The pipeline has counted since it was made, which may be before a deactivation.
+        # The pipeline's counters may include an earlier activation.
         self._ignored_people = pipeline.ignored_people
         self._carried_people = pipeline.carried_people
         self._noticed = dict(pipeline.noticed)
         self._unusable_poses = pipeline.unusable_poses
+        self._unusable_transforms = outputs.placement.tree.unusable
         self._calibration = Calibration()
         self._order = StampOrder()
         self._guard = CameraGuard()
         self._roi: Roi | None = None
         self._ids: list[int] = []
+        self._ignored_floor = self._wrong_statures = ""
         self._last: tuple[int, Camera] | None = None  # stamp and camera of the last image
 
     @property
     def calibration(self) -> str:
-        """The camera's calibration in words; none before its first usable camera_info."""
+        """A text of the camera's calibration; none before the first usable camera_info."""
         camera = self._calibration.camera
         if camera is None:
             return "none"
@@ -96,35 +102,72 @@ class Perception:
 
     @property
     def flapping(self) -> str:
-        """Why the calibration keeps changing, in words; empty as a rule."""
+        """A text of why the calibration keeps changing; usually empty."""
         return self._calibration.flapping
 
     def check(self, options: NodeConfig) -> None:
-        """Check that the model in use can serve the options; raises ConfigError."""
+        """Check that the model in use supports the options; raises ConfigError."""
         self._outputs.check(options)
 
     def set_roi(self, roi: Roi | None) -> None:
-        """Look for people in a part of the images only; None: in all of them.
+        """Detect people only in a part of the images; None: in the whole image.
 
-        Raises: ConfigError if the part lies outside the images.
+        Raises: ConfigError if the part is outside the images.
         """
         camera = self._calibration.camera
         if roi and camera and (roi.left >= camera.width or roi.top >= camera.height):
             raise ConfigError(
-                f"The region begins at ({roi.left}, {roi.top}), outside the images of "
+                f"The region starts at ({roi.left}, {roi.top}), outside the images of "
                 f"{camera.width}x{camera.height} pixels."
             )
         self._roi = roi
 
     def lock_shape(self, track_id: int, lock: bool) -> dict[int, np.ndarray]:
-        """Keep the shape of a person (0: of everybody in view), or let it follow the images.
+        """Lock the shape of a person (0: of all people in view), or unlock it.
 
-        Returns the betas (10,) of those concerned by id.
+        Returns the betas (10,) of the people concerned, by id.
         """
         self._relay.rest()
         wanted = [track_id] if track_id else self._ids
         found = {i: self._pipeline.lock_shape(i, lock) for i in wanted}
         return {i: betas for i, betas in found.items() if betas is not None}
+
+    def set_stature(self, track_id: int, stature_m: float) -> float:
+        """Set a person's stature [m] as given by a user, or forget it with 0.
+
+        Returns the stature that is known now, 0 for none. Raises: ConfigError if the person is not
+        in view.
+        """
+        self._relay.rest()
+        known = self._pipeline.set_stature(track_id, stature_m)
+        if known is None:
+            raise ConfigError(f"id: got {track_id}, expected a person in view; see ~/humans.")
+        return known
+
+    @property
+    def ignored_floor(self) -> str:
+        """A text of the people for whom the floor is ignored and why; usually empty."""
+        return self._ignored_floor
+
+    @property
+    def wrong_statures(self) -> str:
+        """A text of the people whose set stature is wrong; usually empty."""
+        return self._wrong_statures
+
+    @property
+    def depth_problems(self) -> dict[str, str]:
+        """Texts of the problems with depth images, by kind."""
+        if self._depth is None or self._depths is None:
+            return {}
+        silence = self._depth.silence
+        return self._depths.problems | ({"silent": silence} if silence else {})
+
+    @property
+    def depth(self) -> str:
+        """A text of the number of depth measurements of people; empty without depth images."""
+        if self._depth is None or self._depths is None:
+            return ""
+        return f"{self._depth.topic}: {self._depths.used} measurements"
 
     def process(
         self,
@@ -136,13 +179,13 @@ class Perception:
     ) -> None:
         """Recover and publish the motion of the people in an image.
 
-        The image has been looked at when this returns; the rest is done while the next one is.
+        People have been detected when this returns; the rest is done during the next image.
         info: the newest camera_info; late: see HumanMotionPipeline.observe.
         Raises: MoroError if the image cannot be used.
         """
         stamp_ns = stamp_to_ns(image.header.stamp)
         self._check_stamp(stamp_ns, config.motion.max_gap_s)
-        # Faults of the image itself come first: one without pixels has no size to compare.
+        # The image itself is checked first: one without pixels has no size to compare.
         size = image_size(image)
         camera = self._current_camera(image, info, options)
         if size is not None:
@@ -182,22 +225,26 @@ class Perception:
         wanted: Wanted,
         options: NodeConfig,
     ) -> None:
-        self._pipeline.set_floor(self._outputs.given_ground(header.frame_id))
+        self._pipeline.set_floor(*self._outputs.trusted_ground(header.frame_id))
+        if self._depth is not None and self._depths is not None:
+            tree = self._outputs.placement.tree
+            stamp_ns = observed.frame.stamp_ns
+            self._depth.deliver(self._depths, tree, header.frame_id, stamp_ns)
         result = self._pipeline.recover(observed, mesh)
+        self._report_unusable()
+        ignored = self._pipeline.ignored_floor()
+        self._ignored_floor = floor_words(ignored)
+        self._wrong_statures = stature_words(self._pipeline.wrong_statures())
         start = time.perf_counter()
-        latency_s = self._outputs.publish(result, pixels, header, wanted, options)
+        latency_s = self._outputs.publish(result, pixels, header, wanted, options, ignored)
         stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
         self._ids = [motion.track_id for motion in result.motions]
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
         fill = self._pipeline.window_fill
         self._statistics.processed(self._ids, result.lost, latency_s, stages, fill)
 
-    def _report_people(self, max_people: int) -> None:
-        for event, total in self._pipeline.noticed.items():
-            self._statistics.count(event, total - self._noticed.get(event, 0))
-            self._noticed[event] = total
-        before, self._carried_people = self._carried_people, self._pipeline.carried_people
-        self._statistics.count("carried", self._carried_people - before)
+    def _report_unusable(self) -> None:
+        """Count poses of this image that were not published because they are not finite."""
         before, self._unusable_poses = self._unusable_poses, self._pipeline.unusable_poses
         if self._unusable_poses > before:
             self._statistics.count("unusable_poses", self._unusable_poses - before)
@@ -206,12 +253,22 @@ class Perception:
                 "window of that person restarts. Please report it with the model and the device.",
                 once=True,
             )
+        tree, before = self._outputs.placement.tree, self._unusable_transforms
+        self._unusable_transforms = tree.unusable
+        self._statistics.count("unusable_transforms", self._unusable_transforms - before)
+
+    def _report_people(self, max_people: int) -> None:
+        for event, total in self._pipeline.noticed.items():
+            self._statistics.count(event, total - self._noticed.get(event, 0))
+            self._noticed[event] = total
+        before, self._carried_people = self._carried_people, self._pipeline.carried_people
+        self._statistics.count("carried", self._carried_people - before)
         before, self._ignored_people = self._ignored_people, self._pipeline.ignored_people
         if self._ignored_people > before:
             self._statistics.count("ignored_people", self._ignored_people - before)
             self._logger.warning(
-                f"More than {max_people} people in view: the farthest are not followed. Increase "
-                "max_people; each person takes time per image.",
+                f"More than {max_people} people in view: the farthest are not tracked. Increase "
+                "max_people; each person adds processing time per image.",
                 throttle_duration_sec=IGNORED_LOG_PERIOD_S,
             )
 
@@ -242,7 +299,7 @@ class Perception:
         change = self._guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
         if change is None:
             return
-        by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image's width"
+        by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image width"
         self._logger.warning(
             f"The camera was moved{by}. Tracking and the estimate of the ground restart. This node "
             "requires a static camera."
@@ -253,14 +310,14 @@ class Perception:
         self.restart()
 
     def settle(self) -> None:
-        """Wait until nothing is in work any more."""
+        """Wait until all images are processed."""
         self._relay.rest()
 
     def lose_everybody(self, options: NodeConfig) -> None:
-        """Report everybody in view as lost, as when the images stop; who is seen again is new."""
+        """Report all people in view as lost when images stop; seen again, they get new ids."""
         self._relay.rest()
         lost = self._pipeline.lose_everybody()
-        self._ids = []
+        self._ids, self._ignored_floor, self._wrong_statures = [], "", ""
         if self._last is None or not lost:
             return
         stamp_ns, camera = self._last
@@ -270,8 +327,29 @@ class Perception:
         self._statistics.lost(lost)
 
     def restart(self) -> None:
-        """Forget everybody and every window."""
+        """Forget all people and windows."""
         self._relay.rest()
         self._pipeline.reset()
+        self._ignored_floor = self._wrong_statures = ""
         self._guard.reset()
         self._statistics.count("resets")
+
+
+def floor_words(ignored: dict[int, str]) -> str:
+    """A text of the people for whom the floor is ignored; ignored: reasons by track id."""
+    if not ignored:
+        return ""
+    people = ", ".join(f"person {i} ({reason})" for i, reason in sorted(ignored.items()))
+    return (
+        f"The floor is ignored for {people}. They may stand on a step. If it is ignored for "
+        "all people, the camera was moved or the floor is another camera's: calibrate it again."
+    )
+
+
+def stature_words(wrong: dict[int, tuple[float, float]]) -> str:
+    """A text of the people whose stature was set wrong; wrong: given and measured [m] by id."""
+    return " ".join(
+        f"Person {i} was set to be {given_m:.2f} m tall, but depth measures {measured_m:.2f} m. "
+        "Check the id in ~/humans, and set it again with ~/set_stature, or 0 to forget it."
+        for i, (given_m, measured_m) in sorted(wrong.items())
+    )

@@ -1,4 +1,4 @@
-"""The action ~/process_bag: works through a recording beside the live images."""
+"""The action ~/process_bag: processes a recording in parallel with the live images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rclpy.action.server import ServerGoalHandle
 
 from moro_ros.action import ProcessBag
 from moro_ros.errors import ConfigError, MoroError
+from moro_ros.io.bag_reader import open_bag
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
-from moro_ros.ros.bag_reader import open_bag
 from moro_ros.ros.base_node import BaseNode
 from moro_ros.ros.logs import speaking_as
 
@@ -27,9 +27,9 @@ FEEDBACK_PERIOD_S = 0.2
 
 
 class ThreadedActionServer(ActionServer):
-    """An action server that works in a thread of its own, while its node's executor serves others.
+    """An action server that works in a separate thread, without blocking the node's executor.
 
-    execute_callback, in the executor's thread, only ends a goal: it is given what `work` returned.
+    execute_callback runs in the executor's thread and only ends a goal, with the result of `work`.
     """
 
     def __init__(self, *args: Any, work: Callable[[ServerGoalHandle], Any], **kwargs: Any) -> None:
@@ -37,12 +37,12 @@ class ThreadedActionServer(ActionServer):
         super().__init__(*args, **kwargs)
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
-        """Called by rclpy once a goal was accepted."""
+        """Called by rclpy after a goal was accepted."""
         end = execute_callback or self._execute_callback
 
         def work() -> None:
             result = self._work(goal_handle)
-            # An executor that is gone or shut down has no tasks: the result has no way out.
+            # An executor that is shut down runs no tasks, so the result cannot be sent.
             with contextlib.suppress(AttributeError):
                 super(ThreadedActionServer, self).notify_execute(
                     goal_handle, lambda handle: end(handle, result)
@@ -52,9 +52,9 @@ class ThreadedActionServer(ActionServer):
 
 
 class BagAction:
-    """Offers ~/process_bag; one recording at a time.
+    """The server of ~/process_bag; one recording at a time.
 
-    What cannot be done is accepted and aborted with the reason, for a rejection has no words.
+    An impossible goal is accepted and aborted with the reason, because a rejection has no text.
     """
 
     def __init__(self, node: BaseNode) -> None:
@@ -71,7 +71,7 @@ class BagAction:
         )
 
     def stop(self) -> None:
-        """End the work that goes on, if any, and wait for that."""
+        """Stop the current work, if any, and wait for its end."""
         self._stopped.set()
         with self._busy:
             self._stopped.clear()
@@ -79,7 +79,7 @@ class BagAction:
     def _work(self, handle: ServerGoalHandle) -> ProcessBag.Result:
         if not self._busy.acquire(blocking=False):
             return ProcessBag.Result(
-                message="Another recording is being worked through: wait for it or cancel it."
+                message="Another recording is being processed: wait for it or cancel it."
             )
         logger = self._node.get_logger()
         try:
@@ -89,14 +89,14 @@ class BagAction:
             result = ProcessBag.Result(message=str(error))
         except Exception:
             logger.error(f"Unexpected error in process_bag:\n{traceback.format_exc()}")
-            result = ProcessBag.Result(message="Unexpected error; the node's log has it.")
+            result = ProcessBag.Result(message="Unexpected error; see the node's log.")
         finally:
             self._busy.release()
         logger.info(f"process_bag, {handle.request.bag}: {result.message}")
         return result
 
     def _process(self, handle: ServerGoalHandle) -> ProcessBag.Result:
-        """Do what a goal asks for; raises MoroError or OSError if that is not possible."""
+        """Process a goal; raises MoroError or OSError if that is not possible."""
         goal, node = handle.request, self._node
         if node.pipeline is None:
             raise ConfigError(f"The node is {node.state}: configure it first.")
@@ -105,7 +105,7 @@ class BagAction:
             images = BagImages(
                 reader, goal.image_topic, goal.camera_info_topic, goal.start_s, goal.end_s
             )
-            # There is time to look at everybody in every image.
+            # There is time to detect all people in every image.
             pipeline = node.make_pipeline(replace(node.config, realtime=False))
             files = MotionFiles(output, goal.overwrite)
             try:
@@ -123,13 +123,13 @@ class BagAction:
 def output_folder(root: str, output: str) -> Path:
     """The folder for the results of a goal, without links: `output`, which is below `root`.
 
-    Whoever can reach the node's topics can send a goal; only the operator says where they write.
+    Anyone who can reach the node can send a goal, so the operator defines where it may write.
     Raises: ConfigError if there is no root, or if the folder is not below it.
     """
     if not root:
         raise ConfigError(
-            "process_bag.root is empty, so that nothing may be written: start the node with the "
-            "folder below which results may be, such as process_bag.root:=/var/lib/moro."
+            "process_bag.root is empty, so the action is disabled. Start the node with the folder "
+            "below which results may be written, such as process_bag.root:=/var/lib/moro."
         )
     if not output:
         raise ConfigError("output: got nothing, expected a folder for the results.")
@@ -137,7 +137,7 @@ def output_folder(root: str, output: str) -> Path:
     try:
         folder = (base / output).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a path too long
-        raise ConfigError(f"output: got '{output}', which is no folder: {error}") from error
+        raise ConfigError(f"output: got '{output}', which is not a folder: {error}") from error
     if not folder.is_relative_to(base):
         raise ConfigError(
             f"output: got '{output}', which leads to {folder}; expected a folder below "
@@ -147,14 +147,14 @@ def output_folder(root: str, output: str) -> Path:
 
 
 class Progress:
-    """Publishes feedback now and then; called after each image, it returns whether to go on."""
+    """Publishes feedback periodically; called after each image, it returns whether to continue."""
 
     def __init__(self, handle: ServerGoalHandle, motion: BagMotion, total: int) -> None:
         self._handle, self._motion, self._total = handle, motion, total
         self._told_s = -FEEDBACK_PERIOD_S
 
     def __call__(self, fraction: float) -> bool:
-        """Tell how far the work is; fraction: of the recording's time."""
+        """Publish the progress; fraction: of the recording's time."""
         now_s = time.monotonic()
         if now_s - self._told_s >= FEEDBACK_PERIOD_S:
             self._told_s = now_s
@@ -167,7 +167,7 @@ class Progress:
 
 
 def result_of(motion: BagMotion, written: list[Path]) -> ProcessBag.Result:
-    """The result of a goal that was worked on; nothing was written: it was stopped."""
+    """The result of a processed goal; if nothing was written, it was stopped."""
     tally = motion.tally
     result = ProcessBag.Result(
         success=bool(written),
@@ -178,13 +178,13 @@ def result_of(motion: BagMotion, written: list[Path]) -> ProcessBag.Result:
     )
     done = f"{tally.frames} images described, {len(tally.people)} people"
     if tally.skipped:
-        done += f"; {tally.skipped} skipped, the last one because: {tally.last_fault}"
-    result.message = f"{done}." if written else f"Stopped, and nothing was written: {done}."
+        done += f"; {tally.skipped} skipped, most recently: {tally.last_fault}"
+    result.message = f"{done}." if written else f"Stopped without writing files: {done}."
     return result
 
 
 def settle(handle: ServerGoalHandle, result: ProcessBag.Result) -> ProcessBag.Result:
-    """End a goal in the state that its result says."""
+    """End a goal in the state of its result."""
     if result.success:
         handle.succeed()
     elif handle.is_cancel_requested:

@@ -1,4 +1,4 @@
-"""QoS that users may change by the standard parameters qos_overrides.TOPIC.ENTITY.POLICY."""
+"""QoS that users can change with the standard parameters qos_overrides.TOPIC.ENTITY.POLICY."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moro_ros.errors import ConfigError
 from moro_ros.ros.compat import SubscriptionEventCallbacks
 
 PREFIX = "qos_overrides."
-# Marks an override that was given at startup in its descriptor; rclpy declares all others.
+# Marker in the descriptor of an override given at startup; rclpy declares all others.
 GIVEN = "given at the start"
 # Allowed values of each policy; a number is a minimum, in messages or nanoseconds (0: no limit).
 NAMES = {
@@ -31,9 +31,9 @@ POLICIES = {
     "publisher": ("history", "depth", "reliability", "durability", "deadline", "lifespan"),
     "subscription": ("history", "depth", "reliability", "durability", "deadline"),
 }
-# Settings that a publisher must keep, and the reason.
+# Settings that a publisher requires, and the reason.
 NEEDED = {
-    "/tf": ({"reliability": "reliable"}, "listeners to TF ask for it and would hear nothing"),
+    "/tf": ({"reliability": "reliable"}, "TF listeners request it and would receive nothing"),
     "~/mesh_faces": (
         {"reliability": "reliable", "durability": "transient_local"},
         "it is published once, and later subscribers would miss it",
@@ -58,7 +58,7 @@ def create_subscription(
 ) -> Subscription:
     """Create a subscription whose QoS can be overridden. The overrides must have been checked.
 
-    It may be made again with another profile: what was not given at the start is then as asked.
+    It can be created again with another profile, which sets the policies not given at the start.
     """
     full = node.resolve_topic_name(topic)
     free = [
@@ -74,7 +74,7 @@ def create_subscription(
 
 
 def override(topic: str, policy: str) -> str:
-    """The parameter that overrides a policy of a subscription to a topic, by its full name."""
+    """The parameter that overrides a policy of the subscription to a topic (full name)."""
     return f"{PREFIX}{topic}.subscription.{policy}"
 
 
@@ -87,7 +87,7 @@ def decided(node: Node, topic: str, policy: str) -> bool:
 
 
 def profile_of(qos: QoSProfile | int) -> QoSProfile:
-    """Return a copy of a profile, because rclpy writes the overrides into its argument."""
+    """Return a copy of a profile, because rclpy writes overrides into its argument."""
     return QoSProfile(depth=qos) if isinstance(qos, int) else copy.copy(qos)
 
 
@@ -105,7 +105,7 @@ def given(node: Node) -> dict[str, Parameter]:
 def check(node: Node) -> None:
     """Check the overrides given at startup, before any topic exists, and make them read-only.
 
-    Raises: ConfigError naming the parameter, what was got and what is possible.
+    Raises: ConfigError with the parameter, its value and the allowed values.
     """
     needed = {node.resolve_topic_name(topic): what for topic, what in NEEDED.items()}
     for name, parameter in given(node).items():
@@ -125,12 +125,12 @@ def check(node: Node) -> None:
 
 
 def split(name: str) -> tuple[str, str, str]:
-    """Topic, entity and policy of a parameter's name; raises ConfigError if it has none."""
+    """Topic, entity and policy of a parameter's name; raises ConfigError for other names."""
     topic, _, rest = name.removeprefix(PREFIX).partition(".")
     entity, _, policy = rest.partition(".")
     if entity not in POLICIES or policy not in POLICIES[entity]:
         possible = "; ".join(f"{key}.({'|'.join(value)})" for key, value in POLICIES.items())
-        raise ConfigError(f"{name}: expected {PREFIX}TOPIC. and then {possible}.")
+        raise ConfigError(f"{name}: expected {PREFIX}TOPIC. followed by {possible}.")
     return topic, entity, policy
 
 
@@ -140,7 +140,7 @@ def check_value(name: str, policy: str, value: Any) -> None:
         if value not in NAMES[policy]:
             raise ConfigError(f"{name}: got {value!r}, expected {' or '.join(NAMES[policy])}.")
         return
-    unit = "messages" if policy == "depth" else "ns (0: without a limit)"
+    unit = "messages" if policy == "depth" else "ns (0: no limit)"
     if isinstance(value, bool) or not isinstance(value, int) or value < LEAST[policy]:
         raise ConfigError(
             f"{name}: got {value!r}, expected a whole number from {LEAST[policy]}, {unit}."
@@ -159,5 +159,5 @@ def unused(node: Node) -> list[str]:
     for entity, topic in sorted(policies.keys() - taken):
         near = difflib.get_close_matches(topic, [name for kind, name in taken if kind == entity], 1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        warnings.append(f"{PREFIX}{topic}.{entity} has no effect: no {entity} takes it{hint}")
+        warnings.append(f"{PREFIX}{topic}.{entity} has no effect: no {entity} uses it{hint}")
     return warnings

@@ -1,8 +1,8 @@
-"""moro_recorder: writes what moro_node publishes to motion.mcap, motion.npz and joints.csv.
+"""moro_recorder: writes the topics of moro_node to motion.mcap, motion.npz and joints.csv.
 
-Everything is written under a temporary name and put in place when the recorder is told to stop
-(SIGINT or SIGTERM), so that a file that is there is complete. Where it cannot go on, as on a full
-disk, it completes the files with what it has and says what is missing.
+The files have temporary names until the recorder is stopped (SIGINT or SIGTERM), so a file with
+its final name is complete. If recording cannot continue, for instance on a full disk, the files
+are completed with what was recorded, and the log lists what is missing.
 """
 
 from __future__ import annotations
@@ -11,33 +11,41 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
-from moro_ros.errors import CalibrationError, ConfigError, MoroError
+from moro_ros.config import option
+from moro_ros.errors import CalibrationError, ConfigError, ImageError, MoroError
 from moro_ros.io.motion_files import TABLE, MotionFiles
-from moro_ros.io.recording import ROW
+from moro_ros.io.recording import row_of_human
 from moro_ros.msg import Human, HumanArray
+from moro_ros.ros import parameters
 from moro_ros.ros.bag import MotionBag
+from moro_ros.ros.bridge import compressed_message
 from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
+from moro_ros.ros.serve import executor_of
 from moro_ros.ros.stamps import AFTER_LAST_NS
 from moro_ros.ros.transport import init_ros
 
 BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5
+# Time without a publisher of the people after which a warning is logged.
+_UNPUBLISHED_S = 5.0
 _RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 _LATCHED = QoSProfile(
     depth=200,
@@ -49,22 +57,23 @@ _LATCHED = QoSProfile(
 class RecordingFiles:
     """The three files of one recording, invisible until finish().
 
-    Raises: ConfigError if a file of that name is there already and may not be overwritten, or if
-    the folder cannot be written.
+    compressed: whether the bag is compressed with zstd.
+    Raises: ConfigError if a file of that name exists and may not be overwritten, or if the folder
+    is not writable.
     """
 
-    def __init__(self, folder: Path, overwrite: bool) -> None:
+    def __init__(self, folder: Path, overwrite: bool, compressed: bool) -> None:
         self._files = MotionFiles(folder, overwrite, (BAG,))
         # The index of an mcap contains the name of its file, so it is written under its final name.
-        self.bag = MotionBag(self._files.temporary / Path(BAG).stem)
+        self.bag = MotionBag(self._files.temporary / Path(BAG).stem, compressed)
         self.motion = self._files
 
     def finish(self) -> tuple[list[Path], list[str]]:
-        """Complete the files as far as the disk allows and put them in place.
+        """Complete the files as far as the disk allows and move them to their final names.
 
-        Returns: where they are, and what is missing, in words.
+        Returns: their paths, and texts of what is missing.
         """
-        # Completing the table frees the space of its rows for the end of the bag.
+        # Completing the table first frees the space of its rows for the end of the bag.
         missing = self._files.complete()
         try:
             missing += filter(None, [self.bag.close()])
@@ -82,49 +91,76 @@ class RecordingFiles:
         self._files.discard()
 
 
-class RecorderNode(Node):
+@dataclass(frozen=True, slots=True)
+class RecorderConfig:
+    """The parameters of moro_recorder."""
+
+    output: str = option(".", "Folder to write to", read_only=True)
+    overwrite: bool = option(False, "Replace the files of an earlier recording", read_only=True)
+    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
+    humans_topic: str = option("/moro/humans", "Topic of the people", read_only=True)
+    camera_info_topic: str = option(
+        "/camera/camera_info", "Topic of the camera's calibration", read_only=True
+    )
+    image_topics: tuple[str, ...] = option(
+        ("",), "Topics of images to record; empty names are ignored", read_only=True
+    )
+    markers_topic: str = option("", "Topic of markers to record; empty: none", read_only=True)
+    compress_images: bool = option(False, "Record images as JPEG", read_only=True)
+
+
+class RecorderNode(parameters.StartValues, Node):
     """Subscribes to the outputs of moro_node and to the camera, and records them."""
 
     def __init__(self) -> None:
-        super().__init__("moro_recorder")
-        self._output = output = Path(self.declare_parameter("output", ".").value)
-        overwrite = self.declare_parameter("overwrite", False).value
-        report = self.declare_parameter("report", "").value
-        humans = self.declare_parameter("humans_topic", "/moro/humans").value
-        camera = self.declare_parameter("camera_info_topic", "/camera/camera_info").value
-        images = self.declare_parameter("image_topics", [""]).value
-        self._report_path = Path(report) if report else None
+        super().__init__("moro_recorder", automatically_declare_parameters_from_overrides=True)
+        config = parameters.declare(self, RecorderConfig)
+        parameters.warn_of_unknown(self, RecorderConfig)
+        self._output = Path(config.output)
+        self._compress = config.compress_images
+        self._report_path = Path(config.report) if config.report else None
         self._latencies = array("d")
         self._frames = self._camera_infos = self._newest_ns = 0
         self._people: dict[int, int] = {}
         self._diagnostics: dict[str, dict[str, str]] = {}
-        self._connected = False
-        self._humans_topic = self.resolve_topic_name(humans)
+        self._connected = self._warned = False
+        self._start_s = time.monotonic()
+        self._humans_topic = parameters.full_topic(self, "humans_topic", config.humans_topic)
         if self._report_path is not None:
             self._report_path.parent.mkdir(parents=True, exist_ok=True)
-            self.write_report(finished=False)  # a path that does not work is told now
-        self._files = files = RecordingFiles(output, overwrite)
+            self.write_report(finished=False)  # reports an unusable path at the start
+        # Compression makes triangles of meshes seven times smaller.
+        self._files = files = RecordingFiles(
+            self._output, config.overwrite, bool(config.markers_topic)
+        )
         try:
-            self._subscribe(humans, camera, [topic for topic in images if topic])
+            self._subscribe(config)
         except BaseException:
             files.discard()
             raise
         self.create_timer(_REPORT_PERIOD_S, self._on_timer)
-        self.get_logger().info(f"Recording to {output.resolve()}; Ctrl-C ends and saves it.")
+        self.get_logger().info(f"Recording to {self._output.resolve()}; Ctrl-C ends and saves it.")
 
-    def _subscribe(self, humans: str, camera: str, images: list[str]) -> None:
-        self._record(humans, HumanArray, _RELIABLE, self._on_humans)
-        self._record(camera, CameraInfo, qos_profile_sensor_data, self._on_camera_info)
+    def _subscribe(self, config: RecorderConfig) -> None:
+        self._record(self._humans_topic, HumanArray, _RELIABLE, self._on_humans)
+        info_topic = parameters.full_topic(self, "camera_info_topic", config.camera_info_topic)
+        self._record(info_topic, CameraInfo, qos_profile_sensor_data, self._on_camera_info)
         self._record("/tf", TFMessage, _RELIABLE)
         self._record("/tf_static", TFMessage, _LATCHED)
         self._record("/diagnostics", DiagnosticArray, _RELIABLE, self._on_diagnostics)
-        for topic in images:
+        if config.markers_topic:
+            markers = parameters.full_topic(self, "markers_topic", config.markers_topic)
+            self._record(markers, MarkerArray, _RELIABLE)
+        for name in filter(None, config.image_topics):
+            topic = parameters.full_topic(self, "image_topics", name)
+            if self._compress and not topic.endswith("/compressed"):
+                self._record_compressed(topic)
+                continue
             image_type = CompressedImage if topic.endswith("/compressed") else Image
             self._record(topic, image_type, qos_profile_sensor_data)
 
-    def _record(self, name: str, msg_type: Any, qos: QoSProfile, handle: Any = None) -> None:
-        """Subscribe to the serialised messages of a topic; handle gets them deserialised."""
-        topic = self.resolve_topic_name(name)
+    def _record(self, topic: str, msg_type: Any, qos: QoSProfile, handle: Any = None) -> None:
+        """Subscribe to the serialised messages of a topic; handle receives them deserialised."""
         package, module = msg_type.__module__.split(".")[:2]
         self._files.bag.add_topic(topic, f"{package}/{module}/{msg_type.__name__}")
 
@@ -135,10 +171,28 @@ class RecorderNode(Node):
 
         self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
+    def _record_compressed(self, topic: str) -> None:
+        """Record the images of a topic as JPEG, as topic/compressed of image_transport."""
+        target = f"{topic}/compressed"
+        self._files.bag.add_topic(target, "sensor_msgs/msg/CompressedImage")
+
+        def on_image(image: Image) -> None:
+            try:
+                message = compressed_message(image)
+            except ImageError as error:
+                self.get_logger().warning(
+                    f"An image of {topic} is not recorded: {error}", throttle_duration_sec=10.0
+                )
+                return
+            now_ns = self.get_clock().now().nanoseconds
+            self._files.bag.write(target, now_ns, serialize_message(message))
+
+        self.create_subscription(Image, topic, on_image, qos_profile_sensor_data)
+
     def _on_humans(self, message: HumanArray) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns - self._newest_ns == AFTER_LAST_NS:
-            return  # the images stopped: no other image is described
+            return  # the images stopped: this describes no new image
         self._newest_ns = stamp_ns
         if self._report_path is not None:
             self._latencies.append(message.latency)
@@ -157,7 +211,7 @@ class RecorderNode(Node):
                 self._files.motion.camera = camera_from_info(message)
             except CalibrationError as error:
                 self.get_logger().warning(
-                    f"camera_info is left out of {TABLE}: {error}", throttle_duration_sec=10.0
+                    f"camera_info is not written to {TABLE}: {error}", throttle_duration_sec=10.0
                 )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -170,20 +224,39 @@ class RecorderNode(Node):
             state = "Receiving from" if connected else "Nobody publishes"
             self.get_logger().info(f"{state} {self._humans_topic}.")
         self._connected = connected
+        if not (connected or self._warned or time.monotonic() - self._start_s < _UNPUBLISHED_S):
+            self._warn_of_no_publisher()
         self._try_report(finished=False)
+
+    def _warn_of_no_publisher(self) -> None:
+        self._warned = True
+        self.get_logger().warning(
+            f"humans_topic: {self._humans_topic} has no publisher, so no people are recorded. "
+            "Start moro_node, or set humans_topic to the topic of its people; `ros2 topic list` "
+            "shows all topics."
+        )
 
     def finish(self, reason: str = "") -> bool:
         """Complete the files and the report; returns whether they are complete.
 
-        reason: why the recording ends before it was told to, if it does.
+        reason: why the recording ends early, if it does.
         """
         places, missing = self._files.finish()
+        names = ", ".join(path.name for path in places) or "nothing"
+        if not (self._frames or self._connected):
+            self._warn_of_no_publisher()
         if reason or missing:
-            names = ", ".join(path.name for path in places) or "nothing"
             self.get_logger().fatal(
-                f"The recording ended early: {reason or 'it cannot be completed'}. Kept in "
+                f"The recording ended early: {reason or 'the files cannot be completed'}. Kept in "
                 f"{self._output.resolve()}: {names}, with {self._files.motion.images} images. "
-                f"Missing: {'; '.join([*missing, 'all that came later'] if reason else missing)}."
+                f"Missing: {'; '.join([*missing, 'everything later'] if reason else missing)}."
+            )
+        else:
+            messages, people = self._frames, len(self._people)
+            self.get_logger().info(
+                f"Recorded {messages} {'message' if messages == 1 else 'messages'} of "
+                f"{self._humans_topic} with {people} {'person' if people == 1 else 'people'} to "
+                f"{self._output.resolve()}: {names}."
             )
         self._try_report(finished=not (reason or missing))
         return not (reason or missing)
@@ -202,7 +275,7 @@ class RecorderNode(Node):
         """Write the statistics so far as JSON to the file named by the parameter 'report'."""
         if self._report_path is None:
             return
-        # The latency is NaN if the stamp of the image comes from another clock.
+        # The latency is NaN if the stamp of the image is from another clock.
         known = np.array(self._latencies, float)
         known = known[np.isfinite(known)]
         p50, p95 = np.percentile(known, [50, 95]) if len(known) else (np.nan, np.nan)
@@ -219,20 +292,6 @@ class RecorderNode(Node):
         temporary = self._report_path.with_name(f".{self._report_path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(report, indent=2), encoding="utf-8")
         temporary.replace(self._report_path)
-
-
-def row_of_human(human: Human, stamp_ns: int) -> np.ndarray:
-    """One Human as a row of the recording, () of dtype ROW."""
-    row = np.zeros((), dtype=ROW)
-    row["stamps_ns"] = stamp_ns
-    for name in ("betas", "global_orient", "body_pose", "transl", "contacts"):
-        row[name] = getattr(human, name)
-    places = [joint.pose.position for joint in human.joints]
-    row["joints"] = [(place.x, place.y, place.z) for place in places]
-    row["confidence"] = [joint.confidence for joint in human.joints]
-    row["state"] = [joint.state for joint in human.joints]
-    row["tracking_state"] = human.tracking_state
-    return row
 
 
 def record(args: list[str] | None) -> int:
@@ -263,15 +322,14 @@ def record(args: list[str] | None) -> int:
 
 
 def spin(node: RecorderNode, stopped: Callable[[], bool]) -> str:
-    """Record until asked to stop; returns the error that ended it early, in words.
+    """Record until a stop is requested; returns the text of an error that ended it early.
 
-    Whatever it is, hours may have been recorded, and those are kept.
+    Any error is caught, because hours of recorded data must be kept.
     """
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        while not stopped():
-            executor.spin_once(timeout_sec=0.2)
+        with executor_of(node) as executor:
+            while not stopped():
+                executor.spin_once(timeout_sec=0.2)
     except OSError as error:
         return str(error)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""NodeStatistics: what happened to the images of a node, counted by several threads."""
+"""NodeStatistics: counters of the images of a node, for several threads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-# Latencies and stage times are kept for this many of the newest images.
+# Number of the newest images whose latencies and stage times are kept.
 WINDOW = 3000
 EVENTS = (
     "received", "processed", "dropped", "idle", "disabled", "resets", "camera_moved",
     "ignored_people", "small_people", "pictures", "carried", "held", "ids_lost",
-    "lost_in_transport", "unusable_poses",
+    "lost_in_transport", "unusable_poses", "unusable_transforms",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ class Recent:
         self._count = 0
 
     def append(self, value: float) -> None:
-        """Add a number; the oldest is forgotten."""
+        """Add a number; it replaces the oldest."""
         self._values[self._count % WINDOW] = value
         self._count += 1
 
@@ -76,7 +76,7 @@ class NodeStatistics:
     ) -> None:
         """Count a processed image with the people in it, its latency and its time per stage.
 
-        lost: ids that ended with it, which never come back. latency_s: NaN if it is unknown.
+        lost: ids that ended with it; ids are never reused. latency_s: NaN if it is unknown.
         window_fill: how full the windows are on average, 0 to 1.
         """
         with self._lock:
@@ -93,7 +93,7 @@ class NodeStatistics:
                 self._stages[name].append(seconds)
 
     def lost(self, ids: Iterable[int]) -> None:
-        """Count ids that ended between two images, with everybody in view."""
+        """Count ids that ended between two images; this ends all tracks in view."""
         with self._lock:
             self._people_now, self._window_fill = 0, 0.0
             self._end(set(ids))
@@ -109,13 +109,13 @@ class NodeStatistics:
         disabled (by ~/enable), resets (of the windows), camera_moved, ignored_people (found beyond
         max_people), small_people (found while nobody was followed, detector.smallest_person),
         pictures (people who never moved, tracker.picture_s), carried (people not looked at for want
-        of time, detector.look_share), held (poses held back, motion.max_speed_mps),
-        unusable_poses (not finite, not published), lost_in_transport (images that the middleware
-        says it lost), bad: frames by reason; people: in view now,
-        people_seen: ids so far, ids_lost: those whose track ended; window_fill: how full the
-        windows are, 0 to 1; latency_s: image stamp -> publication, p50 and p95; stages_s: p50 and
-        p95 by stage; uptime_s. Times are null before the first image, and the latency where stamps
-        are of another clock.
+        of time, detector.look_share), held (poses held back, motion.max_speed_mps), unusable_poses
+        (not finite, not published), unusable_transforms (of TF, not finite or without a rotation,
+        left out), lost_in_transport (images that the middleware says it lost), bad: frames by
+        reason; people: in view now, people_seen: ids so far, ids_lost: those whose track ended;
+        window_fill: how full the windows are, 0 to 1; latency_s: image stamp -> publication, p50
+        and p95; stages_s: p50 and p95 by stage; uptime_s. Times are null before the first image,
+        and the latency where stamps are of another clock.
         """
         with self._lock:
             return {

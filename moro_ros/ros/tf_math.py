@@ -1,4 +1,4 @@
-"""4x4 transforms with the function signatures of tf_transformations, where that is not installed.
+"""Replaces tf_transformations, with its function signatures, if it is not installed.
 
 Quaternions are x, y, z, w; matrices are homogeneous and map points of the child into the parent.
 """

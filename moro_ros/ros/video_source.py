@@ -1,4 +1,4 @@
-"""moro_video: plays a video file as a camera, sensor_msgs/Image and CameraInfo at its own rate."""
+"""moro_video: plays a video file as a camera (sensor_msgs/Image and CameraInfo) at its own rate."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.
 LATE_SHARE = 0.5
-# Further behind than this, because decoding or sending is slow, the rest of the video is put off:
-# every frame is published, and no image is older than this when it leaves.
+# If decoding or sending is slower than this, the rest of the video is delayed: every frame is
+# published, and no image is older than this when it is published.
 MAX_LAG_S = 0.1
-# The report names the stamps of so many frames, an hour's worth at 30 Hz.
+# Maximum number of frames whose stamps are in the report: one hour at 30 Hz.
 STAMPS_REPORTED = 108_000
 ACKNOWLEDGE_TIMEOUT_S = 5.0
 
@@ -49,52 +49,57 @@ class VideoConfig:
 
     video: str = option("", "Path of the video file", read_only=True)
     rate: float = option(
-        0.0, "Frames published per second; 0 takes the video's own times",
+        0.0, "Frames published per second; 0 uses the video's own times",
         unit="Hz", low=0.0, high=1000.0, read_only=True,
     )  # fmt: skip
-    loop: bool = option(False, "Begin again at the end; stamps go on", read_only=True)
+    loop: bool = option(False, "Restart at the end; stamps keep increasing", read_only=True)
     focal: float = option(
-        0.0, "Focal length, principal point in the image centre, no distortion; 0: see camera",
+        0.0, "Focal length, with principal point in the image centre and no distortion; 0: use "
+        "camera",
         unit="px", low=0.0, high=1e6, read_only=True,
     )  # fmt: skip
     camera: str = option(
-        "", "Calibration file: TOML of Sports2D or Pose2Sim, YAML of ROS", read_only=True
+        "", "Calibration file: TOML of Sports2D or Pose2Sim, or YAML of ROS", read_only=True
     )
     height: int = option(
-        0, "Height that taller images are scaled down to, with their camera; 0: none",
+        0, "Height to which taller images and their camera_info are scaled down; 0: no scaling",
         unit="px", low=0, high=16384, read_only=True,
     )  # fmt: skip
     frame_id: str = option("camera_optical_frame", "Frame of the images", read_only=True)
     wait_for_subscribers: int = option(
-        1, "Subscribers of the image to wait for before the first frame", low=0, high=64,
+        1, "Subscribers of the images to wait for before the first frame", low=0, high=64,
         read_only=True,
     )  # fmt: skip
     wait_for_info_subscribers: int = option(
-        0, "The same of the camera_info", low=0, high=64, read_only=True
-    )
+        0, "Subscribers of camera_info to wait for before the first frame", low=0, high=64,
+        read_only=True,
+    )  # fmt: skip
     wait_timeout_s: float = option(
-        30.0, "Start without them after this time", unit="s", low=0.0, high=3600.0, read_only=True
-    )
-    # Each side of a connection matches in its own time; what comes before is not received.
+        30.0, "Time after which to start without these subscribers", unit="s", low=0.0, high=3600.0,
+        read_only=True,
+    )  # fmt: skip
+    # Publisher and subscriber match at different times; earlier messages are not received.
     start_delay_s: float = option(
-        0.5, "Further pause before the first frame", unit="s", low=0.0, high=3600.0, read_only=True
-    )
-    # A camera's driver leaves the processor to the nodes, which decoding a video does not.
+        0.5, "Additional pause before the first frame", unit="s", low=0.0, high=3600.0,
+        read_only=True,
+    )  # fmt: skip
+    # Unlike a camera driver, decoding a video takes processor time from the nodes.
     ahead_mb: int = option(
-        64, "Memory for images that are decoded before the first leaves, and from then on ahead",
+        64, "Memory for images that are decoded before the first is published, then in advance",
         unit="MB", low=1, high=65536, read_only=True,
     )  # fmt: skip
     report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
 
 
-class VideoSource(Node):
-    """Publishes the frames of a video; play() does it in the caller's thread."""
+class VideoSource(parameters.StartValues, Node):
+    """Publishes the frames of a video; play() runs in the caller's thread."""
 
     def __init__(self, stop: threading.Event) -> None:
-        super().__init__("moro_video")
+        super().__init__("moro_video", automatically_declare_parameters_from_overrides=True)
         self._stop = stop
         self.config = parameters.declare(self, VideoConfig)
-        # Reliable suits every subscriber; camera_info comes first and waits for late joiners.
+        parameters.warn_of_unknown(self, VideoConfig)
+        # Reliable matches every subscriber; camera_info is sent first and latched for late joiners.
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.create_publisher(Image, "image", qos)
         self._infos = self.create_publisher(CameraInfo, "camera_info", qos)
@@ -105,6 +110,11 @@ class VideoSource(Node):
         self._held_up_ns = 0
         self._stamps_ns: list[int] = []
         self._start_s = time.monotonic()
+
+    def close(self) -> None:
+        """End the node; rclpy reports an error for executors that outlive their context."""
+        self._executor.shutdown()
+        self.destroy_node()
 
     def play(self, reader: VideoReader, camera: Camera) -> None:
         """Publish the video frame by frame until its end or a stop; write the report."""
@@ -126,7 +136,7 @@ class VideoSource(Node):
             self._start_s = time.monotonic()
             self._publish_all(frames, camera, rate_hz)
             if not self._stop.is_set():
-                # The reliable writer still owns what is on its way.
+                # The reliable writer still has to deliver the last messages.
                 self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         finally:
             frames.close()
@@ -136,7 +146,7 @@ class VideoSource(Node):
 
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
-        # Frame 0 is due one period from now: camera_info needs that time to be first.
+        # Frame 0 is due one period from now, so that camera_info arrives before it.
         start_ns = self._now_ns() + round(period_ns)
         for index, frame in enumerate(frames):
             offset_ns = round(index * period_ns) if self.config.rate else frame.stamp_ns
@@ -164,7 +174,7 @@ class VideoSource(Node):
         self._infos.publish(camera_info_message(camera, header))
 
     def _wait_for(self, publisher: Publisher, expected: int, end: float) -> None:
-        """Serve callbacks until a topic has so many subscribers; end: of time.monotonic()."""
+        """Run callbacks until a topic has a number of subscribers; end: on time.monotonic()."""
         topic = publisher.topic_name
         if publisher.get_subscription_count() < expected:
             self.get_logger().info(f"Waiting for {expected} subscriber(s) of {topic}.")
@@ -172,13 +182,13 @@ class VideoSource(Node):
             if time.monotonic() >= end:
                 self.get_logger().warning(
                     f"{publisher.get_subscription_count()} of {expected} subscribers of {topic} "
-                    f"after {self.config.wait_timeout_s:g} s; starting all the same."
+                    f"after {self.config.wait_timeout_s:g} s; starting anyway."
                 )
                 return
             self._executor.spin_once(timeout_sec=POLL_S)
 
     def _wait_until(self, due_ns: int) -> bool:
-        """Serve callbacks until a time of the ROS clock; False if told to stop."""
+        """Run callbacks until a time of the ROS clock; False if a stop was requested."""
         while not self._stop.is_set():
             left_s = (due_ns - self._now_ns()) * 1e-9
             if left_s <= 0:
@@ -202,7 +212,7 @@ class VideoSource(Node):
         }
         self.get_logger().info(
             f"{self._frames} frames published in {report['duration_s']:.1f} s, {self._late} late; "
-            f"held up for {report['held_up_s']:.1f} s."
+            f"delayed by {report['held_up_s']:.1f} s."
         )
         if self.config.report:
             path = Path(self.config.report)
@@ -215,7 +225,7 @@ class VideoSource(Node):
 def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
     """The camera of a video by the parameters `camera` or `focal`.
 
-    Raises: ConfigError if neither or both are given, CalibrationError if it is for another size.
+    Raises: ConfigError unless exactly one is given, CalibrationError if it is for another size.
     """
     if bool(config.camera) == bool(config.focal):
         raise ConfigError(
@@ -226,10 +236,10 @@ def camera_of(config: VideoConfig, reader: VideoReader) -> Camera:
 
 
 def smaller_size(camera: Camera, height: int) -> tuple[int, int] | None:
-    """Width (even) and height of a camera's images scaled down to a height; None: as they are."""
+    """Width (even) and height of a camera's images scaled down to a height; None: unscaled."""
     if height == 0 or camera.height <= height:
         return None
-    return 2 * round(camera.width * height / camera.height / 2), height
+    return 2 * max(1, round(camera.width * height / camera.height / 2)), height
 
 
 def run(args: list[str] | None) -> int:
@@ -241,6 +251,7 @@ def run(args: list[str] | None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+    source = None
     try:
         init_ros(args)
         source = VideoSource(stop)
@@ -254,6 +265,8 @@ def run(args: list[str] | None) -> int:
         rclpy.logging.get_logger("moro_video").fatal(str(error))
         return 1
     finally:
+        if source is not None:
+            source.close()
         rclpy.try_shutdown()
     return 0
 

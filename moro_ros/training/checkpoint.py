@@ -1,6 +1,6 @@
-"""Training checkpoints: everything needed to go on after a kill as if nothing had happened.
+"""Training checkpoints: the complete state for resuming a run after it was killed.
 
-What is drawn at random follows from the step alone (clips.Draw), so no generator is kept.
+Random numbers depend only on the step (clips.Draw), so no generator is stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class Stateful(Protocol):
-    """What can be saved and restored."""
+    """An object whose state can be saved and restored."""
 
     def state_dict(self) -> Any:
         """Return the state."""
@@ -30,14 +30,14 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run has come: steps made and seconds spent."""
+    """Progress of a run: steps and seconds."""
 
     step: int = 0
     seconds: float = 0.0
 
 
 def save_checkpoint(path: Path, progress: Progress, module: nn.Module, optimizer: Stateful) -> None:
-    """Write a run's state so that at every moment a whole checkpoint is on the disk."""
+    """Write a run's state so that there is always a complete checkpoint on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     state = {
@@ -54,7 +54,7 @@ def save_checkpoint(path: Path, progress: Progress, module: nn.Module, optimizer
 
 
 def load_checkpoint_state(path: Path, module: nn.Module, optimizer: Stateful) -> Progress:
-    """Restore what save_checkpoint wrote, and return where to go on.
+    """Restore a checkpoint of save_checkpoint and return the progress.
 
     Raises: CheckpointError if the file is damaged or belongs to another network or optimiser.
     """

@@ -1,4 +1,4 @@
-"""What one training pass is given: its seed, and clips with their truth from any source."""
+"""Inputs of one training pass: its seed, and clips with their truth from any source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a camera saw of B clips of F frames, and where the person is in its image.
+    """A camera's observation of B clips of F frames, and the person's place in its image.
 
     observation: (B, F, ...), see the network's image encoder; box: (B, F, 3) box condition;
     matrix: K (B, 3, 3), box_center: (B, F, 2) and box_side: (B, F), padding included, all in px of
@@ -39,15 +39,15 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class TrainingClips:
-    """B clips of F frames: the truth, and what a camera saw, or None for motion alone.
+    """B clips of F frames: the truth, and a camera's observation, or None for motion alone.
 
     rotation: (B, F, 3, 3) global orientation and translation: (B, F, 3) m pelvis, in the camera
     frame, or in any frame at rest for motion alone; body_rotations: (B, F, 21, 3, 3) of joints 1 to
     21; betas: (B, 10); joints: (B, F, 22, 3) m, frame of the translation; contact: (B, F - 1, 4) 0
     or 1, left ankle, left toe, right ankle, right toe; mesh: (B, F, M, 3) m local mesh of the
     tokenizer's vertices, or None to pose the training's own body model; ids: (B, F, T) tokens of
-    that mesh, or None to encode it; mesh_betas: (B, 10), of that mesh where its size differs from
-    the body's, or None.
+    that mesh, or None to encode it; mesh_betas: (B, 10), of that mesh if its size differs from the
+    body's, or None.
     """
 
     rotation: Tensor
@@ -73,7 +73,7 @@ class TrainingClips:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The device of the tensors."""
         return self.translation.device
 
 
@@ -99,9 +99,8 @@ def each_tensor(value: T, change: Callable[[Tensor], Tensor]) -> T:
 class Draw:
     """One pass: step and part (of the step's passes), seed of the stage, clips and their frames.
 
-    Everything random in a pass follows from (seed of the stage, step, part) alone, so that a
-    resumed run, and one spread over several processes, draws what an uninterrupted single one
-    would.
+    All random numbers of a pass depend only on (seed of the stage, step, part), so a resumed run,
+    and one with several processes, gives the same draws as an uninterrupted single one.
     """
 
     seed: int
@@ -111,7 +110,7 @@ class Draw:
     frames: int
 
     def rng(self, purpose: int) -> np.random.Generator:
-        """Return the generator of one purpose, which no other pass or purpose shares."""
+        """Return the generator for one purpose, not shared with other passes or purposes."""
         return np.random.default_rng([self.seed, self.step, self.part, purpose])
 
     def torch_seed(self) -> int:

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, that train together (torch.distributed).
+"""Training with several processes started by torchrun (torch.distributed).
 
 torchrun sets the environment variables RANK, WORLD_SIZE, LOCAL_RANK; without them there is one
 process. Gradients are averaged by DistributedDataParallel.
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process among all: its number, how many there are, and the device it computes on."""
+    """The rank of this process, the number of processes, and its device."""
 
     rank: int = 0
     size: int = 1
@@ -29,13 +29,13 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def mine(self, parts: int) -> range:
-        """Return which of a step's passes this process makes; 0 parts are one per process.
+        """Return which of a step's passes this process computes; 0 parts: one per process.
 
-        Raises: ConfigError if the processes cannot share them evenly.
+        Raises: ConfigError if they cannot be divided evenly among the processes.
         """
         parts = parts or self.size
         if parts % self.size:
@@ -55,7 +55,7 @@ class World:
         return float(shared)
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
 
@@ -65,7 +65,7 @@ def joined_world(device: str) -> Iterator[World]:
     """Join the processes that torchrun started, if it did, and leave them at the end.
 
     device: "auto", "cpu" or "cuda"; each process takes the GPU of its local rank.
-    Raises: ConfigError if the device is not there.
+    Raises: ConfigError if the device is not available.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"--device {device}: expected auto, cpu or cuda.")
@@ -90,7 +90,7 @@ def joined_world(device: str) -> Iterator[World]:
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """Return the type of autocast, None for plain float32.
 
-    precision: "float32", "bfloat16", or "auto", bfloat16 where the hardware multiplies it itself.
+    precision: "float32", "bfloat16", or "auto", bfloat16 if the hardware supports it.
     """
     if precision == "float32":
         return None

@@ -1,4 +1,4 @@
-"""What the open model's first stage minimises: the error of single frames' estimates."""
+"""Objective of the open model's first stage: the error of single-frame estimates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moro_ros.training.stage import Stage
 
 
 class FrameObjective(nn.Module):
-    """The loss terms of a stage of task "estimate": of the image encoder alone.
+    """The loss terms of a stage with task "estimate", which trains only the image encoder.
 
     body: on the device of the clips.
     """

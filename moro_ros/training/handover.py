@@ -1,4 +1,4 @@
-"""Which weights a stage starts from, and which it does not train."""
+"""The initial weights of a stage, and the weights that it does not train."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ VIT_PART, OFFICIAL_VIT = "image_encoder.vit", "backbone.model."
 def start_weights(
     moro: MoRo, start: dict[str, str], runs: Path, stage: str, config: MoroConfig
 ) -> list[Path]:
-    """Copy the named parts' weights into a network; returns the files that were read.
+    """Copy the weights of the named parts to a network; returns the files that were read.
 
     start: part of the network ("motion_encoder", "decoder", "image_encoder.vit", "" for all) -> a
-    stage whose run lies under `runs`, or a weights file.
+    stage whose run is under `runs`, or a weights file.
     Raises: CheckpointError if a file is missing, damaged or does not fit; ConfigError if the
     network has no such part.
     """
@@ -43,7 +43,7 @@ def start_weights(
 
 
 def weights_file(origin: str, runs: Path, stage: str, part: str) -> Path:
-    """Return the file that an entry of `start` names.
+    """Return the file of an entry of `start`.
 
     Raises: CheckpointError if there is none.
     """
@@ -87,8 +87,8 @@ def copy_part(moro: MoRo, part: str, state: dict[str, Tensor], path: Path) -> No
     if faults:
         raise CheckpointError(
             f"{path} does not fit the {part or 'network'}: {'; '.join(faults[:5])}"
-            f"{f' and {len(faults) - 5} more' if len(faults) > 5 else ''}. Take weights of the "
-            "same architecture numbers (section moro of the configuration)."
+            f"{f' and {len(faults) - 5} more' if len(faults) > 5 else ''}. Use weights with "
+            "the same architecture numbers (section moro of the configuration)."
         )
     with torch.no_grad():
         for name in wanted:
@@ -96,7 +96,7 @@ def copy_part(moro: MoRo, part: str, state: dict[str, Tensor], path: Path) -> No
 
 
 def freeze(moro: MoRo, parts: tuple[str, ...]) -> None:
-    """Keep parts of the network as they are; names as in start_weights.
+    """Freeze parts of the network; names as in start_weights.
 
     Raises: ConfigError if the network has no such part.
     """
@@ -120,7 +120,7 @@ def _state(path: Path, vit: MoroConfig | None) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
         raise CheckpointError(
-            f"{path} is not a whole weights file ({error}); get or make it anew."
+            f"{path} is not a complete weights file ({error}); download or create it again."
         ) from error
     if vit is None:
         return dict(state)

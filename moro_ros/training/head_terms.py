@@ -16,10 +16,10 @@ from moro_ros.training.mesh_terms import Pose
 
 
 def near_codes(codebook: Tensor, spread: float) -> Tensor:
-    """Return what share of a token each code should get, (C, C): row = true code, rows sum to one.
+    """Return the target share of each code, (C, C): row = true code, rows sum to one.
 
     A Gaussian of the distance between codes (C, code width) whose deviation is `spread` times the
-    mean distance of a code to its nearest: a code beside the true one is hardly a mistake.
+    mean distance of a code to its nearest: a code next to the true one is a small error.
     """
     gap = torch.cdist(codebook, codebook)
     nearest = gap.masked_fill(torch.eye(len(gap), dtype=torch.bool), torch.inf).amin(1).mean()
@@ -39,13 +39,13 @@ def token_loss(
     return (each * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-# Beyond this a difference in time tells nothing: without it, the first steps' wild positions would
-# drown every other gradient.
+# Limit of differences in time: without it, the wrong positions of the first steps would dominate
+# every other gradient.
 LARGEST_STEP = 0.25  # m per frame
 
 
 def distance(first: Tensor, second: Tensor, largest: float = 100.0) -> Tensor:
-    """Return the mean Euclidean distance of points (..., 3) or (..., 2), each cut at `largest`."""
+    """Return the mean Euclidean distance of points (..., 3) or (..., 2), clamped at `largest`."""
     return (first - second).norm(dim=-1).clamp(max=largest).mean()
 
 

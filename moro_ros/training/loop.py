@@ -1,4 +1,4 @@
-"""The loop that every stage runs: passes, steps, log, checkpoints, one process or many."""
+"""The training loop of every stage: passes, steps, log, checkpoints, one or more processes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from moro_ros.training.stage import LoopNumbers, Phase
 
 
 class Source(Protocol):
-    """Where clips come from."""
+    """A source of clips."""
 
     def batches(self, draws: Iterator[Draw]) -> Iterator[Any]:
-        """Yield what the objective takes, one batch for each draw, on the CPU."""
+        """Yield the objective's input, one batch for each draw, on the CPU."""
         ...
 
 
@@ -41,7 +41,7 @@ class Job:
 
     name: for the log; objective: a module whose forward takes (batch, draw, progress) and returns
     named loss terms; source: of the batches; total: the weighted sum of terms; phase: the phase at
-    a progress; move: brings a batch to a device; watch: further figures for a line of the log.
+    a progress; move: copies a batch to a device; watch: additional figures for the log.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Job:
 
 
 class Clock:
-    """How far a run is, by its steps or by the minutes it was given."""
+    """The progress of a run, by its steps or minutes."""
 
     def __init__(self, numbers: LoopNumbers, world: World, spent: float) -> None:
         self.numbers, self.world = numbers, world
@@ -63,32 +63,32 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent, those before a resumption included."""
+        """Elapsed seconds, including those before a resumption."""
         return time.monotonic() - self.start
 
     @property
     def steps(self) -> int | None:
-        """Steps of the run, None where the clock ends it."""
+        """Steps of the run, None if time limits it."""
         return None if self.numbers.minutes else self.numbers.steps
 
     def progress(self, step: int) -> float:
-        """Return how far the run is before a step, in [0, 1]; the same in every process."""
+        """Return the progress of the run before a step, in [0, 1]; the same in every process."""
         if self.steps is not None:
             return step / self.steps
         self.agreed = min(1.0, self.world.agree(self.seconds / (60 * self.numbers.minutes)))
         return self.agreed
 
     def expected(self, step: int) -> float:
-        """Return the progress before a step to come, without asking the other processes."""
+        """Return the progress before a later step, without communication between processes."""
         return self.agreed if self.steps is None else step / self.steps
 
 
 def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: bool) -> int:
-    """Train until the stage's steps or minutes are over; return the steps made.
+    """Train for the stage's steps or minutes; return the number of steps.
 
-    folder: receives checkpoint.pt and log.jsonl. resume: go on from its checkpoint if there is one.
-    Raises: CheckpointError if that checkpoint is damaged or of another configuration, or would be
-    overwritten; ConfigError if the loss stops being a number.
+    folder: for checkpoint.pt and log.jsonl. resume: continue from its checkpoint if there is one.
+    Raises: CheckpointError if that checkpoint is damaged, from another configuration, or would be
+    overwritten; ConfigError if the loss is not finite.
     """
     objective = job.objective.to(world.device).train()
     optimizer = Optimizer(objective, numbers)
@@ -96,8 +96,8 @@ def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: 
     if checkpoint.exists():
         if not resume:
             raise CheckpointError(
-                f"{checkpoint} is of an earlier run: give --resume to go on from it, or another "
-                "--out, or delete it to begin anew."
+                f"{checkpoint} is from an earlier run: give --resume to continue it, or another "
+                "--out, or delete it to start again."
             )
         done = load_checkpoint_state(checkpoint, objective, optimizer)
     model: Any = objective
@@ -143,18 +143,18 @@ def run_job(job: Job, numbers: LoopNumbers, folder: Path, world: World, resume: 
 
 
 def check_finite(loss: Tensor, step: int) -> None:
-    """Refuse to save what has become useless; raises ConfigError."""
+    """Do not save diverged weights; raises ConfigError."""
     if not bool(torch.isfinite(loss)):
         raise ConfigError(
-            f"The loss is no number at step {step}. Lower loop.learning_rate, or lengthen "
-            "loop.warm_up, and go on with --resume from the last checkpoint, which is sound."
+            f"The loss is not finite at step {step}. Lower loop.learning_rate, or increase "
+            "loop.warm_up, and continue from the last checkpoint, which is valid, with --resume."
         )
 
 
 def _draws(
     job: Job, numbers: LoopNumbers, clock: Clock, parts: range, first: int
 ) -> Iterator[Draw]:
-    """Every pass of this process from a step on, without end."""
+    """All passes of this process from a step on, endlessly."""
     step = first
     while True:
         phase = job.phase(clock.expected(step))

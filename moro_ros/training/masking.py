@@ -1,4 +1,4 @@
-"""What training hides and disturbs: the masks of tokens, the noise on true trajectories."""
+"""Masks of tokens and noise on true trajectories in training."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def shaken(
     angle_deg: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Add independent noise to every frame's pose, for the stages that see only motion.
+    """Add independent noise to every frame's pose, for stages that only use motion.
 
     rotation: (..., 3, 3), its intrinsic ZXY Euler angles get normal noise; translation: (..., 3) m.
-    generator: on the CPU, so that every device sees the same noise.
+    generator: on the CPU, so that every device has the same noise.
     """
     if position_m == 0.0 and angle_deg == 0.0:
         return rotation, translation
@@ -73,7 +73,7 @@ class MaskedTokens:
     """Tokens of B clips with holes.
 
     ids: (B, F, T) int64 with the mask id, or a random one, where masked; masked: (B, F, T) bool,
-    where the loss is taken.
+    where the loss is computed.
     """
 
     ids: torch.Tensor
@@ -130,7 +130,7 @@ def mask_tokens(
     """Hide tokens ids (B, F, T) by one of MASKS; the mask id is num_codes.
 
     Except with "full", the given share of the hidden tokens shows a random id instead of the mask,
-    so that the network learns to doubt what it sees. generator: on the CPU.
+    so that the network learns to correct its input. generator: on the CPU.
     """
     batch, frames, tokens = ids.shape
     masked = MASKS[scheme]((batch, frames, tokens), generator)
@@ -152,7 +152,7 @@ def least_confident_mask(confidence: torch.Tensor, generator: torch.Generator) -
 
 
 def mask_count(batch: int, size: int, generator: torch.Generator) -> torch.Tensor:
-    """How many of `size` things each sample hides: (B, 1), at least 1, cosine distributed."""
+    """Number of hidden elements of `size` per sample: (B, 1), at least 1, cosine distributed."""
     share = torch.cos(math.pi / 2 * torch.rand(batch, 1, generator=generator))
     return (share * size).round().clamp_min(1)
 

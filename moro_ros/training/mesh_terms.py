@@ -24,7 +24,7 @@ SLIDING_SPEED = 0.15  # m/s, below which a standing foot may move
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """What makes meshes and joints of motion.
+    """Models that compute meshes and joints from motion.
 
     whole: the body model; tokens: the same with the tokenizer's vertices alone; joints: (22, V)
     regressor on the mesh that the tokenizer gives in full; points: (17, V) of Human3.6M's points,
@@ -37,7 +37,7 @@ class Bodies:
     points: Tensor | None = None
 
     def to(self, device: torch.device) -> Bodies:
-        """Return copies on another device; sources go on using these where they are."""
+        """Return copies on another device; sources keep using these."""
         if device == self.joints.device:
             return self
         whole, tokens = (copy.deepcopy(body).to(device) for body in (self.whole, self.tokens))
@@ -61,7 +61,7 @@ class Pose:
 class MeshJoints:
     """Joints of local meshes: places (B, F, 22, 3) m; mass (22,), the regressor's row sums.
 
-    The rows of a real body's regressor sum to one, so that moving the mesh moves the joints alike.
+    The rows of a real body's regressor sum to one, so moving the mesh moves the joints equally.
     """
 
     places: Tensor
@@ -91,7 +91,7 @@ def sampled_codes(logits: Tensor, codebook: Tensor, temperature: float | None) -
 
 
 def integrated_pose(clean: Tensor, mean: Tensor, std: Tensor, truth: Pose) -> Pose:
-    """Return the trajectory that a canonical form (B, F, 9) makes from the true first frame.
+    """Return the trajectory of a canonical form (B, F, 9), integrated from the true first frame.
 
     mean, std: (9,) statistics of the canonical form.
     """
@@ -111,7 +111,7 @@ def box_units(points: Tensor, view: View) -> Tensor:
 
 
 def skating(joints: Tensor, contact: Tensor, fps: float) -> Tensor:
-    """Return how fast standing feet slide, m/s beyond 0.15: joints (B, F, 22, 3) m.
+    """Return the sliding speed of standing feet, m/s beyond 0.15: joints (B, F, 22, 3) m.
 
     contact: (B, F - 1, 4) 0 or 1 of the true motion.
     """

@@ -1,4 +1,4 @@
-"""What a stage of MoRo minimises: from clips to named loss terms, one pass at a time."""
+"""Objective of a stage of MoRo: from clips to named loss terms, one pass at a time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BOX_TERMS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a pass says of B clips of F frames.
+    """The result of a pass for B clips of F frames.
 
     logits: (B, F, T, C); masked: (B, F, T) bool; contact: (B, F, 4) logits; clean, true_clean:
     (B, F, 9) normalised canonical trajectory; coarse, final: poses in the camera frame, None for
@@ -76,7 +76,7 @@ class Estimate:
 class Objective(nn.Module):
     """The loss terms of a stage, as a module so that DistributedDataParallel can wrap it.
 
-    Only the network is a part of it: tokenizer and bodies are fixed. fps: of the clips, Hz.
+    Only the network is a submodule: tokenizer and bodies are fixed. fps: of the clips, Hz.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Objective(nn.Module):
         if self.used & HEAD_TERMS and not heads:
             raise ConfigError(
                 f"weights: {', '.join(sorted(self.used & HEAD_TERMS))} need moro.rotation_head: "
-                "true; expected that, or the weights of terms that begin with mesh_."
+                "true; expected that, or the weights of terms that start with mesh_."
             )
 
     @property
@@ -119,7 +119,7 @@ class Objective(nn.Module):
         return self._fixed[1]
 
     def forward(self, clips: TrainingClips, draw: Draw, progress: float) -> dict[str, Tensor]:
-        """Return the terms that count, by name; progress: in [0, 1], of the stage's schedules."""
+        """Return the weighted terms by name; progress: in [0, 1], of the stage's schedules."""
         torch.manual_seed(draw.torch_seed())
         rng = draw.rng(MASKS)
         device = clips.device
@@ -173,7 +173,7 @@ class Objective(nn.Module):
     ) -> MaskedTokens | None:
         """Mask true tokens by a scheme drawn from the stage's shares; None for "guided".
 
-        guided: whether that is allowed; else everything is masked in its place.
+        guided: whether that is allowed; else everything is masked instead.
         """
         scheme = str(rng.choice(SCHEMES, p=self.stage.mask_probabilities()))
         if scheme == "guided":
@@ -197,7 +197,7 @@ class Objective(nn.Module):
     def motion_estimate(
         self, clips: TrainingClips, ids: Tensor, rng: np.random.Generator, progress: float
     ) -> Estimate:
-        """Run the motion encoder alone, on masked tokens and a shaken trajectory."""
+        """Run only the motion encoder, on masked tokens and a noisy trajectory."""
         ahead = self.future(rng)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = noise_at(self.stage.noise, progress)
@@ -217,22 +217,24 @@ class Objective(nn.Module):
     def image_estimate(
         self, clips: TrainingClips, ids: Tensor, rng: np.random.Generator, tokens: bool
     ) -> Estimate:
-        """Run the whole network, or, in an image stage, without the motion encoder's word.
+        """Run the whole network, or, in an image stage, without the motion encoder's output.
 
-        tokens: guide by tokens and give their logits.
+        tokens: use tokens as input and return their logits.
         """
         view = self.view(clips)
         features = self.moro.encode_frames(view.observation, view.box)
         coarse = Pose(features.rotation, features.translation)
+        carried = self.moro.carry_estimates(features, view.observation)
         ahead = self.future(rng)
         hidden = self.hide(ids, rng, tokens)
         if hidden is None:
-            codes, masked, given = self.guided_input(features, rng, ahead)
+            codes, masked, given = self.guided_input(carried, rng, ahead)
         else:
-            codes, masked, given = self.moro.embed(hidden.ids), hidden.masked, coarse
+            codes, masked = self.moro.embed(hidden.ids), hidden.masked
+            given = Pose(carried.rotation, carried.translation)
         output = self.moro.decode_window(
             codes,
-            features,
+            carried,
             given.rotation,
             given.translation,
             drop_motion=self.stage.task == "image",
@@ -323,7 +325,7 @@ class Objective(nn.Module):
     def posed_terms(
         self, estimate: Estimate, clips: TrainingClips, mesh: Tensor, true_mesh: Tensor
     ) -> dict[str, Tensor]:
-        """Return the terms on joints of meshes (B, F, M, 3) m posed by every trajectory at hand."""
+        """Return the terms on joints of meshes (B, F, M, 3) m posed by each known trajectory."""
         bodies, tokenizer = self.bodies, self.tokenizer
         whole = tokenizer.full_mesh(mesh)
         joints = MeshJoints.of(bodies.joints, whole)
@@ -354,7 +356,7 @@ class Objective(nn.Module):
         return terms
 
     def at_known_place(self, pose: Pose, clips: TrainingClips) -> Pose:
-        """Put the true place where no other is known, or where the stage asks for it."""
+        """Use the true place if no other is known or if the stage requires it."""
         if clips.view is None:
             return pose
         own = clips.view.placed[:, None, None]
@@ -363,7 +365,7 @@ class Objective(nn.Module):
         return Pose(pose.rotation, torch.where(own, pose.translation, clips.translation))
 
     def head_terms(self, estimate: Estimate, clips: TrainingClips) -> dict[str, Tensor]:
-        """Return the open model's own terms, if any of them counts."""
+        """Return the open model's own terms, if any of them has a weight."""
         output, features, terms = estimate.output, estimate.features, {}
         assert output is not None and features is not None
         if self.used & BOX_TERMS:
@@ -383,7 +385,7 @@ class Objective(nn.Module):
 
     @staticmethod
     def view(clips: TrainingClips) -> View:
-        """Return what a camera saw of the clips."""
+        """Return the camera's observation of the clips."""
         if clips.view is None:
             raise ConfigError(
                 "data: these clips have no images; a stage of task 'image' or 'video' needs a set "

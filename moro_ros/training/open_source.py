@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
+from moro_ros.body.size import scale_betas
 from moro_ros.body.topology import CONTACT_JOINTS, MIRRORED_JOINTS, NUM_JOINTS
 from moro_ros.data.detection import Detector
-from moro_ros.data.dice import Dice, draw_shapes, scale_betas
+from moro_ros.data.dice import Dice, draw_shapes
 from moro_ros.data.filming import film, place_around
 from moro_ros.data.mocap import CATEGORY_WEIGHT, UPPER_BODY, MotionSet, MotionWindows
 from moro_ros.data.pool import WindowPool
@@ -25,19 +26,19 @@ from moro_ros.training.distributed import CPU
 from moro_ros.training.stage import Stage
 
 CONTACT_SPEED = 0.3  # m/s; a slower joint touches the ground, as published
-# An upper body goes with another lower one in so many single frames.
+# Share of single frames in which an upper body is combined with another lower one.
 UPPER_SHARE = 0.2
 UPPER = torch.tensor(UPPER_BODY)
 MIN_SEEN = 4
-# Rotation vectors turned into matrices at a time.
+# Number of rotation vectors converted to matrices at once.
 CHUNK = 8192
 
 
 class Studio:
-    """Films bodies: people of all sizes, random cameras, a detector's errors; on one device.
+    """Simulates views of bodies: sizes, random cameras, a detector's errors; on one device.
 
-    stage: has the detector's noise and the share of people of other sizes; floor: observations tell
-    the floor, see filming.film.
+    stage: has the detector's noise and the share of people of other sizes; floor: observations
+    contain the floor, see filming.film.
     """
 
     def __init__(self, body: BodyModel, stage: Stage, floor: bool, device: torch.device) -> None:
@@ -60,7 +61,7 @@ class Studio:
 
 
 class OpenSource:
-    """Clips of a pool of windows, whose bodies' sizes are drawn anew with every batch.
+    """Clips of a pool of windows, whose bodies' sizes are drawn for every batch.
 
     fps: of the windows, Hz.
     """
@@ -86,7 +87,7 @@ class OpenSource:
 
     @torch.no_grad()
     def batch(self, clips: int, frames: int, rng: np.random.Generator) -> TrainingClips:
-        """Draw clips, and film them if that is wanted."""
+        """Draw clips, and simulate their views if required."""
         windows, betas, ids = self.pool.draw(clips, frames, rng)
         if self.stage.task == "motion":
             return bare_clips(windows, betas, ids, self.studio.body, self.fps)
@@ -99,9 +100,9 @@ class OpenSource:
 
 
 class FrameSource:
-    """Single frames of open motion: every batch has poses, people and cameras of its own.
+    """Single frames of open motion: every batch has new poses, people and cameras.
 
-    stage: with the shares of postures that nobody was recorded in.
+    stage: with the shares of postures that were not recorded.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class FrameSource:
 
     @torch.no_grad()
     def batch(self, count: int, rng: np.random.Generator) -> TrainingClips:
-        """Draw single frames, each seen well enough to be found."""
+        """Draw single frames, each visible enough for detection."""
         dice = Dice(int(rng.integers(2**62)), self.device)
         rotations, translation = self.poses(count, dice)
         betas, scale = draw_shapes(count, self.stage.sized, dice)
@@ -164,12 +165,12 @@ class FrameSource:
         observed = self.studio.film(rotations, translation, shape, dice)
         clips = filmed_clips(observed, None, 30.0, betas)
         found = (observed.seen.sum(-1) >= MIN_SEEN).all(-1).nonzero()[:, 0]
-        # As many as were asked for, some twice.
+        # The requested number, with some repeated.
         return clips.rows(found[torch.arange(count, device=self.device) % len(found)])
 
 
 def mirrored(rotations: Tensor, chosen: Tensor) -> Tensor:
-    """Exchange left and right of the chosen bodies: (B, 22, 3, 3), (B,) bool."""
+    """Swap left and right of the chosen bodies: (B, 22, 3, 3), (B,) bool."""
     order = torch.tensor(MIRRORED_JOINTS, device=rotations.device)
     sign = torch.tensor([-1.0, 1.0, 1.0], device=rotations.device)
     flipped = rotations.index_select(1, order) * torch.outer(sign, sign)
@@ -229,7 +230,7 @@ def bare_clips(
 def contact_labels(joints: Tensor, fps: float) -> Tensor:
     """Return ground contact (B, F - 1, 4): joints (B, F, 22, 3) m slower than 0.3 m/s.
 
-    The joints are seen from a place at rest.
+    The joints are in a frame at rest.
     """
     feet = joints[:, :, list(CONTACT_JOINTS)]
     return ((feet[:, 1:] - feet[:, :-1]).norm(dim=-1) * fps < CONTACT_SPEED).float()

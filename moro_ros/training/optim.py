@@ -13,21 +13,22 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from moro_ros.training.distributed import autocast_dtype
 from moro_ros.training.stage import LoopNumbers
 
 
 class DropPath:
     """A forward hook that drops a branch's output (N, ...) for some of the N samples at random.
 
-    Stochastic depth (Huang et al., ECCV 2016): the other samples' output is scaled up. A hook,
-    because the network itself knows nothing of its training.
+    Stochastic depth (Huang et al., ECCV 2016): the other samples' output is scaled up. It is a
+    hook, because the network is independent of training.
     """
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
 
     def __call__(self, module: nn.Module, _: object, output: Tensor) -> Tensor:
-        """Return the output unchanged out of training, or each sample zeroed or scaled."""
+        """Return the output unchanged in evaluation, or each sample zeroed or scaled."""
         if not module.training or self.rate == 0.0:
             return output
         keep = 1.0 - self.rate
@@ -52,7 +53,7 @@ def add_drop_path(blocks: Iterable[nn.Module], largest: float) -> list[DropPath]
     return hooks
 
 
-# Matrices that map from or to something other than hidden features keep AdamW.
+# Matrices of other layers than hidden ones use AdamW.
 EDGE_MODULES = ("embed", "head", "regressor", "codebook")
 
 
@@ -69,11 +70,11 @@ def split_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Par
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon (Jordan 2024) in float32, matrices of one shape orthogonalised together.
+    """Muon (Jordan 2024); matrices of one shape are orthogonalised together.
 
-    torch.optim.Muon works in bfloat16, which CPUs without AMX or AVX512_BF16 emulate: there it
-    takes 32 times as long for one 256 x 512 matrix. The step is matched to AdamW's in size (Liu et
-    al. 2025).
+    precision: of the orthogonalisation. torch.optim.Muon always uses bfloat16, which CPUs without
+    AMX or AVX512_BF16 emulate: there one 256 x 512 matrix takes 32 times as long as in float32. The
+    step is matched to AdamW's in size (Liu et al. 2025).
     """
 
     def __init__(
@@ -83,13 +84,15 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         steps: int = 4,
+        precision: torch.dtype = torch.float32,
     ) -> None:
+        self.precision = precision
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "steps": steps}
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
             for parameter in group["params"]:
@@ -104,27 +107,30 @@ class Muon(torch.optim.Optimizer):
                     mean.lerp_(gradient, 1 - group["momentum"])
                     update = gradient.lerp(mean, group["momentum"])
                     updates.append(update if len(update) == short else update.mT)
-                found = orthogonal(torch.stack(updates).float(), group["steps"])
+                found = orthogonal(torch.stack(updates), group["steps"], self.precision)
                 size = -0.2 * group["lr"] * long**0.5
                 for parameter, update in zip(alike, found, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update if len(parameter) == short else update.mT, alpha=size)
 
 
-def orthogonal(matrices: torch.Tensor, steps: int) -> torch.Tensor:
+def orthogonal(
+    matrices: torch.Tensor, steps: int, precision: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Return nearly orthogonal matrices (N, m, n), m <= n, with the singular vectors of others.
 
-    Newton-Schulz iteration with the coefficients of Jordan 2024.
+    Newton-Schulz iteration in `precision` with the coefficients of Jordan 2024.
     """
-    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(precision)
     for _ in range(steps):
         square = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x
+        odd = torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, odd, x, beta=3.4445)
+    return x.to(matrices.dtype)
 
 
 class Optimizer:
-    """AdamW, or Muon for hidden matrices beside it, stepped together.
+    """AdamW, optionally with Muon for hidden matrices, stepped together.
 
     numbers.learning_rate is shared: Muon's update is matched to AdamW's in size.
     """
@@ -140,7 +146,8 @@ class Optimizer:
             torch.optim.AdamW(rest, lr=rate, betas=(0.9, numbers.beta2), weight_decay=decay)
         ]
         if hidden:
-            self.parts.append(Muon(hidden, lr=rate, weight_decay=decay))
+            precision = autocast_dtype(numbers.precision, hidden[0].device) or torch.float32
+            self.parts.append(Muon(hidden, lr=rate, weight_decay=decay, precision=precision))
 
     def step(self, progress: float) -> torch.Tensor:
         """Clip the gradients, step at the rate of a progress in [0, 1]; return their norm."""

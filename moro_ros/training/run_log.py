@@ -72,13 +72,13 @@ def commit() -> str:
 
 log = logging.getLogger(__name__)
 LINES = "log.jsonl"
-SHOWN = 4  # figures beside the progress bar
+SHOWN = 4  # figures next to the progress bar
 
 
 class RunLog:
-    """Collects the figures of every step and writes their means now and then.
+    """Collects the figures of every step and writes their means periodically.
 
-    folder: of the run; the lines of steps after `first` are dropped, they will be made again.
+    folder: of the run; the lines of steps after `first` are dropped, because these are repeated.
     """
 
     def __init__(self, folder: Path, name: str, first: int, steps: int | None) -> None:
@@ -88,14 +88,14 @@ class RunLog:
         self.step = first
         folder.mkdir(parents=True, exist_ok=True)
         self._forget_after(first)
-        # A bar needs a terminal; a file gets plain lines.
+        # A bar requires a terminal; a file gets plain lines.
         self.bar = tqdm(
             total=steps, initial=first, desc=name, unit="step", disable=not sys.stderr.isatty()
         )
         self.board = summary_writer(folder / "tensorboard", first)
 
     def add(self, step: int, figures: dict[str, Tensor | float]) -> None:
-        """Take in the figures of a step, without waiting for the device."""
+        """Add the figures of a step, without waiting for the device."""
         for name, value in figures.items():
             value = value.detach() if isinstance(value, Tensor) else torch.tensor(value)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
@@ -104,7 +104,7 @@ class RunLog:
         self.step = step
 
     def report(self, extra: dict[str, float]) -> None:
-        """Write the means since the last report, and further figures of the moment."""
+        """Write the means since the last report, and additional current figures."""
         # A term that is not computed in every step has its mean over those in which it was.
         means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
         self.sums, self.counts = {}, {}
@@ -122,7 +122,7 @@ class RunLog:
             self.bar.set_postfix({name: f"{means[name]:.4g}" for name in shown[:SHOWN]})
 
     def close(self) -> None:
-        """End the bar and write out what TensorBoard holds back."""
+        """Close the bar and flush TensorBoard."""
         self.bar.close()
         if self.board is not None:
             self.board.close()
@@ -135,14 +135,14 @@ class RunLog:
             try:
                 step = json.loads(line)["step"]
             except json.JSONDecodeError:
-                continue  # the kill met the line while it was written
+                continue  # the run was killed while this line was written
             if step <= first:
                 kept.append(line + "\n")
         self.path.write_text("".join(kept), encoding="utf-8")
 
 
 def summary_writer(folder: Path, first: int) -> Any | None:
-    """Return TensorBoard's writer, or None where it is not installed (extra "train")."""
+    """Return TensorBoard's writer, or None if it is not installed (extra "train")."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

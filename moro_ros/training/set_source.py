@@ -1,4 +1,4 @@
-"""Batches out of published data sets (data/sets.py): bodies, meshes and, where needed, crops."""
+"""Batches from published data sets (data/sets.py): bodies, meshes and, if required, crops."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from moro_ros.training.open_source import contact_labels
 
 log = logging.getLogger(__name__)
 T = TypeVar("T", TrainingClips, View)
-TRIES = 50  # clips drawn for one item before a set is called unusable
-SAMPLE = 500  # windows from which the statistics of trajectories are taken
+TRIES = 50  # maximum draws for one item before a set is unusable
+SAMPLE = 500  # number of windows for the statistics of trajectories
 FPS, RATE_TOLERANCE = 30.0, 0.5  # Hz
 # The labelled points that correspond to Human3.6M's 17, in the order of REGRESSOR_ORDER.
 POINTS_17 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 14, 16, 17)
@@ -38,7 +38,7 @@ POINTS_17 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 14, 16, 17)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Bodies of one gender: whole, and with the tokenizer's vertices alone."""
+    """Bodies of one gender: whole, and with only the tokenizer's vertices."""
 
     whole: BodyModel
     tokens: BodyModel
@@ -46,7 +46,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One clip to be read: everything in it follows from its draw and its number in the pass."""
+    """One clip to read: its contents depend only on its draw and its number in the pass."""
 
     draw: Draw
     number: int
@@ -55,9 +55,9 @@ class Item:
 class SetItems(Dataset[TrainingClips]):
     """Reads single clips (B = 1), each set as often as the others.
 
-    sets: what is drawn from; people: bodies by gender; filmed: whether crops are cut.
-    extreme: share of the clips of which only a part of the body is in the crop; jitter: whether
-    crops lie beside the person, as a tracker's do.
+    sets: the data sets; people: bodies by gender; filmed: whether to cut crops. extreme: share of
+    clips whose crop contains only a part of the body; jitter: whether crops are shifted, like a
+    tracker's.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class SetItems(Dataset[TrainingClips]):
         self.lengths = [np.asarray(some.lengths) for some in sets]
 
     def __getitem__(self, item: Item) -> TrainingClips:
-        """Draw and read a clip; one that does not fit the stage is drawn anew."""
+        """Draw and read a clip; one that does not fit the stage is drawn again."""
         draw = item.draw
         rng = np.random.default_rng([draw.seed, draw.step, draw.part, DATA, item.number])
         return self.read(draw.frames, rng)
 
     def read(self, frames: int, rng: np.random.Generator) -> TrainingClips:
-        """Draw a clip and turn it into training clips (B = 1)."""
+        """Draw a clip and convert it to training clips (B = 1)."""
         clip = self.drawn(frames, rng)
         person, posed = self.posed(clip)
         with torch.no_grad():
@@ -113,14 +113,14 @@ class SetItems(Dataset[TrainingClips]):
     def drawn(self, frames: int, rng: np.random.Generator) -> Clip:
         """Draw a window that has a body, the right rate and, in a video, the person in view.
 
-        Raises: DataError if a set hardly has any.
+        Raises: DataError if none is found in TRIES draws.
         """
         chosen = int(rng.integers(len(self.sets)))
         source, places = self.sets[chosen], np.maximum(0, self.lengths[chosen] - frames + 1)
         ends = np.cumsum(places)
         if not len(ends) or ends[-1] == 0:
             raise DataError(
-                f"Data set {source.name} has no clip of {frames} frames; take it out of the "
+                f"Data set {source.name} has no clip of {frames} frames; remove it from the "
                 "stage's data, or train on shorter clips (phases)."
             )
         for _ in range(TRIES):
@@ -132,11 +132,11 @@ class SetItems(Dataset[TrainingClips]):
                 return clip
         raise DataError(
             f"Of {TRIES} clips of {source.name} none has a body, {FPS:g} frames per second and the "
-            "person in view; take the set, or this part of it, out of the stage's data."
+            "person in view; remove the set, or this part of it, from the stage's data."
         )
 
     def posed(self, clip: Clip) -> tuple[Person, PosedClip]:
-        """Pose a clip's bodies; SMPL's rotations are taken for SMPL-X's.
+        """Pose a clip's bodies; SMPL's rotations are used as SMPL-X's.
 
         Raises: DataError if there is no body model of the person's gender.
         """
@@ -153,9 +153,9 @@ class SetItems(Dataset[TrainingClips]):
 
 
 class SetSource:
-    """Batches of published data sets, read by worker processes ahead of time.
+    """Batches of published data sets, read in advance by worker processes.
 
-    workers: processes that read; 0 reads in this one.
+    workers: number of reading processes; 0 reads in this one.
     """
 
     def __init__(self, items: SetItems, workers: int) -> None:
@@ -194,7 +194,7 @@ class SetMeshes:
 
 
 def usable(clip: Clip, frames: int) -> bool:
-    """Return whether a clip can be trained on; only videos need a rate and a view."""
+    """Return whether a clip can be used for training; only videos need a rate and a view."""
     if clip.fit is None:
         return False
     return frames == 1 or (abs(clip.fps - FPS) <= RATE_TOLERANCE and well_seen(clip))
@@ -232,8 +232,8 @@ def seen(clip: Clip) -> View:
 def picture(clip: Clip, frame: int) -> np.ndarray:
     """Read a frame's picture, (H, W, 3) uint8 RGB, upright and rectified.
 
-    Within a video, one that is missing or damaged is black: the network then infers the person
-    from the other frames. Raises: DataError if it is the clip's first.
+    A missing or damaged frame of a video is black: the network then infers the person from the
+    other frames. Raises: DataError if it is the clip's first.
     """
     try:
         return read_image(clip, frame)
@@ -255,7 +255,7 @@ def labelled_17(clip: Clip, boxes: np.ndarray) -> Tensor:
 
 
 def joined(parts: Sequence[T]) -> T:
-    """Put dataclasses of tensors (B = 1) one behind the other; all have the same parts."""
+    """Concatenate dataclasses of tensors (B = 1); all have the same fields."""
     names = [item.name for item in dataclasses.fields(parts[0])]  # type: ignore[arg-type]
     whole: dict[str, Any] = {}
     for name in names:

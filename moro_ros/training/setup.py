@@ -43,7 +43,7 @@ AnyTokenizer = MeshConvTokenizer | PatchTokenizer
 
 @dataclass(frozen=True, slots=True)
 class MeshNumbers:
-    """How a patch tokenizer cuts the mesh into tokens; see config/open_training.yaml."""
+    """Division of the mesh into tokens by a patch tokenizer; see config/open_training.yaml."""
 
     vertices: int = option(1024, "Number of coarse vertices to encode", low=8)
     tokens: int = option(24, "Mesh tokens per body", low=1)
@@ -82,7 +82,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A whole recipe: the network, the data, and the numbers of every stage."""
+    """A complete recipe: the network, the data, and the numbers of every stage."""
 
     moro: MoroConfig = field(default_factory=MoroConfig)
     mesh: MeshNumbers = field(default_factory=MeshNumbers)
@@ -112,7 +112,7 @@ class Training:
 def load_training(path: Path) -> Training:
     """Read a recipe.
 
-    Raises: ConfigError if the file is missing or holds an unknown key or bad value.
+    Raises: ConfigError if the file is missing or contains an unknown key or bad value.
     """
     return read_yaml(Training, path, "training configuration")
 
@@ -125,12 +125,12 @@ def body_path(paths: DataPaths) -> Path:
 def open_motion(path: str, key: str) -> MotionSet:
     """Read open motion.
 
-    Raises: DataError if the configuration names none, or the file is missing or damaged.
+    Raises: DataError if the configuration has none, or the file is missing or damaged.
     """
     if not path:
         raise DataError(
-            f"This stage trains on open motion, but data.{key} names no file. Set it in the "
-            f"configuration or give --{key} FILE; docs/training.md tells where the data comes from."
+            f"This stage trains on open motion, but data.{key} is not set. Set it in the "
+            f"configuration or give --{key} FILE; docs/training.md lists the sources of the data."
         )
     return joined([load_motion(part.strip()) for part in path.split(",")])
 
@@ -178,9 +178,9 @@ def graph_tokenizer(numbers: MeshNumbers, body: BodyModel) -> MeshConvTokenizer:
 
 
 def tokenizer_body(tokenizer: AnyTokenizer, body: BodyModel, origin: Path) -> BodyModel:
-    """Return the body with the tokenizer's vertices alone.
+    """Return the body with only the tokenizer's vertices.
 
-    Raises: CheckpointError if the tokenizer is of another body.
+    Raises: CheckpointError if the tokenizer is for another body.
     """
     if isinstance(tokenizer, PatchTokenizer):
         ids = tokenizer.coarse_index.long()
@@ -209,14 +209,14 @@ def trained_tokenizer(kind: str, path: Path) -> AnyTokenizer:
         tokenizer = TOKENIZERS[kind].from_state(state)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} does not hold a tokenizer of kind '{kind}' ({error}); set codec.kind, or give "
+            f"{path} has no tokenizer of kind '{kind}' ({error}); set codec.kind, or give "
             "the right file."
         ) from error
     return tokenizer.eval().requires_grad_(False)
 
 
 def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bodies:
-    """Load the body model and what the losses regress from its mesh."""
+    """Load the body model and the regressors of the losses."""
     path = body_path(training.data)
     whole = load_body_model(path, training.moro.keypoints.detector_points)
     coarse = tokenizer_body(tokenizer, whole, origin)
@@ -232,8 +232,8 @@ def make_bodies(training: Training, tokenizer: AnyTokenizer, origin: Path) -> Bo
 def read_points(paths: DataPaths, vertices: int) -> torch.Tensor:
     """Read the regressor of Human3.6M's 17 points, (17, V) for a mesh of V vertices.
 
-    Its rows are in the order of the labelled points. One of SMPL's vertices is carried
-    over to SMPL-X by the matrix data.smplx_to_smpl.
+    Its rows are in the order of the labelled points. One for SMPL's vertices is converted to SMPL-X
+    by the matrix data.smplx_to_smpl.
     Raises: DataError if a file is missing or has another shape.
     """
     path = Path(paths.points_regressor)
@@ -257,7 +257,7 @@ def motion_pool(
     training: Training, stage: Stage, bodies: Bodies, tokenizer: AnyTokenizer, world: World,
     folder: Path,
 ) -> WindowPool:  # fmt: skip
-    """Return the pool of open motion, made once per numbers and kept in the folder of the runs."""
+    """Return the pool of open motion, created once per numbers and kept in the runs' folder."""
     motion = open_motion(training.data.motion, "motion")
     frames, seed = stage.longest, stage.loop.seed
     codes = tokenizer.codebook.cpu().numpy().tobytes()

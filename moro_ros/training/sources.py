@@ -1,4 +1,4 @@
-"""Where a stage's clips come from: the data sets that its recipe names."""
+"""Sources of a stage's clips: the data sets of its recipe."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from moro_ros.training.stage import Stage
 from moro_ros.training.tokenizer_stage import PoseSource
 
 OPEN = "open"
-# A channel that never changes (a toy data set) must not be divided by zero.
+# Avoids division by zero for a constant channel (a toy data set).
 SMALLEST_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class MadeSource:
-    """A Source, the files behind it, and the statistics of its canonical trajectories."""
+    """A Source, its files, and the statistics of its canonical trajectories."""
 
     source: Source
     files: tuple[Path, ...]
@@ -54,7 +54,7 @@ class MadeSource:
 
 @dataclass(frozen=True, slots=True)
 class MadeMeshes:
-    """A source of meshes, and the files behind it."""
+    """A source of meshes, and its files."""
 
     source: PoseSource | SetMeshes
     files: tuple[Path, ...]
@@ -113,7 +113,7 @@ def open_sets(training: Training, names: tuple[str, ...]) -> tuple[list[ClipSet]
             )
         if name not in training.data.sets:
             raise DataError(
-                f"The stage trains on '{name}', but data.sets.{name} names no folder. To obtain "
+                f"The stage trains on '{name}', but data.sets.{name} is not set. To obtain "
                 f"it: {SETS[name].card.obtain}"
             )
         files.append(Path(training.data.sets[name]).expanduser())
@@ -122,7 +122,7 @@ def open_sets(training: Training, names: tuple[str, ...]) -> tuple[list[ClipSet]
 
 
 def people_of(training: Training, bodies: Bodies, tokenizer: AnyTokenizer) -> dict[str, Person]:
-    """Return the bodies of every gender that the recipe names."""
+    """Return the bodies of all genders in the recipe."""
     people = {"neutral": Person(bodies.whole, bodies.tokens)}
     for gender in ("male", "female"):
         if path := getattr(training.data, gender):
@@ -149,16 +149,16 @@ def make_meshes(
 
 
 def needed_statistics(stage: Stage) -> bool:
-    """Return whether a stage must find the statistics of canonical trajectories itself.
+    """Return whether a stage must compute the statistics of canonical trajectories itself.
 
-    Single frames have no motion; a motion encoder that was trained before brings its own.
+    Single frames have no motion; a pre-trained motion encoder has its own statistics.
     """
     handed_over = stage.task != "motion" and ("motion_encoder" in stage.start or "" in stage.start)
     return stage.longest > 1 and not handed_over
 
 
 def motion_files(names: str) -> tuple[Path, ...]:
-    """Return the files of open motion that a recipe names."""
+    """Return the files of open motion in a recipe."""
     return tuple(Path(name.strip()) for name in names.split(","))
 
 

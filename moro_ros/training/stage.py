@@ -1,4 +1,4 @@
-"""The numbers of a stage: what `moro train` reads from its configuration (docs/training.md)."""
+"""The numbers of a stage in the configuration of `moro train` (docs/training.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class LoopNumbers:
-    """How long and how a stage is optimised; shared by all stages.
+    """Length and optimisation of a stage; shared by all stages.
 
     The learning rate rises over the share `warm_up` of the run from `first` to 1 times its peak and
     falls along a cosine to `last`.
@@ -153,7 +153,7 @@ class Stage:
             )
 
     def check(self, name: str) -> None:
-        """Refuse numbers that contradict each other; name: of the stage.
+        """Check for contradicting numbers; name: of the stage.
 
         Raises: ConfigError.
         """

@@ -46,10 +46,10 @@ class TokenizerStage:
 
 
 class TokenizerObjective(nn.Module):
-    """The loss terms of a batch of meshes; its codebook follows the meshes that it sees.
+    """The loss terms of a batch of meshes; the codebook follows these meshes.
 
-    With several processes the codebook is that of the first one's meshes
-    (DistributedDataParallel spreads buffers).
+    With several processes the codebook follows the first one's meshes (DistributedDataParallel
+    broadcasts buffers).
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The weight of every loss term, by name: a stage lists those it uses, the others are not computed.
+"""The weight of every loss term by name: a stage lists its terms, others are not computed.
 
 Names without a prefix are of the rotation head and of the trajectory in the person box (the open
-model); those that begin with mesh_ are of joints regressed from the decoded mesh (the paper's
+model); those that start with mesh_ are of joints regressed from the decoded mesh (the paper's
 loss). coarse: the image encoder's own pose; final: the decoder's; rel: the motion encoder's clean
 trajectory, integrated from the true first frame.
 """
@@ -67,7 +67,7 @@ class TermWeights:
     keypoints: float = 0.0
 
     def used(self) -> frozenset[str]:
-        """Names of the terms that count."""
+        """Names of the weighted terms."""
         return frozenset(
             item.name for item in dataclasses.fields(self) if getattr(self, item.name) != 0.0
         )

@@ -53,6 +53,24 @@ def test_every_command_that_is_there_registers_itself(
     )
 
 
+# What the extras of setup.cfg install, ROS 2 among them.
+EXTRAS = "rclpy viser rich trimesh websockets pygltflib ezc3d coal tensorboard onnx onnxscript anny"
+
+
+def test_commands_load_without_the_packages_of_the_extras() -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({EXTRAS!r}.split()))  # which fails to import\n"
+        "from moro_ros.cli import cli\n"
+        "for name in cli.available():\n"
+        "    cli.build_parser(name)\n"
+        "    print(name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(cli.available())
+
+
 def leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """Return a command's parser, or those of its subcommands."""
     below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
@@ -75,8 +93,11 @@ def test_wrong_usage_has_status_2(words: list[str], capsys: pytest.CaptureFixtur
         (["demo", "--video", "walk.mp4"], "--focal PX"),
         (["demo", "--focal", "1000"], "--video PATH"),
         (["demo", "--video", "missing.mp4", "--focal", "1000"], "missing.mp4"),
+        (["demo", "--rate", "nan"], "--rate: got nan, expected 0 to 1000 (Hz"),
+        (["demo", "--height", "-1"], "--height: got -1, expected 0 to 16384 (px"),
+        (["demo", "--domain", "500"], "--domain: got 500, expected 0 to 232"),
         (["predict", "missing.mp4", "--focal", "1000"], "missing.mp4"),
-        (["predict", "walk.mp4"], "--camera FILE"),
+        (["predict", "walk.mp4"], "walk.mp4"),
         (["run", "--loop"], "requires video or bag"),
         (["run", "--params-file", "missing.yaml"], "missing.yaml"),
     ],
@@ -177,7 +198,13 @@ def test_the_recording_waits_for_every_node(namespace: str, cameras: str, names:
         (("--speed", "2"), "speed requires bag"),
         (("--focal", "900"), "focal requires video"),
         (("--bag", "x", "--video", "y.mp4"), "combined"),
-        (("--params-file", "no_such_preset"), "low_latency"),
+        (("--video", "y.mp4"), "either focal, .* got neither"),
+        (("--video", "y.mp4", "--focal", "9", "--camera", "c.yaml"), "got both"),
+        (
+            ("--params-file", "no_such_preset"),
+            "one of accurate, cpu, low_latency, moro, multi_.*n.$",
+        ),
+        (("--params-file", "open_training"), "got 'open_training', expected a file"),
     ],
 )
 def test_run_refuses_what_does_not_fit_together(words: tuple[str, ...], told: str) -> None:

@@ -1,7 +1,9 @@
 """moro demo over real DDS, with a stand-in for the networks: everything is there, nothing stays."""
 
 import os
+import socket
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +33,13 @@ class TwoPeople(FakePipeline):
 
 sys.exit(run(sys.argv[1:], lambda config: TwoPeople(None, 0.0)))
 """
+PAGE = """
+import re, sys
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+
+port = int(re.search(r"port:=(\\d+)", " ".join(sys.argv))[1])
+HTTPServer(("127.0.0.1", port), SimpleHTTPRequestHandler).serve_forever()
+"""
 DYING = "import sys\nprint('the weights are damaged')\nsys.exit(1)"
 
 
@@ -41,8 +50,9 @@ def body() -> BodyModel:
 
 @pytest.fixture
 def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: BodyModel) -> Path:
-    """A short grey video; the modules `perception` and `dying` can be started."""
+    """A short grey video; the modules `perception`, `page` and `dying` can be started."""
     (tmp_path / "perception.py").write_text(PERCEPTION)
+    (tmp_path / "page.py").write_text(PAGE)
     (tmp_path / "dying.py").write_text(DYING)
     paths = [str(tmp_path), str(TEST_ROS), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
@@ -98,6 +108,38 @@ def test_the_whole_path(
     assert "ms" in rows["latency, stamp to publication"]
     capture = cv2.VideoCapture(str(out / "overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert processes_below(tmp_path) == []
+
+
+def test_the_live_page_stays_until_there_is_recorded_motion_to_show(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("viser", reason="viser is not installed")
+    monkeypatch.setattr(demo, "NODE_MODULE", "perception")
+    monkeypatch.setattr(demo, "VIEW_MODULE", "page")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    seen: dict[str, object] = {}
+
+    def served() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    draw = demo.write_overlay
+
+    def drawn(*arguments: Any) -> None:
+        seen["while drawing"] = served()
+        draw(*arguments)
+
+    def shown(paths: list[Path], *_: object, **__: object) -> None:
+        seen["then"] = served(), [path.name for path in paths]
+
+    monkeypatch.setattr(demo, "write_overlay", drawn)
+    monkeypatch.setattr(demo, "show", shown)
+    words = ["--video", str(video), "--focal", "300", "--out", str(tmp_path / "out")]
+    assert cli.main(["demo", *words, "--view", "--view-port", str(port)]) == 0
+    assert seen == {"while drawing": True, "then": (False, ["out"])}
     assert processes_below(tmp_path) == []
 
 

@@ -19,8 +19,9 @@ from moro_ros.cli import (
 from moro_ros.cli.cli import main
 from moro_ros.errors import DataError
 from moro_ros.evaluation import body_fit
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
+from moro_ros.geometry.views import View
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 pytestmark = pytest.mark.slow
@@ -189,6 +190,7 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
         assert result[trial]["legs hidden"]["hidden_mpjpe_mm"] is not None
     assert set(result["sources"]) == {
         "not refined",
+        "two-sided",
         "floor given",
         "each frame alone",
         "located in every second image",
@@ -200,7 +202,25 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
     monkeypatch.setattr(body_fit, "STEPS", 2)
     monkeypatch.setenv("MORO_CACHE", str(tmp_path))
     only = run(capsys, "pose2sim", "--only", "--trials", "single")
-    assert set(only) == {"single", "sources", "fits"} and set(only["sources"]) == {"floor given"}
+    assert set(only) == {"single", "sources", "fits"} and set(only["sources"]) == {
+        "floor given",
+        "two-sided",
+    }
     (fit,) = only["fits"]
     # One camera is no truth.
     assert fit["frames"] == 0 and fit["median_px"] > 0 and only["single"]["plain"]["frames"] == 0
+
+
+def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
+    words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
+    rows = run(capsys, *words)
+    table = {(row["people"], row["source"]): row for row in rows}
+    sources = ("stature prior", "stature", "floor", "depth")
+    assert set(table) == {(who, source) for who in ("adults", "children") for source in sources}
+    for row in rows:
+        assert row["median_m"] > 0 and 0 < row["root_m"] <= row["root_90_m"] * 2
+        assert 0 <= row["within_1_sigma"] <= row["within_2_sigma"] <= 1 and row["sigma_m"] > 0
+    # Each source is what the answers of its own row rest on.
+    assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
+    assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]
+    assert table["children", "depth"]["root_m"] < table["children", "stature prior"]["root_m"]

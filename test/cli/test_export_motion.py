@@ -80,7 +80,7 @@ def test_an_existing_file_is_replaced_only_with_force(recording, form, capsys):
     [
         (["--people", "7"], "has no person 7; --people accepts: 1, 2"),
         (["--people", "two"], "--people: got 'two', expected ids"),
-        (["--camera-height", "1.5"], "--camera-height and --camera-pitch go together"),
+        (["--camera-height", "1.5"], "--camera-height and --camera-pitch: got one"),
     ],
 )
 def test_what_is_wrong_is_said(recording, form, options, message, capsys):
@@ -114,7 +114,8 @@ def test_a_recording_of_nobody_is_refused(form, tmp_path, capsys):
 def test_a_damaged_file_is_refused(recording, form, capsys):
     recording.write_bytes(recording.read_bytes()[:2000])
     assert "is not a motion.npz of moro_ros" in refused(capsys, form, recording)
-    assert "is not a motion.npz" in refused(capsys, form, recording.parent / "absent.npz")
+    absent = recording.parent / "absent.npz"
+    assert f"There is no {absent}: expected" in refused(capsys, form, absent)
     assert files(recording.parent) == ["motion.npz"]
 
 

@@ -44,5 +44,5 @@ def test_the_surface_stays_closed_and_turned_outward(ball) -> None:
 
 
 def test_says_when_nothing_is_left_to_collapse(ball) -> None:
-    with pytest.raises(ValueError, match="300 vertices, 200 wanted"):
+    with pytest.raises(ValueError, match="300 vertices, 200 requested"):
         decimate(*ball, target=200, keep=set(range(300)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,50 +17,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moro_ros.body.body_model import BodyModel
-from moro_ros.cli import cli, predict
+from moro_ros.cli import cli, predict, predict_job
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import VideoError
 from moro_ros.io import video_writer
+from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.io.recording import load_recording
-from moro_ros.recover.ground import GroundPlane
-from moro_ros.types import BodyMotion, Camera
+from moro_ros.io.video import open_video
+from moro_ros.types import Frame
 
 TIMES_S = [*(n / 30 for n in range(10)), 0.5, 0.6, 1.4, 1.5]
 SIZE = (320, 240)
-MOTION, DRAWN = {"motion.npz", "joints.csv"}, {"overlay.mp4", "sheet.png"}
-
-
-class Pipeline:
-    """One person in every image; `before` is called with the number of each image."""
-
-    def __init__(self, body: BodyModel, posed: Callable[..., BodyMotion]) -> None:
-        self.stream = SimpleNamespace(body=body)
-        self.before: Callable[[int], object] = lambda _number: None
-        self.shapes: set[tuple[int, ...]] = set()
-        self._posed, self._count = posed, 0
-        self.floor: GroundPlane | None = None
-
-    def set_floor(self, plane: GroundPlane | None) -> None:
-        self.floor = plane
-
-    def push(self, image: np.ndarray, stamp_ns: int, camera: Camera) -> SimpleNamespace:
-        self.before(self._count)
-        self._count += 1
-        self.shapes.add((*image.shape[1::-1], camera.width, camera.height))
-        pose = np.zeros((22, 3))
-        pose[0, 0] = np.pi
-        return SimpleNamespace(motions=(self._posed(pose, stamp_ns=stamp_ns),))
-
-
-@pytest.fixture
-def pipeline(
-    open_body: BodyModel, posed: Callable[..., BodyMotion], monkeypatch: pytest.MonkeyPatch
-) -> Pipeline:
-    made = Pipeline(open_body, posed)
-    monkeypatch.setattr(predict, "load_pipeline", lambda _config: made)
-    return made
+MOTION, DRAWN = (
+    {"motion.npz", "joints.csv"},
+    {"overlay.mp4", "sheet.png", "report.html", "summary.json"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +49,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_everything_has_the_times_of_the_container(
-    video: Path, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    video: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(video, tmp_path) == 0
     assert names(tmp_path) == MOTION | DRAWN
@@ -86,17 +59,66 @@ def test_everything_has_the_times_of_the_container(
     assert rows["stamps_ns"].tolist() == recording.stamps_ns
     lines = (tmp_path / "joints.csv").read_text().splitlines()
     assert len(lines) == 1 + 22 * len(TIMES_S)
-    drawn = predict.open_video(tmp_path / "overlay.mp4")
+    drawn = open_video(tmp_path / "overlay.mp4")
     np.testing.assert_allclose([frame.stamp_ns / 1e9 for frame in drawn], TIMES_S, atol=1e-4)
     drawn.close()
     shown = capsys.readouterr()
-    assert f"{len(TIMES_S)} frames, 1 people: 1" in shown.out
+    assert f"{len(TIMES_S)} frames, 1 person: id 1" in shown.out
     assert "damaged" not in shown.err and "square" not in shown.err
 
 
-def test_the_floor_below_the_camera_is_told(
-    video: Path, pipeline: Pipeline, tmp_path: Path
+@pytest.mark.parametrize(("images", "told"), [(1, True), (2, True), (3, False)])
+def test_too_few_images_for_anybody_to_be_reported_are_told(
+    images: int,
+    told: bool,
+    pipeline: Any,
+    make_video: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """As a single photo has: tracker.min_hits is 3."""
+    video = make_video(tmp_path / "short.mp4", TIMES_S[:images], SIZE)
+    assert run(video, tmp_path / "out") == 0
+    shown = capsys.readouterr()
+    assert ("seen in 3 images (tracker.min_hits)" in shown.err) == told
+    assert ("1 frame, " if images == 1 else f"{images} frames, ") in shown.out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert (f"the input has {images}" in page) == told
+
+
+@pytest.mark.parametrize(
+    ("downloaded", "options", "expected"),
+    [
+        (True, [], "heavy"),
+        (False, [], "full"),
+        (True, ["--landmarks", "full"], "full"),
+        (True, ["--config", "{config}"], "full"),
+        (True, ["--config", "{config}", "--landmarks", "heavy"], "heavy"),
+    ],
+)
+def test_the_heavy_landmark_network_is_used_if_it_was_downloaded(
+    downloaded: bool,
+    options: list[str],
+    expected: str,
+    video: Path,
+    pipeline: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / predict.HEAVY
+    if downloaded:
+        file.touch()
+    monkeypatch.setattr(predict, "cached_path", lambda _name: file)
+    config = tmp_path / "config.yaml"
+    config.write_text("max_people: 2\n")
+    given = [option.format(config=config) for option in options]
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(video), "--focal", "300", "--out", str(out), *given]) == 0
+    settings = json.loads((out / "summary.json").read_text())["settings"]
+    assert settings["config"]["detector"]["landmarks"] == expected
+
+
+def test_the_floor_below_the_camera_is_told(video: Path, pipeline: Any, tmp_path: Path) -> None:
     words = ["predict", str(video), "--focal", "300", "--out", str(tmp_path)]
     assert cli.main([*words, "--camera-height", "2", "--camera-pitch", "30"]) == 0
     assert pipeline.floor is not None
@@ -106,10 +128,32 @@ def test_the_floor_below_the_camera_is_told(
     assert cli.main(words) == 0 and pipeline.floor is None
 
 
+def test_a_floor_that_was_ignored_is_said(
+    video: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doubt(number: int) -> None:
+        pipeline.floor_doubts = {1: "they would lean by 40 degrees"} if number >= 5 else {}
+
+    pipeline.before = doubt
+    words = ["predict", str(video), "--focal", "300", "--out", str(tmp_path)]
+    assert cli.main([*words, "--camera-height", "2", "--camera-pitch", "30"]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    count = summary["frames"] - 5
+    assert count > 0
+    reason = "they would lean by 40 degrees"
+    assert summary["floor_ignored"] == {"1": {"frames": count, "reason": reason}}
+    told = f"ignored for person 1 in {count} frames ({reason})"
+    assert told in capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert told in page and "2.00 m below the camera; ignored for person 1" in page
+    assert cli.main(words) == 0
+    assert "ignored" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--camera-height", "2"], "give both or neither"),
+        (["--camera-height", "2"], "expected both or neither"),
         (["--camera-height", "1200", "--camera-pitch", "0"], "got 1200, expected 0.05 to 20 m"),
         (["--camera-height", "1", "--camera-pitch", "nan"], "got nan, expected degrees"),
     ],
@@ -124,7 +168,7 @@ def test_a_floor_that_cannot_be_is_refused(
 
 def test_a_cut_video_is_worked_through_and_told(
     make_video: Callable[..., Path],
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -141,7 +185,7 @@ def test_a_cut_video_is_worked_through_and_told(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_motion_is_written_and_said_to_be_partial(
     video: Path,
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
@@ -159,7 +203,7 @@ def test_an_interrupted_motion_is_written_and_said_to_be_partial(
 
 
 def test_a_second_signal_ends_at_once_and_leaves_the_earlier_files(
-    video: Path, pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    video: Path, pipeline: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "motion.npz").write_text("of an earlier motion")
 
@@ -178,7 +222,7 @@ def test_a_second_signal_ends_at_once_and_leaves_the_earlier_files(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_drawing_leaves_the_motion_alone(
     video: Path,
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -211,7 +255,7 @@ def little_room(size: int) -> Iterator[None]:
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(
     video: Path,
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -225,7 +269,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
         with little_room(100_000):
             write_overlay(*arguments)
 
-    monkeypatch.setattr(predict, "write_overlay", draw)
+    monkeypatch.setattr(predict_job, "write_overlay", draw)
     assert run(video, tmp_path) == 1
     assert names(tmp_path) == {*MOTION, "overlay.mp4"}
     assert f"Cannot write the image {tmp_path / 'sheet.png'}" in capsys.readouterr().err
@@ -233,7 +277,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(
 
 def test_what_was_there_before_the_disk_was_full_is_kept(
     video: Path,
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -267,7 +311,7 @@ def test_a_video_for_which_there_is_no_room_is_not_left_half_written(tmp_path: P
 
 def test_pixels_that_are_not_square_are_told(
     make_video: Callable[..., Path],
-    pipeline: Pipeline,
+    pipeline: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -277,3 +321,34 @@ def test_pixels_that_are_not_square_are_told(
     camera = load_recording(tmp_path / "out" / "motion.npz").camera
     assert camera is not None and camera.matrix[0, 0] == camera.matrix[1, 1] == 400
     assert "not square (4/3)" in capsys.readouterr().err
+
+
+def test_hints_of_a_focal_length_hold_for_portrait_videos_too(
+    video: Path,
+    pipeline: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """0.75 x the image's width would be half of the focal length of a video held upright."""
+
+    def said(*words: str) -> str:
+        with pytest.raises(SystemExit) if words[-1] == "--help" else nullcontext():
+            assert cli.main(list(words)) == 1
+        return " ".join("".join(capsys.readouterr()).split())
+
+    empty = SimpleNamespace(frame=Frame(0, camera_from_focal(300.0, *SIZE), ()))
+    monkeypatch.setattr(pipeline, "observe", lambda *_: empty)
+    texts = [
+        said("predict", "--help"),
+        said("demo", "--help"),
+        said("predict", str(video), "--out", str(tmp_path / "out")),
+        said("demo", "--video", str(video)),
+    ]
+    for text in texts:
+        assert "0.75 x the longer side of the image" in text
+        assert "image width" not in text and "width of the image" not in text
+    # Millimetres.
+    wrong = said("predict", str(video), "--focal", "4", "--out", str(tmp_path / "out"))
+    assert "means a field of view of" in wrong and "longer side of the sensor" in wrong
+    assert "image width" not in wrong

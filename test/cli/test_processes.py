@@ -17,26 +17,28 @@ from moro_ros.cli.processes import Children, ProcessError, clean_environment, ro
 SLEEPER = """
 import signal, sys, time
 def end(*_):
-    print("interrupted", flush=True)
+    print("ended", flush=True)
     sys.exit(0)
-signal.signal(signal.SIGINT, end)
+signal.signal(signal.SIGTERM, end)
 print("up", flush=True)
 while True:
     time.sleep(0.05)
 """
 STUBBORN = """
 import signal, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("up", flush=True)
 time.sleep(60)
 """
+STARTING = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 DYING = "import sys\nprint('the reason of it all')\nsys.exit(3)"
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """An environment in which `python -m sleeper` and the like run."""
-    for name, code in {"sleeper": SLEEPER, "stubborn": STUBBORN, "dying": DYING}.items():
+    programs = {"sleeper": SLEEPER, "stubborn": STUBBORN, "starting": STARTING, "dying": DYING}
+    for name, code in programs.items():
         (tmp_path / f"{name}.py").write_text(code)
     return clean_environment(os.environ) | {"PYTHONPATH": str(tmp_path)}
 
@@ -48,7 +50,7 @@ def wait_for(path: Path, text: str) -> None:
         time.sleep(0.02)
 
 
-def test_children_are_interrupted_in_reverse_order(
+def test_children_are_terminated_in_reverse_order(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped: list[str] = []
@@ -63,17 +65,28 @@ def test_children_are_interrupted_in_reverse_order(
         children.wait(0.1)
     assert stopped == ["second", "first"]
     assert [child.status for child in running] == [0, 0]
-    assert "interrupted" in (tmp_path / "first.log").read_text()
+    assert "ended" in (tmp_path / "first.log").read_text()
 
 
-def test_a_child_that_ignores_the_interrupt_is_terminated(
+def test_a_child_that_is_still_starting_ends_without_a_traceback(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As where another one dies at once of a wrong argument."""
+    with Children(environment, tmp_path) as children:
+        child = children.start("starting", "starting", [])
+        wait_for(child.log, "up")
+    assert child.status == -signal.SIGTERM
+    assert child.log.read_text() == "up\n"
+
+
+def test_a_child_that_ignores_that_is_killed(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.3)
     with Children(environment, tmp_path) as children:
         child = children.start("stubborn", "stubborn", [])
         wait_for(child.log, "up")
-    assert child.status == -signal.SIGTERM
+    assert child.status == -signal.SIGKILL
 
 
 def test_a_death_is_told_with_the_last_words_and_takes_the_others_along(

@@ -200,7 +200,7 @@ def test_missing_data_and_tokenizers_are_told(tmp_path, command, capsys):
     assert main(command("pose", TOY)) == 1
     assert "moro train tokenizer" in capsys.readouterr().err
     assert main([*command("tokenizer", TOY), "--motion", ""]) == 1
-    assert "data.motion names no file" in capsys.readouterr().err
+    assert "data.motion is not set" in capsys.readouterr().err
     assert main([*command("tokenizer", TOY), "--device", "toaster"]) == 1
     assert "auto, cpu or cuda" in capsys.readouterr().err
 

@@ -205,7 +205,7 @@ def test_damage_is_named(tmp_path):
         with pytest.raises(DataError, match=reason):
             motion_of(path)
     path.write_text(text.replace("lShin", "leftCalf"))
-    with pytest.raises(DataError, match=r"none of the known conversions: MotionBuilder, 3ds Max"):
+    with pytest.raises(DataError, match=r"not those of a known conversion: MotionBuilder, 3ds Max"):
         motion_of(path)
     with pytest.raises(DataError, match="cannot be read"):
         motion_of(tmp_path / "absent.bvh")

@@ -9,8 +9,10 @@ import torch
 
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.draw import overlay
-from moro_ros.errors import DataError, VideoError
+from moro_ros.errors import DataError
+from moro_ros.io.frames import VideoFrame
 from moro_ros.io.recording import ROW, MotionRecording
+from moro_ros.io.video import open_video
 from moro_ros.resources import share_path
 from moro_ros.types import Camera
 
@@ -70,7 +72,7 @@ def drawn_columns(path: Path) -> list[float]:
 
 def test_each_motion_lies_on_its_own_frame(video: Path, body: BodyModel, tmp_path: Path) -> None:
     recording = walker(body, dropped={0, 4})
-    path, page = overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
+    path, page = overlay.write_overlay(open_video(video), STAMPS_NS, recording, body, tmp_path)
     columns = drawn_columns(path)
     assert len(columns) == FRAMES
     assert np.isnan(columns[0])  # not processed, and nothing before it to repeat
@@ -86,7 +88,7 @@ def test_each_motion_lies_on_its_own_frame(video: Path, body: BodyModel, tmp_pat
 
 def test_an_old_motion_does_not_stay(video: Path, body: BodyModel, tmp_path: Path) -> None:
     recording = walker(body, dropped=set(range(2, FRAMES)))
-    path, _ = overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
+    path, _ = overlay.write_overlay(open_video(video), STAMPS_NS, recording, body, tmp_path)
     columns = drawn_columns(path)
     assert np.isfinite(columns[1:6]).all()  # held for a quarter of a second
     assert np.isnan(columns[8:]).all()
@@ -97,7 +99,7 @@ def test_a_video_without_people_gives_a_video_and_a_sheet(
 ) -> None:
     recording = MotionRecording(CAMERA)
     recording.stamps_ns = STAMPS_NS[2:4].tolist()
-    path, page = overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
+    path, page = overlay.write_overlay(open_video(video), STAMPS_NS, recording, body, tmp_path)
     assert np.isnan(drawn_columns(path)).all()
     assert page.is_file()
 
@@ -107,7 +109,7 @@ def test_large_videos_are_drawn_smaller_in_the_same_place(
 ) -> None:
     monkeypatch.setattr(overlay, "MAX_WIDTH", WIDTH // 2)
     recording = walker(body, dropped=set())
-    overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
+    overlay.write_overlay(open_video(video), STAMPS_NS, recording, body, tmp_path)
     capture = cv2.VideoCapture(str(tmp_path / "overlay.mp4"))
     _, image = capture.read()
     assert image.shape == (HEIGHT // 2, WIDTH // 2, 3)
@@ -117,11 +119,29 @@ def test_large_videos_are_drawn_smaller_in_the_same_place(
 
 def test_errors_leave_nothing_half_written(video: Path, body: BodyModel, tmp_path: Path) -> None:
     recording = walker(body, dropped=set())
-    with pytest.raises(VideoError):
-        overlay.write_overlay(tmp_path / "no.mp4", STAMPS_NS, recording, body, tmp_path)
     with pytest.raises(DataError, match="No image"):
-        overlay.write_overlay(video, STAMPS_NS[:0], recording, body, tmp_path)
+        overlay.write_overlay(open_video(video), STAMPS_NS[:0], recording, body, tmp_path)
     recording.camera = None
     with pytest.raises(DataError, match="camera"):
-        overlay.write_overlay(video, STAMPS_NS, recording, body, tmp_path)
+        overlay.write_overlay(open_video(video), STAMPS_NS, recording, body, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 600), (9000, 2), (641, 361)])
+def test_images_of_any_size_have_a_video(size: tuple[int, int], body: BodyModel, tmp_path: Path):
+    """Its sides are even and not 0; a panorama is scaled down by its width."""
+    camera = Camera(np.array([[300.0, 0, 0.5], [0, 300.0, 0.5], [0, 0, 1]]), *size)
+    recording = MotionRecording(camera)
+    recording.stamps_ns = [0, 50_000_000]
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    frames = Frames([VideoFrame(stamp_ns, image) for stamp_ns in recording.stamps_ns])
+    overlay.write_overlay(frames, np.array(recording.stamps_ns), recording, body, tmp_path)
+    drawn = open_video(tmp_path / "overlay.mp4")
+    assert drawn.width % 2 == drawn.height % 2 == 0 and drawn.frame_count == 2
+    drawn.close()
+
+
+class Frames(list):
+    """Frames of a source."""
+
+    rate_hz = 20.0

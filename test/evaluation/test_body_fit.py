@@ -13,10 +13,11 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import body_fit, fitted_truth
 from moro_ros.evaluation.body_fit import FittedBody, Looks, fit_body
 from moro_ros.evaluation.fitted_truth import cached_fit, fit_trial, residuals
-from moro_ros.evaluation.multiview import Truth, View, observations, triangulate
+from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial, TruePerson, size_name
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.live.synthetic import walker
+from moro_ros.geometry.views import View
+from moro_ros.live.synthetic_scenes import walker
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from moro_ros.evaluation.live_rates import answered, live_against_offline
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
+from moro_ros.geometry.views import View
 from moro_ros.perception.track import carried_points
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 

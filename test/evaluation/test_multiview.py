@@ -11,9 +11,10 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.errors import CalibrationError
 from moro_ros.evaluation.calibrations import load_calibration
-from moro_ros.evaluation.multiview import View, triangulate
+from moro_ros.evaluation.multiview import triangulate
 from moro_ros.geometry.camera import project
 from moro_ros.geometry.lens import undistort_points
+from moro_ros.geometry.views import View
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 MATRIX = np.array([[1500.0, 0, 540], [0, 1500, 960], [0, 0, 1]])

@@ -87,4 +87,5 @@ def test_the_shipped_model_is_less_sure_of_what_is_hidden() -> None:
         )[0]
         for state, certainty in ((True, 0.95), (False, 0.2))
     )
-    assert (hidden[limbs] > 1.2 * seen[limbs]).all()
+    assert (hidden[limbs] > 1.1 * seen[limbs]).all()
+    assert hidden[limbs].mean() > 1.5 * seen[limbs].mean()

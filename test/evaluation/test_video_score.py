@@ -9,8 +9,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.evaluation.multiview import Truth, View
+from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.video_score import LIMB_JOINTS, Score, mean_scores, score
+from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera
 
 FRAMES = 40

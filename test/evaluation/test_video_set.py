@@ -16,7 +16,6 @@ from moro_ros.cli import evaluate_multiview
 from moro_ros.cli.cli import main
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.evaluation.calibrations import load_calibration
-from moro_ros.evaluation.multiview import View
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     VideoSet,
@@ -26,11 +25,13 @@ from moro_ros.evaluation.video_set import (
     find_videos,
     keypoint_names,
     load_set,
+    observe_at_own_times,
     read_times,
 )
 from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.live.synthetic import sitter
+from moro_ros.geometry.views import View
+from moro_ros.live.synthetic_scenes import sitter
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 WIDTH, HEIGHT, FRAMES, RATE_HZ = 320, 240, 40, 10.0
@@ -120,6 +121,28 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def videos(folder, person) -> VideoSet:
     return load_set(folder, ImaginedFrontend(cameras(), person))
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_what_is_missing_of_a_video_is_told(folder, person, tmp_path, caplog, table) -> None:
+    video = tmp_path / "cam_1.avi"
+    data = (folder / video.name).read_bytes()
+    video.write_bytes(data[: len(data) // 2])
+    views = cameras()
+    frontend = ImaginedFrontend(views[1:], person)
+    times = read_times(folder) if table else {}
+    frames = observe_at_own_times(frontend, video, views[1], times)
+    assert 5 < len(frames) < FRAMES
+    (said,) = caplog.messages
+    assert f"{video} is damaged or cut off: it ends early" in said
+    assert ("rows of its times do not match" in said) == table
+
+
+def test_a_whole_video_has_nothing_missing(folder, person, caplog) -> None:
+    views = cameras()
+    frontend = ImaginedFrontend(views, person)
+    assert len(observe_at_own_times(frontend, folder / "cam_0.avi", views[0], {})) == FRAMES
+    assert caplog.messages == []
 
 
 def test_the_truth_is_where_everybody_was_at_each_camera_s_own_times(videos, person) -> None:

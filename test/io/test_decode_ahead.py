@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ import pytest
 from moro_ros.errors import VideoError
 from moro_ros.io import decode_ahead
 from moro_ros.io.decode_ahead import DecodeAhead
-from moro_ros.io.video import VideoFrame, open_video
+from moro_ros.io.frames import VideoFrame
+from moro_ros.io.video import open_video
 
 FRAMES, RATE_HZ = 20, 50
 LIMIT_S = 10.0
@@ -51,8 +53,9 @@ def test_decoding_goes_ahead_until_there_is_enough(video: Path, ahead: int) -> N
 
 def test_stamps_go_on_where_the_video_begins_again(video: Path) -> None:
     frames = DecodeAhead(open_video(video), True, (32, 24), 5)
-    taken = [frame for frame, _ in zip(frames, range(2 * FRAMES + 3), strict=False)]
+    taken = list(itertools.islice(frames, 2 * FRAMES + 3))
     frames.close()
+    assert len(taken) == 2 * FRAMES + 3
     assert {frame.image.shape for frame in taken} == {(24, 32, 3)}
     assert [frame.stamp_ns for frame in taken] == [20_000_000 * n for n in range(len(taken))]
     np.testing.assert_allclose(taken[FRAMES].image.mean(), taken[0].image.mean())

@@ -71,6 +71,7 @@ class TestRunning(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls) -> None:
+        cls.managed.close()
         cls.asking.destroy_node()
         cls.node.destroy_node()
         rclpy.shutdown()

@@ -75,7 +75,7 @@ def test_bfloat16_is_compared_with_float32(tiny_model, filmed, caplog, mode):
     with caplog.at_level(logging.INFO, "moro_ros.live.load"):
         off_mm = prepare(stream, config)
     assert off_mm is not None and 0.0 < off_mm < 200.0
-    assert f"{off_mm:.2f} mm from float32" in caplog.text
+    assert f"float32 by {off_mm:.2f} mm" in caplog.text
     assert not stream.tracks and not stream.lost
     linear = stream.model.moro.decoder.trajectory_head
     assert linear.weight.dtype is torch.bfloat16

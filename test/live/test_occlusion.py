@@ -19,7 +19,7 @@ from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
-from moro_ros.live.synthetic import walker
+from moro_ros.live.synthetic_scenes import walker
 from moro_ros.perception.blazepose import CENTRE, RIM, Detection, Landmarks, Region
 from moro_ros.perception.frontend import KeypointFrontend
 from moro_ros.types import KEYPOINTS, Camera, PipelineResult

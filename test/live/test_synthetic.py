@@ -11,7 +11,8 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
 from moro_ros.geometry.lens import undistort_points
 from moro_ros.live.pipeline import load_pipeline
-from moro_ros.live.synthetic import FEET, LEGS, SCENES, TABLE_PERIOD_S, SyntheticFrontend
+from moro_ros.live.synthetic import SyntheticFrontend
+from moro_ros.live.synthetic_scenes import FEET, LEGS, SCENES, TABLE_PERIOD_S
 from moro_ros.types import Camera
 
 CAMERA = Camera(np.array([[600.0, 0, 320], [0, 580, 250], [0, 0, 1]]), 640, 480)
@@ -91,7 +92,7 @@ def test_the_pipeline_recovers_them_near_the_truth():
     assert pipeline.lose_everybody() == ()
     result = pipeline.push(IMAGE, HALF_NS + 20 * 33_333_333, CAMERA)
     assert {motion.track_id for motion in result.motions} == {3, 4} and result.lost == ()
-    for track_id, scene in zip((1, 2), SCENES, strict=True):
+    for track_id, scene in zip((1, 2), SCENES["room"], strict=True):
         _, pelvis, _ = scene(19 / 30)
         assert np.linalg.norm(by_id[track_id].joints[-1, 0] - pelvis) < 0.8
     assert not by_id[2].observed[-1, JOINT_NAMES.index("left_foot")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moro_ros.data.dice import scale_betas
+from moro_ros.body.size import scale_betas
 from moro_ros.geometry.rotation import rotation_6d_to_matrix
 from moro_ros.model_config import ESTIMATE_NUMBERS
 from moro_ros.network.estimate import (

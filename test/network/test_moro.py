@@ -104,3 +104,29 @@ def test_mask_row_is_zero_and_saved():
     assert not model.embed(torch.tensor([model.mask_id])).any()
     torch.testing.assert_close(model.embed(torch.arange(20)), model.codebook)
     assert {"token_embedding", "trajectory_mean", "trajectory_std"} <= set(model.state_dict())
+
+
+def test_frames_without_a_keypoint_start_from_the_newest_estimate_that_had_one():
+    torch.manual_seed(0)
+    keypoints = KeypointsConfig(hidden=32, estimate=True)
+    config = MoroConfig(**{**TINY, "dim": 160}, **LAYOUTS["frame"], keypoints=keypoints)
+    model, (points, boxes) = build_moro(config).eval(), observed()
+    points[..., 2] = 1.0
+    points[0, 3:6, :, 2] = points[1, :2, :, 2] = 0.0
+    features = model.encode_frames(points, boxes)
+    carried = model.carry_estimates(features, points)
+    for frame in range(8):
+        source = 2 if 3 <= frame <= 5 else frame
+        assert torch.equal(carried.translation[0, frame], features.translation[0, source])
+        assert torch.equal(carried.rotation[0, frame], features.rotation[0, source])
+        assert torch.equal(carried.image_tokens[0, frame, -1], features.image_tokens[0, source, -1])
+        own = features.image_tokens[0, frame, :-1]
+        assert torch.equal(carried.image_tokens[0, frame, :-1], own)
+    # Nobody was seen before: the frame's own estimate stays.
+    assert torch.equal(carried.translation[1], features.translation[1])
+
+
+def test_networks_without_estimates_carry_nothing():
+    model, (points, boxes) = tiny("frame").eval(), observed()
+    features = model.encode_frames(points * 0.0, boxes)
+    assert model.carry_estimates(features, points * 0.0) is features

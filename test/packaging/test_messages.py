@@ -23,6 +23,25 @@ HRI_HASHES = {
     "Skeleton2D": "RIHS01_1cb61f012db6ca43c48fa0097ccab9a00108ea39323c13f01bb983323c1e3420",
 }
 
+# Those that planners read. A hash covers the types of all fields, and so other embedded packages.
+PLANNER_HASHES = {
+    "moveit_msgs/PlanningScene": (
+        "RIHS01_0f58540ad5eab4b9ea827d53b763c793d8cabd202b3b301fcee25afa4ce1bd80"
+    ),
+    "moveit_msgs/PlanningSceneComponents": (
+        "RIHS01_76b77cb53f7a0b680d46fad6c0056d3710a74ec335dd5f361f3df62383313d69"
+    ),
+    "vision_msgs/Detection3DArray": (
+        "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018"
+    ),
+    "vision_msgs/Detection2DArray": (
+        "RIHS01_214274120007f4a683866481336b70310268cfa107aebe9d594a6acf75bda968"
+    ),
+    "people_msgs/People": (
+        "RIHS01_9ea98a5e58f833a9532957bca23a6b8006a12885d5a16c8ca41dd901d10c33b6"
+    ),
+}
+
 
 def installed_hash(package: str, message: str) -> str:
     """The type hash that the installed type support carries."""
@@ -57,6 +76,11 @@ def test_tf2_msgs_is_the_official_one():
 @pytest.mark.parametrize("name", HRI_HASHES)
 def test_hri_msgs_are_the_official_ones(name):
     assert installed_hash("hri_msgs", name) == HRI_HASHES[name]
+
+
+@pytest.mark.parametrize("name", PLANNER_HASHES)
+def test_messages_for_planners_are_the_official_ones(name):
+    assert installed_hash(*name.split("/")) == PLANNER_HASHES[name]
 
 
 def test_every_embedded_hri_message_is_checked():

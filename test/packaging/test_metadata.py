@@ -25,10 +25,18 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 
 
 # What is used where a ROS 2 machine has it, and done without elsewhere.
-OPTIONAL = {"cv_bridge", "tf_transformations", "sensor_msgs_py", "vision_msgs"}
+OPTIONAL = {
+    "cv_bridge", "tf_transformations", "sensor_msgs_py",
+    "vision_msgs", "people_msgs", "moveit_msgs", "shape_msgs",
+}  # fmt: skip
 RELEASES = [("requirements-jazzy.txt",), ("requirements-kilted.txt",)]
-# Imported by one command each, which says what to install.
-OF_AN_EXTRA = {"anny", "ezc3d", "onnx", "pygltflib"}
+# Imported by a few commands, which say what to install.
+OF_AN_EXTRA = {
+    "anny", "coal", "ezc3d", "onnx", "pygltflib", "rich", "trimesh", "urdf_parser_py", "viser",
+    "websockets",
+}  # fmt: skip
+# Imported for launch files alone, which are of use where launch is.
+FOR_LAUNCH = {"launch"}
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -59,9 +67,11 @@ def pinned(*files: str) -> dict[str, list[Requirement]]:
     return found
 
 
-def versions(item: Requirement, *files: str) -> list[str]:
-    """The exact versions that the files give for a requirement, on any Python."""
+def versions(item: Requirement, *files: str, python: str = "") -> list[str]:
+    """The exact versions that the files give for a requirement, on any Python or on one."""
     pins = pinned(*files).get(canonicalize_name(item.name), [])
+    if python:
+        pins = [p for p in pins if not p.marker or p.marker.evaluate({"python_version": python})]
     return [spec.version for pin in pins for spec in pin.specifier if spec.operator == "=="]
 
 
@@ -105,7 +115,9 @@ def test_a_release_is_a_list_of_exact_versions(release):
     assert any(item.name == "ros-rclpy" for item in items)
     for item in items:
         exact = all(spec.operator == "==" for spec in item.specifier)
-        assert exact and len(versions(item, *release)) == 1, f"{item} is not pinned once"
+        for python in ("3.10", "3.11", "3.12", "3.13"):
+            once = len(versions(item, *release, python=python)) == 1
+            assert exact and once, f"{item} is not pinned once on {python}"
 
 
 def test_installed_versions_are_the_pinned_ones():
@@ -125,10 +137,11 @@ def test_the_library_needs_no_ros():
 
 def test_imports_are_declared_for_pip():
     declared = {canonicalize_name(item.name) for item in run_requirements() + extra_requirements()}
-    for module in imported_modules("") - OPTIONAL:
+    for module in imported_modules("") - OPTIONAL - FOR_LAUNCH:
         wanted = canonicalize_name(DISTRIBUTIONS.get(module, module))
         by_rclpy = module in {
             "builtin_interfaces", "rcl_interfaces", "rosgraph_msgs", "lifecycle_msgs",
+            "ament_index_python",
         }  # fmt: skip
         embedded = (ROOT / "embedded" / module).is_dir()
         assert by_rclpy or embedded or {wanted, f"ros-{wanted}"} & declared, module
@@ -228,6 +241,7 @@ def test_executables_of_both_routes_start_the_same_functions():
     points = dict(line.split(" = ") for line in scripts if line)
     cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     nodes = {"moro_node", "moro_video", "moro_recorder", "moro_bag", "moro_lifecycle"}
+    nodes |= {"moro_view", "moro_distance"}
     assert points.keys() == nodes | {"moro"}
     for name, target in points.items():
         module, function = target.split(":")

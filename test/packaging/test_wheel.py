@@ -49,6 +49,8 @@ def test_python_files_are_those_of_the_checkout(names):
     [
         *(f"moro_ros/msg/_{name}.py" for name in ("human", "human_array", "human_joint")),
         *(f"moro_ros/srv/_{name}.py" for name in ("set_roi", "lock_shape", "get_body_model")),
+        "moro_ros/srv/_set_stature.py",
+        "moro_ros/srv/_set_stature.py",
         "moro_ros/action/_process_bag.py",
         "tf2_msgs/msg/_tf_message.py",
         "tf2_msgs/srv/_frame_graph.py",
@@ -61,7 +63,7 @@ def test_messages_are_modules_of_the_wheel(names, module):
     assert module in names
 
 
-@pytest.mark.parametrize("package", ["moro_ros", "tf2_msgs", "hri_msgs"])
+@pytest.mark.parametrize("package", ["moro_ros", "tf2_msgs", "hri_msgs", "moveit_msgs"])
 def test_type_support_lies_where_the_loader_looks(names, package):
     library = f"lib{package}__rosidl_typesupport_fastrtps_c.so"
     assert any(name.endswith(f".data/data/lib/{library}") for name in names)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from moro_ros.perception.blazepose import Landmarks
 from moro_ros.perception.sighting import (
     CROP_PX,
     LEAST_FIT,
     SURE_FIT,
     believed,
+    believed_details,
     fit,
     sure_of_newcomer,
 )
-from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS
+from moro_ros.types import DETAILS, KEYPOINTS, NUM_KEYPOINTS
 
 NAMES = list(KEYPOINTS)
 SIZE = (640, 480)
@@ -71,6 +73,23 @@ def test_hips_guessed_behind_a_table_are_not_seen():
     # A single knee in sight is reason enough to believe them.
     answer.visibility[NAMES.index("left_knee")] = 0.9
     assert answer.seen("hip")
+
+
+@pytest.mark.parametrize("part", ["knee", "ankle"])
+def test_a_point_of_a_leg_without_a_seen_neighbour_is_inferred(part: str):
+    """The network took an arm above a table for a knee, and the legs were put above the head."""
+    answer = Answer()
+    answer.visibility[answer.of("hip", *LEGS)] = 0.1
+    answer.visibility[answer.of(part)] = 0.98
+    assert not answer.seen(part)
+
+
+@pytest.mark.parametrize("parts", [("knee", "ankle"), ("ankle", "foot_index"), ("hip", "knee")])
+def test_points_of_a_leg_that_are_seen_together_are_believed(parts: tuple[str, str]):
+    answer = Answer()
+    answer.visibility[answer.of("hip", *LEGS)] = 0.1
+    answer.visibility[answer.of(*parts)] = 0.98
+    assert answer.seen(*parts)
 
 
 @pytest.mark.parametrize("hips_below_border", [-10, 30])
@@ -132,3 +151,17 @@ def test_a_newcomer_on_their_head_must_fit_better():
     assert sure_of_newcomer(0.65, 0.3) and sure_of_newcomer(0.65, 2 * np.pi - 0.3)
     assert not sure_of_newcomer(0.65, 2.8) and not sure_of_newcomer(0.65, -2.8)
     assert sure_of_newcomer(0.85, 2.8) and not sure_of_newcomer(0.5, 0.0)
+
+
+def test_face_and_hands_are_doubted_by_their_own_peaks_and_outside_the_image():
+    rows = np.arange(35.0)
+    points = np.stack([rows * 10, rows], axis=1).astype(np.float32)
+    shown, peaks = np.full(33, 0.9, np.float32), np.full(33, 0.9, np.float32)
+    peaks[DETAILS["left_thumb"]] = 0.1
+    points[DETAILS["right_pinky"], 1] = -5.0
+    landmarks = Landmarks(points, shown, shown, 1.0, np.zeros((33, 3)), peaks)
+    found = believed_details(landmarks, CROP_PX, SIZE)
+    for row, (name, landmark) in enumerate(DETAILS.items()):
+        np.testing.assert_array_equal(found.points_px[row], points[landmark])
+        believed_of = found.visibility[row] >= 0.5
+        assert believed_of == (name not in ("left_thumb", "right_pinky")), name

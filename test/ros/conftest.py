@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import math
 import os
@@ -38,12 +38,18 @@ from moro_ros.types import BodyMotion, PipelineResult
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
+# The modules beside this file are imported by their name; pytest itself does not import them.
+sys.path.append(str(Path(__file__).parent))
+
 # Discovery takes 3 s and more when a first announcement is lost; a loaded machine adds to it.
 PATIENCE_S = 30.0
 # A question whose answer was lost is asked again.
 REPEAT_S = 3.0
 # The images of the bench.
 WIDTH, HEIGHT, FRAME = 64, 48, "test_optical_frame"
+# Diagnostics that are text; the others are numbers.
+TEXTS = {"model", "model_sha256", "state", "calibration", "ground", "depth", "floor_ignored"}
+TEXTS |= {"qos", "stamp_clock"}
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -157,9 +163,11 @@ class NodeProcess:
         if number is not None and self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(PATIENCE_S)
+            status = self.process.wait(PATIENCE_S)
         finally:
             self.process.kill()
+        assert "Exception ignored" not in self.output(), "an object of rclpy outlived its context"
+        return status
 
 
 @pytest.hookimpl(wrapper=True)
@@ -175,13 +183,20 @@ def pytest_runtest_makereport() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def fake_node() -> ModuleType:
     """The module test/ros/fake_node.py."""
-    path = Path(__file__).with_name("fake_node.py")
-    spec = importlib.util.spec_from_file_location("fake_node", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_node"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("fake_node")
+
+
+@pytest.fixture(scope="session")
+def moveit_scene() -> ModuleType:
+    """The module test/ros/moveit_scene.py."""
+    pytest.importorskip("moveit_msgs")
+    return importlib.import_module("moveit_scene")
+
+
+@pytest.fixture(scope="session")
+def crowd_camera() -> ModuleType:
+    """The module test/ros/crowd_camera.py."""
+    return importlib.import_module("crowd_camera")
 
 
 @pytest.fixture
@@ -232,7 +247,7 @@ def client(ros_context: None) -> Iterator[Client]:
 def start_node(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., NodeProcess]]:
-    """start_node(script, namespace, **parameters) starts a process that ends with the module."""
+    """start_node(script, namespace, **parameters): a process that ends with the module."""
     running: list[NodeProcess] = []
 
     def start(script: list[str], namespace: str = "/", **parameters: Any) -> NodeProcess:
@@ -241,9 +256,15 @@ def start_node(
         return process
 
     yield start
+    # All of them, whatever one does: its images would reach the nodes of other tests.
+    hung = []
     for process in running:
-        process.end()
         NodeProcess.running.remove(process)
+        try:
+            process.end()
+        except subprocess.TimeoutExpired:
+            hung.append(process.output())
+    assert not hung
 
 
 @pytest.fixture(scope="module")
@@ -343,8 +364,7 @@ class Bench:
     def status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:
         """The newest diagnostics and their values."""
         status = self.diagnostics[-1].status[0]
-        texts = ("model", "model_sha256", "state", "calibration", "ground", "qos", "stamp_clock")
-        values = {v.key: v.value if v.key in texts else json.loads(v.value) for v in status.values}
+        values = {v.key: v.value if v.key in TEXTS else json.loads(v.value) for v in status.values}
         return status, values
 
     def fresh_status(self) -> tuple[DiagnosticStatus, dict[str, Any]]:

@@ -21,7 +21,8 @@ from moro_ros.body.body_model import load_body_model
 from moro_ros.config import from_dict
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.live.synthetic import SyntheticFrontend, sitter, walker
+from moro_ros.live.synthetic import SyntheticFrontend
+from moro_ros.live.synthetic_scenes import sitter, walker
 from moro_ros.resources import share_path
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.rep155.options import HumansConfig

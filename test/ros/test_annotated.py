@@ -10,8 +10,8 @@ import pytest
 from moro_ros.msg import HumanJoint
 
 from moro_ros.geometry.lens import image_points
+from moro_ros.io.marker_style import STATE_COLORS
 from moro_ros.ros.outputs.annotated import annotated_image
-from moro_ros.ros.outputs.markers import STATE_COLORS
 from moro_ros.types import Camera
 
 WIDTH, HEIGHT = 640, 480

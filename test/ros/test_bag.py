@@ -24,6 +24,21 @@ def test_humble_can_read_the_metadata(tmp_path):
         assert isinstance(topic["topic_metadata"]["offered_qos_profiles"], str)
 
 
+def test_a_compressed_bag_is_smaller_and_holds_the_same(tmp_path: Path) -> None:
+    text = bytes(4) + b"the same again and again " * 4000
+    sizes = []
+    for name in ("plain", "compressed"):
+        bag = MotionBag(tmp_path / name, compressed=name == "compressed")
+        bag.add_topic("/text", "std_msgs/msg/String")
+        for stamp in range(30):
+            bag.write("/text", stamp, text)
+        assert bag.close() == ""
+        with Reader(bag.path.parent) as reader:
+            assert [bytes(data) for _, _, data in reader.messages()] == [text] * 30
+        sizes.append(bag.path.stat().st_size)
+    assert sizes[1] < 0.1 * sizes[0]
+
+
 @pytest.mark.parametrize("room", [1_050_000, 2_500_000, 4_194_000])
 def test_a_bag_on_a_full_disk_is_whole_up_to_its_last_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int

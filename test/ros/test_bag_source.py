@@ -166,7 +166,7 @@ def test_a_node_that_listens_to_something_else_is_named(
     perceiving, _ = start_fake_node(namespace="/other", use_sim_time=True)
     playing = start_node(SCRIPT, bag=str(recording), wait_for_nodes="/other/moro")
     assert playing.end(None) == 0, playing.output()
-    said = "/other/moro listens to /other/image, but the recording has /cam/image_raw"
+    said = "/other/moro subscribes to /other/image, but the recording has /cam/image_raw"
     assert said in playing.output()
     assert perceiving.end() == 0
 

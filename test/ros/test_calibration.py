@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros import calibration as module
-from moro_ros.ros.calibration import FLAPPING, FLAPPING_S, Calibration
+from moro_ros.ros.calibration import DEFAULT_FRAME, FLAPPING, FLAPPING_S, Calibration
 from moro_ros.ros.conversions import camera_info_message
 from moro_ros.ros.parameters import NodeConfig
 
@@ -43,6 +43,26 @@ def test_a_breathing_camera_is_followed_however_far_it_comes() -> None:
         assert kept.camera is not None and kept.camera.matrix[0, 0] == pytest.approx(focal)
     assert kept.flapping == ""
     assert changes(info(), info(900.0 + 1e-9), info()) == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("image_frame", "info_frame", "expected"),
+    [
+        ("/lens", "other", "lens"),
+        ("", "/lens", "lens"),
+        ("/", "/", DEFAULT_FRAME),
+        ("front/lens", "", "front/lens"),
+    ],
+)
+def test_frames_are_named_as_tf_names_them(
+    image_frame: str, info_frame: str, expected: str
+) -> None:
+    kept, message = Calibration(), info()
+    message.header.frame_id = info_frame
+    assert kept.update(image_frame, message, OPTIONS) == ""
+    assert kept.camera is not None and kept.camera.frame_id == expected
+    # With and without a slash it is the same camera.
+    assert kept.update(image_frame.lstrip("/"), message, OPTIONS) == ""
 
 
 def test_each_great_change_is_told_with_what_changed() -> None:

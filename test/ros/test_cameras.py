@@ -173,12 +173,12 @@ def test_a_camera_that_is_pulled_comes_back(pair: Any) -> None:
     node, _, front, side = pair
     front.answer(1)
     front.pull()
-    nobody = "nobody publishes /front/image"
+    nobody = "/front/image has no publisher"
     front.client.wait(lambda: nobody in node.output(), "the warning")
     assert len(side.answer(2).humans) >= 2  # the other one goes on
     front.plug()
     assert len(front.answer(2).humans) == 2
-    back = "[front.moro]: Images are back"
+    back = "[front.moro]: Images are received again"
     front.client.wait(lambda: back in node.output(), "the all-clear")
     stamps = [stamp_to_ns(m.header.stamp) for m in front.humans]
     assert stamps == sorted(set(stamps))

@@ -19,6 +19,7 @@ HUMBLE = {
     "rclpy.action.server": {"ServerGoalHandle"},
     "rclpy.clock": {"Clock", "ClockType", "ROSClock"},
     "rclpy.duration": {"Duration"},
+    "rclpy.exceptions": {"InvalidTopicNameException"},
     "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.impl.rcutils_logger": {"RcutilsLogger"},
     "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
@@ -37,7 +38,7 @@ HUMBLE = {
     "rclpy.time": {"Time"},
     "rclpy.timer": {"Timer"},
     "rclpy.type_support": {"check_for_type_support"},
-    "rclpy.utilities": {"get_rmw_implementation_identifier"},
+    "rclpy.utilities": {"get_rmw_implementation_identifier", "remove_ros_args"},
 }
 
 

@@ -87,7 +87,7 @@ def test_a_best_effort_camera_and_a_reliable_wish_are_explained(client: Any, pub
 
 def test_the_other_transport_is_pointed_at(client: Any, publish: Any) -> None:
     ear = Ear(client)
-    remedy = "nobody publishes /image. Remap 'image' and 'camera_info'"
+    remedy = "/image has no publisher. Remap 'image' and 'camera_info'"
     client.wait(lambda: remedy in ear.input.why_quiet(), "the graph without a publisher")
     publish(CompressedImage, "image/compressed", RELIABLE)
     client.wait(lambda: client.node.count_publishers("/image/compressed"), "the publisher")
@@ -95,8 +95,19 @@ def test_the_other_transport_is_pointed_at(client: Any, publish: Any) -> None:
     ear.end()
     packed = Ear(client, image_transport="compressed")
     assert packed.input.topic == "/image/compressed"
-    client.wait(lambda: "is silent" in packed.input.why_quiet(), "a silent publisher")
+    client.wait(lambda: "sends nothing" in packed.input.why_quiet(), "a silent publisher")
     packed.end()
+
+
+def test_a_camera_that_is_gone_is_told_from_a_wrong_topic(client: Any) -> None:
+    ear, camera = Ear(client), client.node.create_publisher(Image, "image", RELIABLE)
+    client.wait(camera.get_subscription_count, "a match")
+    camera.publish(Image())
+    client.wait(lambda: ear.images, "an image")
+    client.node.destroy_publisher(camera)
+    gone = "/image has no publisher any more"
+    client.wait(lambda: ear.input.why_quiet().startswith(gone), "the end of the publisher")
+    ear.end()
 
 
 def test_another_type_is_said(client: Any) -> None:
@@ -106,7 +117,7 @@ def test_another_type_is_said(client: Any) -> None:
     rclpy.init(context=context)
     other = rclpy.create_node("lidar", context=context)
     other.create_publisher(PointCloud2, "image", RELIABLE)
-    said = "carries sensor_msgs/msg/PointCloud2, not sensor_msgs/msg/Image"
+    said = "has the type sensor_msgs/msg/PointCloud2, not sensor_msgs/msg/Image"
     client.wait(lambda: said in ear.input.why_quiet(), "the publisher")
     ear.end()
     other.destroy_node()

@@ -11,11 +11,11 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from moro_ros.io import image_data
+from moro_ros.io.image_data import LAYOUTS, BadImage, imgmsg_to_cv2
 from moro_ros.ros import bridge as bridge_module
-from moro_ros.ros import image_io
 from moro_ros.ros.bridge import CV_BRIDGE_ENCODINGS, image_size, rgb_pixels
-from moro_ros.ros.faults import BadImage
-from moro_ros.ros.image_io import LAYOUTS, cv2_to_imgmsg, imgmsg_to_cv2
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 try:
     from cv_bridge import CvBridge
@@ -68,11 +68,11 @@ def full_range_less_yuv(rgb: np.ndarray) -> np.ndarray:
     return np.stack([y, u, v], -1).round().astype(np.uint8)
 
 
-@pytest.fixture(params=["image_io", "cv_bridge"])
+@pytest.fixture(params=["image_data", "cv_bridge"])
 def converter(request: pytest.FixtureRequest) -> Any:
     """The two that offer the functions of cv_bridge."""
-    if request.param == "image_io":
-        return image_io
+    if request.param == "image_data":
+        return image_data
     if CvBridge is None:
         pytest.skip("cv_bridge is not installed")
     return CvBridge()
@@ -107,7 +107,7 @@ def encoded(encoding: str) -> np.ndarray:
 def test_every_encoding_and_step_gives_the_colours(
     converter: Any, encoding: str, padding: int
 ) -> None:
-    if converter is not image_io and encoding not in CV_BRIDGE_ENCODINGS:
+    if converter is not image_data and encoding not in CV_BRIDGE_ENCODINGS:
         pytest.skip(f"cv_bridge does not know {encoding}")
     message = cv2_to_imgmsg(encoded(encoding), encoding)
     assert (message.width, message.height) == (WIDTH, HEIGHT)
@@ -115,7 +115,7 @@ def test_every_encoding_and_step_gives_the_colours(
         rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.step)
         padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
         # Drivers leave the padding of the last row out.
-        cut = padding if converter is image_io else 0
+        cut = padding if converter is image_data else 0
         message.data = array.array("B", padded.tobytes()[: padded.size - cut])
         message.step += padding
     rgb = converter.imgmsg_to_cv2(message, "rgb8")

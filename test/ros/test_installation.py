@@ -20,6 +20,7 @@ NODES = {
     "moro_ros.ros.recorder": "moro_recorder",
     "moro_ros.ros.video_source": "moro_video",
     "moro_ros.ros.bag_source": "moro_bag",
+    "moro_ros.ros.view_node": "moro_view",
 }
 
 

@@ -1,4 +1,4 @@
-"""docs/interface.md is what a running node offers; run as a script, writes its parameter table."""
+"""docs/interface.md is what a running node offers; run as a script, writes the parameter tables."""
 
 from __future__ import annotations
 
@@ -14,20 +14,35 @@ import numpy as np
 import pytest
 from hri_msgs.msg import IdsList
 from moro_ros.msg import HumanArray
+from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.action import get_action_server_names_and_types_by_node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.ros.bag_source import BagConfig
 from moro_ros.ros.conversions import camera_info_message
+from moro_ros.ros.parameters import STANDARD as STANDARD_PARAMETERS
 from moro_ros.ros.parameters import NodeConfig, options
+from moro_ros.ros.recorder import RecorderConfig
+from moro_ros.ros.video_source import VideoConfig
+from moro_ros.ros.view_node import ViewConfig
 
 pytestmark = pytest.mark.ros
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "interface.md"
 BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->\n"
+COMMANDS = PAGE.with_name("commands.md")
+# The other nodes, whose parameters are in COMMANDS.
+TOOLS = {
+    "moro_video": VideoConfig,
+    "moro_recorder": RecorderConfig,
+    "moro_bag": BagConfig,
+    "moro_view": ViewConfig,
+}
 # What every lifecycle node offers (lifecycle_msgs), and every node (parameters, log).
 STANDARD = re.compile(
     r".*/(change_state|get_state|get_available_states|get_available_transitions"
@@ -52,6 +67,8 @@ def parameter_row(name: str, item: dataclasses.Field[Any]) -> str:
     if isinstance(default, bool):
         default = str(default).lower()
     values = ", ".join(f"`{choice}`" for choice in meta["choices"])
+    if isinstance(default, tuple):
+        default = list(default)
     if meta["low"] is not None:
         values = f"{meta['low']:g} to {meta['high']:g}"
     cells = (
@@ -64,16 +81,29 @@ def parameter_row(name: str, item: dataclasses.Field[Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def page_without_table() -> tuple[str, str, str]:
-    """The page before, in and after the table of parameters."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+def tool_tables() -> str:
+    """A heading and a table of parameters for each of TOOLS, as Markdown."""
+    sections = []
+    for name, config_class in TOOLS.items():
+        lines = [f"### {name}\n", "| parameter | default | meaning |", "|---|---|---|"]
+        for option, item in options(config_class):
+            _, default, _, _, meaning = parameter_row(option, item).strip("| ").split(" | ")
+            unit = f" [{item.metadata['unit']}]" if item.metadata["unit"] else ""
+            lines.append(f"| `{option}` | {default} | {meaning}{unit} |")
+        sections.append("\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
+def page_without_table(page: Path = PAGE) -> tuple[str, str, str]:
+    """A page before, in and after the table of parameters."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     table, after = rest.split(END)
     return before, table, after
 
 
-def rows(heading: str) -> list[list[str]]:
+def rows(heading: str, page: Path = PAGE) -> list[list[str]]:
     """Cells of the tables below a heading, up to the next one of its rank or above."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     rank = heading.split(" ")[0]
     section = text.split(f"\n{heading}\n")[1]
     section = re.split(rf"\n#{{1,{len(rank)}}} ", section)[0]
@@ -98,10 +128,22 @@ def offered(found: list[tuple[str, list[str]]]) -> dict[str, list[str]]:
     return {name: types for name, types in found if not STANDARD.fullmatch(name)}
 
 
+def plain(value: Any) -> str:
+    """The value of a parameter as a page writes it."""
+    return f"[{', '.join(value)}]" if isinstance(value, (list, tuple)) else str(value)
+
+
 def test_the_parameters_are_all_described() -> None:
     _, table, _ = page_without_table()
     assert table.splitlines() == parameter_table().splitlines(), (
         f"write the table anew: python {Path(__file__).name}"
+    )
+
+
+def test_the_parameters_of_the_other_nodes_are_all_described() -> None:
+    _, tables, _ = page_without_table(COMMANDS)
+    assert tables.splitlines() == tool_tables().splitlines(), (
+        f"write the tables anew: python {Path(__file__).name}"
     )
 
 
@@ -152,6 +194,36 @@ def test_actions_and_types_are_the_page_s(bench: Any) -> None:
     assert dict(found) == {name: [kind] for name, (kind, *_) in expected.items()}
 
 
+def test_moro_distance_is_what_its_page_says(client: Any, start_node: Callable[..., Any]) -> None:
+    pytest.importorskip("coal")
+    table = rows("## Inputs and outputs", PAGE.with_name("distance.md"))
+    topics = [row for row in table if "/msg/" in row[1]]
+    node = start_node(["-m", "moro_ros.ros.distance"], namespace="/near")
+    list_all = client.node.create_client(ListParameters, "/near/moro_distance/list_parameters")
+    names = client.call(list_all, ListParameters.Request()).result.names
+    ours = [name for name in names if name not in STANDARD_PARAMETERS]
+    read = client.node.create_client(GetParameters, "/near/moro_distance/get_parameters")
+    values = client.call(read, GetParameters.Request(names=ours)).values
+    found = {n: plain(parameter_value_to_python(v)) for n, v in zip(ours, values, strict=True)}
+    assert found == {name: default for name, default, *_ in table if "/msg/" not in default}
+    for direction, ask in (
+        ("published", client.node.get_publisher_names_and_types_by_node),
+        ("subscribed", client.node.get_subscriber_names_and_types_by_node),
+    ):
+        expected = {
+            name.replace("~", "/near/moro_distance")
+            if name.startswith(("~", "/"))
+            else f"/near/{name}": [kind]
+            for name, kind, way, *_ in topics
+            if way == direction
+        }
+        assert expected
+        client.wait(
+            lambda ask=ask, expected=expected: offered(ask("moro_distance", "/near")) == expected,
+            f"{direction}: {sorted(expected)}\n{node.output()}",
+        )
+
+
 def test_compressed_images_are_heard_and_answered(
     client: Any, start_fake_node: Callable[..., Any]
 ) -> None:
@@ -161,7 +233,12 @@ def test_compressed_images_are_heard_and_answered(
     # A reader may be discovered before the node that it belongs to.
     names = client.node.get_node_names_and_namespaces
     client.wait(lambda: ("moro", "/packed") in names(), "the node's name")
-    found = dict(client.node.get_subscriber_names_and_types_by_node("moro", "/packed"))
+
+    def types() -> dict[str, list[str]]:
+        return dict(client.node.get_subscriber_names_and_types_by_node("moro", "/packed"))
+
+    client.wait(lambda: topic in types(), "the node's subscription")
+    found = types()
     assert found[topic] == ["sensor_msgs/msg/CompressedImage"]
     assert "/packed/image" not in found
     subscription, humans = client.subscribe(HumanArray, "/packed/moro/humans")
@@ -188,5 +265,6 @@ def test_compressed_images_are_heard_and_answered(
 
 
 if __name__ == "__main__":
-    start, _, end = page_without_table()
-    PAGE.write_text(start + BEGIN + parameter_table() + END + end, encoding="utf-8")
+    for page, made in ((PAGE, parameter_table()), (COMMANDS, tool_tables())):
+        start, _, end = page_without_table(page)
+        page.write_text(start + BEGIN + made + END + end, encoding="utf-8")

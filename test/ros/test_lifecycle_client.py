@@ -84,7 +84,8 @@ def test_a_lost_answer_is_asked_for_again_but_no_transition_is(
     assert asking.change("activate")
     assert calls == ["GetState_Request"] * 3 + ["ChangeState_Request"]
     change.lost = 100
-    with pytest.raises(ConfigError, match="did not answer for 1 s"):
+    with pytest.raises(ConfigError, match="did not respond for 1 s"):
         asking.change("activate")
     assert calls[4:] == ["GetState_Request", "ChangeState_Request"]
+    asking.close()
     node.destroy_node()

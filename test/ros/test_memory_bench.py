@@ -15,14 +15,14 @@ from moro_ros.cli.bench.people import growth
 @pytest.mark.slow
 @pytest.mark.weights
 def test_people_pass_a_node_that_is_listened_to(capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--people", "20", "--in-view", "2", "--minutes", "0.5", "--rate", "4", "--json"]
+    words = ["--people", "12", "--in-view", "2", "--minutes", "0.25", "--rate", "4", "--json"]
     assert cli.main(["bench", "memory", *words]) == 0
     levels = json.loads(capfd.readouterr().out)
     seen = [level["people"] for level in levels]
-    assert seen == sorted(seen) and seen[0] >= 2 and seen[-1] >= 18
-    assert len(levels) >= 8
+    assert seen == sorted(seen) and seen[0] >= 2 and seen[-1] >= 10
+    assert len(levels) >= 4
     assert all(level["memory_bytes"] > 100e6 for level in levels)
-    assert 60 <= levels[-1]["images"] <= 120
+    assert 30 <= levels[-1]["images"] <= 60
     assert levels[-1]["time_s"] == pytest.approx(levels[-1]["images"] / 4, abs=0.5)
 
 

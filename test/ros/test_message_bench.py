@@ -45,12 +45,22 @@ def test_filling_and_serialising_are_told_apart_and_the_warm_up_is_left_out() ->
 @pytest.mark.slow
 @pytest.mark.weights
 def test_every_topic_is_measured_for_every_number_of_people(ros_context: None) -> None:
+    for package in ("moveit_msgs", "people_msgs", "vision_msgs"):
+        pytest.importorskip(package)
     costs = bench([1, 3], IMAGES)
-    names = ["~/humans", "~/mesh", "~/cloud", "~/markers", *(f"/tf, {level}" for level in LEVELS)]
+    names = ["~/humans", "~/mesh", "~/cloud", "~/markers", "~/targets"]
+    planners = ["~/capsules", "~/planning_scene", "~/obstacles", "~/people", "~/detections"]
+    planners.append("~/intents")
+    levels = [f"/tf, {level}" for level in LEVELS]
+    names += [*planners, *levels]
     assert [(cost.people, cost.name) for cost in costs] == [(n, x) for n in (1, 3) for x in names]
     one, three = ({c.name: c for c in costs if c.people == number} for number in (1, 3))
     assert (one["~/mesh"].count, three["~/mesh"].count) == (1, 3)
     for name in names:
-        assert one[name].size_bytes < three[name].size_bytes <= 3 * one[name].size_bytes
+        assert one[name].size_bytes < three[name].size_bytes
+        # The other people of the play have capsules of other sizes and changes.
+        if name not in ("~/obstacles", "~/planning_scene"):
+            assert three[name].size_bytes <= 3 * one[name].size_bytes
+        assert three[name].fill_ms[0] > 0.0
     # 10,475 vertices or so of three float32.
     assert three["~/mesh"].size_bytes > 3 * 12 * 9_000

@@ -63,7 +63,7 @@ def test_people_beyond_the_limit_are_said_and_counted(bench: Any) -> None:
     status = bench.fresh_status()[1]
     before, pictures = status["ignored_people"], status["pictures"]
     assert len(tracked(bench.answer(bench.image(5)))) == 3
-    limit = "people in view: the farthest are not followed"
+    limit = "people in view: the farthest are not tracked"
     bench.client.wait(lambda: limit in bench.node.output(), "the log of the limit")
     status = bench.fresh_status()[1]
     assert status["ignored_people"] == before + 2
@@ -236,13 +236,15 @@ def test_another_calibration_restarts_the_windows(bench: Any) -> None:
 
 def test_a_stream_that_stops_and_returns_is_said_so(bench: Any) -> None:
     bench.answer(bench.image(1))
-    said = bench.node.output().count("Images are back")
+    said = bench.node.output().count("Images are received again")
     # A slow machine may have been warned already: the state is asked for, not the moment.
     bench.client.wait(lambda: "No image for" in bench.fresh_status()[0].message, "the warning")
     assert bench.fresh_status()[0].level == DiagnosticStatus.WARN
-    assert "is silent" in bench.node.output()
+    assert "sends nothing" in bench.node.output()
     bench.answer(bench.image(1))
-    bench.client.wait(lambda: bench.node.output().count("Images are back") > said, "the all-clear")
+    bench.client.wait(
+        lambda: bench.node.output().count("Images are received again") > said, "the all-clear"
+    )
 
 
 def test_a_burst_is_answered_with_its_newest_image(bench: Any) -> None:

@@ -19,7 +19,9 @@ from visualization_msgs.msg import MarkerArray
 
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.recover.ground import GIVEN_SIGMA, GroundPlane
 from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
+from moro_ros.ros.health import ground_state
 from moro_ros.ros.outputs.base import Rhythm, TopicOutput, by_stamp
 from moro_ros.ros.outputs.humans import NO_FIT
 from moro_ros.ros.outputs.registry import Outputs, Wanted
@@ -28,6 +30,7 @@ from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.body import KINDS as BODY_KINDS
 from moro_ros.ros.rep155.lazy import LOOK_NS
 from moro_ros.ros.rep155.persons import KINDS as PERSON_KINDS
+from moro_ros.ros.services import fixed_words
 from moro_ros.types import PipelineResult
 
 pytestmark = pytest.mark.ros
@@ -56,6 +59,53 @@ def publish(outputs: Outputs, result: PipelineResult, options: NodeConfig = EVER
     wanted = outputs.wanted(stamp_to_ns(HEADER.stamp), options)
     outputs.publish(result, IMAGE, HEADER, wanted, options)
     return wanted
+
+
+def test_who_is_above_no_known_ground_does_not_fall(
+    outputs: Outputs, fake_node: ModuleType, client: Any, monkeypatch: Any
+) -> None:
+    """A ground that does not hold for a person is not used to see them fall."""
+    outputs.ground.keep(GroundPlane(np.array([0.0, -1.0, 0.0]), 1.5))
+    asked: list[int] = []
+    describer = outputs._describer
+    monkeypatch.setattr(describer, "fallen", lambda m, _: bool(asked.append(m.track_id)) or True)
+    name = outputs.outputs[0].topic  # type: ignore[attr-defined]
+    subscription, received = client.subscribe(HumanArray, name)
+    client.wait(lambda: outputs.outputs[0].watched(EVERYTHING), "a match")
+
+    def told(groundless: tuple[int, ...]) -> HumanArray:
+        received.clear()
+        wanted = outputs.wanted(stamp_to_ns(HEADER.stamp), EVERYTHING)
+        result = result_of(fake_node, 1, 2)
+        outputs.publish(result, IMAGE, HEADER, wanted, EVERYTHING, groundless)
+        return client.wait(lambda: received and received[0], "the humans")
+
+    message = told((2,))
+    assert asked == [1] and any(message.ground_plane)
+    assert [human.fall for human in message.humans] == [True, False]
+    assert not any(told((1, 2)).ground_plane) and asked == [1]
+    client.node.destroy_subscription(subscription)
+
+
+def test_the_network_is_told_a_learned_ground_only_if_it_is_kept_and_sure(
+    outputs: Outputs,
+) -> None:
+    ground, plane = outputs.ground, GroundPlane(np.array([0.0, -1.0, 0.0]), 1.5)
+    assert outputs.trusted_ground("lens") == (None, 0.0, False)
+    ground.plane, ground.sigma, ground.step_m = plane, 0.12, -0.17
+    assert outputs.trusted_ground("lens") == (None, 0.0, False), "the network's own word"
+    assert ground_state(outputs) == "learned; feet stand at two heights, 0.17 m apart"
+    ground.sigma = 0.02
+    assert outputs.trusted_ground("lens") == (plane, 0.02, False)
+    ground.keep()
+    assert outputs.trusted_ground("lens") == (plane, 0.02, True)
+    ground.sigma = 0.12
+    assert outputs.trusted_ground("lens") == (plane, 0.12, False)
+    assert "known to 12.0 %" in fixed_words(0.12) and "not given to" in fixed_words(0.12)
+    assert "not given to" not in fixed_words(0.02)
+    ground.keep(plane)
+    assert outputs.trusted_ground("lens") == (plane, GIVEN_SIGMA, True)
+    assert ground_state(outputs) == "kept"
 
 
 def test_nothing_is_made_without_a_subscriber(outputs: Outputs, fake_node: ModuleType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,18 @@ from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.resources import share_path
 from moro_ros.ros import parameters
+from moro_ros.ros.examples.follow_wrist import FollowOptions
+from moro_ros.ros.examples.look_at_face import LookOptions
+from moro_ros.ros.examples.stop_when_near import StopOptions
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.recorder import RecorderConfig
 from moro_ros.ros.statistics import flatten
 from moro_ros.ros.video_source import VideoConfig
 
-CLASSES = (PipelineConfig, NodeConfig, VideoConfig)
+CLASSES = (
+    *(PipelineConfig, NodeConfig, VideoConfig, RecorderConfig),
+    *(StopOptions, FollowOptions, LookOptions),
+)
 pytestmark = pytest.mark.ros
 
 
@@ -167,3 +175,97 @@ def test_arguments_that_ros_cannot_read_are_a_sentence(
     assert done.returncode == 1
     assert "ROS cannot read the command line" in said and words in said
     assert "Traceback" not in said and "/src/" not in said
+
+
+@pytest.mark.parametrize(
+    "module", ["node", "video_source", "recorder", "bag_source", "view_node", "distance"]
+)
+def test_help_names_the_page_of_the_parameters(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"moro_ros.ros.{module}", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: {module} ")
+    pages = {"node": "interface.md", "distance": "distance.md"}
+    page = pages.get(module, "commands.md")
+    assert f"docs/{page}" in done.stdout
+    assert (Path(__file__).resolve().parents[2] / "docs" / page).exists()
+
+
+@pytest.mark.parametrize("module", ["node", "video_source", "recorder", "bag_source", "distance"])
+def test_arguments_that_are_not_ros_s_are_refused(module: str, tmp_path: Path) -> None:
+    """They would have no effect: `moro_node --device cuda` ran on the CPU."""
+    words = ["--device", "cuda", "--ros-args", "-r", "image:=/a"]
+    command = [sys.executable, "-m", f"moro_ros.ros.{module}", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Got '--device cuda', expected ROS arguments only" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "words"),
+    [
+        ("recorder", "overwrite:=1", "overwrite: got 1, expected true or false."),
+        ("recorder", "output:=5", "output: got 5, expected text."),
+        ("recorder", "image_topics:=/a", "image_topics: got '/a', expected a list of texts"),
+        (
+            "recorder",
+            "image_topics:=[]",
+            "got an empty list, expected a list of texts such as ['']",
+        ),
+        ("video_source", "video:=[]", "video: got an empty list, expected text"),
+        ("recorder", "image_topics:=[1, 2]", "image_topics: got [1, 2], expected a list of texts"),
+        ("recorder", "humans_topic:=a b", "humans_topic: got 'a b', expected a topic: topic name"),
+        ("recorder", "image_topics:=['/a//b']", "image_topics: got '/a//b', expected a topic"),
+        ("node", "depth_topic:=a b", "depth_topic: got 'a b', expected a topic: topic name must"),
+        ("node", "depth_info_topic:=/a//b", "depth_info_topic: got '/a//b', expected a topic"),
+        ("node", "boxes_topic:=7up", "boxes_topic: got '7up', expected a topic: "),
+        ("distance", "rate_hz:=fast", "rate_hz: got 'fast', expected a number."),
+        ("view_node", "port:=80.0", "port: got 80.0, expected a whole number without a decimal"),
+        pytest.param(
+            "view_node",
+            "host:=300.1.1.1",
+            "The parameter host: got '300.1.1.1', expected an address",
+            marks=pytest.mark.skipif(find_spec("viser") is None, reason="viser is not installed"),
+        ),
+        ("examples.stop_when_near", "stop_m:=near", "stop_m: got 'near', expected a number."),
+        ("examples.stop_when_near", "stop_m:=4", "stop_m: got 4.0, expected less than slow_m"),
+        ("examples.follow_wrist", "offset_m:=true", "offset_m: got True, expected a number."),
+        ("examples.look_at_face", "max_speed:=-1", "max_speed: got -1, expected 0.0 to 100.0 rad"),
+    ],
+)
+def test_a_parameter_of_the_wrong_type_ends_a_node_with_a_sentence(
+    module: str, given: str, words: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", f"moro_ros.ros.{module}", "--ros-args", "-p", given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert words in said and "Traceback" not in said, said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "given", "near"),
+    [
+        ("recorder", "overwrit:=true", "overwrite"),
+        ("video_source", "vidoe:=walk.mp4", "video"),
+        ("bag_source", "bags:=walk", "bag"),
+        ("view_node", "prot:=80", "port"),
+    ],
+)
+def test_a_parameter_that_no_option_answers_to_is_warned_of(
+    module: str, given: str, near: str, tmp_path: Path
+) -> None:
+    # What ends each of them soon.
+    end = {"recorder": "humans_topic:=//", "view_node": "body:=absent.npz"}.get(
+        module, "loop:=true"
+    )
+    words = ["--ros-args", "-p", given, "-p", end]
+    command = [sys.executable, "-m", f"moro_ros.ros.{module}", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    name = given.partition(":")[0]
+    assert f"Parameter '{name}' is not known and has no effect; did you mean '{near}'?" in said
+    assert done.returncode == 1 and "Traceback" not in said, said

@@ -6,10 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from moro_ros.msg import Human, HumanArray
+from moro_ros.srv import CalibrateGround
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
@@ -30,6 +32,20 @@ def bench(make_bench: Callable[..., Any]) -> Any:
     bench = make_bench(**{"motion.max_gap_s": 0.5, "marker_rate_hz": 240.0})
     bench.be_answered()
     return bench
+
+
+def test_a_floor_is_not_ignored_for_people_who_are_gone(bench: Any) -> None:
+    service = bench.client.node.create_client(CalibrateGround, "/moro/calibrate_ground")
+    # The stand-in's people doubt a floor that is far below.
+    far = np.array([0.0, -1.0, 0.0, 9.0], np.float32)
+    kinds = CalibrateGround.Request
+    request = CalibrateGround.Request(mode=kinds.SET, ground_plane=far)
+    assert bench.client.call(service, request).success
+    last_ns = stamp_to_ns(bench.answer(bench.image(1)).header.stamp)
+    bench.client.wait(lambda: bench.humans_of(last_ns + AFTER_LAST_NS), "the end of everybody")
+    assert bench.fresh_status()[1]["floor_ignored"] == ""
+    request = CalibrateGround.Request(mode=kinds.LEARN)
+    assert bench.client.call(service, request).success
 
 
 def states(message: HumanArray) -> list[tuple[int, int]]:

@@ -82,7 +82,7 @@ def test_overrides_take_effect_and_others_are_told(
         ("/moro/humans", "publisher", "depth", "ten", "got 'ten'"),
         ("/moro/humans", "publisher", "colour", "red", "publisher.(history|depth|"),
         ("/image", "subscription", "lifespan", 5, "subscription.(history|depth|"),
-        ("/tf", "publisher", "reliability", "best_effort", "since listeners to TF ask for it"),
+        ("/tf", "publisher", "reliability", "best_effort", "since TF listeners request it"),
         ("/moro/mesh_faces", "publisher", "durability", "volatile", "since it is published once"),
     ],
 )

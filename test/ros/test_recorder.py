@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
@@ -21,6 +22,7 @@ from moro_ros.msg import Human, HumanArray, HumanJoint
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.io.recording import INFERRED, load_recording
 from moro_ros.ros.stamps import AFTER_LAST_NS
@@ -119,6 +121,8 @@ def test_the_files_are_complete_after_a_signal(
     check_table(out)
     check_csv(out)
     check_bag(out / "motion.mcap")
+    assert f"Recorded {FRAMES} messages of /moro/humans with 2 people to {out}: " in node.output()
+    assert "no publisher" not in node.output()
     written = json.loads(report.read_text())
     assert written["finished"] is True
     assert written["people"] == {"3": FRAMES - 1, "5": FRAMES - 2}
@@ -208,6 +212,39 @@ def test_images_are_recorded_on_request(
         assert reader.topics["/camera/image_raw"].msgcount > 0
 
 
+def test_markers_and_compressed_images_are_recorded_on_request(
+    client: Any, publishers: Publishers, start_node: StartNode, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    markers = client.node.create_publisher(MarkerArray, "/moro/markers", 10)
+    node = start_node(
+        SCRIPT,
+        output=tmp_path / "out",
+        report=report,
+        image_topics="['/camera/image_raw']",
+        compress_images=True,
+        markers_topic="/moro/markers",
+    )
+    publishers.wait_for_recorder(report)
+    client.wait(markers.get_subscription_count, "the recorder's subscription")
+    for index in range(5):
+        markers.publish(MarkerArray(markers=[Marker(ns="skeleton", id=index)]))
+        publishers.frame(index)
+        time.sleep(0.05)
+    wait_for_frames(report, 5)
+    assert node.end() == 0
+    client.node.destroy_publisher(markers)
+    with AnyReader([tmp_path / "out" / "motion.mcap"]) as reader:
+        topics = reader.topics
+        assert topics["/moro/markers"].msgcount == 5 and "/camera/image_raw" not in topics
+        name = "/camera/image_raw/compressed"
+        assert topics[name].msgtype == "sensor_msgs/msg/CompressedImage"
+        wanted = [c for c in reader.connections if c.topic == name]
+        image = reader.deserialize(next(reader.messages(wanted))[2], topics[name].msgtype)
+    pixels = cv2.imdecode(image.data, cv2.IMREAD_COLOR)
+    assert pixels.shape == (1, 1, 3) and abs(int(pixels[0, 0, 0]) - 7) <= 2
+
+
 def test_an_earlier_recording_is_kept_unless_told_otherwise(
     start_node: StartNode, tmp_path: Path
 ) -> None:
@@ -224,6 +261,21 @@ def test_an_earlier_recording_is_kept_unless_told_otherwise(
         time.sleep(0.05)
     assert node.end(signal.SIGTERM) == 0
     assert load_recording(tmp_path / "motion.npz").people() == {}
+
+
+def test_a_topic_that_nobody_publishes_is_named_while_recording_and_at_the_end(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    node = start_node(SCRIPT, output=tmp_path, humans_topic="/nobody/humans")
+    warning = "humans_topic: /nobody/humans has no publisher, so no people are recorded."
+    end = time.monotonic() + 30
+    while warning not in node.output():
+        assert time.monotonic() < end, node.output()
+        time.sleep(0.05)
+    assert node.end(signal.SIGINT) == 0
+    assert node.output().count(warning) == 2
+    summary = f"Recorded 0 messages of /nobody/humans with 0 people to {tmp_path}: motion.mcap"
+    assert summary in node.output()
 
 
 def test_a_folder_that_cannot_be_written_is_named(start_node: StartNode, tmp_path: Path) -> None:
@@ -259,7 +311,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_it(
     node = start_node(["-c", LIMITED, str(size)], output=out, report=report, **parameters)
     publishers.wait_for_recorder(report)
     publishers.image.publish(Image(height=1, width=1, encoding="mono8", step=1, data=[7]))
-    large = Image(height=300, width=300, encoding="rgb8", step=900, data=bytes(270_000))
+    large = Image(height=100, width=100, encoding="rgb8", step=300, data=bytes(30_000))
     end, index = time.monotonic() + 60, 0
     while node.process.poll() is None:
         assert time.monotonic() < end, "the recorder did not end"
@@ -271,7 +323,7 @@ def test_a_full_disk_ends_the_recording_and_keeps_it(
     assert node.process.poll() == 1
     said = node.output()
     assert "The recording ended early: [Errno 27] File too large" in said
-    assert "all that came later" in said and "Traceback" not in said
+    assert "everything later" in said and "Traceback" not in said
     assert sorted(p.name for p in out.iterdir()) == ["joints.csv", "motion.mcap", "motion.npz"]
     recording = load_recording(out / "motion.npz")
     kept = len(recording.stamps_ns)

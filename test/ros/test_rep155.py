@@ -384,9 +384,12 @@ def test_a_second_camera_and_a_person_manager_beside_it(client, start_node):
     show.publish(String(data="1"))
     shown = lambda: lists and list(lists[-1].ids) == ["left_1"]  # noqa: E731
     client.wait(shown, f"the body; the process said:\n{process.output()}")
-    names = [name for name, _ in client.node.get_topic_names_and_types()]
-    assert "/left/humans/bodies/left_1/roi" in names
-    assert not any(name.startswith("/left/humans/persons") for name in names)
+
+    def names() -> list[str]:
+        return [name for name, _ in client.node.get_topic_names_and_types()]
+
+    client.wait(lambda: "/left/humans/bodies/left_1/roi" in names(), "the topics of the body")
+    assert not any(name.startswith("/left/humans/persons") for name in names())
     assert process.end() == 0, process.output()
 
 

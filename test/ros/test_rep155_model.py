@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.live.synthetic import sitter, walker
+from moro_ros.live.synthetic_scenes import sitter, walker
 from moro_ros.ros.rep155.fit import fit_joints
 from moro_ros.ros.rep155.model import JOINT_ORDER, LANDMARKS, LOWER, UPPER, body_pose
 from moro_ros.ros.rep155.urdf import urdf_text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from moro_ros.msg import HumanArray
-from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi
+from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi, SetStature
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -45,7 +45,7 @@ def test_enable_stops_the_work_and_not_the_node(bench: Any, call: Any) -> None:
         bench.send(bench.image(1))
         bench.client.spin(0.1)
         status, values = bench.status()
-        return status.message == "Switched off by ~/enable." and values["disabled"] > 0
+        return status.message == "Disabled by ~/enable." and values["disabled"] > 0
 
     bench.client.wait(said, "the diagnostics to say so")
     assert len(bench.calls("push")) == pushed
@@ -88,6 +88,61 @@ def test_shapes_are_locked_by_id_or_all_together(bench: Any, call: Any) -> None:
     assert not nobody.success and "id: got 77" in nobody.message
 
 
+def test_a_stature_is_set_and_forgotten(bench: Any, call: Any) -> None:
+    bench.answer(bench.image(2))
+    known = call(SetStature, "set_stature", id=2, stature=1.1)
+    assert known.success and known.message == "Person 2 is 1.10 m tall."
+    assert call(SetStature, "set_stature", id=2, stature=0.0).success
+    assert [(c["id"], round(c["stature"], 3)) for c in bench.calls("set_stature")] == [
+        (2, 1.1), (2, 0.0),
+    ]  # fmt: skip
+    for wrong in (0.2, 110.0, -1.0, float("nan")):
+        refused = call(SetStature, "set_stature", id=2, stature=wrong)
+        assert not refused.success and "expected 0.4 to 2.6 metres" in refused.message
+    nobody = call(SetStature, "set_stature", id=77, stature=1.1)
+    assert not nobody.success and "id: got 77" in nobody.message
+
+
+def test_a_stature_that_depth_contradicts_is_said(bench: Any, call: Any) -> None:
+    bench.answer(bench.image(1))
+    assert call(SetStature, "set_stature", id=1, stature=0.9).success
+    bench.answer(bench.image(1))
+    bench.answer(bench.image(1))
+    told = "Person 1 was set to be 0.90 m tall, but depth measures 1.70 m."
+    assert told in bench.fresh_status()[0].message
+    assert call(SetStature, "set_stature", id=1, stature=0.0).success
+    bench.answer(bench.image(1))
+    bench.answer(bench.image(1))
+    assert told not in bench.fresh_status()[0].message
+    assert bench.node.output().count(told) == 1
+
+
+def test_a_floor_that_does_not_hold_is_said(bench: Any, call: Any) -> None:
+    far = np.array([0.0, -1.0, 0.0, 9.0], np.float32)
+    kinds = CalibrateGround.Request
+    assert call(CalibrateGround, "calibrate_ground", mode=kinds.SET, ground_plane=far).success
+    bench.answer(bench.image(1))
+    bench.answer(bench.image(1))
+    values = bench.fresh_status()[1]
+    assert "person 1 (it would make them 3.00 m tall)" in values["floor_ignored"]
+    assert "The floor is ignored for person 1" in bench.node.output()
+    # It holds for nobody in view: it is not known.
+    alone = bench.answer(bench.image(1))
+    assert not any(alone.ground_plane) and not any(j.height for j in alone.humans[0].joints)
+    # It holds for the second person alone.
+    both = bench.answer(bench.image(2))
+    assert list(both.ground_plane) == far.tolist()
+    first, second = sorted(both.humans, key=lambda human: human.id)
+    assert not any(joint.height for joint in first.joints)
+    assert all(joint.height > 5.0 for joint in second.joints)
+    assert call(Trigger, "reset").success
+    assert bench.fresh_status()[1]["floor_ignored"] == "", "of people who are forgotten"
+    assert call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN).success
+    bench.answer(bench.image(1))
+    bench.answer(bench.image(1))
+    assert bench.fresh_status()[1]["floor_ignored"] == ""
+
+
 def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
     kinds = CalibrateGround.Request
     assert call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN).success
@@ -96,6 +151,10 @@ def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
     for wrong in ([0.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 1.0], [0.0, -1.0, 0.0, float("nan")]):
         request = {"mode": kinds.SET, "ground_plane": np.array(wrong, np.float32)}
         assert "unit vector" in call(CalibrateGround, "calibrate_ground", **request).message
+    for below in (0.0, -1.5):
+        request = {"mode": kinds.SET, "ground_plane": np.array([0.0, -1.0, 0.0, below], np.float32)}
+        refused = call(CalibrateGround, "calibrate_ground", **request)
+        assert not refused.success and "m below the ground" in refused.message
     request = {"mode": kinds.SET, "ground_plane": np.array(LEVEL, np.float32)}
     given = call(CalibrateGround, "calibrate_ground", **request)
     assert given.success and list(given.ground_plane) == LEVEL
@@ -104,6 +163,10 @@ def test_the_ground_can_be_set_kept_and_learned(bench: Any, call: Any) -> None:
     assert bench.fresh_status()[1]["ground"] == "kept"
     fixed = call(CalibrateGround, "calibrate_ground", mode=kinds.FIX)
     assert fixed.success and list(fixed.ground_plane) == LEVEL
+    request["ground_plane"] = np.array([0.0, -1.0, 0.0, 1500.0], np.float32)
+    millimetres = call(CalibrateGround, "calibrate_ground", **request)
+    assert not millimetres.success and "expected at most 20 m" in millimetres.message
+    assert list(millimetres.ground_plane) == LEVEL, "the plane that stays in use"
     assert not call(CalibrateGround, "calibrate_ground", mode=9).success
     learned = call(CalibrateGround, "calibrate_ground", mode=kinds.LEARN)
     assert learned.success and not any(learned.ground_plane)

@@ -8,9 +8,9 @@ import time
 import pytest
 from rclpy.clock import Clock, ClockType
 
+from moro_ros.io.image_data import BadImage
 from moro_ros.ros import faults
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.faults import BadImage
 from moro_ros.ros.stamps import LATE_IN_ROW, StampOrder, foreign_clock, latency_s
 
 MS = 1_000_000
@@ -21,7 +21,7 @@ def test_an_image_a_little_late_is_left_out_and_the_newest_stays_the_newest() ->
     order = StampOrder()
     assert order.jump(START, 1.0) == order.jump(START + 100 * MS, 1.0) == 0.0
     for late in (60 * MS, 0, 99 * MS):
-        with pytest.raises(BadImage, match="older than one that came before") as error:
+        with pytest.raises(BadImage, match="older than one received before") as error:
             order.jump(START + late, 1.0)
         assert error.value.reason == faults.OUT_OF_ORDER
     with pytest.raises(BadImage, match="have the stamp") as error:
@@ -67,10 +67,10 @@ def test_the_clock_of_a_stamp_is_named() -> None:
     assert "CLOCK_MONOTONIC" in clock_named(time.monotonic_ns())
     assert "1.0 s" not in clock_named(now_ns + 500 * MS)
     assert "90.0 s ahead: synchronise" in clock_named(now_ns + 90_000 * MS, now_ns=now_ns)
-    assert "began with the device" in clock_named(10**9 * 3_000_000)
+    assert "starts with the device" in clock_named(10**9 * 3_000_000)
     assert "a recording's, of 2023-11-14 22:13 UTC" in clock_named(START)
-    assert "the system's clock, while" in clock_named(now_ns, True, 5 * 10**9)
-    assert "no /clock came" in clock_named(now_ns, True, 0)
+    assert "the system clock, while" in clock_named(now_ns, True, 5 * 10**9)
+    assert "no /clock was received" in clock_named(now_ns, True, 0)
     assert clock_named(7 * 10**9, True, 7 * 10**9 + 30 * MS) == ""
 
 

@@ -57,7 +57,7 @@ def test_health_is_judged_by_what_changed() -> None:
     level, message = judge()
     assert level == DiagnosticStatus.WARN and "the fault" in message
     statistics.count("idle")
-    assert "nobody subscribes" in judge()[1]
+    assert "no subscribers" in judge()[1]
     assert judge(3.0) == (DiagnosticStatus.WARN, "No image for 3.0 s.")
     assert judge() == (DiagnosticStatus.OK, "Waiting for images.")
     assert np.isfinite(statistics.snapshot()["uptime_s"])
@@ -71,7 +71,7 @@ def test_conditions_that_are_no_counters_are_judged() -> None:
 
     assert judge(state="inactive", quiet_s=9.0) == (DiagnosticStatus.OK, "Inactive.")
     assert judge(qos_problems=("deaf",), quiet_s=9.0) == (DiagnosticStatus.ERROR, "deaf")
-    assert judge(enabled=False) == (DiagnosticStatus.OK, "Switched off by ~/enable.")
+    assert judge(enabled=False) == (DiagnosticStatus.OK, "Disabled by ~/enable.")
     statistics.count("camera_moved")
     assert judge()[0] == DiagnosticStatus.WARN
     assert judge() == (DiagnosticStatus.OK, "Waiting for images.")

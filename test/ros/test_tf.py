@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from moro_ros.body.hand_pose import HandPose
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import ConfigError
 from moro_ros.ros.outputs.tf import (
@@ -121,6 +122,23 @@ def test_hands_at_rest_turn_with_the_wrist(fake_node: ModuleType) -> None:
             q = transforms[joint - 22].transform.rotation
             turned = rotation @ Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix()
             np.testing.assert_allclose(turned, motion.joint_rotations[-1, wrist], atol=1e-6)
+
+
+def test_fingers_that_are_seen_turn_below_their_wrist(fake_node: ModuleType) -> None:
+    motion, header = fake_node.body_motion(1, 0), Header()
+    pipeline = fake_node.FakePipeline(None, 0.0)
+    rest, parents = pipeline.rest_joints(motion.smplx.betas), pipeline.joint_parents
+    hand = HandPose(0.9, 0.5, np.zeros(3), np.eye(3), np.linspace(-1.0, 1.0, 45))
+    plain = hand_and_face_transforms(motion, header, "b1", rest, parents)
+    moved = hand_and_face_transforms(motion, header, "b1", rest, parents, (None, hand))
+    for joint in range(22, 55):
+        before, after = (
+            Rotation.from_quat([q.x, q.y, q.z, q.w])
+            for q in (list_[joint - 22].transform.rotation for list_ in (plain, moved))
+        )
+        vector = hand.fingers.reshape(15, 3)[joint - 40] if joint >= 40 else np.zeros(3)
+        found = (before.inv() * after).as_matrix()
+        np.testing.assert_allclose(found, Rotation.from_rotvec(vector).as_matrix(), atol=1e-6)
 
 
 def test_a_level_needs_its_joints() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from moro_ros.ros.outputs.tf import (
 )
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.options import body_id
-from moro_ros.ros.transforms import MOST_FRAMES, Placement, TransformTree, matrix_of
+from moro_ros.ros.transforms import MOST_FRAMES, MOST_NAMED, Placement, TransformTree, matrix_of
 
 try:
     import tf_transformations
@@ -134,6 +135,27 @@ def test_tf_is_listened_to_only_for_a_named_frame() -> None:
     assert "TF does not connect the camera's frame 'lens' with 'map'" in node.warnings[0]
 
 
+def test_each_frame_without_a_transform_is_logged_once_and_kept_as_a_problem() -> None:
+    node = Silent()
+    placement = Placement(node, "map", "", None, ("arm", "cup"))  # type: ignore[arg-type]
+    for _ in range(3):
+        assert placement.pose("lens") is None
+        assert placement.between("arm", "lens", 0.5) is None
+        assert placement.between("cup", "lens", 0.5) is None
+    assert len(node.warnings) == len(placement.problems) == 3
+    for text, problem, frame in zip(
+        node.warnings, placement.problems, ("map", "arm", "cup"), strict=True
+    ):
+        assert text.startswith(problem)
+        assert problem.startswith(f"TF does not connect the camera's frame 'lens' with '{frame}'")
+    placement.tree.take(TFMessage(transforms=[link("map", "lens", 1), link("lens", "arm", 2)]))
+    assert placement.pose("lens") is not None
+    assert placement.between("arm", "lens", 0.0) is None
+    stale = "TF between the camera's frame 'lens' and 'arm' was not updated for 0 s"
+    assert node.warnings[3].startswith(stale)
+    assert [stale in problem for problem in placement.problems] == [True, False]
+
+
 def test_the_ground_is_the_plane_z_0_of_its_frame() -> None:
     placement = Placement(Silent(), "map", "floor")  # type: ignore[arg-type]
     placement.tree, links = tree()
@@ -172,6 +194,68 @@ def test_the_memory_of_frames_is_bounded_and_keeps_what_is_asked_for() -> None:
     assert tree.lookup("map", "visitor_0") is None
 
 
+def test_the_memory_of_static_frames_is_bounded_and_keeps_what_is_asked_for() -> None:
+    tree = TransformTree()
+    tree.take_static(links_message(("map", "mast"), ("mast", "lens")))
+    for i in range(3 * MOST_FRAMES):
+        tree.take_static(links_message(("lens", f"marker_{i}")))
+        if i % 100 == 0:
+            assert tree.lookup("map", "lens") is not None
+    assert len(tree) == MOST_FRAMES
+    assert tree.lookup("map", f"marker_{3 * MOST_FRAMES - 1}") is not None
+    assert tree.lookup("map", "marker_0") is None
+
+
+def broken(number: str, value: float) -> TransformStamped:
+    """The transform floor -> lens with one number, such as "rotation.w", replaced."""
+    item = link("floor", "lens", 5)
+    part, name = number.split(".")
+    setattr(getattr(item.transform, part), name, value)
+    return item
+
+
+BROKEN = [
+    *(broken("translation.y", value) for value in (math.nan, math.inf, 1e300)),
+    *(broken("rotation.w", value) for value in (math.nan, -math.inf, 1e200)),
+    transform_message(Header(frame_id="floor"), "lens", (1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize("item", BROKEN)
+@pytest.mark.parametrize("take", ["take", "take_static"])
+def test_a_transform_that_is_not_finite_leaves_the_one_before_it(
+    item: TransformStamped, take: str
+) -> None:
+    node = Silent()
+    placement = Placement(node, "floor", "floor")  # type: ignore[arg-type]
+    give = getattr(placement.tree, take)
+    give(TFMessage(transforms=[item]))
+    assert placement.pose("lens") is None and placement.ground("lens") is None
+    good, other = link("floor", "lens", 4), link("lens", "tip", 6)
+    give(TFMessage(transforms=[good]))
+    # The rest of a message with a bad one counts.
+    give(TFMessage(transforms=[item, other]))
+    rotation, place = placement.pose("lens")
+    np.testing.assert_allclose(rotation, matrix_of(good.transform)[:3, :3])
+    np.testing.assert_allclose(place, matrix_of(good.transform)[:3, 3])
+    assert np.isfinite([*placement.ground("lens").normal, placement.ground("lens").offset]).all()
+    assert placement.between("tip", "lens", math.inf) is not None
+    assert placement.tree.unusable == 2
+    said = [text for text in node.warnings if "TF of frame 'lens'" in text]
+    assert len(said) == 1 and "expected finite numbers and a unit quaternion" in said[0]
+
+
+def test_the_log_does_not_name_frames_without_end() -> None:
+    node = Silent()
+    tree = TransformTree(logger=node)  # type: ignore[arg-type]
+    for i in range(2 * MOST_NAMED):
+        tree.take(TFMessage(transforms=[link("map", f"visitor_{i}", 1), BROKEN[0]]))
+        bad = broken("rotation.x", math.nan)
+        bad.child_frame_id = f"visitor_{i}"
+        tree.take(TFMessage(transforms=[bad]))
+    assert len(node.warnings) == MOST_NAMED and tree.unusable == 4 * MOST_NAMED
+
+
 def test_a_node_does_not_listen_to_its_own_people() -> None:
     tree = TransformTree(own_frames("b"))
     mine = ["body_b1", "left_knee_b12", "jaw_b3", "person_anonymous_b7", "head_b2"]
@@ -180,6 +264,9 @@ def test_a_node_does_not_listen_to_its_own_people() -> None:
     assert len(tree) == 0
     tree.take(links_message(*(("map", name) for name in others)))
     assert len(tree) == len(others)
+    both = own_frames("front_", "b")
+    assert both.fullmatch("body_front_1") and both.fullmatch("body_b1")
+    assert not both.fullmatch("body_front_b1")
 
 
 def test_every_frame_of_a_body_is_one_s_own(fake_node: Any) -> None:
@@ -195,3 +282,19 @@ def test_every_frame_of_a_body_is_one_s_own(fake_node: Any) -> None:
         *link_transforms(Describer().fit(motion), header, name),
     ):
         assert own.fullmatch(message.child_frame_id), message.child_frame_id
+
+
+def test_transforms_that_ended_are_told_from_those_that_hold(monkeypatch: Any) -> None:
+    now_s = 100.0
+    monkeypatch.setattr("moro_ros.ros.transforms.time.monotonic", lambda: now_s)
+    links = TransformTree()
+    links.take_static(TFMessage(transforms=[link("mast", "lens", 1)]))
+    links.take(TFMessage(transforms=[link("map", "mast", 2), link("map", "wheel", 3)]))
+    now_s = 102.0
+    links.take(TFMessage(transforms=[link("map", "wheel", 4)]))
+    assert links.lookup("map", "lens", 1.0) is None and links.lookup("map", "lens", 3.0) is not None
+    assert links.lookup("map", "lens") is not None, "without a limit"
+    assert links.lookup("map", "wheel", 1.0) is not None
+    assert links.lookup("mast", "lens", 1.0) is not None, "static, and nothing else between them"
+    links.take(TFMessage(transforms=[link("map", "mast", 5)]))
+    assert links.lookup("map", "lens", 1.0) is not None

@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_told(runs):
         start_weights(wider, {"decoder": "motion"}, runs, "video", TINY)
     file = runs / "motion" / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="not a whole weights file"):
+    with pytest.raises(CheckpointError, match="not a complete weights file"):
         start_weights(moro, {"decoder": "motion"}, runs, "video", TINY)
 
 

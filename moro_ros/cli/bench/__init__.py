@@ -1,1 +1,1 @@
-"""`moro bench`: what network, live decoding, messages and an idle node cost."""
+"""`moro bench`: cost of network, live decoding, messages and an idle node."""

@@ -1,4 +1,4 @@
-"""`moro bench`: what network, live engine and messages cost; here the network."""
+"""`moro bench`: cost of network, live engine and messages; this module: the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from moro_ros.cli.bench import distance as bench_distance
 from moro_ros.cli.bench import live as bench_live
 from moro_ros.cli.bench import messages as bench_messages
 from moro_ros.cli.bench import people as bench_people
+from moro_ros.cli.bench import prediction as bench_prediction
 from moro_ros.cli.bench import train as bench_train
+from moro_ros.cli.bench import view as bench_view
 from moro_ros.cli.bench.network import (
     Form,
     Measured,
@@ -43,7 +46,7 @@ LIMITS = {"float32": 1e-4, "bfloat16": 0.2}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of the command; plain and worst are None if only our form was looked at.
+    """One run of the command; plain and worst are None if only our form was measured.
 
     differences: see bench_network.disagreement, empty if nothing ran.
     """
@@ -74,13 +77,16 @@ def register(subparsers: Subparsers) -> None:
     subjects = parser.add_subparsers(dest="subject", required=True)
     bench_live.register(subjects)
     bench_messages.register(subjects)
+    bench_distance.register(subjects)
     bench_people.register(subjects)
+    bench_prediction.register(subjects)
     bench_train.register(subjects)
+    bench_view.register(subjects)
     network = subjects.add_parser(
         "network",
         help="operations, time and memory of one window",
         description="Uses random weights with a fixed seed. Operations and memory are counted "
-        "on meta tensors, so any size fits; times are measured.",
+        "on meta tensors, so models of any size can be used; times are measured.",
     )
     add = network.add_argument
     add("--config", type=Path, required=True, help="model.yaml, or a model folder")
@@ -220,9 +226,9 @@ def as_text(report: Report) -> str:
 
 
 def table(report: Report, what: str, number: str, whole: str | None = None) -> list[str]:
-    """One quantity of all parts and their sum, ours beside the plain form.
+    """One quantity of all parts and their sum, of our and the plain form.
 
-    whole: also the attribute that holds the same of the window in one go.
+    whole: the attribute with the same quantity for the whole window.
     """
     ours, plain = report.ours, report.plain
     rows = [(part, ours.calls[part], value) for part, value in getattr(ours, what).items()]

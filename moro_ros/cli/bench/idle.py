@@ -1,4 +1,4 @@
-"""`moro idle`: what moro_node costs while it has nothing to do, in each state of its life cycle."""
+"""`moro idle`: cost of an idle moro_node in each state of its life cycle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from moro_ros.cli.run import params_file
 from moro_ros.errors import ConfigError
 
 NODE = "/moro"
-# The transitions that lead from one state to the next, and the name of what is measured then.
+# The transitions from one state to the next, and the name of each measured state.
 COURSE = (
     ("", "unconfigured"),
     ("configure", "inactive"),
@@ -35,7 +35,7 @@ COURSE = (
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one state costs: resident memory, bytes; CPU, share of one core; GPU memory, bytes."""
+    """Cost of one state: resident memory, bytes; CPU, share of one core; GPU memory, bytes."""
 
     state: str
     memory_bytes: int
@@ -67,7 +67,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print a table.
 
-    Raises: ConfigError where /proc is missing, ProcessError if the node does not do as asked.
+    Raises: ConfigError without /proc, ProcessError if a transition fails.
     """
     if not Path("/proc/self/statm").exists():
         raise ConfigError("moro idle reads /proc, which exists only on Linux.")
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def ask(env: dict[str, str], transition: str) -> None:
-    """Have the node make a transition; empty: wait until it answers. Raises: ProcessError."""
+    """Let the node make a transition; empty: wait until it responds. Raises: ProcessError."""
     module = "moro_ros.ros.lifecycle_client"
     words = [sys.executable, "-m", module, NODE, *([transition] if transition else [])]
     result = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def ask(env: dict[str, str], transition: str) -> None:
 
 
 def measure(pid: int, state: str, seconds: float) -> Cost:
-    """Measure a process for a while; the memory is that at the end."""
+    """Measure a process for a while; the memory is measured at the end."""
     before_s, start_s = cpu_s(pid), time.monotonic()
     time.sleep(seconds)
     share = (cpu_s(pid) - before_s) / (time.monotonic() - start_s)
@@ -109,13 +109,13 @@ def measure(pid: int, state: str, seconds: float) -> Cost:
 
 def cpu_s(pid: int) -> float:
     """CPU time that a process has used so far, s."""
-    # The second field, the name, may hold blanks and brackets.
+    # The second field, the name, may contain blanks and brackets.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def gpu_bytes(pid: int) -> int | None:
-    """GPU memory of a process as the driver tells, bytes; None without an NVIDIA driver."""
+    """GPU memory of a process from the driver, bytes; None without an NVIDIA driver."""
     command = [
         "nvidia-smi",
         "--query-compute-apps=pid,used_memory",

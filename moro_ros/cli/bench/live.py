@@ -1,4 +1,4 @@
-"""`moro bench live`: a real video through front-end and motion as the node runs them, timed."""
+"""`moro bench live`: timing of front-end and motion on a real video, run like in the node."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from moro_ros.errors import ConfigError
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.types import Camera, Frame, Observed, PersonObservation, PipelineResult
 
-# The part of the sample in which both people are in view and nobody jumps; played there and back.
+# The part of the sample with both people in view and without jumps; played forth and back.
 FIRST_FRAME, FRAMES = 60, 90
 BASELINE = MotionConfig(mode="window", window=60, passes=5)
 WINDOWS = (15, 30, 60, 120)
 PEOPLE = (1, 2, 3, 4, 5, 6)
-# Frames over which the cost of one frame is averaged, once the window is full.
+# Frames over which the cost of one frame is averaged, when the window is full.
 COST_FRAMES = 20
-# People beyond those in the video are the same ones, so many pixels further right.
+# Additional people are copies of those in the video, this many pixels further right.
 APART_PX = 40.0
 COPIED_ID = 1_000_000
 PERCENTILES = (50, 95, 99)
-# A run without a rate takes so long at most.
+# Maximum duration of a run without a rate.
 FREE_S = 20.0
 
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     timeline, warm_up_s = Timeline(), min(2.0, arguments.seconds)
     play(engine, clip, timeline, 0.0, warm_up_s)
     live = play(engine, clip, timeline, arguments.rate, arguments.seconds)
-    # Only at the camera's rate is there something to see after minutes: whether it stays flat.
+    # Only a run at the camera's rate shows after minutes whether the memory stays flat.
     free_s = min(arguments.seconds, FREE_S)
     free = play(engine, clip, timeline, 0.0, free_s)
     memory_mb = resident_mb() - clip_mb
@@ -127,7 +127,7 @@ def engine_config(arguments: argparse.Namespace) -> PipelineConfig:
 
 
 class Crowd:
-    """A pipeline whose front-end sees at most so many people, and their copies up to that."""
+    """A pipeline whose front-end sees a maximum number of people, with copies up to it."""
 
     def __init__(self, pipeline: HumanMotionPipeline, people: int) -> None:
         self._pipeline, self._people = pipeline, people
@@ -145,7 +145,7 @@ class Crowd:
 
 
 def crowded(frame: Frame, people: int) -> Frame:
-    """A frame with exactly so many people, if there is anybody: further ones are copies."""
+    """A frame with exactly a number of people, if there are any: additional ones are copies."""
     seen = frame.people[:people]
     if not seen:
         return frame
@@ -154,7 +154,7 @@ def crowded(frame: Frame, people: int) -> Frame:
 
 
 def copy_of(person: PersonObservation, number: int) -> PersonObservation:
-    """Somebody who does the same further right, under an id that no tracker gives."""
+    """A copy of a person further right, with an id that no tracker assigns."""
     right = np.array([APART_PX * number, 0.0], np.float32)
     keypoints = person.keypoints
     if keypoints is not None:
@@ -167,7 +167,7 @@ def copy_of(person: PersonObservation, number: int) -> PersonObservation:
 def window_costs(
     pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
 ) -> list[tuple[int, float]]:
-    """Milliseconds that the motion of one frame takes, by the length of the window."""
+    """Time of one frame's motion in ms, by the length of the window."""
     costs = []
     for length in WINDOWS:
         ms = frame_ms(pipeline, dataclasses.replace(motion, window=length), frames, length)
@@ -178,7 +178,7 @@ def window_costs(
 def people_costs(
     pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
 ) -> list[tuple[int, float]]:
-    """Milliseconds that the motion of one frame takes, by the number of people."""
+    """Time of one frame's motion in ms, by the number of people."""
     return [
         (n, frame_ms(pipeline, motion, [crowded(f, n) for f in frames], motion.window))
         for n in PEOPLE
@@ -188,9 +188,9 @@ def people_costs(
 def frame_ms(
     pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame], fill: int
 ) -> float:
-    """Median time of the frames that come after the window's `fill` frames, ms.
+    """Median time of the frames after the window's `fill` frames, ms.
 
-    The observations go there and back, as often as it takes.
+    The observations are repeated forth and back as often as necessary.
     """
     stream = pipeline.stream
     stream.reset()
@@ -236,7 +236,7 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def gpu_memory_mb() -> float:
-    """The most that PyTorch has held on the GPU, MB."""
+    """Peak GPU memory of PyTorch, MB."""
     return round(torch.cuda.max_memory_allocated() / 1e6, 1)
 
 

@@ -1,4 +1,4 @@
-"""`moro bench messages`: what filling and serialising the node's messages costs, by people."""
+"""`moro bench messages`: cost of filling and serialising the node's messages, by people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moro_ros.cli.processes import ProcessError, clean_environment, private_doma
 from moro_ros.cli.results import print_table
 from moro_ros.errors import ConfigError
 
-# Who wants to know what one person more costs needs two numbers.
+# Two numbers, to derive the cost of an additional person.
 PEOPLE = (1, 2, 6)
 
 
@@ -33,26 +33,32 @@ def register(subjects: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure in a process of its own, as the node is one; print the table.
+    """Measure in a separate process, like the node, and print the table.
 
-    Raises: ConfigError for a number out of its range, ProcessError if the measuring fails.
+    Raises: ConfigError for a number out of range, ProcessError if the measurement fails.
     """
     for name, numbers in (("people", arguments.people), ("images", [arguments.images])):
         if min(numbers) < 1:
             raise ConfigError(f"--{name}: got {min(numbers)}, expected 1 or more.")
-    words = [sys.executable, "-m", "moro_ros.ros.message_bench"]
-    words += ["--people", *map(str, arguments.people), "--images", str(arguments.images)]
-    env = clean_environment(os.environ) | private_domain()
-    result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise ProcessError(
-            f"The measurement of the messages failed with status {result.returncode}."
-        )
-    costs = json.loads(result.stdout)
+    words = ["--people", *map(str, arguments.people), "--images", str(arguments.images)]
+    costs = json.loads(measured_apart("moro_ros.ros.message_bench", words, "the messages"))
     if arguments.json:
         print(json.dumps(costs, indent=1))
     else:
         print_table([row(cost) for cost in costs])
+
+
+def measured_apart(module: str, words: list[str], what: str) -> str:
+    """Run a measuring module with arguments in a separate ROS domain; returns its output.
+
+    Raises: ProcessError if it fails.
+    """
+    env = clean_environment(os.environ) | private_domain()
+    command = [sys.executable, "-m", module, *words]
+    result = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode:
+        raise ProcessError(f"The measurement of {what} failed with status {result.returncode}.")
+    return result.stdout
 
 
 def row(cost: dict[str, Any]) -> dict[str, object]:

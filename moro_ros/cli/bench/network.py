@@ -1,4 +1,4 @@
-"""Work, time and memory of one window through the network, and of its plain form beside it."""
+"""Operations, time and memory of one window in the network and in its plain form."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ State = dict[str, Any]
 class Part:
     """A part of the network.
 
-    calls: how often one window needs it; run: from the state before it to the entries it adds.
+    calls: number of calls per window; run: from the state before it to the entries it adds.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Form:
         ]
 
     def window(self, inputs: State, passes: int) -> Tensor:
-        """The whole window in one go: local meshes (F, V, 3) m."""
+        """The whole window at once: local meshes (F, V, 3) m."""
         features = self.model.encode_frames(inputs["observation"], inputs["box"])
         decoding = decode_masked(self.model, features, passes)
         smoothed = self.model.smoother(decoding.codes)
@@ -137,11 +137,11 @@ class Form:
 
 @dataclass(slots=True)
 class Measured:
-    """What was found of one form; times are of `timed_frames` frames, the rest of `frames`.
+    """Measurements of one form; times are of `timed_frames` frames, the rest of `frames`.
 
     gflop: of all calls of a part; seconds, cpu_seconds: likewise, the best of several runs.
     window_seconds: the whole window, run and not summed. memory_bytes: weights included, counted
-    on tensors without contents; None with the names of parts if it was not asked for.
+    on tensors without contents; None with the names of parts if it was not requested.
     """
 
     calls: dict[str, int] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Measured:
 def random_tables(num_tokens: int) -> ConnectionTables:
     """Connection tables of the published sizes with random neighbours, each vertex its own first.
 
-    The work of a graph layer depends on the sizes alone.
+    The number of operations of a graph layer only depends on the sizes.
     """
     rng = np.random.default_rng(SEED)
     sizes = (*LEVELS, num_tokens)
@@ -179,9 +179,9 @@ def random_tables(num_tokens: int) -> ConnectionTables:
 
 
 def make_tokenizer(config: ModelConfig, folder: Path | None) -> MeshConvTokenizer | PatchTokenizer:
-    """A tokenizer of a model's sizes: its own if the folder holds one, else an untrained one.
+    """A tokenizer of a model's sizes: its own if the folder has one, else an untrained one.
 
-    Raises: ConfigError if there is no way to know its sizes; CheckpointError.
+    Raises: ConfigError if its sizes are unknown; CheckpointError.
     """
     if folder is not None and (folder / TOKENIZER_WEIGHTS).is_file():
         return load_tokenizer(config, folder / TOKENIZER_WEIGHTS).eval()
@@ -269,7 +269,7 @@ def fake_tensors() -> Iterator[None]:
 def count_memory(form: Form, shapes: State, passes: int, half: bool) -> int:
     """Peak bytes of a window with its weights, on tensors without contents.
 
-    form: on the meta device; it lies on a fake CPU afterwards. shapes: meta inputs.
+    form: on the meta device; it is on a fake CPU afterwards. shapes: meta inputs.
     """
     with fake_tensors():
         for module in (form.model, form.tokenizer):
@@ -288,7 +288,7 @@ def count_memory(form: Form, shapes: State, passes: int, half: bool) -> int:
 def measure_time(
     form: Form, inputs: State, passes: int, repeat: int, half: bool, found: Measured
 ) -> State:
-    """Wall and processor time of each part and of the window; returns what the parts gave."""
+    """Wall and processor time of each part and of the window; returns the parts' results."""
     device = inputs["box"].device.type
     state = dict(inputs)
     with precision(device, half):
@@ -319,7 +319,7 @@ def _timed(run: Callable[[], Any], device: str) -> tuple[float, float, Any]:
 
 
 def disagreement(ours: State, plain: State) -> dict[str, float]:
-    """Largest difference of each array that the parts gave, relative to its largest value."""
+    """Largest difference of each result array of the parts, relative to its largest value."""
     output, other = ours["output"], plain["output"]
     names = ("logits", "contact", "rotation", "translation", "clean_trajectory")
     pairs = {name: (getattr(output, name), getattr(other, name)) for name in names}
@@ -333,10 +333,10 @@ def disagreement(ours: State, plain: State) -> dict[str, float]:
 
 
 class LiveMemory(TorchDispatchMode):
-    """Counts the bytes of all tensors made inside that are still alive, and their peak.
+    """Counts the bytes of all tensors created inside that are still alive, and their peak.
 
-    Meant for fake or meta tensors. What a kernel needs for itself while it runs is not seen, nor
-    what a memory manager loses between blocks.
+    For fake or meta tensors. It does not include temporary memory of kernels or fragmentation by
+    a memory manager.
     """
 
     def __init__(self) -> None:
@@ -346,7 +346,7 @@ class LiveMemory(TorchDispatchMode):
         self._known: set[int] = set()
 
     def hold(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Count tensors that were made before."""
+        """Count tensors that were created before."""
         for tensor in tensors:
             self._count(tensor)
 

@@ -1,4 +1,4 @@
-"""`moro bench memory`: resident memory of a node over the people that it has seen."""
+"""`moro bench memory`: resident memory of a node over the number of people seen."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def register(subjects: Any) -> None:
     parser = subjects.add_parser(
         "memory",
         help="memory of a node over the number of people it has seen",
-        description="Simulates people who pass a node with a subscriber on every topic, faster "
-        "than real time, and measures its resident memory.",
+        description="Simulates people who pass in front of a node whose topics all have a "
+        "subscriber, faster than real time, and measures the node's resident memory.",
     )
     add = parser.add_argument
     add("--people", type=int, default=5000, help="number of people who pass")
@@ -35,9 +35,9 @@ def register(subjects: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure in a process of its own, as the node is one; print the table.
+    """Measure in a separate process, like the node, and print the table.
 
-    Raises: ConfigError for a number out of its range, ProcessError if the measuring fails.
+    Raises: ConfigError for a number out of range, ProcessError if the measurement fails.
     """
     for name in ("people", "in_view", "minutes", "rate"):
         if getattr(arguments, name) <= 0:

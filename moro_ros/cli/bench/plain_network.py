@@ -1,8 +1,8 @@
-"""The plain form of the network, written as the paper is usually coded: what ours is compared with.
+"""The plain form of the network, a direct implementation of the paper, for comparison.
 
-The modules here wrap those of ours and share their weights. They take no shortcut: attention writes
-all scores and redraws its band each time, the decoder pushes every token through every layer in
-every pass, graph convolutions expand a kernel for each neighbour of each vertex.
+The modules wrap ours and share their weights. They have no optimisations: attention writes all
+scores and rebuilds its band each time, the decoder computes every token in every layer in every
+pass, graph convolutions expand a kernel for each neighbour of each vertex.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ M = TypeVar("M", bound=nn.Module)
 class PlainBlock(nn.Module):
     """A TransformerBlock whose attention writes all scores; (S, L, D) -> the same.
 
-    span: None over space; over time the number of frames that are seen to either side; ahead: no
-    more of them than this lie in the future.
+    span: None over space; over time the number of frames seen to either side; ahead: maximum
+    number of them in the future.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ def band(length: int, span: int, ahead: int | None, like: Tensor) -> Tensor:
 
 
 class PlainFormer(nn.Module):
-    """A DSTFormer without shortcuts; it takes their arguments and does all the work anyway."""
+    """A DSTFormer without optimisations; it accepts their arguments and computes everything."""
 
     def __init__(self, trunk: DSTFormer) -> None:
         super().__init__()
         self.trunk = trunk
 
     def first_look(self, x: Tensor, ahead: int | None = None, time: None = None) -> None:
-        """Nothing is prepared."""
+        """Prepare nothing."""
         return None
 
     def forward(
@@ -163,7 +163,7 @@ class PlainMeshTokenizer(nn.Module):
 
 
 class PlainImageEncoder(nn.Module):
-    """A VitImageEncoder that takes all images at once."""
+    """A VitImageEncoder that processes all images at once."""
 
     def __init__(self, encoder: VitImageEncoder) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class PlainImageEncoder(nn.Module):
 
 
 def plain_moro(model: MoRo) -> MoRo:
-    """The same network with the same weights and without shortcuts."""
+    """The same network with the same weights and without optimisations."""
     encoder = with_parts(model.motion_encoder, trunk=PlainFormer(model.motion_encoder.trunk))
     decoder = with_parts(model.decoder, trunk=PlainFormer(model.decoder.trunk))
     image_encoder: nn.Module = model.image_encoder
@@ -194,7 +194,7 @@ def plain_moro(model: MoRo) -> MoRo:
 
 
 def plain_tokenizer(tokenizer: MeshTokenizer) -> MeshTokenizer | PlainMeshTokenizer:
-    """The same tokenizer with expanded kernels; one without graph convolutions as it is."""
+    """The same tokenizer with expanded kernels; one without graph convolutions is unchanged."""
     if isinstance(tokenizer, MeshConvTokenizer):
         return PlainMeshTokenizer(tokenizer)
     return tokenizer

@@ -1,4 +1,4 @@
-"""A decoded video played to the live engine as a camera does, and what came of it."""
+"""Plays a decoded video to the live engine like a camera, and records the results."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from moro_ros.io.video import open_video
 from moro_ros.live.threads import NewestSlot, Relay
 from moro_ros.types import Camera, Observed, PipelineResult
 
-# Resident memory is looked at so many times in a run, and so many observations are kept.
+# Number of measurements of resident memory in a run, and of observations that are kept.
 MARKS, KEPT = 10, 200
 
 
 class Engine(Protocol):
-    """What is timed: HumanMotionPipeline, or another that works in the same two halves."""
+    """The timed object: HumanMotionPipeline, or another one with the same two halves."""
 
     def observe(
         self, image: np.ndarray, stamp_ns: int, camera: Camera, late: bool = False
@@ -42,7 +42,7 @@ class Clip:
     camera: Camera
 
     def image(self, number: int) -> np.ndarray:
-        """The image of a number that may be any: the clip goes there and back for ever."""
+        """The image of any number: the clip is repeated forth and back."""
         span = max(1, len(self.images) - 1)
         turn, step = divmod(number, span)
         return self.images[min(step if turn % 2 == 0 else span - step, len(self.images) - 1)]
@@ -50,7 +50,7 @@ class Clip:
 
 @dataclass(slots=True)
 class Run:
-    """What one run gave: latency and stages of every processed image, and what was left out.
+    """The results of one run: latency and stages of every processed image, and dropped images.
 
     resident_mb: resident memory after each tenth of the run. observed: the first images' people,
     without the images.
@@ -76,7 +76,7 @@ class Run:
 
 
 def decoded(path: Path, camera: Camera, height: int, first: int, count: int) -> Clip:
-    """Decode a part of a video and bring it and its camera to a number of rows."""
+    """Decode a part of a video and scale it and its camera to a number of rows."""
     scale = height / camera.height
     size = (round(camera.width * scale), height)
     images = []
@@ -94,7 +94,7 @@ def decoded(path: Path, camera: Camera, height: int, first: int, count: int) -> 
 
 @dataclass(slots=True)
 class Timeline:
-    """Where the clip is: the number of its next image and that image's stamp.
+    """The position in the clip: the number of its next image and that image's stamp.
 
     Runs on one timeline follow each other without a jump.
     """
@@ -103,7 +103,7 @@ class Timeline:
     stamp_ns: int = 1
 
     def advance(self, images: int, interval_ns: int) -> None:
-        """Go on by some images."""
+        """Advance by some images."""
         self.number += images
         self.stamp_ns += images * interval_ns
 
@@ -134,9 +134,9 @@ class Player:
 
 
 def play(engine: Engine, clip: Clip, timeline: Timeline, rate_hz: float, seconds: float) -> Run:
-    """Run the engine on a clip as the node does: an image is looked at while another is recovered.
+    """Run the engine on a clip like the node: detection in one image while another is recovered.
 
-    rate_hz: of the camera, whose newest image is always taken next; 0: an image whenever the
+    rate_hz: of the camera, whose newest image is always processed next; 0: an image whenever the
     engine is free.
     """
     run = _Playing(engine, clip, timeline, rate_hz or clip.rate_hz, seconds)
@@ -173,7 +173,7 @@ class _Playing:
         return (time.monotonic_ns() - self._start_ns) * 1e-9
 
     def process(self, number: int, due_ns: int, late: bool) -> None:
-        """Look at an image, the number since the start, and hand it over."""
+        """Observe an image, given by its number since the start, and pass it on."""
         result, clip, start = self.result, self._clip, self._timeline
         stamp_ns = start.stamp_ns + number * self.interval_ns
         image = clip.image(start.number + number)
@@ -191,13 +191,13 @@ class _Playing:
             result.resident_mb.append(resident_mb())
 
     def finish(self) -> None:
-        """Wait for what is in work."""
+        """Wait for the current image."""
         self._relay.rest()
         self.result.duration_s = self.elapsed_s()
 
 
 def resident_mb() -> float:
-    """Memory of this process that lies in RAM, MB."""
+    """Resident memory of this process, MB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     kilobytes = status.split("VmRSS:")[1].split()[0]
     return int(kilobytes) * 1024 / 1e6

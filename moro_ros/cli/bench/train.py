@@ -1,4 +1,4 @@
-"""`moro bench train`: how many frames per second each stage of a recipe learns from."""
+"""`moro bench train`: training speed of each stage of a recipe, in frames per second."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def register(subjects: Any) -> None:
     )
     add = parser.add_argument
     add("--config", type=Path, default=share_path("config", "open_training.yaml"), help="recipe")
-    add("--motion", required=True, help="open motion npz, or several with commas between")
+    add("--motion", required=True, help="open motion npz, or several, comma-separated")
     add("--stages", default=",".join(STAGES), help=f"default: {','.join(STAGES)}")
     add("--steps", type=int, default=10, help="measured steps of each phase")
     add("--windows", type=int, default=64, help="motion windows of the stage video")
@@ -57,7 +57,7 @@ def register(subjects: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; raises ConfigError for a stage or a number that cannot be."""
+    """Measure and print; raises ConfigError for an invalid stage or number."""
     for name in ("steps", "windows", "threads"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected 1 or more.")

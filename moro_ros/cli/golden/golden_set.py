@@ -1,8 +1,8 @@
-"""A golden set: outputs of the reference network for random weights, and how ours compare.
+"""A golden set: outputs of the reference network for random weights, compared with ours.
 
 A set is a folder with config.json (sizes), one .safetensors file (weights under the names of the
-published checkpoint) and groups of arrays in .npz files. An array may be cut: then the leading part
-of ours is compared. Nothing here knows the sizes of any one set.
+published checkpoint) and groups of arrays in .npz files. An array may be truncated: then the
+leading part of ours is compared. This module does not depend on the sizes of a set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMER = "mask_transformer.dst_former."
 
 @dataclass(slots=True)
 class GroupReport:
-    """How one group of arrays agrees.
+    """The agreement of one group of arrays.
 
     errors: name of an array -> largest difference over its largest value. ids_differ: name of an
     array of integers -> elements that differ. skipped: name -> why it was not compared.
@@ -64,7 +64,7 @@ class Group:
         return name in self.arrays
 
     def tensor(self, name: str, device: torch.device) -> Tensor:
-        """An array that our modules are fed with.
+        """An input array of our modules.
 
         Raises: CheckpointError if the set lacks it.
         """
@@ -78,7 +78,7 @@ class Group:
         return tensor.to(device, torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
     def compare(self, name: str, ours: Tensor | np.ndarray) -> None:
-        """Compare one of our results with the array of that name, if the set holds it."""
+        """Compare one of our results with the array of that name, if the set has it."""
         if name not in self.arrays:
             return
         golden = self.arrays[name]
@@ -98,7 +98,7 @@ class Group:
             self.report.ids_differ[name] = int((value != golden).sum())
 
     def skip(self, reason: str, *names: str) -> None:
-        """Name arrays that are not compared; without names, all that nothing was said about."""
+        """Skip arrays in the comparison; without names, all that were not mentioned."""
         said = self.inputs | set(self.report.errors) | set(self.report.ids_differ)
         for name in names or sorted(set(self.arrays) - said - set(self.report.skipped)):
             if name in self.arrays:
@@ -148,7 +148,7 @@ class GoldenSet:
             raise CheckpointError(f"{path} is damaged: {error}. Obtain the set again.") from error
 
     def config(self) -> MoroConfig:
-        """The architecture numbers: from config.json, and from the weights where it is silent."""
+        """The architecture numbers: from config.json, and from the weights if it lacks them."""
         numbers, weights = self.numbers, self.weights
         try:
             vit, smoother = numbers["vit"], numbers["smoother"]
@@ -226,7 +226,7 @@ class GoldenSet:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is compared: our network, where it runs, and the tokenizer if its tables are given.
+    """The compared objects: our network, its device, and the tokenizer if its tables are given.
 
     exact: whether arithmetic is float32, so that a whole decoding can follow the recorded one.
     """

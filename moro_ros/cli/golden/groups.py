@@ -1,4 +1,4 @@
-"""What our modules compute for each group of a golden set (golden_set.py)."""
+"""The results of our modules for each group of a golden set (golden_set.py)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TRUTH_FREE_METRICS = {
 
 
 class Recorder:
-    """Keeps what passes some modules while it is open."""
+    """Records inputs and outputs of some modules while it is open."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[Tensor]] = {}
@@ -146,7 +146,7 @@ def image_encoder(subject: Subject) -> VitImageEncoder:
 
 
 def encode_images(subject: Subject) -> tuple[FrameFeatures, dict[str, Tensor]]:
-    """Our features of the set's clip, B = 1, and what passed inside the image encoder."""
+    """Our features of the set's clip, B = 1, and values inside the image encoder."""
     crops = torch.from_numpy(np.stack(crops_of(subject.needed("b0_crop"))))
     observation = crops[:, :, COLUMNS].permute(0, 3, 1, 2)[None].to(subject.device)
     box = subject.needed("b0_crop").tensor("bbox", subject.device)
@@ -161,7 +161,7 @@ def encode_images(subject: Subject) -> tuple[FrameFeatures, dict[str, Tensor]]:
 
 
 def compare_video(subject: Subject, group: Group) -> None:
-    """c: one pass from images to tokens and trajectory, with what passes in between."""
+    """c: one pass from images to tokens and trajectory, with intermediate values."""
     model = subject.model
     features, seen = encode_images(subject)
     group.compare("vit_patch", seen["patch"].flatten(2).transpose(1, 2))

@@ -1,4 +1,4 @@
-"""What our losses say of the recorded losses of a golden set (golden_set.py)."""
+"""Comparison of our losses with the recorded losses of a golden set (golden_set.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our mesh tokenizer computes for the tokenizer groups of a golden set (golden_set.py)."""
+"""The results of our mesh tokenizer for the tokenizer groups of a golden set (golden_set.py)."""
 
 from __future__ import annotations
 

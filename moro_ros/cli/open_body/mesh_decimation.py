@@ -11,7 +11,7 @@ MIN_FACE_COSINE = 0.2
 
 
 class _Mesh:
-    """A triangle mesh under decimation: who neighbours whom, and which faces meet at a vertex."""
+    """A triangle mesh under decimation: neighbours and faces of each vertex."""
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
         self.vertices = vertices
@@ -103,5 +103,5 @@ def decimate(
             heapq.heappush(heap, (mesh.length(vertex, kept), *pair))
         left -= 1
     if left > target:
-        raise ValueError(f"no edge left to collapse at {left} vertices, {target} wanted")
+        raise ValueError(f"no edge left to collapse at {left} vertices, {target} requested")
     return np.flatnonzero(mesh.vertex_alive), mesh.faces[mesh.face_alive]

@@ -70,14 +70,14 @@ def register(subparsers: Any) -> None:
         description="Writes OPEN_<GENDER>.npz; needs the package anny (pip install anny==0.6.2).",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("out/open_body"), help="results' folder"
+        "--output", type=Path, default=Path("out/open_body"), help="folder for the results"
     )
     parser.add_argument("--gender", nargs="+", default=["NEUTRAL"], choices=list(GENDERS))
     parser.set_defaults(handler=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Generate and say what was written. Raises: BodyModelError when anny is not installed."""
+    """Generate and print the files. Raises: BodyModelError if anny is not installed."""
     for path in make_open_body(arguments.output, tuple(arguments.gender)):
         print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 

@@ -17,7 +17,7 @@ NUM_BETAS = 10
 
 @dataclass(frozen=True, slots=True)
 class RestJoints:
-    """Rest joints of a body: template (22, 3) m and what ten betas add to it, (22, 3, 10)."""
+    """Rest joints of a body: template (22, 3) m and the offsets of ten betas, (22, 3, 10)."""
 
     template: np.ndarray
     shapes: np.ndarray
@@ -61,7 +61,7 @@ def posed_joints(
     """Return the joints (F, 22, 3) m of parameters.
 
     rotations: (F, 22 or more, 3, 3), the first global, the others relative to their parents;
-    betas: (F, n) or (n,); translation: (F, 3) m: the pelvis lies at it plus its rest position.
+    betas: (F, n) or (n,); translation: (F, 3) m: the pelvis is at it plus its rest position.
     """
     frames = len(rotations)
     betas = np.broadcast_to(np.atleast_2d(betas)[:, :NUM_BETAS], (frames, NUM_BETAS))

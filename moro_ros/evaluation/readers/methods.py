@@ -21,10 +21,10 @@ from moro_ros.io.recording import load_recording
 def arrays_of(
     path: Path, values: Any, layout: Mapping[str, tuple[int, ...]], where: str = ""
 ) -> dict[str, np.ndarray]:
-    """Return arrays by name, as float64, all of one number of frames.
+    """Return arrays by name, as float64, with the same number of frames.
 
     layout: name -> shape without the frames; where: the place in the file, for messages.
-    Raises: DataError if one is missing or of another shape.
+    Raises: DataError if one is missing or has another shape.
     """
     if not isinstance(values, Mapping):
         raise DataError(
@@ -52,7 +52,7 @@ def arrays_of(
 
 
 def read_moro(path: Path, bodies: Bodies) -> list[FoundMotion]:
-    """Read everybody; a frame's number is the place of its stamp among all images'.
+    """Read all people; a frame's number is the index of its stamp among all images.
 
     motion.npz of this project (io/recording.py): joints in the camera frame, by person.
 
@@ -156,12 +156,12 @@ def read_prompthmr(path: Path, bodies: Bodies) -> list[FoundMotion]:
 
 
 def read_tokenhmr(path: Path, bodies: Bodies) -> list[FoundMotion]:
-    """Read everybody relative to the pelvis.
+    """Read all people relative to the pelvis.
 
     Tracks of TokenHMR (Dwivedi et al., CVPR 2024), written by its PHALP tracker with joblib. A
     dictionary by frame name, each with time (the frame's number) and lists with one entry a
     person: tid, and smpl: global_orient (1, 3, 3), body_pose (23, 3, 3), betas (10,). The
-    camera translation is that of an assumed focal length: the place in space is not meant.
+    camera translation is that of an assumed focal length, so the position in space is not valid.
 
     Raises: DataError if the file is damaged or of another layout, BodyModelError without SMPL.
     """
@@ -208,8 +208,8 @@ def read_rohm(path: Path, bodies: Bodies) -> list[FoundMotion]:
     recording. Arrays over C clips of F frames: rec_ric_data_rec_list_from_smpl (C, F, 22, 3) m,
     joints in each clip's canonical frame, trans_scene2cano_list (C, 4, 4), and on EgoBody
     joints_gt_scene_coord_list (C, >= F, 22, 3) m and mask_joint_vis_list (C, >= F, 22), 1 where
-    a joint is seen. Clips are not placed on the recording's time axis, so each is a motion of
-    its own, with its own truth.
+    a joint is seen. Clips are not placed on the recording's time axis, so each is a separate
+    motion with its own truth.
 
     Raises: DataError if the file is damaged or of another layout.
     """
@@ -222,9 +222,9 @@ def read_rohm(path: Path, bodies: Bodies) -> list[FoundMotion]:
 
 
 def rohm_truths(path: Path) -> list[TrueMotion]:
-    """Read the truth that the file carries, one motion a clip, by the clip's number.
+    """Read the truth in the file, one motion per clip, by the clip's number.
 
-    Raises: DataError if the file carries none (PROX has no truth).
+    Raises: DataError if the file has none (PROX has no truth).
     """
     values = _rohm_values(path)
     if ROHM_TRUTH not in values:

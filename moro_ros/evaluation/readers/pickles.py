@@ -1,6 +1,6 @@
-"""Pickled results of other projects, read without running what is in them.
+"""Pickled results of other projects, read without running code in them.
 
-A pickle may name any function to be called. Only what arrays and plain containers need is let in.
+A pickle may call any function. Only the functions for arrays and plain containers are allowed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from moro_ros.errors import DataError
 
-# What a result of arrays names, by module; numpy's core was renamed in its version 2.
+# The names in a pickle of arrays, by module; numpy's core was renamed in its version 2.
 ALLOWED: dict[str, tuple[str, ...]] = {
     "collections": ("OrderedDict", "defaultdict"),
     "builtins": ("dict", "list", "set", "slice"),
@@ -26,13 +26,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "numpy.core.numeric": ("_frombuffer",),
     "numpy._core.numeric": ("_frombuffer",),
 }
-# joblib keeps arrays as raw bytes behind an object of this name.
+# joblib stores arrays as raw bytes after an object of this name.
 JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 ZLIB_START = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 
 
 class JoblibArray:
-    """Stands for joblib's note of an array whose bytes follow in the file."""
+    """Stands for joblib's object of an array whose bytes follow in the file."""
 
     shape: tuple[int, ...]
     order: str
@@ -40,7 +40,7 @@ class JoblibArray:
     numpy_array_alignment_bytes: int | None = None
 
     def read(self, file: BinaryIO) -> np.ndarray:
-        """Read the array; arrays of objects are refused."""
+        """Read the array; arrays of objects are rejected."""
         if self.dtype.hasobject:
             raise pickle.UnpicklingError("it contains an array of objects, which is not allowed")
         if self.numpy_array_alignment_bytes is not None:
@@ -58,7 +58,7 @@ PythonUnpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
-    """An unpickler that builds arrays and containers and nothing else."""
+    """An unpickler that only builds arrays and containers."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(PythonUnpickler.dispatch)
 
@@ -67,7 +67,7 @@ class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
         self.file = file
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle names, if that is harmless."""
+        """Return the object named in a pickle if it is harmless."""
         if (module, name) == JOBLIB_ARRAY:
             return JoblibArray
         if name not in ALLOWED.get(module, ()):
@@ -75,7 +75,7 @@ class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
         return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
 
     def load_build(self) -> None:
-        """Give an object its contents; an array of joblib's is read from where it lies."""
+        """Set an object's contents; an array of joblib is read from the current position."""
         super().load_build()
         if isinstance(self.stack[-1], JoblibArray):
             self.stack[-1] = self.stack[-1].read(self.file)
@@ -86,7 +86,7 @@ class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
 def read_pickle(path: Path) -> Any:
     """Read a pickle of arrays and containers, plain or by joblib.dump, also compressed by zlib.
 
-    Raises: DataError if it is damaged or names anything else.
+    Raises: DataError if it is damaged or contains anything else.
     """
     try:
         data = path.read_bytes()

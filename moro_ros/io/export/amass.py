@@ -12,14 +12,14 @@ from moro_ros.io.export.tracks import Track
 
 # SMPL-X has 55 joints; AMASS's files have 16 shape coefficients.
 JOINTS, BETAS = 55, 16
-# Where the joints of `poses` lie: jaw, eyes, hands.
+# Positions of the joints in `poses`: jaw, eyes, hands.
 JAW, EYES, HANDS = slice(66, 69), slice(69, 75), slice(75, 165)
 
 
 def write_amass(path: Path, track: Track, shape: BodyShape, rate_hz: float) -> None:
     """Write one person's motion; raises OSError.
 
-    The pelvis lies at trans + its rest place, as in SMPL-X. Face and hands are at rest.
+    The pelvis is at trans + its rest position, as in SMPL-X. Face and hands are at rest.
 
     track: at the constant rate `rate_hz`.
     """

@@ -1,4 +1,4 @@
-"""The axes of exported motion: y or z up, the floor at height 0 where it is known."""
+"""The axes of exported motion: y or z up, the floor at height 0 if it is known."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from moro_ros.errors import DataError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.io.recording import MotionRecording
 
-# A recorded joint farther from where the body model puts it [m] comes from another body.
+# A recorded joint farther from that of the body model [m] is from another body.
 SAME_BODY_M = 0.005
 # The joints at the ends of the tree: feet, head, wrists.
 LEAVES = tuple(joint for joint in range(NUM_JOINTS) if joint not in PARENTS)
@@ -25,7 +25,7 @@ class BodyShape:
     """A person's body in the T-pose: x to the left hand, y up, z to the front; metres.
 
     joints: (22, 3). vertices: (V, 3). ends: for each of LEAVES, where the line of its bone leaves
-    what it moves, (3,): toes, top of the head, finger tips.
+    the surface that it moves, (3,): toes, top of the head, finger tips.
     """
 
     joints: np.ndarray
@@ -74,7 +74,7 @@ def check_body(recording: MotionRecording, ids: Sequence[int], body: BodyModel) 
 
 
 def joint_weights(body: BodyModel) -> np.ndarray:
-    """Return the skinning weights (V, 22): what hands and face move counts as wrist and head."""
+    """Return the skinning weights (V, 22); those of hands and face are added to wrist and head."""
     weights = body.weights.double().numpy().copy()
     # The hands and the face are not animated, so they move as their parents do.
     for joint in range(len(body.parents) - 1, NUM_JOINTS - 1, -1):

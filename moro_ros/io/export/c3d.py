@@ -18,7 +18,7 @@ BLOCK_BYTES, FLOAT_BYTES = 512, 4
 def write_c3d(path: Path, markers: np.ndarray, frame: Axes, rate_hz: float) -> None:
     """Write one person's markers at a constant rate.
 
-    markers: (F, M, 3) m, as MARKERS; what is NaN is marked as invalid.
+    markers: (F, M, 3) m, as MARKERS; NaN is marked as invalid.
     Raises: OSError; ModuleNotFoundError without ezc3d.
     """
     import ezc3d
@@ -42,11 +42,11 @@ def write_c3d(path: Path, markers: np.ndarray, frame: Axes, rate_hz: float) -> N
 
 
 def is_complete(path: Path, numbers: int) -> bool:
-    """Return whether a C3D file is long enough for its header and so many numbers."""
+    """Return whether a C3D file is long enough for its header and a number of values."""
     if not path.exists():
         return False
     with path.open("rb") as file:
         header = file.read(BLOCK_BYTES)
-    # The ninth pair of bytes is the number of the block where the data begin, from 1.
+    # The ninth pair of bytes is the number of the block where the data start, from 1.
     first = int.from_bytes(header[16:18], "little")
     return first > 1 and path.stat().st_size >= (first - 1) * BLOCK_BYTES + numbers * FLOAT_BYTES

@@ -1,4 +1,4 @@
-"""CSV: the recorded joints of one person as a wide table, or of everybody as a long one."""
+"""CSV: the recorded joints of one person as a wide table, or of all people as a long one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported files appear together, once all of them are complete, or not at all."""
+"""Exported files appear together when all of them are complete, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moro_ros.errors import ConfigError
 
 @contextmanager
 def placed_in(folder: Path, force: bool) -> Iterator[Path]:
-    """Give an empty folder whose files are moved to `folder` when the block ends without an error.
+    """Yield an empty folder whose files are moved to `folder` if the block ends without an error.
 
     force: replace files that exist. Raises: ConfigError if a file exists, or if the folder cannot
     be written or becomes full.
@@ -27,7 +27,7 @@ def placed_in(folder: Path, force: bool) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
         yield temporary
         names = sorted(path.name for path in temporary.iterdir())
-        # A link that points nowhere is in the way, too.
+        # A broken link also counts as an existing file.
         taken = [name for name in names if os.path.lexists(folder / name)]
         if taken and not force:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""glTF: everybody as a skinned mesh with joints and an animation, in one GLB file.
+"""glTF: each person as a skinned mesh with joints and an animation, in one GLB file.
 
 pygltflib writes the file, because trimesh, the other maintained library, has no skins and no
 animations.
@@ -28,12 +28,12 @@ ROUGHNESS = 0.9
 def write_gltf(
     path: Path, people: Sequence[Sequence[Track]], body: BodyModel, frame_s: float
 ) -> None:
-    """Write everybody's motion at the recorded times, from 0 at the recording's first image.
+    """Write the motion of all people at the recorded times, from 0 at the recording's first image.
 
-    A person is scaled to nothing before their first frame, in holes and after their last frame.
+    A person is scaled to zero before their first frame, in gaps and after their last frame.
 
-    people: of each person the parts without holes, axes with y up. frame_s: how long one frame is
-    shown [s]. Raises: OSError; ModuleNotFoundError without pygltflib.
+    people: of each person the parts without gaps, axes with y up. frame_s: duration of one frame
+    [s]. Raises: OSError; ModuleNotFoundError without pygltflib.
     """
     import pygltflib
 
@@ -174,7 +174,7 @@ class _Gltf:
         """Append an array to the buffer; returns the number of its accessor."""
         lib, document = self._lib, self._document
         components = {"f4": lib.FLOAT, "u1": lib.UNSIGNED_BYTE, "u2": lib.UNSIGNED_SHORT}
-        # Accessors begin at multiples of their component's size.
+        # Accessors start at multiples of their component's size.
         self._blob += bytes(-len(self._blob) % 4)
         view = lib.BufferView(
             buffer=0,
@@ -232,7 +232,7 @@ def visibility(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the times (K,) s at which a person appears or disappears, and whether they do (K,).
 
-    A part is shown until `frame_s` after its last frame, as a video shows it; what lasts until
+    A part is shown until `frame_s` after its last frame, like in a video. A part that lasts until
     end_s, the end of the recording's motion, does not disappear.
     """
     at, visible = [], []

@@ -1,4 +1,4 @@
-"""Track: what the recording has of one person, in the axes and at the frame rate of an export."""
+"""Track: the recorded motion of one person, in the axes and at the frame rate of an export."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from moro_ros.errors import DataError
 from moro_ros.io.export.axes import Axes
 from moro_ros.io.recording import MotionRecording
 
-# A longer hole in a track is not bridged [s].
+# Longer gaps in a track are not interpolated [s].
 MAX_GAP_S = 0.5
-# What recordings of one image, which have no rate, are said to have [Hz].
+# Rate of recordings of a single image, which have none [Hz].
 DEFAULT_RATE_HZ = 30.0
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 0.1, 1000.0
 
@@ -58,7 +58,7 @@ def read_tracks(
 ) -> list[Track]:
     """Return the tracks of some people, or of all if `people` is empty, one per person.
 
-    path: what errors name. Raises: DataError if nobody was recorded, an id is unknown or the
+    path: for error messages. Raises: DataError if there are no people, an id is unknown or the
     values are damaged.
     """
     recorded = recording.people()
@@ -102,7 +102,7 @@ def _track(number: int, rows: np.ndarray, first_ns: int, path: Path, frame: Axes
 def rate_of(recording: MotionRecording, path: Path) -> float:
     """Return the frame rate [Hz] of a recording: the median over its images.
 
-    Raises: DataError if it is none of a camera.
+    Raises: DataError if a camera cannot have that rate.
     """
     steps = np.diff(np.asarray(recording.stamps_ns, np.int64))
     if not len(steps):
@@ -119,7 +119,7 @@ def rate_of(recording: MotionRecording, path: Path) -> float:
 
 
 def interpolated(track: Track, resampled: Track, rate_hz: float) -> int:
-    """Return how many frames of a resampled track lie between two recorded ones.
+    """Return the number of frames of a resampled track that are between two recorded ones.
 
     A recorded frame is that of an image less than a hundredth of a frame away.
     """
@@ -129,8 +129,8 @@ def interpolated(track: Track, resampled: Track, rate_hz: float) -> int:
 
 
 def without_holes(track: Track, rate_hz: float, max_gap_s: float = MAX_GAP_S) -> list[Track]:
-    """Split a track where it has a hole of more than max_gap_s; rate_hz: of the recording."""
-    # At a low rate, the distance of two images is no hole.
+    """Split a track at gaps longer than max_gap_s; rate_hz: of the recording."""
+    # At a low rate, the time between two images is not a gap.
     longest = max(max_gap_s, 1.5 / rate_hz)
     holes = (np.flatnonzero(np.diff(track.times_s) > longest) + 1).tolist()
     ends = [0, *holes, len(track.times_s)]
@@ -148,7 +148,7 @@ def resample(track: Track, rate_hz: float) -> Track:
     grid = np.arange(first, last + 1) / rate_hz
     if len(times) == 1:
         return replace(track, times_s=grid)
-    # The first and last frame of the grid may lie outside the track by less than a frame.
+    # The first and last frame of the grid may be outside the track by less than a frame.
     at = np.clip(grid, times[0], times[-1])
     after = np.clip(np.searchsorted(times, at, side="right"), 1, len(times) - 1)
     weight = (at - times[after - 1]) / (times[after] - times[after - 1])

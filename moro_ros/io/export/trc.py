@@ -12,8 +12,8 @@ from moro_ros.io.export.markers import MARKERS
 def write_trc(path: Path, times_s: np.ndarray, markers: np.ndarray, rate_hz: float) -> None:
     """Write one person's markers; raises OSError.
 
-    times_s: (F,), at the constant rate `rate_hz`. markers: (F, M, 3) m, as MARKERS; what is NaN
-    is left blank, which OpenSim reads as a hidden marker.
+    times_s: (F,), at the constant rate `rate_hz`. markers: (F, M, 3) m, as MARKERS; NaN is left
+    blank, which OpenSim reads as a hidden marker.
     """
     frames = len(times_s)
     settings = {

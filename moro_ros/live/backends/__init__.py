@@ -1,1 +1,1 @@
-"""What runs the network of a live stream: PyTorch, ONNX Runtime, CUDA graphs."""
+"""Backends for the network of a live stream: PyTorch, ONNX Runtime, CUDA graphs."""

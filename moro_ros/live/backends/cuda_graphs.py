@@ -1,7 +1,7 @@
-"""Live steps recorded once and replayed: a GPU then waits for no launch and no Python.
+"""Live steps recorded once and replayed, so that a GPU does not wait for launches or Python.
 
 A recording holds fixed tensors: each step copies its inputs in, replays, and reads the outputs
-before the next one. What attention keeps of the past is not copied: a recording knows where it is.
+before the next one. The kept keys and values of attention are not copied: their place is fixed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from moro_ros.live.sampling import MaskedDecoding
 from moro_ros.network.rows import Past
 
 Result = tuple[MaskedDecoding, Past]
-# Recordings kept: numbers of people times numbers of new frames; the oldest unused one goes.
+# Recordings kept: numbers of people times numbers of new frames; the oldest unused one is dropped.
 RECORDINGS = 24
-WARM_UP_RUNS = 3  # before a recording, as torch.cuda.graph asks for
+WARM_UP_RUNS = 3  # before a recording, as torch.cuda.graph requires
 
 
 class Recorder(Protocol):
-    """Records a function of no arguments whose tensors stay where they are."""
+    """Records a function without arguments whose tensors stay in place."""
 
     def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
-        """Return what repeats the function and the result that each repetition overwrites."""
+        """Return a function that replays, and the result that each replay overwrites."""
 
 
 class CudaRecorder:
@@ -49,7 +49,7 @@ class CudaRecorder:
 
 
 class NullRecorder:
-    """Calls the function again each time: the same interface where there is no GPU."""
+    """Calls the function each time: the same interface without a GPU."""
 
     def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
         """See Recorder."""
@@ -72,7 +72,7 @@ def result_tensors(result: Result) -> list[Tensor]:
 
 
 class StepRecordings:
-    """Runs steps by recordings, one for each form that a step has had."""
+    """Runs steps from recordings, one for each form of a step."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -85,7 +85,7 @@ class StepRecordings:
     def run(self, function: Callable[[Step], Result], step: Step, passes: int) -> Result:
         """Return function(step); its tensors are overwritten by the next step of the same form.
 
-        function: may read nothing but the step and what never changes; passes: part of the form.
+        function: may only read the step and constants; passes: part of the form.
         """
         tensors = step_tensors(step)
         addresses = tuple((part.data_ptr(), part.shape) for part in step.past.flat())

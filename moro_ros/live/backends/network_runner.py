@@ -1,4 +1,4 @@
-"""NetworkRunner: the network of a live stream in the precision and by the means asked for."""
+"""NetworkRunner: the network of a live stream in the requested precision and backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moro_ros.network.rows import Past
 
 
 class Encoder(Protocol):
-    """What makes features of observations, where it is not the MoRo itself."""
+    """The encoder of observations, if it is not MoRo's own."""
 
     def encode(self, observation: Tensor, box_condition: Tensor) -> FrameFeatures:
         """See MoRo.encode_frames."""
@@ -26,8 +26,8 @@ class Encoder(Protocol):
 class NetworkRunner:
     """Encodes frames and decodes live steps.
 
-    soft: see decode_masked; network, encoder: in the place of the MoRo's own; recorder: records
-    steps and replays them (cuda_graphs.py), None runs them as they come.
+    soft: see decode_masked; network, encoder: replace MoRo's own; recorder: records and replays
+    steps (cuda_graphs.py); None runs them directly.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class NetworkRunner:
 
     @property
     def fixed_shapes(self) -> bool:
-        """Whether steps are padded to few forms, each of which costs a recording."""
+        """Whether steps are padded to a few forms, because each form needs a recording."""
         return self.recordings is not None
 
     def halve(self) -> None:
-        """Go over to bfloat16: linear maps for good, what lies between them by autocast.
+        """Switch to bfloat16: linear layers permanently, other operations by autocast.
 
-        An encoder of keypoints is small and stays in float32: eight bits of a keypoint's place are
-        two pixels. With the encoder in bfloat16 too, joints were 11 instead of 5 mm off.
+        An encoder of keypoints is small and stays in float32: eight bits of a keypoint's position
+        are two pixels. With the encoder in bfloat16 too, joints were off by 11 mm instead of 5 mm.
         """
         parts = [self.moro.motion_encoder, self.moro.decoder]
         if not self._by_keypoints:
@@ -68,7 +68,7 @@ class NetworkRunner:
             self.recordings = StepRecordings(self.recordings.recorder)
 
     def encode(self, observation: Tensor, box_condition: Tensor) -> FrameFeatures:
-        """Features of frames, each on its own; see MoRo.encode_frames."""
+        """Features of frames, each encoded independently; see MoRo.encode_frames."""
         if self.encoder is not None:
             return self.encoder.encode(observation, box_condition)
         with nullcontext() if self._by_keypoints else self._precision():

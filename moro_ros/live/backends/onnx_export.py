@@ -3,13 +3,13 @@
     encoder.onnx      observation (M, ...), box_condition (M, 3) -> image_tokens, rotation
                       (M, 3, 3), translation (M, 3) m: keypoints, or the ViT of the paper's network
     window.onnx       one pass over K rows of B people, network.rows.Rows, without a past; gives the
-                      decoder's words (decoded_...) and the rows' keys and values (made_0 ..., in
+                      decoder's outputs (decoded_...) and the rows' keys and values (made_0 ..., in
                       the order of rows.Past.flat)
-    incremental.onnx  the same with the keys and values of R kept frames going in (past_0 ...)
+    incremental.onnx  the same with the keys and values of R kept frames as inputs (past_0 ...)
     tokenizer.onnx    codes (M, T, code width) -> vertices (M, V, 3) m, coarse mesh
-    onnx.json         what they were made of
+    onnx.json         what they were exported from
 
-B, K, R and M may have any length; `near` is cut in two: near_past (B, K, R), near_rows (B, K, K).
+B, K, R and M have any length; `near` is split in two: near_past (B, K, R), near_rows (B, K, K).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from moro_ros.network.rows import Past, Rows, decode_rows, look_at_rows
 
 OPSET = 20
 DESCRIPTION = "onnx.json"
-FORMAT = 1  # raised when the files' inputs or outputs change
+FORMAT = 1  # increased when the files' inputs or outputs change
 PARTS = ENCODER, WINDOW, INCREMENTAL, TOKENIZER = "encoder", "window", "incremental", "tokenizer"
 FEATURES = tuple(item.name for item in fields(FrameFeatures))
 POSE = ("pose_rotation", "pose_translation")
@@ -55,7 +55,7 @@ class EncoderPart(nn.Module):
 
     def forward(self, observation: Tensor, box_condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See the module."""
-        # Going through many images in parts would fix their number.
+        # Processing many images in chunks would fix their number.
         encode = getattr(self.image_encoder, "encode_together", self.image_encoder)
         image = encode(observation, box_condition)
         return (image.image_tokens, *weak_to_full_camera(image.weak_camera, box_condition))
@@ -123,8 +123,8 @@ def export_onnx(
 ) -> list[Path]:
     """Write a model's ONNX files, or some of them by name; returns their paths.
 
-    weights: False leaves them out of the files, which then serve all weights of this architecture:
-    `bound` of onnx.json tells their names, and the backend hands them over (backend_onnx.py).
+    weights: False excludes them from the files, which then fit all weights of this architecture:
+    `bound` of onnx.json has their names, and the backend passes them in (onnx_network.py).
     Raises: ConfigError without the `onnx` extra.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def _state(part: Any) -> dict[str, Tensor]:
 
 
 def part_of(model: LoadedModel, name: str) -> nn.Module:
-    """Return one part of a model, by the name of its file, as a module of its own."""
+    """Return one part of a model, by the name of its file, as a separate module."""
     if name == ENCODER:
         return EncoderPart(model.moro).eval()
     if name == TOKENIZER:
@@ -234,7 +234,7 @@ def example_step(
     if not kept:
         return inputs, []
     inputs["near_past"] = torch.ones(*shape, kept, dtype=torch.bool)
-    # A pass without a past tells how wide each part of one is.
+    # A pass without a past gives the width of each part of one.
     outputs = StepPart(moro, past_form(moro))(inputs, [])
     made = outputs[len(output_names(model)) :]
     return inputs, [torch.randn(*part.shape[:3], kept, part.shape[4]) for part in made]
@@ -247,7 +247,7 @@ def trace(
     outputs: list[str],
     shapes: tuple[Any, ...],
 ) -> torch.onnx.ONNXProgram:
-    """Export a module with named inputs and outputs and some dimensions of any length.
+    """Export a module with named inputs and outputs and some dynamic dimensions.
 
     Raises: ConfigError without the `onnx` extra.
     """
@@ -270,7 +270,7 @@ def trace(
 
 
 def save(program: torch.onnx.ONNXProgram, path: Path, left_out: set[str]) -> list[str]:
-    """Write one ONNX file; returns the names of those weights that were left out of it."""
+    """Write one ONNX file; returns the names of the weights that it does not contain."""
     import onnx
 
     proto = program.model_proto
@@ -282,7 +282,7 @@ def save(program: torch.onnx.ONNXProgram, path: Path, left_out: set[str]) -> lis
         onnx.external_data_helper.set_external_data(tensor, "weights", offset=0, length=length)
         tensor.ClearField("raw_data")
         bound.append(tensor.name)
-    # The exporter notes where each node comes from: most of a file without weights, and no help.
+    # The exporter stores the origin of each node, which is most of a file without weights.
     proto.graph.ClearField("value_info")
     for node in proto.graph.node:
         node.ClearField("metadata_props")
@@ -293,7 +293,7 @@ def save(program: torch.onnx.ONNXProgram, path: Path, left_out: set[str]) -> lis
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep the exporter's notes about its own ways out of the log; its errors still come."""
+    """Suppress the exporter's messages about its internals; its errors are still logged."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""OnnxNetwork: a model's ONNX files in onnxruntime, in the place of its torch modules."""
+"""OnnxNetwork: a model's ONNX files in onnxruntime, in place of its torch modules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from moro_ros.network.rows import KeyValue, Past, Rows
 
 log = logging.getLogger(__name__)
 
-# What a live stream needs; the mesh is decoded by torch, seldom and not in the way.
+# The files that a live stream needs. The mesh is decoded by torch, rarely and at low cost.
 LIVE_PARTS = (ENCODER, WINDOW, INCREMENTAL)
 NUMPY = {
     torch.float32: np.float32, torch.int64: np.int64, torch.bool: np.bool_, torch.uint8: np.uint8
@@ -44,9 +44,9 @@ NUMPY = {
 
 
 class Session:
-    """One ONNX file; takes and gives torch tensors of one device, which are not copied.
+    """One ONNX file; its inputs and outputs are torch tensors on one device, without copies.
 
-    weights: those that are not in the file, by name.
+    weights: the weights that are not in the file, by name.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Session:
                 )
             providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
         self.device = device
-        # From memory: weights that are handed over are then looked for nowhere else.
+        # From memory, so that weights that are passed in are not searched for elsewhere.
         self._session = runtime.InferenceSession(path.read_bytes(), options, providers=providers)
         self.inputs = {item.name for item in self._session.get_inputs()}
         self._names = [item.name for item in self._session.get_outputs()]
@@ -76,7 +76,7 @@ class Session:
         self._dims = {item.name: item.shape for item in self._session.get_inputs()}
 
     def run(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the outputs by name; inputs that the file does not have are left out."""
+        """Return the outputs by name; inputs that the file does not have are ignored."""
         if self.device.type == "cuda":
             return self.run_bound(inputs)
         feed = {name: inputs[name].numpy() for name in self.inputs}
@@ -84,7 +84,7 @@ class Session:
         return dict(zip(self._names, map(torch.from_numpy, found), strict=True))
 
     def run_bound(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The same with inputs and outputs bound where they are, on a GPU or not."""
+        """The same with inputs and outputs bound in place, on a GPU or not."""
         binding = self._session.io_binding()
         place = self.device.type, self.device.index or 0
         sizes: dict[str, int] = {}
@@ -110,7 +110,7 @@ class Session:
 
 
 class OnnxNetwork:
-    """The RowNetwork (engine.py) and the encoder of a model's ONNX files in `folder`."""
+    """The RowNetwork (row_decoding.py) and the encoder of a model's ONNX files in `folder`."""
 
     def __init__(self, model: LoadedModel, folder: Path, threads: int, device: str) -> None:
         place = torch.device(device)
@@ -143,7 +143,7 @@ class OnnxNetwork:
     def look(
         self, features: FrameFeatures, rows: Rows, past: Past
     ) -> tuple[None, tuple[KeyValue, ...]]:
-        """Nothing: the files look at the images in every pass."""
+        """Nothing: the files process the images in every pass."""
         return None, ()
 
     def decode(
@@ -169,7 +169,7 @@ class OnnxNetwork:
         found = (self.incremental if kept else self.window).run(inputs)
         values = {own: found[name] for name, own in self._outputs.items()}
         made = [found[f"made_{number}"] for number in range(len(self._form.flat()))]
-        # The denoised trajectory is for training alone.
+        # The denoised trajectory is only for training.
         nothing = rotation.new_zeros(())
         output = DecoderOutput(clean_trajectory=nothing, **values)
         return output, self._form.like(made)
@@ -192,7 +192,7 @@ def find_onnx(model: LoadedModel, folder: Path) -> Path | None:
 
 
 def onnx_folder(model: LoadedModel, folder: Path) -> Path:
-    """Return the folder of a model's ONNX files, which are written to the cache if need be.
+    """Return the folder of a model's ONNX files, which are written to the cache if necessary.
 
     folder: of the model. Raises: ConfigError without the `onnx` extra.
     """
@@ -211,12 +211,12 @@ def onnx_folder(model: LoadedModel, folder: Path) -> Path:
 
 
 def cached_onnx(model: LoadedModel) -> Path:
-    """Where the cache keeps the ONNX files of a model's architecture."""
+    """The cache folder of the ONNX files of a model's architecture."""
     return cache_dir() / "onnx" / f"{architecture(model)[:16]}-{FORMAT}"
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """Read onnx.json; empty values where there is none."""
+    """Read onnx.json; empty values if there is none."""
     nothing = {"format": 0, "architecture": "", "sha256": "", "bound": {}}
     try:
         return {**nothing, **json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))}
@@ -225,7 +225,7 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def is_installed() -> bool:
-    """Whether onnxruntime is there."""
+    """Whether onnxruntime is installed."""
     return importlib.util.find_spec("onnxruntime") is not None
 
 
@@ -234,7 +234,7 @@ def _onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
-            "backend: onnx needs onnxruntime: pip install 'moro_ros[onnx]' (onnxruntime-gpu for "
+            "backend: onnx requires onnxruntime: pip install 'moro_ros[onnx]' (onnxruntime-gpu for "
             "device cuda), or use backend: torch."
         ) from error
     return onnxruntime

@@ -1,4 +1,4 @@
-"""The camera's image with everybody's recovered body drawn over it."""
+"""The camera's image with the recovered bodies of all people drawn on it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.io.marker_style import PERSON_COLORS, STATE_COLORS
 from moro_ros.ros.bridge import image_message
 from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
 from moro_ros.ros.outputs.humans import joint_states
-from moro_ros.ros.outputs.markers import PERSON_COLORS, STATE_COLORS
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion, Camera
 
 # A joint nearer to the lens than this is not drawn [m].
 NEAREST_M = 0.1
 BODY_ALPHA = 0.45
-# Neighbouring vertices of a mesh are at most so far apart [m].
+# Maximum distance of neighbouring vertices of a mesh [m].
 SPACING_M = 0.05
-# They are joined in a mask in which that is so many pixels.
+# The same distance in the mask in which they are joined [px].
 KERNEL_PX = 4
-# Widths of lines and letters are of an image of this many rows.
+# Image height for which the widths of lines and letters are given.
 ROWS = 480
 _HEAD = JOINT_NAMES.index("head")
 
 
 def projected(points: np.ndarray, camera: Camera) -> np.ndarray:
     """Pixels (N, 2) of points (N, 3) m in front of the camera, camera optical frame."""
-    # Here, for it brings torch along, and a node that is not configured does without.
+    # Imported here because it imports torch, which an unconfigured node does not need.
     from moro_ros.geometry.lens import image_points
 
     return image_points(points, camera)
@@ -40,7 +40,7 @@ def annotated_image(
 ) -> np.ndarray:
     """A copy of an RGB image (H, W, 3) with bodies, skeletons coloured by state, and ids.
 
-    The farthest comes first.
+    The farthest person is drawn first.
     """
     canvas = image.copy()
     scale = max(1, round(image.shape[0] / ROWS))
@@ -66,8 +66,8 @@ def _draw_body(
     width, height = (high - low).tolist()
     if width <= 0 or height <= 0:
         return
-    # Between the vertices the surface is closed, which is far cheaper than to fill its triangles,
-    # and at a size at which the gaps are a few pixels wide.
+    # Closing the gaps between the vertices, in a mask in which they are a few pixels wide, is far
+    # cheaper than filling the triangles.
     gap = SPACING_M * max(camera.matrix[0, 0], camera.matrix[1, 1]) / float(vertices[:, 2].mean())
     step = max(1, int(gap // KERNEL_PX))
     mask = np.zeros((-(-height // step), -(-width // step)), np.uint8)
@@ -91,7 +91,7 @@ def _draw_skeleton(canvas: np.ndarray, camera: Camera, motion: BodyMotion, scale
         return
     places = np.zeros((len(joints), 2))
     places[shown] = projected(joints[shown], camera)
-    # Far outside, cv2's whole numbers would overflow.
+    # cv2's integers overflow far outside of the image.
     limit = 4.0 * max(camera.width, camera.height)
     shown &= (np.abs(places) < limit).all(axis=1)
     points = [tuple(map(int, place)) for place in np.rint(places)]
@@ -116,7 +116,7 @@ def _rgb(color: tuple[float, ...]) -> tuple[int, int, int]:
 
 
 class AnnotatedOutput(TopicOutput):
-    """~/annotated: the drawn image, at most annotated_rate_hz and only if images may go out."""
+    """~/annotated: the drawn image, at most at annotated_rate_hz, if publish_images is on."""
 
     needs_mesh = True
     needs_image = True
@@ -126,11 +126,11 @@ class AnnotatedOutput(TopicOutput):
         self._rhythm = Rhythm()
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether images may be published and somebody subscribes."""
+        """Whether images may be published and there is a subscriber."""
         return options.publish_images and super().watched(options)
 
     def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
+        """Whether the maximum rate allows it."""
         return self._rhythm.beat(stamp_ns, options.annotated_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[Image]:

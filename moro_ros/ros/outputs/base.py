@@ -1,4 +1,4 @@
-"""Output: one topic of moro_node, which makes a message only when somebody subscribes."""
+"""Output: one topic of moro_node, computed only if it has a subscriber."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
+from moro_ros.body.capsules import Capsules
+from moro_ros.body.targets import Hands
 from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.prediction import MotionPrediction
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
@@ -22,10 +25,11 @@ DEPTH = 10
 
 
 class Body(Protocol):
-    """What the outputs know of the body model; the pipeline offers it.
+    """The interface of the body model for outputs; the pipeline provides it.
 
     faces: (N, 3) int32 triangles of the mesh; vertex_parts: (V,) uint8, the body joint that moves
-    each vertex most; joint_parents: of all joints of the body model, -1 for the root.
+    each vertex most; joint_parents: of all joints of the body model, -1 for the root;
+    prediction_missing: the reason if it cannot predict, else empty.
     """
 
     @property
@@ -35,18 +39,34 @@ class Body(Protocol):
     @property
     def joint_parents(self) -> tuple[int, ...]: ...
 
+    @property
+    def prediction_missing(self) -> str: ...
+
     def rest_joints(self, betas: np.ndarray) -> np.ndarray:
         """Return the joints at rest (N, 3) m for betas (10,)."""
+
+    def rest_vertices(self, betas: np.ndarray) -> np.ndarray:
+        """Return the mesh at rest (V, 3) m, as the joints lie, for betas (10,)."""
+
+    def capsules(self, betas: np.ndarray) -> Capsules:
+        """Return the capsules of the body parts at rest, relative to their joints."""
+
+    def predict(
+        self, result: PipelineResult, samples: int, temperature: float
+    ) -> tuple[MotionPrediction, ...]:
+        """Predict the people of the newest result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one image gave, as the outputs see it.
+    """The result of one image for the outputs.
 
     header: stamp and camera optical frame of the image; image: (H, W, 3) uint8 RGB;
     ground: in the camera optical frame, None while unknown; postures: POSTURE_* of Human.msg by
-    track id; residuals_m: of the REP-155 fit by track id, where one was made; fallen: track ids of
-    those who have just fallen.
+    track id; residuals_m: of the REP-155 fit by track id, if one was made; fallen: track ids of
+    people who have just fallen; groundless: of people for whom the ground is not valid;
+    eye: (3,) m, position of the camera in the frame of the motions, None for several cameras;
+    hands: seen in this image, by track id.
     """
 
     result: PipelineResult
@@ -57,13 +77,16 @@ class Scene:
     postures: Mapping[int, int] = field(default_factory=dict)
     residuals_m: Mapping[int, float] = field(default_factory=dict)
     fallen: frozenset[int] = frozenset()
+    groundless: frozenset[int] = frozenset()
+    eye: np.ndarray | None = field(default_factory=lambda: np.zeros(3))
+    hands: Mapping[int, Hands] = field(default_factory=dict)
 
 
 def by_stamp(scene: Scene) -> list[Scene]:
-    """The scene cut into one per stamp that its motions describe, oldest first, at that stamp.
+    """The scene split into one per stamp that its motions describe, oldest first.
 
-    It is one of the image's own stamp unless motion.look_ahead describes an earlier image. Whoever
-    was lost belongs to the newest.
+    There is one, with the image's own stamp, unless motion.look_ahead describes an earlier image.
+    Lost people belong to the newest.
     """
     groups: dict[int, list[BodyMotion]] = {}
     for motion in scene.result.motions:
@@ -81,12 +104,12 @@ def by_stamp(scene: Scene) -> list[Scene]:
 
 
 def header_of(motion: BodyMotion, header: Header) -> Header:
-    """The header of what one person's newest frame is published in: its own stamp."""
+    """The header for one person's newest frame, with the stamp of that frame."""
     return Header(stamp=ns_to_stamp(int(motion.stamps_ns[-1])), frame_id=header.frame_id)
 
 
 class Rhythm:
-    """Thins a stream of stamps out to a rate."""
+    """Thins a stream of stamps to a maximum rate."""
 
     def __init__(self) -> None:
         self._due_ns: int | None = None
@@ -95,7 +118,7 @@ class Rhythm:
         """Whether the image of a stamp is due; call it once for each image."""
         period_ns = round(1e9 / rate_hz)
         due = self._due_ns
-        # After a pause, or a stamp of the past (bag loop), the rhythm starts anew.
+        # After a pause or a jump back in time (bag loop), the period restarts.
         if due is None or not due - period_ns <= stamp_ns < due + period_ns:
             due = stamp_ns
         if stamp_ns < due:
@@ -107,37 +130,42 @@ class Rhythm:
 class Output(ABC):
     """A part of what moro_node publishes; for one thread.
 
-    needs_mesh: the meshes have to be recovered for it. needs_image: there is nothing to publish
-    without an image. prompt: it goes out before the latency is
-    taken; what is only looked at goes after.
+    needs_mesh: it requires meshes. needs_image: it cannot be published without an image.
+    needs_postures: it requires postures, falls and residuals. prompt: it is published before the
+    latency is measured; outputs for display are published after.
     """
 
     needs_mesh = False
     needs_image = False
+    needs_postures = False
     prompt = False
 
     @abstractmethod
     def watched(self, options: NodeConfig) -> bool:
-        """Whether somebody subscribes and the options do not switch it off."""
+        """Whether it has a subscriber and the options do not disable it."""
 
     def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether a watched output wants this image; asked once for each image."""
+        """Whether an output with subscribers uses this image; called once per image."""
         return True
+
+    def needs_hands(self, options: NodeConfig) -> bool:
+        """Whether it requires the fingers."""
+        return False
 
     @abstractmethod
     def publish(self, scene: Scene, options: NodeConfig) -> None:
-        """Make and publish the messages of one image."""
+        """Create and publish the messages of one image."""
 
     def skip(self, result: PipelineResult) -> None:  # noqa: B027
-        """Take note of an image that nothing is published of, as without a subscriber."""
+        """Handle an image for which nothing is published, for instance without a subscriber."""
 
     @abstractmethod
     def made(self) -> dict[str, int]:
-        """How many messages were made so far, by topic."""
+        """Number of messages created so far, by topic."""
 
     @abstractmethod
     def destroy(self, node: Node) -> None:
-        """Take the topics down."""
+        """Destroy the publishers."""
 
 
 class TopicOutput(Output):
@@ -153,11 +181,11 @@ class TopicOutput(Output):
         return self.publisher.topic_name
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether somebody subscribes."""
+        """Whether there is a subscriber."""
         return self.publisher.get_subscription_count() > 0
 
     def made(self) -> dict[str, int]:
-        """How many messages were made so far, by topic."""
+        """Number of messages created so far, by topic."""
         return {self.topic: self._made}
 
     @abstractmethod
@@ -165,11 +193,11 @@ class TopicOutput(Output):
         """The messages of one image, of the publisher's type or serialised."""
 
     def publish(self, scene: Scene, options: NodeConfig) -> None:
-        """Make and publish the messages of one image."""
+        """Create and publish the messages of one image."""
         for message in self.messages(scene, options):
             self.publisher.publish(message)
             self._made += 1
 
     def destroy(self, node: Node) -> None:
-        """Take the topic down."""
+        """Destroy the publisher."""
         node.destroy_publisher(self.publisher)

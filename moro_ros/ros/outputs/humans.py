@@ -8,22 +8,24 @@ import numpy as np
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from moro_ros.body.targets import UNSEEN
 from moro_ros.msg import Human, HumanArray, HumanJoint
 from moro_ros.recover.ground import GroundPlane, moved
+from moro_ros.recover.uncertainty import distance_sigma
 from moro_ros.ros.outputs.base import Scene, TopicOutput, by_stamp
 from moro_ros.ros.outputs.tf import quaternions
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.stamps import latency_s
 from moro_ros.ros.transforms import Placement
-from moro_ros.types import BodyMotion, PipelineResult
+from moro_ros.types import PRIOR, BodyMotion, PipelineResult
 
 NO_FIT = -1.0
 
 
 def human_array(scene: Scene, lost: tuple[BodyMotion, ...] = ()) -> HumanArray:
-    """The newest frame of everybody, then those lost; the latency is left to the publisher.
+    """The newest frame of each person, then lost people; the publisher sets the latency.
 
-    lost: the last motion of those whose track has ended.
+    lost: the last motion of people whose track has ended.
     """
     message = HumanArray(header=scene.header)
     message.humans = [human_message(motion, scene) for motion in (*scene.result.motions, *lost)]
@@ -46,13 +48,22 @@ def human_message(motion: BodyMotion, scene: Scene) -> Human:
         confidence=float(motion.confidence[-1].mean()),
         joint_fit_residual=scene.residuals_m.get(motion.track_id, NO_FIT),
     )
-    message.joints = _joints(motion, scene.ground)
+    message.place_source, message.place_sigma = PRIOR, distance_sigma(motion, scene.eye)
+    if motion.place is not None:
+        message.place_source = motion.place.source
+    ground = None if motion.track_id in scene.groundless else scene.ground
+    message.joints = _joints(motion, ground)
     message.contacts = motion.contact[-1].astype(np.float32)
     message.betas = motion.smplx.betas.astype(np.float32)
     message.shape_locked = motion.shape_locked
     message.global_orient = motion.smplx.global_orient[-1].astype(np.float32)
     message.body_pose = motion.smplx.body_pose[-1].astype(np.float32)
     message.transl = motion.smplx.transl[-1].astype(np.float32)
+    left, right = scene.hands.get(motion.track_id, UNSEEN)
+    if left is not None:
+        message.left_hand_pose = left.fingers.astype(np.float32)
+    if right is not None:
+        message.right_hand_pose = right.fingers.astype(np.float32)
     return message
 
 
@@ -92,19 +103,20 @@ def _joints(motion: BodyMotion, ground: GroundPlane | None) -> list[HumanJoint]:
 
 
 class HumansOutput(TopicOutput):
-    """~/humans: everybody in the camera's frame, and whoever was lost, once."""
+    """~/humans: all people in the camera's frame; a lost person is reported once."""
 
     prompt = True
+    needs_postures = True
 
     def __init__(self, node: Node, topic: str = "~/humans") -> None:
         super().__init__(node, HumanArray, topic)
         self._clock = node.get_clock()
         self._known: dict[int, BodyMotion] = {}
-        # Of those published and lost, whom no message has reported lost yet.
+        # People who were published and lost, but not reported as lost yet.
         self._gone: dict[int, BodyMotion] = {}
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
-        """One array; it says how late it is."""
+        """One array, with its latency."""
         motions = scene.result.motions
         self.skip(scene.result)
         gone, self._gone = tuple(self._gone.values()), {}
@@ -113,24 +125,33 @@ class HumansOutput(TopicOutput):
         message.latency = latency_s(scene.header.stamp, self._clock)
         return [message]
 
+    def needs_hands(self, options: NodeConfig) -> bool:
+        """Always: the message contains the hand poses."""
+        return True
+
     def skip(self, result: PipelineResult) -> None:
-        """Take note of those lost, who are reported with the next message."""
+        """Store the lost people, who are reported with the next message."""
         for track_id in result.lost:
             if (motion := self._known.pop(track_id, None)) is not None:
                 self._gone[track_id] = motion
 
 
 class RefinedHumansOutput(HumansOutput):
-    """~/humans_refined: what motion.refined_lag describes a second time, at its own stamps."""
+    """~/humans_refined: frames refined after motion.refined_lag, with their own stamps."""
 
     prompt = False
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, "~/humans_refined")
 
+    def needs_hands(self, options: NodeConfig) -> bool:
+        """Never: the images of its frames are not kept."""
+        return False
+
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
-        """One array per stamp that is described anew; usually one."""
+        """One array per refined stamp; usually one."""
         result = replace(scene.result, motions=scene.result.refined)
+        scene = replace(scene, hands={})
         if not result.motions and not result.lost and not self._gone:
             return []
         messages = []
@@ -140,20 +161,20 @@ class RefinedHumansOutput(HumansOutput):
 
 
 class WorldHumansOutput(HumansOutput):
-    """~/humans_world: the same in the world frame, while TF says where the camera stands."""
+    """~/humans_world: the same in the world frame, while TF connects it with the camera."""
 
     def __init__(self, node: Node, placement: Placement) -> None:
         super().__init__(node, "~/humans_world")
         self._placement = placement
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether a world frame is named and somebody subscribes."""
+        """Whether a world frame is set and there is a subscriber."""
         return bool(self._placement.world_frame) and super().watched(options)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanArray]:
-        """One array, or none while TF does not connect the two frames."""
+        """One array; none while TF does not connect the two frames."""
         pose = self._placement.pose(scene.header.frame_id)
-        if pose is None or not np.isfinite(np.concatenate([pose[0].ravel(), pose[1]])).all():
+        if pose is None:
             self.skip(scene.result)
             return []
         motions = tuple(moved(motion, *pose) for motion in scene.result.motions)
@@ -162,5 +183,6 @@ class WorldHumansOutput(HumansOutput):
             result=replace(scene.result, motions=motions),
             header=Header(stamp=scene.header.stamp, frame_id=self._placement.world_frame),
             ground=None if scene.ground is None else scene.ground.moved(*pose),
+            eye=pose[1],
         )
         return super().messages(there, options)

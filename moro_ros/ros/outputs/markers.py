@@ -14,8 +14,27 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from moro_ros.body.topology import JOINT_NAMES, PARENTS
-from moro_ros.msg import HumanJoint
+from moro_ros.draw.palette import ELLIPSOID_JOINTS
+from moro_ros.io.marker_style import (
+    BONE_ENDS,
+    BONE_WIDTH_M,
+    HEAD,
+    JOINT_DIAMETER_M,
+    JOINTS,
+    LABEL,
+    LABEL_COLOR,
+    LABEL_HEIGHT_M,
+    LABEL_OFFSET_M,
+    LIFETIME_S,
+    PELVIS,
+    PERSON_COLORS,
+    SKELETON,
+    STATE_COLORS,
+    TRAIL,
+    TRAIL_ALPHA,
+    TRAIL_NS,
+    TRAIL_WIDTH_M,
+)
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, header_of
 from moro_ros.ros.outputs.humans import joint_states
@@ -23,20 +42,20 @@ from moro_ros.ros.outputs.tf import quaternions
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion
 
-# rclpy converts point by point: 60 ms for the 63,000 corners of one mesh, under the interpreter's
-# lock. In CDR, points are a length and then plain doubles, so the block is put in by numpy instead.
+# rclpy converts point by point: 60 ms for the 63,000 corners of one mesh, holding the interpreter's
+# lock. In CDR, points are a length followed by doubles, so numpy inserts the block instead.
 
-# CDR: a 4-byte header, then aligned data; byte 1 of the header says the byte order.
+# CDR: a 4-byte header, then aligned data; byte 1 of the header is the byte order.
 _HEADER_BYTES = 4
 _LITTLE_ENDIAN = 1
 _LENGTH_BYTES = 4
 _POINT_BYTES = 24
-# A place where no body is, to be found again in the serialised message.
+# A position that no body has, which is searched for in the serialised message.
 _SENTINEL = (-1.7e301, 2.3e301)
 
 
 def serialize_markers(markers: list[Marker], triangles: Mapping[int, np.ndarray]) -> bytes:
-    """Serialise a MarkerArray whose markers at some indices get the corners of triangles.
+    """Serialise a MarkerArray and insert the corners of triangles into some of its markers.
 
     triangles: index in markers -> corners (N, 3), N > 0, m; those markers' own points are replaced.
     """
@@ -48,7 +67,7 @@ def serialize_markers(markers: list[Marker], triangles: Mapping[int, np.ndarray]
     parts, end = [], 0
     for index in sorted(triangles):
         place = wire.index(struct.pack("<3d", *_SENTINEL, index), end)
-        # From the marker's pose on every offset is fixed: the length is followed without padding.
+        # From the marker's pose on every offset is fixed: no padding follows the length.
         length_at = place - _LENGTH_BYTES
         parts += [
             wire[end:length_at],
@@ -56,55 +75,26 @@ def serialize_markers(markers: list[Marker], triangles: Mapping[int, np.ndarray]
             np.ascontiguousarray(triangles[index], dtype="<f8").tobytes(),
         ]
         end = place + _POINT_BYTES
-    # A point is a multiple of the largest alignment, so whatever follows stays aligned.
+    # A point is a multiple of the largest alignment, so the following data stays aligned.
     return b"".join([*parts, wire[end:]])
 
 
-SKELETON, JOINTS, LABEL, MESH = "skeleton", "joints", "label", "mesh"
-ELLIPSOIDS, TRAIL = "covariance", "trail"
-STATE_COLORS = {
-    HumanJoint.STATE_OBSERVED: (0.20, 0.85, 0.35, 1.0),
-    HumanJoint.STATE_INFERRED: (1.00, 0.55, 0.10, 1.0),
-    HumanJoint.STATE_EXTRAPOLATED: (0.90, 0.20, 0.25, 1.0),
-    HumanJoint.STATE_HELD: (0.65, 0.25, 0.90, 1.0),
-}
-LABEL_COLOR = (1.0, 1.0, 1.0, 1.0)
-# One per person in turn; apart in hue, and from the colours of the states.
-PERSON_COLORS = (
-    (0.35, 0.60, 0.95),
-    (0.85, 0.45, 0.80),
-    (0.40, 0.80, 0.85),
-    (0.75, 0.75, 0.35),
-    (0.90, 0.50, 0.50),
-    (0.60, 0.60, 0.75),
-)
-MESH_ALPHA, TRAIL_ALPHA, ELLIPSOID_ALPHA = 0.55, 0.9, 0.2
-BONE_WIDTH_M, JOINT_DIAMETER_M, LABEL_HEIGHT_M, TRAIL_WIDTH_M = 0.025, 0.05, 0.15, 0.02
-# The camera's y axis points down.
-LABEL_OFFSET_M = np.array([0.0, -0.35, 0.0])
-TRAIL_NS = 3_000_000_000
-# More would hide the person: the ends of the body and its middle.
-ELLIPSOID_JOINTS = tuple(
-    JOINT_NAMES.index(name)
-    for name in ("pelvis", "head", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
-)
-# A marker's id where a person has several in a namespace.
+MESH, ELLIPSOIDS = "mesh", "covariance"
+MESH_ALPHA, ELLIPSOID_ALPHA = 0.55, 0.2
+# A marker's id if a person has several in a namespace.
 IDS_PER_PERSON = 100
-# RViz forgets what is no longer renewed, as when the images stop.
-LIFETIME = Duration(sec=1)
-_PELVIS, _HEAD = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("head")
-_BONES = [(child, parent) for child, parent in enumerate(PARENTS) if parent >= 0]
+LIFETIME = Duration(sec=LIFETIME_S)
 
 
 class MarkerBuilder:
-    """Makes the markers of successive images; remembers trails, and what RViz still shows."""
+    """Creates the markers of successive images; keeps trails and the list of what RViz shows."""
 
     def __init__(self) -> None:
         self._shown: set[tuple[str, int]] = set()
         self._trails: dict[int, deque[tuple[int, Point]]] = {}
 
     def build(self, motions: tuple[BodyMotion, ...], header: Header) -> list[Marker]:
-        """All markers but the meshes' triangles: those of mesh_marker() are still empty."""
+        """All markers, without triangles: those of mesh_marker() are still empty."""
         markers = []
         for motion in motions:
             own = header_of(motion, header)
@@ -126,9 +116,9 @@ class MarkerBuilder:
     def _trail(self, motion: BodyMotion, header: Header) -> list[Marker]:
         trail = self._trails.setdefault(motion.track_id, deque())
         stamp_ns = stamp_to_ns(header.stamp)
-        x, y, z = motion.joints[-1, _PELVIS].tolist()
+        x, y, z = motion.joints[-1, PELVIS].tolist()
         trail.append((stamp_ns, Point(x=x, y=y, z=z)))
-        # What is younger than now is left from before a jump back in time.
+        # Points later than now are from before a jump back in time.
         while not 0 <= stamp_ns - trail[0][0] <= TRAIL_NS:
             trail.popleft()
         if len(trail) < 2:
@@ -149,9 +139,8 @@ def person_markers(motion: BodyMotion, header: Header) -> list[Marker]:
 
     bones = _marker(motion, header, SKELETON, Marker.LINE_LIST)
     bones.scale.x = BONE_WIDTH_M
-    for child, parent in _BONES:
-        bones.points += [points[parent], points[child]]
-        bones.colors += [colors[parent], colors[child]]
+    bones.points = [points[end] for end in BONE_ENDS]
+    bones.colors = [colors[end] for end in BONE_ENDS]
 
     spheres = _marker(motion, header, JOINTS, Marker.SPHERE_LIST)
     spheres.scale.x = spheres.scale.y = spheres.scale.z = JOINT_DIAMETER_M
@@ -162,12 +151,13 @@ def person_markers(motion: BodyMotion, header: Header) -> list[Marker]:
     label.scale.z = LABEL_HEIGHT_M
     label.color = _color(LABEL_COLOR)
     place = label.pose.position
-    place.x, place.y, place.z = (joints[_HEAD] + LABEL_OFFSET_M).tolist()
+    # The camera's y axis points down.
+    place.x, place.y, place.z = (joints[HEAD] - [0.0, LABEL_OFFSET_M, 0.0]).tolist()
     return [bones, spheres, label]
 
 
 def ellipsoid_markers(motion: BodyMotion, header: Header) -> list[Marker]:
-    """One standard deviation of some joints as ellipsoids; none where it is unknown (zero)."""
+    """One standard deviation of some joints as ellipsoids; none if it is unknown (zero)."""
     states, markers = joint_states(motion), []
     for joint in ELLIPSOID_JOINTS:
         variances, axes = np.linalg.eigh(motion.covariance[-1, joint].astype(np.float64))
@@ -187,7 +177,7 @@ def ellipsoid_markers(motion: BodyMotion, header: Header) -> list[Marker]:
 
 
 def mesh_marker(motion: BodyMotion, header: Header) -> Marker:
-    """The mesh's marker without its triangles, which marker_wire puts in."""
+    """The mesh's marker without its triangles, which marker_wire inserts."""
     mesh = _marker(motion, header, MESH, Marker.TRIANGLE_LIST)
     mesh.scale.x = mesh.scale.y = mesh.scale.z = 1.0
     mesh.color = _color((*_person_color(motion), MESH_ALPHA))
@@ -209,7 +199,7 @@ def _color(rgba: tuple[float, ...]) -> ColorRGBA:
 
 
 class MarkersOutput(TopicOutput):
-    """~/markers: what RViz shows of everybody, at most marker_rate_hz."""
+    """~/markers: all people for RViz, at most at marker_rate_hz."""
 
     needs_mesh = True
 

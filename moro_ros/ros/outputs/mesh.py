@@ -1,4 +1,4 @@
-"""The surface of people: HumanMesh with its triangles apart, and a point cloud with its doubt."""
+"""The surface of people: HumanMesh and its triangles, and a point cloud with uncertainty."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ CLOUD_DTYPE = np.dtype(
 
 
 def topology_of(faces: np.ndarray) -> int:
-    """The CRC-32 of triangles (N, 3), by which meshes name them."""
+    """The CRC-32 of triangles (N, 3), by which meshes refer to them."""
     return zlib.crc32(np.ascontiguousarray(faces, dtype="<u4").tobytes())
 
 
 def faces_message(faces: np.ndarray, num_vertices: int) -> HumanMeshFaces:
-    """The triangles (N, 3) of meshes of so many vertices."""
+    """The triangles (N, 3) of meshes with a number of vertices."""
     message = HumanMeshFaces(topology=topology_of(faces), num_vertices=num_vertices)
     message.faces = flat(faces, "I")
     return message
@@ -56,7 +56,7 @@ def mesh_message(motion: BodyMotion, header: Header, topology: int) -> HumanMesh
 
 
 def flat(values: np.ndarray, code: str) -> array.array:
-    """An array's numbers one after the other as array.array of a type code.
+    """An array's numbers, flattened, as array.array of a type code.
 
     rclpy checks any other kind of sequence element by element, which is a hundred times slower.
     """
@@ -66,7 +66,7 @@ def flat(values: np.ndarray, code: str) -> array.array:
 
 
 def cloud_message(scene: Scene) -> PointCloud2:
-    """The surface of everybody as points with standard deviation, person and body part."""
+    """The surface of all people as points with standard deviation, person and body part."""
     parts = scene.body.vertex_parts
     people = [motion for motion in scene.result.motions if motion.vertices is not None]
     points = np.zeros((len(people), len(parts)), dtype=CLOUD_DTYPE)
@@ -79,7 +79,7 @@ def cloud_message(scene: Scene) -> PointCloud2:
 
 
 class MeshOutput(TopicOutput):
-    """~/mesh: a HumanMesh per person and image; the triangles go out on ~/mesh_faces first."""
+    """~/mesh: a HumanMesh per person and image, after the triangles on ~/mesh_faces."""
 
     needs_mesh = True
 
@@ -89,7 +89,7 @@ class MeshOutput(TopicOutput):
         self._topology: int | None = None
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanMesh]:
-        """The mesh of everybody."""
+        """The meshes of all people."""
         topology = self._told_topology(scene)
         return [
             mesh_message(motion, header_of(motion, scene.header), topology)
@@ -98,7 +98,7 @@ class MeshOutput(TopicOutput):
         ]
 
     def destroy(self, node: Node) -> None:
-        """Take both topics down."""
+        """Destroy both publishers."""
         super().destroy(node)
         node.destroy_publisher(self._faces)
 
@@ -111,7 +111,7 @@ class MeshOutput(TopicOutput):
 
 
 class CloudOutput(TopicOutput):
-    """~/cloud: everybody's surface as a PointCloud2, at most marker_rate_hz."""
+    """~/cloud: the surface of all people as a PointCloud2, at most at marker_rate_hz."""
 
     needs_mesh = True
 
@@ -124,5 +124,5 @@ class CloudOutput(TopicOutput):
         return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
-        """One cloud of everybody whom the same image shows; usually one."""
+        """One cloud per image that the motions describe; usually one."""
         return [cloud_message(part) for part in by_stamp(scene)]

@@ -1,4 +1,4 @@
-"""PointCloud2 with the function signature of sensor_msgs_py, where that is not installed."""
+"""Replaces sensor_msgs_py, with its function signature, if it is not installed."""
 
 from __future__ import annotations
 

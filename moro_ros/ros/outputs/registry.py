@@ -1,7 +1,8 @@
-"""Outputs: all topics of moro_node together, of which each works only for subscribers."""
+"""Outputs: all topics of moro_node; each is computed only for subscribers."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from moro_ros.body.posture import CAMERA_UP
-from moro_ros.recover.ground import GroundEstimator, GroundPlane
+from moro_ros.recover.ground import GIVEN_SIGMA, LEARNED_SIGMA, GroundEstimator, GroundPlane
 from moro_ros.ros.outputs.annotated import AnnotatedOutput
 from moro_ros.ros.outputs.base import Body, Output, Scene, by_stamp
 from moro_ros.ros.outputs.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
@@ -18,6 +19,14 @@ from moro_ros.ros.outputs.mesh import CloudOutput, MeshOutput
 from moro_ros.ros.outputs.rep155 import BodiesOutput
 from moro_ros.ros.outputs.tf import TransformsOutput, check_level, own_frames
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.planners import navigation
+from moro_ros.ros.planners import scene as planning_scene
+from moro_ros.ros.planners.capsules import CapsulesOutput
+from moro_ros.ros.planners.intents import IntentsOutput
+from moro_ros.ros.planners.obstacles import ClearingOutput, ObstaclesOutput
+from moro_ros.ros.planners.prediction import PredictionOutput
+from moro_ros.ros.planners.shapes import Shaper
+from moro_ros.ros.planners.targets import TargetFinder, TargetsOutput, hand_reader, mouth_reader
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.publisher import available
 from moro_ros.ros.stamps import latency_s
@@ -27,10 +36,10 @@ from moro_ros.types import PipelineResult
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be made of one image: the outputs that are watched and due.
+    """The outputs of one image: those that have subscribers and are due.
 
-    idle: nobody subscribes to anything, so that the image need not be looked at. mesh: the meshes
-    are needed.
+    idle: no output has a subscriber, so the image need not be processed. mesh: the meshes are
+    required.
     """
 
     outputs: tuple[Output, ...]
@@ -38,23 +47,34 @@ class Wanted:
 
     @property
     def mesh(self) -> bool:
-        """Whether an output needs the meshes."""
+        """Whether an output requires the meshes."""
         return any(output.needs_mesh for output in self.outputs)
 
 
 class Outputs:
-    """Publishes what one image gave; the ground is learned here, for it belongs to the camera.
+    """Publishes the results of images, and estimates the ground, which belongs to the camera.
 
-    body: of the model in use. Raises: ConfigError if it cannot serve the options.
+    body: of the model in use; others: further outputs. Raises: ConfigError if the body does not
+    support the options, AssetError if the file of planners.mouth_opening or planners.hand_landmarks
+    is missing.
     """
 
-    def __init__(self, node: Node, options: NodeConfig, body: Body) -> None:
+    def __init__(
+        self, node: Node, options: NodeConfig, body: Body, others: tuple[Output, ...] = ()
+    ) -> None:
         self._clock = node.get_clock()
         self._body = body
         self.check(options)
+        hands = hand_reader(options)
         self.placement = Placement(
-            node, options.world_frame, options.ground_frame, own_frames(options.humans.id_prefix)
+            node,
+            options.world_frame,
+            options.ground_frame,
+            own_frames(options.humans.id_prefix),
+            options.planners.frames,
+            listen=bool(options.depth_topic),
         )
+        self._shaper = Shaper(self.placement, self._clock)
         self.ground = GroundEstimator()
         self._describer = Describer()
         self._bodies: BodiesOutput | None = None
@@ -64,39 +84,63 @@ class Outputs:
             listeners += self._bodies.tf_listeners
         elif options.humans.enable:
             node.get_logger().info(
-                "hri_msgs is not installed: the topics of REP-155 (/humans) are left out."
+                "The topics of REP-155 (/humans) are unavailable: hri_msgs is not installed."
             )
-        self._described: tuple[Output, ...] = (
+        self._finder = finder = TargetFinder(self._describer, hands)
+        self.outputs: tuple[Output, ...] = (
             HumansOutput(node),
             RefinedHumansOutput(node),
             WorldHumansOutput(node, self.placement),
-        )
-        self.outputs: tuple[Output, ...] = (
-            *self._described,
-            TransformsOutput(node, self._describer, listeners),
+            TargetsOutput(node, finder, mouth_reader(options)),
+            TransformsOutput(node, self._describer, finder.transforms, listeners),
             *([self._bodies] if self._bodies else []),
+            CapsulesOutput(node, self._shaper),
+            IntentsOutput(node, self._shaper, self.placement, finder),
+            ObstaclesOutput(node, self._shaper),
+            ClearingOutput(node, self._shaper),
+            *self._for_planners(node, options),
             MarkersOutput(node),
             MeshOutput(node),
             CloudOutput(node),
             AnnotatedOutput(node),
+            *others,
         )
 
+    def _for_planners(self, node: Node, options: NodeConfig) -> Iterator[Output]:
+        """The outputs that require an optional package or model, if it is there."""
+        if reason := self._body.prediction_missing:
+            node.get_logger().info(f"~/humans_predicted is unavailable: {reason}")
+        else:
+            yield PredictionOutput(node)
+        if planning_scene.available():
+            yield planning_scene.PlanningSceneOutput(node, options, self._shaper)
+        else:
+            node.get_logger().info("~/planning_scene is unavailable: moveit_msgs is not installed.")
+        if navigation.People is not None:
+            yield navigation.PeopleOutput(node, self._shaper)
+        else:
+            node.get_logger().info("~/people is unavailable: people_msgs is not installed.")
+        if navigation.Detection3DArray is not None:
+            yield navigation.DetectionsOutput(node, self._shaper)
+        else:
+            node.get_logger().info("~/detections is unavailable: vision_msgs is not installed.")
+
     def check(self, options: NodeConfig) -> None:
-        """Check that the body model can serve the options; raises ConfigError."""
+        """Check that the body model supports the options; raises ConfigError."""
         check_level(options.tf_level, len(self._body.joint_parents))
 
     def destroy(self, node: Node) -> None:
-        """Take every topic down."""
+        """Destroy all publishers."""
         for output in self.outputs:
             output.destroy(node)
         self.placement.destroy(node)
 
     def made(self) -> dict[str, int]:
-        """How many messages were made so far, by topic."""
+        """Number of messages created so far, by topic."""
         return {topic: made for output in self.outputs for topic, made in output.made().items()}
 
     def wanted(self, stamp_ns: int, options: NodeConfig) -> Wanted:
-        """What to publish for the image of a stamp; call it once for each image."""
+        """The outputs to publish for the image of a stamp; call it once per image."""
         watched = [output for output in self.outputs if output.watched(options)]
         due = [output for output in watched if output.due(stamp_ns, options)]
         if self._bodies is not None:
@@ -113,23 +157,29 @@ class Outputs:
         header: Header,
         wanted: Wanted,
         options: NodeConfig,
+        groundless: Collection[int] = (),
     ) -> float:
         """Publish one image's result; returns the latency: see stamps.latency_s.
 
-        image: (H, W, 3) uint8 RGB; header: stamp and camera frame.
+        image: (H, W, 3) uint8 RGB; header: stamp and camera frame; groundless: track ids of
+        people for whom the ground is not valid. If it is valid for none in view, it is unknown.
         """
         for motion in result.motions:
             self.ground.add(motion)
-        self._describer.keep([motion.track_id for motion in result.motions])
+        self._keep([motion.track_id for motion in result.motions])
         ground = self.current_ground(header.frame_id)
-        whole = Scene(result, header, image, self._body, ground)
-        if any(output in wanted.outputs for output in self._described):
+        if result.motions and {m.track_id for m in result.motions} <= set(groundless):
+            ground = None
+        whole = Scene(result, header, image, self._body, ground, groundless=frozenset(groundless))
+        if any(output.needs_postures for output in wanted.outputs):
             whole = self._describe(whole, options)
-        for scene in by_stamp(whole):
+        if any(output.needs_hands(options) for output in wanted.outputs):
+            whole = replace(whole, hands=self._finder.hands(whole))
+        for part in by_stamp(whole):
             for output in wanted.outputs:
                 if output.prompt:
-                    output.publish(scene, options)
-        for output in self._described:
+                    output.publish(part, options)
+        for output in self.outputs:
             if output not in wanted.outputs:
                 output.skip(result)
         late_s = latency_s(header.stamp, self._clock)
@@ -139,42 +189,53 @@ class Outputs:
         return late_s
 
     def publish_lost(self, result: PipelineResult, header: Header, options: NodeConfig) -> None:
-        """Publish between two images that people were lost.
+        """Publish lost people between two images.
 
-        result: without people, and the ids lost; header: stamp of the message and camera frame.
+        result: without people, with the lost ids; header: stamp of the message and camera frame.
         """
-        self._describer.keep(())
+        self._keep(())
         no_image = np.zeros((0, 0, 3), np.uint8)
         ground = self.current_ground(header.frame_id)
         scene = Scene(result, header, no_image, self._body, ground)
         for output in self.outputs:
-            # The topics of bodies end with the bodies, whether somebody subscribes or not.
+            # The topics of a body end with the body, with or without subscribers.
             if output is self._bodies or (output.watched(options) and not output.needs_image):
                 output.publish(scene, options)
             else:
                 output.skip(result)
 
+    def _keep(self, track_ids: Collection[int]) -> None:
+        """Forget all other people."""
+        self._describer.keep(track_ids)
+        self._shaper.keep(track_ids)
+
     def _describe(self, scene: Scene, options: NodeConfig) -> Scene:
-        """The scene with everybody's posture and falls, and the residual of each fit made."""
+        """The scene with all postures and falls, and the residual of each computed fit."""
         up = CAMERA_UP if scene.ground is None else scene.ground.normal
         motions = scene.result.motions
         postures = {m.track_id: int(self._describer.behaviour(m, up)[0]) for m in motions}
         fallen: frozenset[int] = frozenset()
         if (ground := scene.ground) is not None:
-            fallen = frozenset(m.track_id for m in motions if self._describer.fallen(m, ground))
+            standing = [m for m in motions if m.track_id not in scene.groundless]
+            fallen = frozenset(m.track_id for m in standing if self._describer.fallen(m, ground))
         residuals = {}
         if options.tf_level == "rep155" or (self._bodies and self._bodies.watched(options)):
             residuals = {m.track_id: self._describer.fit(m).residual_m for m in motions}
         return replace(scene, postures=postures, residuals_m=residuals, fallen=fallen)
 
-    def given_ground(self, camera_frame: str) -> GroundPlane | None:
-        """The ground that a user vouches for, in the camera's frame: TF's, or one that is kept.
+    def trusted_ground(self, camera_frame: str) -> tuple[GroundPlane | None, float, bool]:
+        """The ground on which people are placed: see the arguments of Placing.set_floor.
 
-        The one that is still being estimated comes from the network, which must not hear of it.
+        It is from TF, set or fixed by a user, or estimated from more than the network's own output.
+        The network is given the ground only after a user has confirmed it, and never one that is
+        estimated from the network's own output.
         """
-        if self.placement.ground_frame or self.ground.kept:
-            return self.current_ground(camera_frame)
-        return None
+        if self.placement.ground_frame:
+            return self.current_ground(camera_frame), GIVEN_SIGMA, True
+        ground, sure = self.ground, self.ground.sigma <= LEARNED_SIGMA
+        if ground.kept or sure:
+            return ground.plane, ground.sigma, ground.kept and sure
+        return None, 0.0, False
 
     def current_ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""

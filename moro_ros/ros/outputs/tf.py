@@ -1,16 +1,19 @@
-"""The TF frames of a person: body_<id> with the axes of REP-155, and what hangs on it."""
+"""The TF frames of a person: body_<id> with the axes of REP-155, and its child frames."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
+from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from moro_ros.body.anatomy import FINGER_JOINTS, INDEX
+from moro_ros.body.targets import UNSEEN, Hands, Kind
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.errors import ConfigError
 from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
@@ -34,18 +37,20 @@ HAND_AND_FACE_JOINTS = (
 SMPLX_JOINTS = JOINT_NAMES + HAND_AND_FACE_JOINTS
 
 
-def own_frames(prefix: str) -> re.Pattern[str]:
-    """Matches every frame that a node whose bodies' ids begin with `prefix` may publish."""
+def own_frames(*prefixes: str) -> re.Pattern[str]:
+    """A pattern of all frames that nodes with the body id prefixes `prefixes` may publish."""
     links = {joint.child for joint in REP155_JOINTS} | {joint.parent for joint in REP155_JOINTS}
-    names = "|".join(sorted({"body", "person_anonymous", *SMPLX_JOINTS, *links}))
-    return re.compile(rf"({names})_{re.escape(prefix)}\d+")
+    targets = {kind.frame for kind in Kind}
+    names = "|".join(sorted({"body", "person_anonymous", *SMPLX_JOINTS, *links, *targets}))
+    beginnings = "|".join(map(re.escape, prefixes))
+    return re.compile(rf"({names})_({beginnings})\d+")
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:
     """Unit quaternions x, y, z, w, (..., 4) float64, of rotation matrices (..., 3, 3).
 
-    As geometry.rotation has them, without torch, which need not load before a wrong parameter is
-    told; and without scipy's orthogonalisation, which takes as long again.
+    The same as in geometry.rotation, but without torch, so that wrong parameters are reported
+    before it is loaded, and without scipy's orthogonalisation, which would double the time.
     """
     m = np.asarray(rotations, np.float64)
     m00, m11, m22 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
@@ -83,7 +88,7 @@ def joint_transforms(motion: BodyMotion, header: Header, name: str) -> list[Tran
 
 
 def link_transforms(fit: JointFit, header: Header, name: str) -> list[TransformStamped]:
-    """Transforms of the links of REP-155 below body_<name>, as its URDF has them."""
+    """Transforms of the links of REP-155 below body_<name>, as in its URDF."""
     return [
         transform_message(
             Header(stamp=header.stamp, frame_id=f"{parent}_{name}"),
@@ -96,17 +101,29 @@ def link_transforms(fit: JointFit, header: Header, name: str) -> list[TransformS
 
 
 def hand_and_face_transforms(
-    motion: BodyMotion, header: Header, name: str, rest: np.ndarray, parents: tuple[int, ...]
+    motion: BodyMotion,
+    header: Header,
+    name: str,
+    rest: np.ndarray,
+    parents: tuple[int, ...],
+    hands: Hands = UNSEEN,
 ) -> list[TransformStamped]:
-    """Transforms body_<name> -> <joint>_<name> of the joints of hands and face, which are at rest.
+    """Transforms body_<name> -> <joint>_<name> of the joints of hands and face.
 
-    rest: (N, 3) m joints of the body at rest; parents: of the N joints.
+    rest: (N, 3) m joints of the body at rest; parents: of the N joints; hands: hands whose fingers
+    are seen. Other hands and the face are at rest.
     """
+    turns: dict[int, np.ndarray] = {}
+    for first, hand in zip((INDEX, INDEX + FINGER_JOINTS), hands, strict=True):
+        if hand is not None:
+            own = Rotation.from_rotvec(hand.fingers.reshape(-1, 3)).as_matrix()
+            turns |= {first + number: turn for number, turn in enumerate(own)}
     places, rotations = list(motion.joints[-1]), list(motion.joint_rotations[-1])
     for joint in range(NUM_JOINTS, len(parents)):
         parent = parents[joint]
         places.append(places[parent] + rotations[parent] @ (rest[joint] - rest[parent]))
-        rotations.append(rotations[parent])
+        turn = turns.get(joint)
+        rotations.append(rotations[parent] if turn is None else rotations[parent] @ turn)
     return _below_body(
         motion,
         header,
@@ -138,7 +155,7 @@ def _below_body(
 def transform_message(
     header: Header, child: str, place: Iterable[float], turn: Iterable[float]
 ) -> TransformStamped:
-    """The transform from header.frame_id to a child frame: place (3,) m, turn (4,) x, y, z, w."""
+    """The transform from header.frame_id to a child frame: origin (3,) m, (4,) x, y, z, w."""
     message = TransformStamped(header=header, child_frame_id=child)
     translation, rotation = message.transform.translation, message.transform.rotation
     translation.x, translation.y, translation.z = map(float, place)
@@ -147,30 +164,46 @@ def transform_message(
 
 
 class TransformsOutput(TopicOutput):
-    """/tf: the frames of everybody in view, as far down as the parameter tf_level says."""
+    """/tf: the frames of all people in view, to the level of the parameter tf_level.
+
+    targets: creates the frames of targets; None unless the options request them.
+    """
 
     prompt = True
 
-    def __init__(self, node: Node, describer: Describer, own_listeners: int = 0) -> None:
+    def __init__(
+        self,
+        node: Node,
+        describer: Describer,
+        targets: Callable[[Scene, NodeConfig], list[TransformStamped]],
+        own_listeners: int = 0,
+    ) -> None:
         super().__init__(node, TFMessage, "/tf", TF_DEPTH)
-        self._describer = describer
+        self._describer, self._targets = describer, targets
         self._own_listeners = own_listeners
         self._rhythm = Rhythm()
 
     def watched(self, options: NodeConfig) -> bool:
-        """Whether frames are wanted and somebody else than this node listens to TF."""
+        """Whether frames are requested and another node subscribes to TF."""
         listeners = self.publisher.get_subscription_count() - self._own_listeners
-        return options.tf_level != "none" and listeners > 0
+        wanted = options.tf_level != "none" or options.planners.target_frames
+        return wanted and listeners > 0
 
     def due(self, stamp_ns: int, options: NodeConfig) -> bool:
         """Whether tf_rate_hz allows frames for this image."""
         rate_hz = options.tf_rate_hz
         return rate_hz == 0.0 or self._rhythm.beat(stamp_ns, rate_hz)
 
+    def needs_hands(self, options: NodeConfig) -> bool:
+        """Whether frames of fingers or palms are requested."""
+        return options.tf_level == "smplx55" or options.planners.target_frames
+
     def messages(self, scene: Scene, options: NodeConfig) -> list[TFMessage]:
-        """One message with everybody's frames; none where nobody is."""
-        transforms = []
+        """One message with the frames of all people; none without people."""
+        transforms = self._targets(scene, options)
         for motion in scene.result.motions:
+            if options.tf_level == "none":
+                break
             name = body_id(motion.track_id, options.humans.id_prefix)
             transforms.append(body_transform(motion, scene.header, name))
             transforms += self._below(motion, scene, name, options.tf_level)
@@ -187,13 +220,14 @@ class TransformsOutput(TopicOutput):
         if level == "smplx55":
             rest = scene.body.rest_joints(motion.smplx.betas)
             parents = scene.body.joint_parents
-            hands = hand_and_face_transforms(motion, header, name, rest, parents)
-            return joint_transforms(motion, header, name) + hands
+            fingers = scene.hands.get(motion.track_id, UNSEEN)
+            below = hand_and_face_transforms(motion, header, name, rest, parents, fingers)
+            return joint_transforms(motion, header, name) + below
         return []
 
 
 def check_level(level: str, joints: int) -> None:
-    """Check that a body model has the joints that a tf_level asks for; raises ConfigError."""
+    """Check that a body model has the joints of a tf_level; raises ConfigError."""
     if level == "smplx55" and joints != len(SMPLX_JOINTS):
         raise ConfigError(
             f"tf_level: got 'smplx55', but the body model in use has {joints} joints instead of "

@@ -1,1 +1,1 @@
-"""People after REP-155: the topics, frames and kinematic model that ROS4HRI tools expect."""
+"""People according to REP-155: the topics, frames and kinematic model of ROS4HRI."""

@@ -1,4 +1,4 @@
-"""The topics of one body: <namespace>/bodies/<id>/..., which vanish with it."""
+"""The topics of one body: <namespace>/bodies/<id>/..., which exist as long as the body."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moro_ros.ros.rep155.picture import cropped_message, region, region_message,
 from moro_ros.ros.rep155.urdf import urdf_text
 from moro_ros.types import BodyMotion, Camera, PersonObservation
 
-# A person's URDF is published anew when a length has changed by more than this [m].
+# A person's URDF is published again if a length has changed by more than this [m].
 LENGTH_TOLERANCE_M = 0.005
 # The topics of a body and their types.
 KINDS: dict[str, Any] = {
@@ -32,9 +32,9 @@ KINDS: dict[str, Any] = {
 
 
 class BodyTopics:
-    """What is published of one body.
+    """The topics of one body.
 
-    base: the common part of the topics' names; topics: by their last name.
+    base: common part of the topic names; topics: by the last part of their names.
     """
 
     def __init__(self, node: Node, base: str, body_id: str, describer: Describer) -> None:
@@ -47,7 +47,7 @@ class BodyTopics:
         self._sent_model: PersonModel | None = None
 
     def watched(self) -> bool:
-        """Whether somebody subscribes to any of its topics."""
+        """Whether any of its topics has a subscriber."""
         return any(topic.watched() for topic in self.topics.values())
 
     def publish(
@@ -60,10 +60,10 @@ class BodyTopics:
         image_header: Header,
         header: Header,
     ) -> None:
-        """Publish what somebody subscribes to.
+        """Publish the topics that have subscribers.
 
-        up: (3,) unit vector against gravity, camera frame; image: (H, W, 3) RGB, None if no image
-        may go out; image_header: of the image; header: of the motion, which may be older.
+        up: (3,) unit vector against gravity, camera frame; image: (H, W, 3) RGB, None if images
+        must not be published; image_header: of the image; header: of the motion, may be older.
         """
         topics = self.topics
         if topics["roi"].watched() or topics["cropped"].watched():
@@ -82,7 +82,7 @@ class BodyTopics:
             topics["gesture"].send(lambda: Gesture(header=header, gesture=int(gesture)))
 
     def close(self) -> None:
-        """Take its topics out of the ROS graph."""
+        """Remove its topics from the ROS graph."""
         for topic in self.topics.values():
             topic.close()
 

@@ -1,4 +1,4 @@
-"""What is read off a person's motion for several outputs: the REP-155 fit, posture and gesture."""
+"""REP-155 fit, posture and gesture of a person, shared by several outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moro_ros.types import BodyMotion
 
 
 class Describer:
-    """Describes people when asked to, each frame of a person at most once; for one thread.
+    """Describes people on request, each frame of a person at most once; for one thread.
 
     fits_made, behaviours_made: how often something was computed.
     """
@@ -38,8 +38,8 @@ class Describer:
     def behaviour(self, motion: BodyMotion, up: np.ndarray = CAMERA_UP) -> tuple[Posture, Gesture]:
         """Posture and gesture in the newest frame of a person.
 
-        up: (3,) unit vector against gravity, in the frame of the motion. Gestures in time (waving)
-        and steady postures need this to be asked for every image.
+        up: (3,) unit vector against gravity, in the frame of the motion. Call this for every image:
+        waving and stable postures depend on earlier images.
         """
         stamp_ns = int(motion.stamps_ns[-1])
         last_ns, behaviour = self._behaviours.get(motion.track_id, (None, None))
@@ -52,9 +52,9 @@ class Describer:
         return behaviour.posture, behaviour.gesture
 
     def fallen(self, motion: BodyMotion, ground: GroundPlane) -> bool:
-        """Whether the person has just fallen; asked once for every image.
+        """Whether the person has just fallen; call it once per image.
 
-        ground: in the frame of the motion. Images that did not measure the person say nothing new.
+        ground: in the frame of the motion. Images that did not measure the person are ignored.
         """
         detector = self._falls.setdefault(motion.track_id, FallDetector())
         if motion.held[-1] or not motion.keypoints_seen[-1]:
@@ -64,7 +64,7 @@ class Describer:
         return detector.update(height_m, posture, int(motion.stamps_ns[-1]))
 
     def keep(self, track_ids: Collection[int]) -> None:
-        """Forget everybody else."""
+        """Forget all other people."""
         for known in (self._fits, self._behaviours, self._falls):
             for track_id in known.keys() - set(track_ids):
                 known.pop(track_id)

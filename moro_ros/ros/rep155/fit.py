@@ -1,8 +1,8 @@
-"""The joint angles of REP-155 that come nearest to a body's joints, by decomposition.
+"""The joint angles of REP-155 that best fit a body's joints, by decomposition.
 
-The reference model has fewer degrees of freedom than SMPL-X: its trunk only bends forward. Limb by
-limb, each segment is aimed at where the body's next joint really is, so that elbows and wrists are
-met although the shoulders are not quite; what remains is told as the residual.
+The reference model has fewer degrees of freedom than SMPL-X: its trunk only bends forward. Each
+segment of a limb is aimed at the actual position of the body's next joint, so elbows and wrists fit
+even if the shoulders do not fit exactly. The remaining error is the residual.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from moro_ros.ros.rep155.model import (
 )
 from moro_ros.types import BodyMotion
 
-# Sine of the bend of an elbow or knee from which on the bend alone says how the limb is rolled.
+# Sine of the bend of an elbow or knee above which the bend alone defines the roll of the limb.
 CLEAR_BEND = 0.3
 _AT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
@@ -48,8 +48,8 @@ class JointFit:
 def fit_joints(motion: BodyMotion, before: JointFit | None = None) -> JointFit:
     """Fit the newest frame of a person.
 
-    before: the fit of the frame before; of two sets of angles for the same pose, the nearer is
-    taken.
+    before: the fit of the previous frame; of two sets of angles for the same pose, the one nearer
+    to it is used.
     """
     model = PersonModel.from_rest(rest_skeleton(motion))
     origin, rotation = body_pose(motion)
@@ -92,7 +92,7 @@ def _fit_trunk(
     model_points = np.array([torso + model.origins[link] for link in links])
     points = joints[[_AT["left_shoulder"], _AT["right_shoulder"], _AT["neck"]]]
     (mx, _, mz), (px, _, pz) = model_points.T, points.T
-    # The rotation about y that brings the points together best.
+    # The rotation about y that aligns the points best.
     bend = math.atan2(float(mz @ px - mx @ pz), float(mx @ px + mz @ pz))
     _set(angles, ["waist"], (bend,))
     chest = about((0.0, 1.0, 0.0), float(angles[INDEX["waist"]]))
@@ -108,8 +108,8 @@ def _aim(
 ) -> np.ndarray:
     """Axes (3, 3) of an upper arm or thigh from start towards middle.
 
-    The lower segment, towards end, says where x lies: it bends to +x (bend 1) or -x (bend -1). A
-    straight limb does not say; hint is where x lies in the recovered pose.
+    The lower segment, towards end, defines x: it bends to +x (bend 1) or -x (bend -1). For a
+    straight limb, hint is used, which is x in the recovered pose.
     """
     upper = _unit(middle - start)
     across = bend * _unit(end - middle)
@@ -117,7 +117,7 @@ def _aim(
     front = hint - (hint @ upper) * upper
     front = _unit(front) if np.linalg.norm(front) > 1e-6 else _any_across(upper)
     size = float(np.linalg.norm(across))
-    # An overstretched joint stays straight rather than rolls the limb over.
+    # An overstretched joint stays straight, instead of rolling the limb over.
     unclear = max(0.0, 1.0 - size / CLEAR_BEND)
     doubt = min(1.0, max(0.0, 2.0 - size / CLEAR_BEND))
     across = across - doubt * min(0.0, float(across @ front)) * front
@@ -181,7 +181,7 @@ def _hip_angles(matrix: np.ndarray, sign: float) -> list[tuple[float, ...]]:
 def _nearest(
     choices: list[tuple[float, ...]], names: list[str], last: np.ndarray
 ) -> tuple[float, ...]:
-    """The choice that the limits cut least, then the one nearest to the angles before."""
+    """The choice with the smallest violation of the limits, then nearest to the angles before."""
     indices = [INDEX[name] for name in names]
     best, least = np.zeros(len(names)), math.inf
     for choice in choices:

@@ -1,4 +1,4 @@
-"""Topics that are created for whoever wants them, can be dropped again, and count messages."""
+"""Topics that are created on demand, can be destroyed again, and count messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from moro_ros.ros.compat import PublisherEventCallbacks
 
-# What libhri asks for (SystemDefaultsQoS, reliable) and what RViz, too, can read.
+# The QoS that libhri requests (SystemDefaultsQoS, reliable), which RViz can read too.
 STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1,
@@ -19,15 +19,15 @@ LATCHED = QoSProfile(
 )
 
 
-# Asking whether somebody subscribes to a topic that does not exist takes as long as publishing.
+# Period of the check: counting subscribers of a missing topic is as slow as publishing.
 LOOK_NS = 500_000_000
 
 
 class Demand:
-    """Whether somebody wants the topics of a person, which have to be created for that.
+    """Whether a person's topics are requested and have to be created.
 
-    Each name under which a publisher was ever created costs Fast DDS some 280 bytes for the life of
-    the process (its registry of payload pools by topic name), and each publisher milliseconds.
+    Each topic name that ever had a publisher costs Fast DDS about 280 bytes for the life of the
+    process (its registry of payload pools by topic name), and each publisher costs milliseconds.
     """
 
     def __init__(self, node: Node) -> None:
@@ -36,40 +36,40 @@ class Demand:
         self._looked_ns: int | None = None
 
     def image(self, stamp_ns: int, listed: bool) -> None:
-        """Take note of the next image; listed: somebody subscribes to a list of ids."""
+        """Register the next image; listed: a list of ids has a subscriber."""
         self._listed = listed
         self._due = self._looked_ns is None or abs(stamp_ns - self._looked_ns) >= LOOK_NS
         if self._due:
             self._looked_ns = stamp_ns
 
     def wants(self, names: Iterable[str]) -> bool:
-        """Whether somebody who has the ids may subscribe to these topics, or somebody does."""
+        """Whether these topics have subscribers, or may get some because the ids are read."""
         count = self._node.count_subscribers
         return self._listed or (self._due and any(count(name) for name in names))
 
 
 class Topic:
-    """One publisher; made: how many messages were made so far."""
+    """One publisher; made: number of messages created so far."""
 
     def __init__(self, node: Node, msg_type: Any, name: str, qos: QoSProfile = STREAM) -> None:
         self._node = node
-        # Without rclpy's own callbacks nothing of it waits in the executor, so that it can be
-        # made and dropped from the thread that works on images.
+        # Without rclpy's own callbacks the executor does not use it, so it can be created and
+        # destroyed in the thread that processes images.
         events = PublisherEventCallbacks(use_default_callbacks=False)
         self._publisher = node.create_publisher(msg_type, name, qos, event_callbacks=events)
         self.name = name
         self.made = 0
 
     def count(self) -> int:
-        """How many subscribe."""
+        """Number of subscribers."""
         return self._publisher.get_subscription_count()
 
     def watched(self) -> bool:
-        """Whether somebody subscribes."""
+        """Whether there is a subscriber."""
         return self.count() > 0
 
     def send(self, make: Callable[[], Any]) -> None:
-        """Make and publish a message if somebody subscribes; None is not published."""
+        """Create and publish a message if there is a subscriber; None is not published."""
         if self.watched():
             self.put(make())
 
@@ -80,5 +80,5 @@ class Topic:
             self.made += 1
 
     def close(self) -> None:
-        """Take the topic out of the ROS graph."""
+        """Remove the topic from the ROS graph."""
         self._node.destroy_publisher(self._publisher)

@@ -70,14 +70,14 @@ JOINTS: tuple[Joint, ...] = (
     *_leg("l", 1.0),
     *_leg("r", -1.0),
 )
-# The 20 that move, in the order of joint_states.
+# The 20 movable joints, in the order of joint_states.
 MOVING: tuple[Joint, ...] = tuple(joint for joint in JOINTS if joint.axis is not None)
 JOINT_ORDER: tuple[str, ...] = tuple(joint.name for joint in MOVING)
 INDEX: dict[str, int] = {name: index for index, name in enumerate(JOINT_ORDER)}
 LOWER = np.array([joint.lower for joint in MOVING])
 UPPER = np.array([joint.upper for joint in MOVING])
 
-# Where the origin of a link lies on the body: the joint of SMPL-X. Hips and torso carry the rest.
+# The SMPL-X joint at the origin of each link. Hips and torso carry the rest.
 LANDMARKS: dict[str, str] = {
     "r_head": "neck",
     "head": "head",
@@ -112,7 +112,7 @@ def body_pose(motion: BodyMotion) -> tuple[np.ndarray, np.ndarray]:
 def rest_skeleton(motion: BodyMotion) -> np.ndarray:
     """The joints at rest (T-pose), (22, 3) m in SMPL-X axes from the pelvis, of the newest frame.
 
-    Each bone, turned back by the rotation of the joint that carries it, is the bone at rest.
+    A bone at rest is the bone rotated back by the rotation of the joint that carries it.
     """
     joints = motion.joints[-1].astype(np.float64)
     rotations = motion.joint_rotations[-1].astype(np.float64)
@@ -125,7 +125,7 @@ def rest_skeleton(motion: BodyMotion) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class PersonModel:
-    """The model of REP-155 in one person's size.
+    """The model of REP-155 in the size of one person.
 
     origins: of each link's joint in its parent link, (3,) m, by link; the orientation is the
         parent's.
@@ -175,7 +175,7 @@ class PersonModel:
         return poses
 
     def transforms(self, angles: np.ndarray) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
-        """Parent link, child link, place (3,) m and rotation (3, 3) of every joint.
+        """Parent link, child link, origin (3,) m and rotation (3, 3) of every joint.
 
         angles: (20,) rad in the order of JOINT_ORDER.
         """
@@ -188,7 +188,7 @@ class PersonModel:
         return result
 
     def landmarks(self, angles: np.ndarray) -> np.ndarray:
-        """Places of LANDMARKS (14, 3) m in the body's frame; angles: (20,) rad."""
+        """Positions of LANDMARKS (14, 3) m in the body's frame; angles: (20,) rad."""
         poses = self.links(angles)
         return np.array([poses[link][1] for link in LANDMARKS])
 

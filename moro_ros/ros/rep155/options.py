@@ -11,13 +11,13 @@ from moro_ros.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class HumansConfig:
-    """Options of the REP-155 topics: which are published, and under which names.
+    """Options of the REP-155 topics and their names.
 
     Raises: ConfigError if the namespace or the prefix cannot be part of a topic name.
     """
 
     enable: bool = option(
-        True, "Publish the REP-155 topics. They take no time until they have a subscriber",
+        True, "Publish the REP-155 topics. They are computed only if they have a subscriber",
         read_only=True,
     )  # fmt: skip
     namespace: str = option(
@@ -40,7 +40,7 @@ class HumansConfig:
     )  # fmt: skip
     person_memory_s: float = option(
         5.0, "Time in which the location confidence of an unseen person falls from 1 to 0; then "
-        "the person is forgotten",
+        "the person is removed",
         unit="s", low=0.1, high=3600.0, read_only=True,
     )  # fmt: skip
 

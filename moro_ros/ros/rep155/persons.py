@@ -1,4 +1,4 @@
-"""Anonymous persons: one for each body, kept for a while where it was last seen (REP-155)."""
+"""Anonymous persons: one per body, kept for a while where it was last seen (REP-155)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from moro_ros.types import BodyMotion
 
 TF = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 _HEAD = JOINT_NAMES.index("head")
-# A message that is sent as its topic closes may not arrive: the 0 of somebody gone is repeated.
+# A message sent while its topic closes may be lost: the 0 of a person who left is repeated.
 FAREWELL_NS = 1_000_000_000
-# The topics of a person: type and QoS by their last name.
+# The topics of a person: type and QoS by the last part of their names.
 KINDS = {
     "anonymous": (Bool, LATCHED),
     "body_id": (String, LATCHED),
@@ -36,12 +36,12 @@ KINDS = {
 
 @dataclass(slots=True)
 class Person:
-    """One person: its topics by their last name, and when and where it was seen last.
+    """One person: topics by the last part of their names; time and place of the last sighting.
 
-    body_id: empty while it has no body. topics: none until somebody wants them. described_ns: stamp
-    of the image that its body was last described in, seen_ns: of the last one that shows it.
+    body_id: empty while it has no body. topics: none until they are requested. described_ns: stamp
+    of the last image that describes its body, seen_ns: of the last one that shows it.
     place: (3,) m and rotation (3, 3) of the head in the reference frame, x front and z to the top;
-    None while unknown. gone_ns: since when it is known no more, its topics still open; None while
+    None while unknown. gone_ns: when it was forgotten, while its topics are still open; None while
     it is known.
     """
 
@@ -56,7 +56,7 @@ class Person:
     gone_ns: int | None = None
 
     def match(self, body_id: str) -> None:
-        """Say which body is the person's."""
+        """Publish the id of the person's body."""
         if body_id != self.body_id:
             self.body_id = body_id
             if self.topics:
@@ -72,7 +72,7 @@ class Person:
 class Persons:
     """Publishes <namespace>/persons/... and the frames person_<id>.
 
-    tf_listeners: how many subscriptions to /tf the node itself holds besides, which do not count.
+    tf_listeners: number of the node's other subscriptions to /tf, which do not count.
     """
 
     def __init__(self, node: Node, config: HumansConfig, tf_listeners: int) -> None:
@@ -86,27 +86,27 @@ class Persons:
         self.people: dict[int, Person] = {}
 
     def topics(self) -> list[Topic]:
-        """Every topic of now."""
+        """All current topics."""
         own = [topic for person in self.people.values() for topic in person.topics.values()]
         return [*self.lists.values(), self._frames, *own]
 
     @property
     def listens(self) -> bool:
-        """Whether it subscribes to /tf itself."""
+        """Whether it has its own subscription to /tf."""
         return self._placement.listens
 
     def watched(self) -> bool:
-        """Whether somebody subscribes to more than the frames, which everybody's TF does."""
+        """Whether there are subscribers other than those of TF."""
         return any(topic.watched() for topic in self.topics() if topic is not self._frames)
 
     def listed(self) -> bool:
-        """Whether somebody subscribes to a list of ids."""
+        """Whether a list of ids has a subscriber."""
         return any(topic.watched() for topic in self.lists.values())
 
     def publish(
         self, motions: tuple[BodyMotion, ...], header: Header, stamp_ns: int, demand: Demand
     ) -> None:
-        """Take up the people of one image; header: stamp and frame of the camera."""
+        """Process the people of one image; header: stamp and frame of the camera."""
         self._forget(stamp_ns, {motion.track_id for motion in motions})
         for motion in motions:
             self._see(motion, header)
@@ -131,13 +131,13 @@ class Persons:
             self._frames.put(TFMessage(transforms=found) if found else None)
 
     def clear(self) -> None:
-        """Forget everybody."""
+        """Forget all people."""
         for person in self.people.values():
             _close(person)
         self.people = {}
 
     def close(self) -> None:
-        """Take every topic down."""
+        """Destroy all publishers."""
         self.clear()
         for topic in (*self.lists.values(), self._frames):
             topic.close()
@@ -164,7 +164,7 @@ class Persons:
             person.place, person.rotation = pose[0] @ place + pose[1], pose[0] @ rotation
 
     def _open(self, person: Person, demand: Demand) -> None:
-        """Create a person's topics if somebody wants them."""
+        """Create a person's topics if they are requested."""
         base = f"{self._config.namespace}/persons/{person.person_id}"
         if demand.wants(f"{base}/{name}" for name in KINDS):
             person.topics = {
@@ -175,11 +175,11 @@ class Persons:
             person.topics["body_id"].put(String(data=person.body_id))
 
     def _forget(self, stamp_ns: int, here: set[int]) -> None:
-        """Take note of who is gone, and let go of those not seen for too long."""
+        """Mark the people who left, and remove those not seen for too long."""
         for track_id in self.people.keys() - here:
             person = self.people[track_id]
             person.match("")
-            # A stamp of the past: another play of a bag.
+            # An earlier stamp: the bag was played again.
             past = stamp_ns < person.seen_ns
             if person.gone_ns is not None:
                 if not 0 <= stamp_ns - person.gone_ns < FAREWELL_NS:
@@ -191,7 +191,7 @@ class Persons:
     def _transform(self, person: Person, header: Header) -> TransformStamped | None:
         if person.place is None or person.rotation is None:
             return None
-        # With look-ahead a body is that of an older image; somebody unseen is still there now.
+        # With look-ahead a body is that of an older image, and an unseen person is still there.
         stamp = ns_to_stamp(person.described_ns) if person.body_id else header.stamp
         parent = Header(stamp=stamp, frame_id=person.frame_id)
         frame = f"person_{person.person_id}"

@@ -1,4 +1,4 @@
-"""Where a person appears in the image: region, cropped image and the 18 points of skeleton2d."""
+"""A person in the image: region, cropped image and the 18 points of skeleton2d."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moro_ros.geometry.lens import image_points
 from moro_ros.ros.bridge import image_message
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Keypoints, PersonObservation
 
-# Points of the skeleton that are joints of the body: place in Skeleton2D and joint.
+# Points of the skeleton that are joints of the body: index in Skeleton2D and joint.
 JOINT_POINTS: dict[int, str] = {
     Skeleton2D.RIGHT_SHOULDER: "right_shoulder",
     Skeleton2D.RIGHT_ELBOW: "right_elbow",
@@ -27,7 +27,7 @@ JOINT_POINTS: dict[int, str] = {
     Skeleton2D.LEFT_KNEE: "left_knee",
     Skeleton2D.LEFT_ANKLE: "left_ankle",
 }
-# Points that only the detector knows: place in Skeleton2D and name in types.KEYPOINTS.
+# Points that only the detector provides: index in Skeleton2D and name in types.KEYPOINTS.
 FACE_POINTS: dict[int, str] = {
     Skeleton2D.NOSE: "nose",
     Skeleton2D.LEFT_EAR: "left_ear",
@@ -36,19 +36,19 @@ FACE_POINTS: dict[int, str] = {
 _JOINTS = [JOINT_NAMES.index(name) for name in JOINT_POINTS.values()]
 _FACE = [list(KEYPOINTS).index(name) for name in FACE_POINTS.values()]
 _SHOULDERS = [JOINT_NAMES.index("left_shoulder"), JOINT_NAMES.index("right_shoulder")]
-# Points nearer to the lens have no place in the image [m].
+# Points nearer to the lens are not projected [m].
 NEAREST_M = 0.1
-# Around the joints of somebody whom the detector gives no box, of the box's sides.
+# Margin around the joints of a person without a detected box, relative to the box's sides.
 MARGIN = 0.15
 
 
 def region(
     motion: BodyMotion, seen: PersonObservation | None, camera: Camera
 ) -> tuple[np.ndarray, float]:
-    """The person's box in the image as shares of its sides, (4,) x0 y0 x1 y1, and its confidence.
+    """The person's box relative to the image size, (4,) x0 y0 x1 y1, and its confidence.
 
-    seen: what the front-end says of the person; without it, the box holds the projected joints.
-    The box of somebody outside the image is empty.
+    seen: the front-end's observation of the person; without it, the box contains the projected
+    joints. The box of a person outside the image is empty.
     """
     if seen is not None:
         box, confidence = seen.box_xyxy.astype(np.float64), float(seen.score)
@@ -74,7 +74,7 @@ def region_message(
 
 
 def cropped_message(image: np.ndarray, box: np.ndarray, header: Header) -> Image | None:
-    """The part of an RGB image (H, W, 3) in a box (4,) in [0, 1]; None where it has no pixel."""
+    """The part of an RGB image (H, W, 3) in a box (4,) in [0, 1]; None if it has no pixels."""
     height, width = image.shape[:2]
     left, right = int(np.floor(box[0] * width)), int(np.ceil(box[2] * width))
     top, bottom = int(np.floor(box[1] * height)), int(np.ceil(box[3] * height))
@@ -86,10 +86,10 @@ def cropped_message(image: np.ndarray, box: np.ndarray, header: Header) -> Image
 def skeleton_message(
     motion: BodyMotion, keypoints: Keypoints | None, camera: Camera, header: Header
 ) -> Skeleton2D:
-    """The 18 points of the newest frame, each in [0, 1]; c = 0 where nothing is known.
+    """The 18 points of the newest frame, each in [0, 1]; c = 0 for unknown points.
 
-    The joints of the recovered body are projected, so that hidden ones are there, with their
-    confidence. Nose and ears are those of the detector while it sees them. Eyes are not detected.
+    The joints of the recovered body are projected, so hidden ones are included, with their
+    confidence. Nose and ears are the detector's while it sees them. Eyes are not detected.
     A point outside the image has c = 0.
     """
     size = np.array([camera.width, camera.height], dtype=np.float64)
@@ -118,7 +118,7 @@ def skeleton_message(
 
 
 def _project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 2) of points (N, 3) m, and which of them lie in front of the lens, (N,) bool."""
+    """Pixels (N, 2) of points (N, 3) m, and which of them are in front of the lens, (N,) bool."""
     points = points.astype(np.float64)
     shown = points[:, 2] > NEAREST_M
     places = np.zeros((len(points), 2))

@@ -1,4 +1,4 @@
-"""HumansPublisher: everybody in view as the bodies and persons of REP-155."""
+"""HumansPublisher: all people in view as the bodies and persons of REP-155."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def available() -> bool:
-    """Whether hri_msgs is installed; a robot without ROS4HRI need not have it."""
+    """Whether hri_msgs is installed, which is optional."""
     return importlib.util.find_spec("hri_msgs") is not None
 
 
 class HumansPublisher:
-    """Publishes <namespace>/bodies and <namespace>/persons; nothing is made without a subscriber.
+    """Publishes <namespace>/bodies and <namespace>/persons, only for subscribers.
 
-    A body's topics are created while somebody subscribes to a list of ids or to one of them, and go
-    with the body. For one thread, which need not be the executor's.
-    bodies: the topics of those in view, by track id. describer: shared with other outputs, so that
-    nothing is computed twice; its fits tell the residual in m (JointFit.residual_m). tf_listeners:
-    how many subscriptions to /tf the node itself holds besides, which do not count.
-    Needs hri_msgs (see available).
+    A body's topics are created when a list of ids or one of the topics has a subscriber, and are
+    destroyed with the body. For one thread, which need not be the executor's.
+    bodies: the topics of people in view, by track id. describer: shared with other outputs, so that
+    nothing is computed twice; its fits have the residual in m (JointFit.residual_m). tf_listeners:
+    number of the node's other subscriptions to /tf, which do not count.
+    Requires hri_msgs (see available).
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class HumansPublisher:
         describer: Describer | None = None,
         tf_listeners: int = 0,
     ) -> None:
-        # Here, so that the rest of the node runs where hri_msgs is not installed.
+        # Imported here, so that the rest of the node runs without hri_msgs.
         from hri_msgs.msg import IdsList
 
         from moro_ros.ros.rep155.body import KINDS, BodyTopics
         from moro_ros.ros.rep155.persons import Persons
 
-        # Loaded now rather than while somebody walks in.
+        # Loaded now, so that the first person causes no delay.
         for kind in KINDS.values():
             check_for_type_support(kind)
         self._make_body, self._kinds = BodyTopics, tuple(KINDS)
@@ -67,11 +67,11 @@ class HumansPublisher:
 
     @property
     def tf_listeners(self) -> int:
-        """How many subscriptions to /tf it holds itself: one with a reference frame, else none."""
+        """Number of its own subscriptions to /tf: one with a reference frame, else none."""
         return int(self._persons is not None and self._persons.listens)
 
     def watched(self) -> bool:
-        """Whether somebody subscribes to any of the topics (TF does not count)."""
+        """Whether any of the topics has a subscriber (TF does not count)."""
         return (
             self._listed()
             or any(body.watched() for body in self.bodies.values())
@@ -79,12 +79,12 @@ class HumansPublisher:
         )
 
     def _listed(self) -> bool:
-        """Whether somebody subscribes to a list of ids."""
+        """Whether a list of ids has a subscriber."""
         persons = self._persons
         return self._tracked.watched() or (persons is not None and persons.listed())
 
     def made(self) -> dict[str, int]:
-        """How many messages were made so far, by topic, of the topics of now."""
+        """Number of messages created so far, by topic, of the current topics."""
         topics = [self._tracked]
         topics += [topic for body in self.bodies.values() for topic in body.topics.values()]
         topics += self._persons.topics() if self._persons else []
@@ -97,11 +97,11 @@ class HumansPublisher:
         image_rgb: np.ndarray | None,
         up: np.ndarray = CAMERA_UP,
     ) -> None:
-        """Publish what one image gave.
+        """Publish the result of one image.
 
-        header: stamp and camera optical frame of the image; image_rgb: (H, W, 3) uint8, None if no
-        image of people may go out; up: (3,) unit vector against gravity in the camera optical
-        frame (of a level camera unless the ground is known).
+        header: stamp and camera optical frame of the image; image_rgb: (H, W, 3) uint8, None if
+        images of people must not be published; up: (3,) unit vector against gravity in the camera
+        optical frame (that of a level camera unless the ground is known).
         """
         here = {motion.track_id for motion in result.motions}
         for track_id in self.bodies.keys() - here:
@@ -121,13 +121,13 @@ class HumansPublisher:
         if self._persons is not None:
             self._persons.publish(result.motions, header, result.stamp_ns, self._demand)
         ids = [body_id(motion.track_id, self.config.id_prefix) for motion in result.motions]
-        # Last, so that whoever hears of a body finds its topics.
+        # The list is published last, so that the topics exist when a subscriber receives the id.
         self._tracked.send(lambda: self._ids_list(header=header, ids=ids))
 
     def clear(self) -> None:
-        """Take down the topics of everybody, as when no image is looked at any more.
+        """Destroy the topics of all people, for instance when images are not processed any more.
 
-        The describer is left alone: another thread may be using it, and the next image clears it.
+        The describer is not cleared: another thread may be using it, and the next image clears it.
         """
         for body in self.bodies.values():
             body.close()
@@ -136,14 +136,14 @@ class HumansPublisher:
             self._persons.clear()
 
     def close(self) -> None:
-        """Take every topic down."""
+        """Destroy all publishers."""
         self.clear()
         self._tracked.close()
         if self._persons is not None:
             self._persons.close()
 
     def _body(self, track_id: int) -> BodyTopics | None:
-        """The topics of a body, if somebody wants them or did."""
+        """The topics of a body, if they are or were requested."""
         if track_id not in self.bodies:
             name = body_id(track_id, self.config.id_prefix)
             base = f"{self.config.namespace}/bodies/{name}"

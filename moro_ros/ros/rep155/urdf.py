@@ -1,4 +1,4 @@
-"""The URDF of one person: links and joints of REP-155 with the person's own lengths."""
+"""The URDF of one person: links and joints of REP-155 with the person's lengths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from moro_ros.ros.rep155.model import JOINTS, PersonModel
 
-# What URDF asks of a joint that nobody drives.
+# Limits that URDF requires, although the joints are not driven.
 EFFORT, VELOCITY = 1000.0, 20.0
 HEAD_RADIUS_M = 0.1
 # Radius [m] of the capsule along each segment, and the link at whose origin it ends.
@@ -26,8 +26,7 @@ COLOR = "0.35 0.55 0.75 0.7"
 def urdf_text(model: PersonModel, body_id: str) -> str:
     """The URDF of a person; every link and joint is suffixed with _<body_id>.
 
-    Each segment has the geometry of a capsule, a cylinder with a sphere at either end, for display
-    and collision alike.
+    Each segment is a capsule, a cylinder with a sphere at each end, for display and collision.
     """
     robot = ElementTree.Element("robot", name=f"human_{body_id}")
     material = ElementTree.SubElement(robot, "material", name="human")
@@ -67,7 +66,7 @@ def _link(robot: ElementTree.Element, name: str) -> ElementTree.Element:
 
 
 def _capsule(link: ElementTree.Element, start: np.ndarray, end: np.ndarray, radius: float) -> None:
-    """Add a cylinder from start to end (3,) m of the link, and a sphere about both."""
+    """Add a cylinder from start to end (3,) m of the link, and a sphere at both."""
     x, y, z = (end - start).tolist()
     length = math.sqrt(x * x + y * y + z * z)
     # A cylinder of URDF lies along z: Rz(yaw) Ry(pitch) turns it.

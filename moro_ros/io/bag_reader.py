@@ -1,24 +1,26 @@
-"""open_bag: a recording of rosbag2, also one whose metadata.yaml is missing or damaged."""
+"""open_bag: a recording of rosbag2, even if its metadata.yaml is missing or damaged."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 
-import rclpy.logging
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 
 from moro_ros.errors import ConfigError, DataError
 
+log = logging.getLogger(__name__)
 STORAGES = (".mcap", ".db3")
-# What begins a message that is compressed by itself, which only metadata.yaml tells.
+# The first bytes of a message compressed individually, which only metadata.yaml states.
 ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class FileReader:
-    """Reads the storage files of a recording as rosbags' Reader does a whole one.
+    """Reads the storage files of a recording, with the interface of rosbags' Reader.
 
     Raises: ConfigError if one cannot be read.
     """
@@ -27,7 +29,7 @@ class FileReader:
         self._files = ExitStack()
         try:
             opened = [self._files.enter_context(closing(opened_reader(path))) for path in paths]
-            # rosbag2 begins a new file now and then; the names tell no order that can be relied on.
+            # rosbag2 may split a recording into files; the order of their names is not reliable.
             self._readers = sorted(
                 (r for r in opened if r.message_count), key=lambda reader: reader.start_time
             )
@@ -47,7 +49,7 @@ class FileReader:
         """Yield the messages of some connections (none: of all), from start to before stop [ns]."""
         wanted = {(c.topic, c.msgtype): c for c in connections or self.connections}
         for reader in self._readers:
-            # Of no connections, a reader gives all messages.
+            # Without connections, a reader returns all messages.
             if own := [c for c in reader.connections if (c.topic, c.msgtype) in wanted]:
                 for connection, stamp_ns, data in reader.messages(own, start, stop):
                     yield wanted[connection.topic, connection.msgtype], stamp_ns, data
@@ -78,19 +80,23 @@ def open_bag(path: str) -> AnyReader:
         try:
             return opened_reader(folder)
         except ConfigError as error:
-            rclpy.logging.get_logger("moro_bag").warning(
-                f"{path}: {error}. Reading what its *.mcap and *.db3 files hold."
-            )
+            warn_once(f"{path}: {error}. Reading its *.mcap and *.db3 files directly.")
         return FileReader(files)
     except ConfigError as error:
-        raise ConfigError(f"bag: cannot play {path}: {error}.") from error
+        raise ConfigError(f"bag: cannot read {path}: {error}.") from error
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Log a warning once, because a recording may be opened several times."""
+    log.warning(text)
 
 
 def read_messages(
     reader: AnyReader, connections: Collection[Connection], start: int | None = None,
     stop: int | None = None,
 ) -> Iterator[tuple[Connection, int, bytes]]:  # fmt: skip
-    """Yield messages of an open recording; raises DataError where it cannot be read on."""
+    """Yield messages of an open recording; raises DataError if reading fails."""
     messages = reader.messages(connections, start, stop)
     while True:
         try:
@@ -104,7 +110,7 @@ def read_messages(
 
 
 def storage_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold messages."""
+    """The files of a folder that contain messages."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in STORAGES and path.is_file())
@@ -113,7 +119,7 @@ def storage_files(folder: Path) -> list[Path]:
 def opened_reader(path: Path) -> Reader:
     """Open a whole recording or one file; raises ConfigError with the reason."""
     if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise ConfigError("it has no metadata.yaml, which `ros2 bag record` makes beside its files")
+        raise ConfigError("it has no metadata.yaml, which `ros2 bag record` creates with its files")
     if path.suffix == ".bag":
         raise ConfigError("it is a recording of ROS 1; convert it with rosbags-convert")
     try:
@@ -126,7 +132,7 @@ def opened_reader(path: Path) -> Reader:
 
 
 def merged(connections: list[Connection]) -> list[Connection]:
-    """One connection for each topic and type, with a number of its own."""
+    """One connection for each topic and type, with its own number."""
     found: dict[tuple[str, str], Connection] = {}
     for item in connections:
         key = item.topic, item.msgtype

@@ -10,8 +10,8 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from moro_ros.errors import ConfigError
+from moro_ros.io.bag_reader import ZSTD, open_bag
 from moro_ros.ros.bag import known_types
-from moro_ros.ros.bag_reader import ZSTD, open_bag
 
 KINDS = {"mcap": StoragePlugin.MCAP, "db3": StoragePlugin.SQLITE3}
 
@@ -63,6 +63,15 @@ def test_metadata_need_not_be_there(tmp_path: Path, kind: str, damage: str) -> N
     assert everything(tmp_path / "walk" / f"walk.{kind}") == expected(10)
 
 
+def test_missing_metadata_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`moro predict` opens a recording three times."""
+    write(tmp_path / "walk", "mcap")
+    (tmp_path / "walk" / "metadata.yaml").unlink()
+    for _ in range(3):
+        open_bag(str(tmp_path / "walk")).close()
+    assert len(caplog.records) == 1 and "it has no metadata.yaml" in caplog.text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_parts_of_a_recording_follow_one_another(tmp_path: Path, kind: str) -> None:
     """In the order of their times, whatever their names and the numbers of their topics."""
@@ -99,7 +108,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
             folder = tmp_path / f"{name}_{kind}"
             folder.mkdir()
             (folder / f"a.{kind}").write_bytes(content)
-            assert "cannot play" in reason(folder)
+            assert "cannot read" in reason(folder)
     cut = write(tmp_path / "cut", "mcap")
     cut.write_bytes(cut.read_bytes()[:-50])
     assert "recover it first (`mcap recover`)" in reason(tmp_path / "cut")

@@ -1,0 +1,54 @@
+"""`moro evaluate pose2sim --cameras`: 1, 2, 3 and 4 cameras together against the same truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.cli.results import print_table, rounded, write_images
+from moro_ros.draw.plots import bar_chart
+from moro_ros.evaluation.pose2sim import Trial
+from moro_ros.evaluation.several_cameras import FusedScore, fused_scores, taken
+from moro_ros.live.motion_stream import MoRoStream
+
+DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
+
+
+def print_cameras(
+    trials: Sequence[Trial], stream: MoRoStream, as_json: bool, folder: Path | None
+) -> int:
+    """Score all choices of cameras and print the means; folder: for a plot, or None."""
+    scores = []
+    for trial in trials:
+        cameras = [taken(stream, frames) for frames in trial.frames]
+        found = fused_scores(trial, stream.body, cameras, trial.people)
+        scores += [(trial.name, score) for score in found]
+    rows = [{"trial": name, **row_of(score)} for name, score in scores]
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        print_table(rows)
+    if folder is not None:
+        write_images({"cameras": chart(scores)}, folder)
+    return 0
+
+
+def row_of(score: FusedScore) -> dict[str, object]:
+    """Return a score as a table row."""
+    return {
+        key: rounded(value, DIGITS.get(key, 1)) if isinstance(value, float) else value
+        for key, value in asdict(score).items()
+    }
+
+
+def chart(scores: Sequence[tuple[str, FusedScore]]) -> np.ndarray:
+    """Return a plot of the error in the world over the number of cameras, a bar per person."""
+    series: dict[str, list[float]] = {}
+    labels = [f"cameras: {number}" for number in sorted({score.cameras for _, score in scores})]
+    for trial, score in scores:
+        series.setdefault(f"{trial}, {score.person}", []).append(score.world_mm)
+    return bar_chart("Error of 22 joints in the world, mm", labels, series)

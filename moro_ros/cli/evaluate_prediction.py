@@ -1,0 +1,118 @@
+"""`moro evaluate prediction`: predicted against actual motion of people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.cli.evaluate_open import (
+    chosen,
+    find_motion,
+    stream_of,
+    subject_options,
+    validation_motion,
+)
+from moro_ros.cli.results import print_table
+from moro_ros.data.mocap import MotionSet
+from moro_ros.errors import ConfigError, DataError
+from moro_ros.evaluation.open_benchmark import OpenProtocol
+from moro_ros.evaluation.prediction import (
+    CONDITIONS,
+    FITTED,
+    Samples,
+    collect,
+    coverage,
+    fit,
+    joined,
+    methods,
+    mpjpe_mm,
+    sequences,
+)
+from moro_ros.live.load import model_folder
+from moro_ros.recover.prediction import (
+    HORIZONS_S,
+    PREDICTION_FILE,
+    PredictionTable,
+    write_prediction,
+)
+
+COLUMNS = [f"{seconds:.1f} s" for seconds in HORIZONS_S.tolist()]
+
+
+def command(args: argparse.Namespace) -> int:
+    """Fit the prediction on validation motion if requested, and check it on the test set."""
+    path = find_motion(args.motion, "test.npz")
+    stream = stream_of(args)
+    if stream.model.moro.decoder.update is None:
+        raise ConfigError(
+            f"{args.model} cannot predict motion, because its network has no estimates of "
+            "single frames. Use a model that has them, such as moro_open."
+        )
+    protocol = OpenProtocol(windows=args.windows, seed=args.seed)
+
+    def samples(motion: MotionSet, condition: str) -> Samples:
+        return collect(stream, sequences(stream, motion, condition, protocol))
+
+    if args.fit:
+        validation = validation_motion(args.validation)
+        table = fit(joined([samples(validation, condition) for condition in FITTED]))
+        write_prediction(model_folder(args.model) / PREDICTION_FILE, table)
+    elif stream.prediction is None:
+        raise DataError(f"{args.model} has no {PREDICTION_FILE}: add --fit to create it.")
+    else:
+        table = stream.prediction
+    motion = chosen(path, args.subjects)
+    found = {condition: samples(motion, condition) for condition in CONDITIONS}
+    rows = [row for name, part in found.items() for row in error_rows(table, part, name)]
+    seen = joined([found[condition] for condition in FITTED])
+    rows += coverage_rows(table, seen, " and ".join(FITTED))
+    if args.json:
+        print(json.dumps(rows))
+    else:
+        print_table(rows)
+    return 0
+
+
+def error_rows(table: PredictionTable, samples: Samples, condition: str) -> list[dict[str, object]]:
+    """Return a row of each way to predict, errors in mm, and those of coverage_rows."""
+    errors = {name: mpjpe_mm(found, samples) for name, found in methods(table, samples).items()}
+    rows = [row(condition, f"{name}, mm", values) for name, values in errors.items()]
+    return rows + coverage_rows(table, samples, condition)
+
+
+def coverage_rows(
+    table: PredictionTable, samples: Samples, condition: str
+) -> list[dict[str, object]]:
+    """Return a row of the shares within one sigma and one of those within two, in percent."""
+    shares = coverage(table, samples)
+    return [row(condition, f"within {n} sigma, %", 100 * shares[n - 1]) for n in (1, 2)]
+
+
+def row(condition: str, what: str, values: np.ndarray) -> dict[str, object]:
+    """Return one row of values (H,)."""
+    numbers = zip(COLUMNS, values.tolist(), strict=True)
+    return {"condition": condition, "what": what} | {name: round(v, 1) for name, v in numbers}
+
+
+def register(
+    sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command and its options."""
+    parser = sets.add_parser(
+        "prediction",
+        parents=[subject_options(shared)],
+        help="predicted motion of the next second against held-out motion",
+    )
+    parser.add_argument("--windows", type=int, default=64, help="number of sequences")
+    parser.add_argument(
+        "--fit", action="store_true", help=f"fit the prediction and write {PREDICTION_FILE}"
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        help="motion npz for --fit, instead of val.npz of the open motion set",
+    )
+    parser.set_defaults(evaluate=command)

@@ -1,0 +1,67 @@
+"""Texts and tables of the report of `moro predict`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moro_ros.recover.ground import GroundPlane
+
+# Source of the focal length if it was not given.
+ESTIMATE = "an estimate"
+# Descriptions of the counters in the report.
+COUNTED = {
+    "ignored_people": "times that a person was not tracked (--people)",
+    "unusable_poses": "poses omitted because they are not finite",
+    "small_people": "images in which all people are too small (detector.smallest_person)",
+    "pictures": "people who never moved and may be pictures",
+}
+
+
+def facts(summary: dict[str, Any], plane: GroundPlane | None, refined: bool) -> dict[str, str]:
+    """Return the lines of the report's first table.
+
+    summary: as in summary.json; plane: the floor that was given; refined: decoded two-sided.
+    """
+    camera = summary["camera"]
+    focal = " x ".join(f"{value:.0f}" for value in dict.fromkeys(camera["focal_px"]))
+    floor = f"{plane.offset:.2f} m below the camera" if plane else "unknown"
+    if summary["floor_ignored"]:
+        floor += "; ignored for " + ", ".join(f"person {i}" for i in summary["floor_ignored"])
+    known_by = (
+        camera["known_by"] if camera["known_by"] == ESTIMATE else f"from {camera['known_by']}"
+    )
+    lines = {
+        "input": summary["input"],
+        "frames": str(summary["frames"]),
+        "image size": f"{camera['width']} x {camera['height']} px",
+        "focal length": f"{focal} px ({known_by})",
+        "floor": floor,
+        "model": f"{summary['model']}",
+        "decoding": "two-sided (--refined)" if refined else "forward, as live",
+        "processing time": f"{summary['seconds']} s",
+    }
+    counters = {COUNTED.get(name, name): count for name, count in summary["counters"].items()}
+    return lines | {name: str(count) for name, count in counters.items() if count}
+
+
+def floor_note(ignored: dict[int, tuple[int, str]]) -> str:
+    """Return a text of the people for whom the floor was ignored: frames and reason by id."""
+    people = ", ".join(
+        f"person {i} in {count} frames ({why})" for i, (count, why) in sorted(ignored.items())
+    )
+    return (
+        f"The floor was ignored for {people}. Check --camera-height and --camera-pitch; a step or "
+        "furniture that people stand on has the same effect."
+    )
+
+
+def person_line(person: dict[str, Any]) -> dict[str, object]:
+    """Return a row of the report's table of people."""
+    return {
+        "id": person["id"],
+        "frames": person["frames"],
+        "from [s]": person["first_s"],
+        "to [s]": person["last_s"],
+        "distance [m]": person["distance_m"],
+        "joints seen [%]": round(100 * person["observed"]),
+    }

@@ -1,0 +1,165 @@
+"""A folder of synchronised, calibrated videos, each processed by its own pipeline."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from moro_ros.config import PipelineConfig
+from moro_ros.errors import CalibrationError, ConfigError
+from moro_ros.evaluation.calibrations import load_calibration
+from moro_ros.evaluation.video_set import (
+    find_calibration,
+    find_videos,
+    lost_frames,
+    read_times,
+)
+from moro_ros.geometry.views import View, check_views
+from moro_ros.io.video import open_video
+from moro_ros.live.pipeline import HumanMotionPipeline
+from moro_ros.recover.fusion.playback import Taken
+from moro_ros.types import Frame
+
+# Block size of video encoders in pixels, which Qualisys counts as a part of the image.
+PADDING = 16
+# A video that ends earlier than the longest by this much is reported, s.
+SHORTER_S = 0.5
+
+
+@dataclass(slots=True)
+class Filmed:
+    """One camera of a folder and its video.
+
+    times: [ns] of its frames if a table has them; delay_ns: of the video's start; ended_ns: time
+    of the last image that was read; missing: text of lost parts of the video.
+    """
+
+    view: View
+    path: Path
+    times: Sequence[int] | None = None
+    delay_ns: int = 0
+    ended_ns: int = 0
+    missing: str = ""
+
+    def images(self, pipeline: HumanMotionPipeline) -> Iterator[Taken]:
+        """Yield the pipeline's result of each image. Raises: VideoError."""
+        with closing(open_video(self.path)) as reader:
+            for number, (own_ns, image) in enumerate(reader):
+                if self.times is not None and number >= len(self.times):
+                    break
+                stamp_ns = own_ns if self.times is None else self.times[number]
+                self.ended_ns = stamp_ns + self.delay_ns
+                rgb = np.ascontiguousarray(image[..., ::-1])
+                result = pipeline.push(rgb, self.ended_ns, self.view.camera)
+                yield Taken(Frame(self.ended_ns, self.view.camera, result.people), result.motions)
+            self.missing = lost_frames(reader, self.times is not None)
+
+    def check(self) -> None:
+        """Use the video's size, which may lack up to 15 padded pixels of the calibrated one.
+
+        Raises: CalibrationError if the calibration is for another size; VideoError.
+        """
+        camera = self.view.camera
+        with closing(open_video(self.path)) as reader:
+            padded = camera.width - reader.width, camera.height - reader.height
+            if not all(0 <= pixels < PADDING for pixels in padded):
+                raise CalibrationError(
+                    f"{self.path} has {reader.width}x{reader.height} pixels, but camera "
+                    f"{self.view.name} was calibrated at {camera.width}x{camera.height}; expected "
+                    "the same size. Are two cameras exchanged?"
+                )
+            fitting = replace(camera, width=reader.width, height=reader.height)
+        self.view = replace(self.view, camera=fitting)
+
+
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """DIR, --calibration, --unit-m, --cameras, --delay and --config."""
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR",
+        help="folder with videos named after their cameras, and the calibration: "
+             "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt of "
+             "Qualisys",
+    )  # fmt: skip
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="instead of that in DIR")
+    parser.add_argument(
+        "--unit-m", type=float, default=1.0, metavar="M",
+        help="unit of a TOML calibration in metres; 0.001 for millimetres",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cameras", default="", metavar="NAMES", help="only these cameras, comma-separated"
+    )
+    parser.add_argument(
+        "--delay", action="append", default=[], metavar="NAME=S",
+        help="the video of camera NAME started S seconds later than the others; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
+
+
+def open_folder(arguments: argparse.Namespace) -> list[Filmed]:
+    """Return the cameras of a folder with their videos, checked.
+
+    Raises: DataError, CalibrationError, ConfigError or VideoError with file and camera.
+    """
+    folder: Path = arguments.folder
+    calibration = arguments.calibration or find_calibration(folder)
+    views = chosen_views(load_calibration(calibration, arguments.unit_m), arguments.cameras)
+    check_views(views, str(calibration))
+    times = read_times(folder)
+    paths = find_videos(folder, views)
+    filmed = [
+        Filmed(view, path, times.get(view.name)) for view, path in zip(views, paths, strict=True)
+    ]
+    first = min((one.times[0] for one in filmed if one.times), default=0)
+    delays = read_delays(arguments.delay, [view.name for view in views])
+    for one in filmed:
+        one.delay_ns = delays.get(one.view.name, 0) - (first if one.times else 0)
+        one.check()
+    return filmed
+
+
+def chosen_views(views: Sequence[View], names: str) -> tuple[View, ...]:
+    """Return the views of comma-separated names; none: all. Raises: ConfigError."""
+    if not names:
+        return tuple(views)
+    wanted, known = names.split(","), [view.name for view in views]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or len(set(wanted)) < 2:
+        raise ConfigError(f"--cameras: got '{names}', expected at least two of {', '.join(known)}.")
+    return tuple(view for view in views if view.name in wanted)
+
+
+def read_delays(options: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Return --delay in ns by camera. Raises: ConfigError."""
+    delays = {}
+    for option in options:
+        name, _, seconds = option.partition("=")
+        try:
+            delays[name] = round(float(seconds) * 1e9)
+        except ValueError:
+            name = ""
+        if name not in names:
+            raise ConfigError(
+                f"--delay: got '{option}', expected NAME=SECONDS with a name of {', '.join(names)}."
+            )
+    return delays
+
+
+def incomplete_ones(filmed: Sequence[Filmed]) -> list[str]:
+    """Return a sentence for each video that is damaged or ended before the longest."""
+    last = max(one.ended_ns for one in filmed)
+    return [one.missing for one in filmed if one.missing] + [
+        f"The video of camera {one.view.name} ends at {one.ended_ns * 1e-9:.1f} s, the longest at "
+        f"{last * 1e-9:.1f} s: after that only the other cameras are used."
+        for one in filmed
+        if (last - one.ended_ns) * 1e-9 > SHORTER_S
+    ]
+
+
+def pipeline_config(config: PipelineConfig) -> PipelineConfig:
+    """Return the options of recorded video: there is time for all people in every image."""
+    return replace(config, realtime=False)

@@ -1,0 +1,180 @@
+"""Distance of people by each source: held-out motion, live, one person at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from moro_ros.body.size import BodySize
+from moro_ros.data.mocap import MotionSet
+from moro_ros.data.synthesis import CameraRange, ObservedMotion
+from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
+from moro_ros.evaluation.open_benchmark import RATE_HZ, OpenProtocol
+from moro_ros.evaluation.open_worlds import CHILDREN, NOISE, World, world_windows
+from moro_ros.live.motion_stream import MoRoStream
+from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.uncertainty import distance_sigma
+from moro_ros.types import PLACE_SOURCES, Camera
+
+# Cameras at typical distances of depth cameras; as high for children as for adults.
+NEAR = CameraRange((1.3, 4.0), (0.5, 2.0))
+WORLDS: dict[str, World] = {
+    "adults": World(noise=NOISE, where=NEAR),
+    "children": World(
+        noise=NOISE,
+        where=CameraRange((1.3 / 0.7, 4.0 / 0.7), (0.5 / 0.7, 2.0 / 0.7)),
+        size=CHILDREN,
+    ),
+}
+SOURCES = ("stature prior", "stature", "floor", "depth")
+# The depth camera, aligned to the colour camera; every n-th image has a depth image.
+DEPTH_CAMERA = Camera(np.array([[150.0, 0, 120], [0, 150.0, 90], [0, 0, 1]]), 240, 180)
+DEPTH_EVERY = 3
+# The wall behind people and the post in front of every second person [m].
+WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image: error of the pelvis, sigma and error along the line of sight, m; MPJPE, mm."""
+
+    root_m: float
+    along_m: float
+    sigma_m: float
+    mpjpe_mm: float
+    source: int
+
+
+def evaluate_place(
+    stream: MoRoStream, motion: MotionSet, people: int, frames: int, seed: int
+) -> Iterator[tuple[str, str, Mapping[str, float]]]:
+    """Yield world, source and metrics: each source separately, for adults and children.
+
+    Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; mpjpe_mm;
+    sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance; named, the share
+    of the images that name this source.
+    """
+    protocol = OpenProtocol(windows=people, frames=frames, batch=people, seed=seed)
+    for name, world in WORLDS.items():
+        observed = next(world_windows(motion, stream.body, world, protocol))
+        depths = [depth_images(stream, observed, person, seed) for person in range(people)]
+        for number, source in enumerate(SOURCES):
+            samples = [
+                sample
+                for person in range(people)
+                for sample in run(stream, observed, person, source, depths[person])
+            ]
+            yield name, source, metrics(samples, number)
+
+
+def metrics(samples: list[Sample], source: int) -> dict[str, float]:
+    """Return the metrics of evaluate_place."""
+    root, along, sigma, mpjpe, named = np.array(
+        [(s.root_m, s.along_m, s.sigma_m, s.mpjpe_mm, s.source == source) for s in samples]
+    ).T
+    within = np.abs(along) / np.maximum(sigma, 1e-9)
+    return {
+        "root_m": float(root.mean()),
+        "median_m": float(np.median(root)),
+        "root_90_m": float(np.quantile(root, 0.9)),
+        "mpjpe_mm": float(mpjpe.mean()),
+        "sigma_m": float(np.sqrt(np.square(sigma).mean())),
+        "within_1_sigma": float((within <= 1).mean()),
+        "within_2_sigma": float((within <= 2).mean()),
+        "named": float(named.mean()),
+    }
+
+
+def run(
+    stream: MoRoStream,
+    observed: ObservedMotion,
+    person: int,
+    source: str,
+    depths: Mapping[int, DepthImage],
+) -> Iterator[Sample]:
+    """Run one person through a stream with one source; yields the result of each image."""
+    stream.reset()
+    stream.set_floor(None)
+    stream.placing.depth = None
+    if source == "floor":
+        up = observed.truth.up[person].numpy().astype(np.float64)
+        stream.set_floor(GroundPlane(up, float(observed.truth.height[person])), 0.01)
+    truth = observed.joints[person].numpy().astype(np.float64)
+    given = False
+    for number, image in enumerate(images_of(observed)):
+        if source == "depth" and number in depths:
+            stream.placing.use_depth().offer(depths[number])
+        for motion in stream.push(replace(image, people=image.people[person : person + 1])):
+            if source == "stature" and not given:
+                stream.set_stature(motion.track_id, true_stature(stream, observed, person))
+                given = True
+            if number < WARM_UP:
+                continue
+            found, true = motion.joints[-1].astype(np.float64), truth[number]
+            sight = true[0] / np.linalg.norm(true[0])
+            local = (found - found[0]) - (true - true[0])
+            yield Sample(
+                float(np.linalg.norm(found[0] - true[0])),
+                float((found[0] - true[0]) @ sight),
+                distance_sigma(motion, np.zeros(3)),
+                1e3 * float(np.linalg.norm(local, axis=-1).mean()),
+                PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,
+            )
+    stream.set_floor(None)
+    stream.placing.depth = None
+
+
+def true_size(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:
+    """Return the size of a person relative to their betas (open_worlds.resized)."""
+    joints = observed.joints[person, 0]
+    rest = stream.body.skeleton(observed.truth.betas[person : person + 1]).joints[0]
+    return float((joints[1] - joints[4]).norm() / (rest[1] - rest[4]).norm())
+
+
+def true_stature(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:
+    """Return a person's stature, m."""
+    stature_m = BodySize(stream.body).stature(observed.truth.betas[person])
+    return stature_m * true_size(stream, observed, person)
+
+
+def depth_images(
+    stream: MoRoStream, observed: ObservedMotion, person: int, seed: int
+) -> dict[int, DepthImage]:
+    """Return the depth images of a person in front of a wall, by the number of the image."""
+    rng = np.random.default_rng([seed, person])
+    truth, size = observed.truth, true_size(stream, observed, person)
+    turns = torch.cat([truth.rotation[person, :, None], truth.body_rotations[person]], 1)
+    up = truth.up[person].numpy().astype(np.float64)
+    right = np.cross(up, [0.0, 0.0, 1.0])
+    found = {}
+    faces = stream.body.faces.numpy()
+    for number in range(0, len(turns), DEPTH_EVERY):
+        betas = truth.betas[person : person + 1]
+        mesh = stream.body.skin(turns[number : number + 1], betas).vertices[0].numpy()
+        pelvis = truth.translation[person, number].numpy().astype(np.float64)
+        boards = [standing_board(pelvis, up, right, WALL_M, 8.0, 0.0)]
+        if person % 2:
+            boards.append(standing_board(pelvis, up, right, -POST_M, POST_WIDTH_M, 0.15))
+        metres = render_depth([mesh * size + pelvis], faces, boards, DEPTH_CAMERA)
+        stamp_ns = round(number * 1e9 / RATE_HZ)
+        found[number] = DepthImage(as_measured(metres, rng), DEPTH_CAMERA, stamp_ns)
+    return found
+
+
+def standing_board(
+    pelvis: np.ndarray,
+    up: np.ndarray,
+    right: np.ndarray,
+    behind_m: float,
+    width_m: float,
+    aside_m: float,
+) -> Board:
+    """Return a board across the line of sight behind a pelvis, or in front of it."""
+    away = float(np.linalg.norm(pelvis))
+    middle = pelvis * (1.0 + behind_m / away) + (aside_m - 0.5 * width_m) * right
+    return Board(middle - 4.0 * up, right * width_m, up * 8.0)

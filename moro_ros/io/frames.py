@@ -1,0 +1,76 @@
+"""FrameSource: images in order, from a video, a folder or a recording; a part of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from moro_ros.errors import VideoError
+
+
+class VideoFrame(NamedTuple):
+    """One decoded frame: ns since the first one, and (H, W, 3) uint8 BGR."""
+
+    stamp_ns: int
+    image: np.ndarray
+
+
+class FrameSource(Protocol):
+    """A source of images of one size with strictly increasing stamps, for one iteration.
+
+    width, height: of the images, pixels. stored_size, pixel_aspect: see VideoReader. rate_hz: mean
+    frames per second. frame_count: 0 if it is unknown.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rate_hz: float
+    frame_count: int
+    pixel_aspect: Fraction
+
+    @property
+    def stored_size(self) -> tuple[int, int]: ...
+
+    def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
+        """Yield the frames from a stamp on."""
+        ...
+
+    def report(self) -> str:
+        """Return a sentence about frames that are missing so far; empty if none are."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...
+
+
+class Part:
+    """The frames of a source from start_s to before end_s, with the stamps of the source.
+
+    end_s: None for the end of the source. frame_count: approximate number, 0 if unknown.
+    Raises: VideoError if the source ends before start_s.
+    """
+
+    def __init__(self, source: FrameSource, start_s: float = 0.0, end_s: float | None = None):
+        self._source, self.rate_hz = source, source.rate_hz
+        self._start_ns = round(start_s * 1e9)
+        self._stop_ns = None if end_s is None else round(end_s * 1e9)
+        length_s = source.frame_count / source.rate_hz
+        if 0 < length_s <= start_s:
+            raise VideoError(
+                f"{source.path} is {length_s:.2f} s long: --start {start_s:g} is after its end."
+            )
+        known_s = length_s if end_s is None else min(end_s, length_s)
+        self.frame_count = max(1, round((known_s - start_s) * source.rate_hz)) if length_s else 0
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Yield the frames of the part."""
+        for frame in self._source.frames(self._start_ns):
+            if self._stop_ns is not None and frame.stamp_ns >= self._stop_ns:
+                return
+            yield frame

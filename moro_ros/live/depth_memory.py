@@ -1,0 +1,146 @@
+"""Matches depth images, which may be late, lost, at another rate or wrong, with images."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from moro_ros.errors import DepthError
+from moro_ros.recover.depth import MATCH_S, DepthImage
+from moro_ros.recover.depth_fit import DepthFit
+from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
+from moro_ros.recover.place import Clue
+from moro_ros.recover.steady_pose import BodyPose
+
+# Time for which poses are kept, so that a late depth image finds its own.
+POSES_S = 1.0
+# Maximum speed of people between the two stamps, m/s.
+SPEED_MPS = 1.0
+# Number of depth images that wait for their image.
+WAITING = 4
+# Consecutive depth images without an image, or without the people, before a problem is reported.
+UNMATCHED, UNSEEN = 30, 30
+# Time for which a fit starts from the previous one [s].
+FOLLOWING_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PosedImage:
+    """One person in one image: the network's pose, and which joints were seen."""
+
+    pose: BodyPose
+    observed: np.ndarray
+    stature_m: float
+    stamp_ns: int
+
+
+@dataclass(slots=True)
+class DepthTrack:
+    """The recent poses of one person, and the last depth measurement."""
+
+    poses: deque[PosedImage] = field(default_factory=deque)
+    looked_ns: int = -1
+    found: tuple[float, int] | None = None
+
+    def add(self, posed: PosedImage) -> None:
+        """Keep a pose."""
+        self.poses.append(posed)
+        while posed.stamp_ns - self.poses[0].stamp_ns > POSES_S * 1e9:
+            self.poses.popleft()
+
+
+class DepthMemory:
+    """Receives depth images in one thread and compares them with people's poses in another.
+
+    problems: texts of what is wrong with them, by kind; empty if there are none.
+    """
+
+    def __init__(self, fit: DepthFit) -> None:
+        self._fit = fit
+        self._lock = threading.Lock()
+        self._waiting: deque[DepthImage] = deque(maxlen=WAITING)
+        self._refused: dict[str, str] = {}
+        self._unmatched = self._unseen = 0
+        self._stamps_ns: deque[int] = deque(maxlen=256)
+        self.used = 0
+
+    def offer(self, depth: DepthImage) -> None:
+        """Add a depth image, from any thread."""
+        with self._lock:
+            self._refused.clear()
+            self._waiting.append(depth)
+
+    def refuse(self, error: DepthError) -> None:
+        """Record a depth image that cannot be used, from any thread."""
+        with self._lock:
+            self._refused = {error.kind: str(error)}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Texts of the problems, by kind."""
+        with self._lock:
+            found = dict(self._refused)
+        if self._unmatched >= UNMATCHED:
+            found["stamps"] = (
+                f"None of the last {self._unmatched} depth images was taken within "
+                f"{1e3 * MATCH_S:.0f} ms of an image. Both must be stamped with the same clock."
+            )
+        if self._unseen >= UNSEEN:
+            found["contradiction"] = (
+                f"The last {self._unseen} depth images do not show the people of the images. "
+                "Check that the depth is from this camera, and TF between the two."
+            )
+        return found
+
+    def image_came(self, stamp_ns: int) -> list[DepthImage]:
+        """Return the depth images that can be compared now, oldest first; once per image."""
+        with self._lock:
+            self._stamps_ns.append(stamp_ns)
+            # A stamp far ahead of all images is from another clock.
+            ahead_s = [(d.stamp_ns - stamp_ns) * 1e-9 for d in self._waiting]
+            ready = [d for d, s in zip(self._waiting, ahead_s) if s <= MATCH_S or s > POSES_S]
+            for depth in ready:
+                self._waiting.remove(depth)
+        stamps = np.array(self._stamps_ns)
+        matched = []
+        for depth in ready:
+            near = np.abs(stamps - depth.stamp_ns).min() <= MATCH_S * 1e9
+            self._unmatched = 0 if near else self._unmatched + 1
+            if near:
+                matched.append(depth)
+        return sorted(matched, key=lambda depth: depth.stamp_ns)
+
+    def clues(self, track: DepthTrack, ready: list[DepthImage]) -> list[tuple[Clue, int]]:
+        """Return the depth measurements of one person with their times; oldest first."""
+        found = []
+        for depth in ready:
+            if depth.stamp_ns <= track.looked_ns or not track.poses:
+                continue
+            posed = min(track.poses, key=lambda one: abs(one.stamp_ns - depth.stamp_ns))
+            apart_s = abs(posed.stamp_ns - depth.stamp_ns) * 1e-9
+            if apart_s > MATCH_S or not posed.observed.any():
+                continue
+            track.looked_ns = depth.stamp_ns
+            clue = self._fit.clue(posed.pose, posed.observed, depth, self._near(track, depth))
+            if clue is None or not self._plausible(clue, posed):
+                self._unseen += 1
+                continue
+            self._unseen = 0
+            self.used += 1
+            track.found = clue.log_scale, depth.stamp_ns
+            moved = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
+            sigma = float(np.hypot(clue.sigma, moved))
+            found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))
+        return found
+
+    def _near(self, track: DepthTrack, depth: DepthImage) -> float | None:
+        """The scale to start from: the last one, if it is recent."""
+        if track.found is None or depth.stamp_ns - track.found[1] > FOLLOWING_S * 1e9:
+            return None
+        return track.found[0]
+
+    def _plausible(self, clue: Clue, posed: PosedImage) -> bool:
+        return SHORTEST_M < posed.stature_m * np.exp(clue.log_scale) < TALLEST_M

@@ -1,0 +1,213 @@
+"""Placing: the distance of each person, from the network and other sources.
+
+The sources are optional; without any, nothing is changed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.body.size import BodySize
+from moro_ros.live.depth_memory import DepthMemory, DepthTrack, PosedImage
+from moro_ros.network.inputs import floor_row
+from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.depth_fit import DepthFit
+from moro_ros.recover.floor import Feet, FloorJudge, Standing
+from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, GroundPlane
+from moro_ros.recover.place import PersonPlace, Placed, Unplaced
+from moro_ros.recover.steady_pose import BodyPose
+from moro_ros.types import DEPTH, FLOOR
+
+# A floor whose height differs by more, relative, is another one.
+OTHER_HEIGHT = 0.05
+
+
+@dataclass(slots=True)
+class Person:
+    """The placing state of one person."""
+
+    place: PersonPlace = field(default_factory=PersonPlace)
+    feet: Feet = field(default_factory=Feet)
+    judge: FloorJudge = field(default_factory=FloorJudge)
+    depth: DepthTrack = field(default_factory=DepthTrack)
+
+
+class Placing:
+    """Keeps the sources of one camera and the places of the people in its view.
+
+    reads_floor: whether the network has an input for the floor.
+    """
+
+    def __init__(self, body: BodyModel, reads_floor: bool) -> None:
+        self._size = BodySize(body)
+        self._reads_floor = reads_floor
+        self._people: dict[int, Person] = {}
+        self._row = torch.zeros(4)
+        self.floor: GroundPlane | None = None
+        self._floor_sigma = 0.0
+        self._told = False
+        self._body = body
+        self.depth: DepthMemory | None = None
+        self._ready: tuple[int, list[DepthImage]] = (-1, [])
+
+    def use_depth(self) -> DepthMemory:
+        """Return the input for depth images; from now on they place people."""
+        if self.depth is None:
+            self.depth = DepthMemory(DepthFit(self._body))
+        return self.depth
+
+    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+        """Place people on a floor, camera optical frame; None: it is unknown.
+
+        sigma: of the camera's height above it, relative; tell: also give it to the network. A floor
+        less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for all
+        people; one that is not finite is unknown. Statures learned on another floor are forgotten.
+        """
+        if plane is not None and not finite(plane):
+            plane = None
+        if not same_floor(plane, self.floor):
+            for person in self._people.values():
+                person.judge = FloorJudge()
+                person.place.running[FLOOR].forget()
+        if plane is not None and self.floor is not None and self._is_other(plane.offset):
+            for person in self._people.values():
+                if not person.place.stature.given:
+                    person.place.stature = PersonPlace().stature
+        self.floor, self._floor_sigma = plane, sigma
+        tell = tell and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M
+        self._told = tell and self._reads_floor
+        self._row = torch.zeros(4)
+        if plane is not None and tell:
+            up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()
+            self._row = floor_row(up, height)
+
+    def _is_other(self, height_m: float) -> bool:
+        assert self.floor is not None
+        return abs(height_m - self.floor.offset) > OTHER_HEIGHT * abs(self.floor.offset)
+
+    def row(self, track_id: int) -> Tensor:
+        """Return the network's floor input for one person, (4,); zeros: unknown."""
+        person = self._people.get(track_id)
+        ignored = person is not None and bool(person.judge.reason)
+        return torch.zeros(4) if ignored else self._row
+
+    def ignored_floor(self) -> dict[int, str]:
+        """Return the people for whom the floor is ignored, with the reason, by track id."""
+        return {i: p.judge.reason for i, p in self._people.items() if p.judge.reason}
+
+    def wrong_statures(self) -> dict[int, tuple[float, float]]:
+        """Return the people whose set stature contradicts depth: given and measured [m]."""
+        known = {i: p.place.stature for i, p in self._people.items()}
+        return {
+            i: (math.exp(stature.log_m), stature.measured_m)
+            for i, stature in known.items()
+            if stature.log_m is not None and stature.measured_m is not None
+        }
+
+    def set_stature(self, track_id: int, stature_m: float) -> None:
+        """Set a person's stature as given by a user; 0 forgets it and the learned one."""
+        person = self._people.setdefault(track_id, Person())
+        if stature_m > 0.0:
+            person.place.stature.give(stature_m)
+        else:
+            person.place.stature = PersonPlace().stature
+
+    def stature(self, track_id: int) -> float | None:
+        """Return the known stature [m] of a person; None if it is unknown."""
+        person = self._people.get(track_id)
+        log_m = None if person is None else person.place.stature.log_m
+        return None if log_m is None else math.exp(log_m)
+
+    def forget(self, track_id: int) -> None:
+        """Forget one person."""
+        self._people.pop(track_id, None)
+
+    def shape(self, track_id: int, betas: Tensor) -> Tensor:
+        """Return betas (10,) scaled to the known size of a person."""
+        stature_m = self.stature(track_id)
+        if stature_m is None:
+            return betas
+        return self._size.with_stature(betas, stature_m)
+
+    def place(self, track_id: int, pose: BodyPose, seen: Unplaced, learn: bool) -> Placed | None:
+        """Return a pose (F = 1) at the distance given by the sources, with its Place.
+
+        learn: update the state with this image; not for images described a second time. Returns
+        None without sources.
+        """
+        if self.floor is None and self.depth is None and track_id not in self._people:
+            return None
+        person = self._people.setdefault(track_id, Person())
+        stature_m = self._size.stature(pose.betas)
+        size = stature_m / self._size.stature(torch.zeros_like(pose.betas))
+        standing = Standing(
+            seen.joints, seen.contact, seen.observed, size, stature_m, seen.stamp_ns
+        )
+        if learn:
+            self._look_at_depth(person, PosedImage(pose, seen.observed, stature_m, seen.stamp_ns))
+            self._look_at_floor(person, standing)
+        found = person.place.update(
+            seen.stamp_ns,
+            math.log(stature_m),
+            self._told and not person.judge.reason,
+            learn and not seen.locked and not person.judge.suspicious,
+        )
+        if found is None:
+            return None
+        log_scale, place, leapt = found
+        factor = math.exp(log_scale)
+        if factor != 1.0:
+            log_m = person.place.stature.log_m
+            betas = self._size.with_stature(
+                pose.betas, stature_m * factor if log_m is None else math.exp(log_m)
+            )
+            pose = replace(pose, translation=pose.translation * factor, betas=betas)
+        return Placed(pose, place, leapt)
+
+    def _look_at_depth(self, person: Person, posed: PosedImage) -> None:
+        if self.depth is None:
+            return
+        person.depth.add(posed)
+        if self._ready[0] != posed.stamp_ns:
+            self._ready = posed.stamp_ns, self.depth.image_came(posed.stamp_ns)
+        for clue, stamp_ns in self.depth.clues(person.depth, self._ready[1]):
+            person.place.running[DEPTH].add(clue, stamp_ns)
+
+    def _look_at_floor(self, person: Person, standing: Standing) -> None:
+        if self.floor is None:
+            return
+        height_m = self.floor.offset
+        if not LEAST_HEIGHT_M <= height_m <= MOST_HEIGHT_M:
+            side = "above" if height_m >= 0.0 else "below"
+            person.judge.refuse(f"the camera would be {abs(height_m):.2f} m {side} it")
+            return
+        clue = person.feet.clue(standing, self.floor, self._floor_sigma)
+        stature = person.place.stature
+        judge, before = person.judge, person.judge.reason
+        judge.judge(standing, clue, self.floor, stature, self._told and not before)
+        if judge.reason:
+            person.place.running[FLOOR].forget()
+            from_it = not before and judge.implies(stature)
+            if (judge.outlasted or from_it) and not stature.given:
+                person.place.stature = PersonPlace().stature
+        elif clue is not None:
+            person.place.running[FLOOR].add(clue, standing.stamp_ns)
+
+
+def finite(plane: GroundPlane) -> bool:
+    """Return whether all numbers of a plane are finite."""
+    return math.isfinite(plane.offset) and bool(np.isfinite(plane.normal).all())
+
+
+def same_floor(first: GroundPlane | None, second: GroundPlane | None) -> bool:
+    """Return whether two floors are the same, to 1 % of the height and half a degree."""
+    if first is None or second is None:
+        return first is second
+    near = abs(first.offset - second.offset) < 0.01 * abs(second.offset)
+    return near and float(first.normal @ second.normal) > math.cos(math.radians(0.5))

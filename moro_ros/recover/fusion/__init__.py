@@ -1,0 +1,1 @@
+"""Fuses the observations of several calibrated cameras into one motion per person."""

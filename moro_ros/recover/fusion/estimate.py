@@ -1,0 +1,157 @@
+"""From motions of single cameras to the solver's input, and from its solution to a motion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moro_ros.geometry.lens import normalised_points
+from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.geometry.views import View
+from moro_ros.recover.fusion.looks import Key, Look
+from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, TURNS, Expected, ViewTerm
+from moro_ros.recover.ground import moved
+from moro_ros.recover.refinement import PlacedBody
+from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Camera, PersonObservation, SmplxParams
+
+# Minimum visibility of a keypoint that is used.
+VISIBLE = 0.5
+# Spread of the pelvis if the network gives no covariance: across the line of sight, m, and along
+# it, as a share of the distance.
+ACROSS_M, ALONG = 0.1, 0.1
+LEAST_BOX = 1e-3
+
+
+def tensor(values: object) -> Tensor:
+    """Return numbers as a float32 tensor."""
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+def look_of(person: PersonObservation, lens: Camera, motion: BodyMotion, stamp_ns: int) -> Look:
+    """Return one camera's look at one person; lens: of its image; motion: of the person."""
+    if person.keypoints is None:
+        unseen = np.zeros((NUM_KEYPOINTS, 2))
+        return Look(stamp_ns, unseen, np.zeros(NUM_KEYPOINTS), 1.0, motion)
+    points, sound = normalised_points(person.keypoints.points_px, lens)
+    seen = sound & (person.keypoints.visibility > VISIBLE)
+    weight = np.where(seen, person.keypoints.visibility, 0.0)
+    box = float(np.ptp(points[seen], axis=0).max()) if seen.any() else 1.0
+    return Look(stamp_ns, points, weight, max(box, LEAST_BOX), motion)
+
+
+def network_body(view: View, look: Look) -> PlacedBody:
+    """Return one camera's estimate of a person (N = 1), in the world frame at the look's time."""
+    smplx = look.motion.smplx
+    turns = torch.from_numpy(np.concatenate([smplx.global_orient, smplx.body_pose], 1))
+    local = rotvec_to_matrix(turns[-1].unflatten(-1, (-1, 3)))
+    root = tensor(view.rotation.T) @ local[:1]
+    place = pelvis_at(look.motion, look.stamp_ns)
+    return PlacedBody(torch.cat([root, local[1:]])[None], tensor(view.world(place[None])))
+
+
+def pelvis_at(motion: BodyMotion, stamp_ns: int) -> np.ndarray:
+    """Return the pelvis (3,) m of a motion extrapolated to another time with its velocity."""
+    elapsed_s = (stamp_ns - int(motion.stamps_ns[-1])) * 1e-9
+    return np.asarray(motion.joints[-1, 0] + elapsed_s * motion.velocity[-1, 0])
+
+
+def place_precision(view: View, motion: BodyMotion) -> np.ndarray:
+    """Return the inverse covariance of the network's pelvis, (3, 3) 1/m^2, world axes."""
+    covariance = motion.covariance[-1, 0].astype(np.float64)
+    if not covariance.any():
+        distance = float(np.linalg.norm(motion.joints[-1, 0]))
+        sight = motion.joints[-1, 0].astype(np.float64) / max(distance, 1e-6)
+        along = np.outer(sight, sight)
+        covariance = ACROSS_M**2 * (np.eye(3) - along) + (ALONG * distance) ** 2 * along
+    return np.asarray(view.rotation.T @ np.linalg.inv(covariance) @ view.rotation)
+
+
+def view_terms(views: list[View], looks: list[Look], networks: list[PlacedBody]) -> ViewTerm:
+    """Return the solver's input from looks at one person, each with its view."""
+    precisions = [place_precision(v, look.motion) for v, look in zip(views, looks, strict=True)]
+    return ViewTerm(
+        rotation=tensor([view.rotation for view in views]),
+        translation=tensor([view.translation for view in views]),
+        points=tensor([look.points for look in looks]),
+        weight=tensor([look.weight for look in looks]),
+        spread=KEYPOINT_SHARE * tensor([look.box_size for look in looks]),
+        network=PlacedBody(
+            torch.cat([body.rotations for body in networks]),
+            torch.cat([body.translation for body in networks]),
+        ),
+        place_precision=tensor(precisions),
+    )
+
+
+def stepped(
+    body: PlacedBody,
+    before: Mapping[Key, PlacedBody],
+    now: Mapping[Key, PlacedBody],
+    frames: float,
+) -> Expected:
+    """Return a body advanced by the mean step of the networks of the views known both times.
+
+    frames: between the two.
+    """
+    steps = [(before[key], now[key]) for key in now if key in before]
+    if not steps:
+        return Expected(body, torch.zeros(TURNS + 3), frames)
+    turns = torch.stack([matrix_to_rotvec(a.rotations.mT @ b.rotations) for a, b in steps]).mean(0)
+    place = torch.stack([b.translation - a.translation for a, b in steps]).mean(0)
+    # Each joint gets the same freedom in all directions.
+    amount = turns[0].norm(dim=-1).repeat_interleave(3)
+    size = torch.cat([amount, place.norm().expand(3)])
+    moved_on = PlacedBody(body.rotations @ rotvec_to_matrix(turns), body.translation + place)
+    return Expected(moved_on, size, frames)
+
+
+def in_world(view: View, look: Look, person: int) -> BodyMotion:
+    """Return one camera's own motion in the world frame, at the time of a look."""
+    motion = look.motion
+    shift = pelvis_at(motion, look.stamp_ns) - motion.joints[-1, 0]
+    placed = moved(motion, view.rotation.T, view.centre + view.rotation.T @ shift)
+    return replace(placed, track_id=person, stamps_ns=np.array([look.stamp_ns], np.int64))
+
+
+def fused_motion(
+    person: int,
+    looks: list[Look],
+    body: PlacedBody,
+    chain: Tensor,
+    joints: np.ndarray,
+    betas: Tensor,
+    pelvis_rest: Tensor,
+) -> BodyMotion:
+    """Return a solved body as a motion (F = 1) in the world frame, without velocity and covariance.
+
+    looks: all of one time; chain: (22, 3, 3) rotations of the joints; joints: (22, 3) m.
+    """
+    motions = [look.motion for look in looks]
+    turns = matrix_to_rotvec(body.rotations)
+    best = max(looks, key=lambda look: float(look.weight.sum())).motion
+    seen = np.array([look.weight.any() for look in looks])
+    return BodyMotion(
+        track_id=person,
+        stamps_ns=np.array([looks[0].stamp_ns], np.int64),
+        joints=joints[None],
+        joint_rotations=chain[None].numpy(),
+        velocity=np.zeros((1, *joints.shape), np.float32),
+        covariance=np.zeros((1, *joints.shape, 3), np.float32),
+        confidence=np.max([motion.confidence[-1:] for motion in motions], 0),
+        observed=np.any([motion.observed[-1:] for motion in motions], 0),
+        contact=np.mean([motion.contact[-1:] for motion in motions], 0),
+        smplx=SmplxParams(
+            betas=betas.numpy(),
+            global_orient=turns[:, 0].numpy(),
+            body_pose=turns[:, 1:].reshape(1, -1).numpy(),
+            transl=(body.translation - pelvis_rest).numpy(),
+        ),
+        vertices=None,
+        token_ids=best.token_ids[-1:],
+        keypoints_seen=np.array([bool(seen.any())]),
+        held=np.zeros(1, bool),
+    )

@@ -1,0 +1,90 @@
+"""Observations of each person by each camera at any time, with independent times and rates."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from moro_ros.types import BodyMotion
+
+# Maximum time between looks for interpolation, and after the last one for extrapolation, s.
+LONGEST_GAP_S, LONGEST_CARRY_S = 0.25, 0.15
+# Keypoints extrapolated for this long have half the weight.
+HALF_WORTH_S = 0.05
+KEPT = 16
+
+# A camera's name and an id of that camera.
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One person in one image of one camera, or between two of its images.
+
+    points: (K, 2) on the normalised image plane; weight: (K,) visibility, 0 for unseen; box_size:
+    side of the box around the seen points there; motion: the network's estimate of the person
+    (F = 1), in the camera's frame.
+    """
+
+    stamp_ns: int
+    points: np.ndarray
+    weight: np.ndarray
+    box_size: float
+    motion: BodyMotion
+
+
+class Looks:
+    """The recent looks of one camera at one person."""
+
+    def __init__(self) -> None:
+        self._looks: deque[Look] = deque(maxlen=KEPT)
+
+    def add(self, look: Look) -> None:
+        """Add a look; one that is not newer than the last is ignored."""
+        if not self._looks or look.stamp_ns > self._looks[-1].stamp_ns:
+            self._looks.append(look)
+
+    @property
+    def newest_ns(self) -> int:
+        """Time of the newest look."""
+        return self._looks[-1].stamp_ns
+
+    def at(self, stamp_ns: int) -> Look | None:
+        """Return the look at a time, inter- or extrapolated; None if none is near enough."""
+        later = next((n for n, look in enumerate(self._looks) if look.stamp_ns >= stamp_ns), None)
+        if later is not None and self._looks[later].stamp_ns == stamp_ns:
+            return self._looks[later]
+        if later == 0 or not self._looks:
+            return None
+        if later is not None:
+            before, after = self._looks[later - 1], self._looks[later]
+            near = after.stamp_ns - before.stamp_ns <= LONGEST_GAP_S * 1e9
+            return between(before, after, stamp_ns) if near else None
+        if len(self._looks) < 2:
+            return None
+        before, after = self._looks[-2], self._looks[-1]
+        carried = stamp_ns - after.stamp_ns <= LONGEST_CARRY_S * 1e9
+        near = after.stamp_ns - before.stamp_ns <= LONGEST_GAP_S * 1e9
+        return between(before, after, stamp_ns) if carried and near else None
+
+
+def between(before: Look, after: Look, stamp_ns: int) -> Look:
+    """Return the look at a time between two, or after both.
+
+    The network's estimate is the nearest one's; solver.py allows for the motion since.
+    """
+    share = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    nearest = after if share > 0.5 else before
+    away_s = min(abs(stamp_ns - look.stamp_ns) for look in (before, after)) * 1e-9
+    seen = np.minimum(before.weight, after.weight)
+    # The error between two looks is that of linear interpolation, after them of extrapolation.
+    worth = 0.5 ** (away_s / HALF_WORTH_S) if share > 1.0 else 1.0
+    return Look(
+        stamp_ns,
+        before.points + share * (after.points - before.points),
+        seen * worth,
+        before.box_size + min(share, 1.0) * (after.box_size - before.box_size),
+        nearest.motion,
+    )

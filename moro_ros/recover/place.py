@@ -1,0 +1,248 @@
+"""The distance of a person, estimated from several sources.
+
+A larger body farther away looks the same to one camera. So the unknown is one number per person and
+image: the true distance over the network's, which is also the true size of the body over the
+network's. This module uses its logarithm, in which the errors of all sources are comparable: a clue
+of 0.1 with a sigma of 0.03 means "10 % farther and larger, plus or minus 3 %".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from moro_ros.body.topology import LEAST_STATURE_M, MOST_STATURE_M
+from moro_ros.recover.steady_pose import BodyPose
+from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
+
+# The network's own sigma without and with a floor input; measured on validation motion of adults.
+# Children are far outside of it, so sources that contradict it take precedence.
+PRIOR_SIGMA, TOLD_SIGMA = 0.09, 0.06
+# Sigma of stature over distance in the image, because the posture is not known exactly.
+APPARENT_SIGMA = 0.06
+# Drift of the network's error per second, which reduces the weight of older clues.
+DRIFT = 0.05
+# Averaging time of clues [s], by source.
+AVERAGING_S = {FLOOR: 0.7, DEPTH: 0.1}
+# Error of the sources that averaging does not remove.
+SYSTEMATIC = {FLOOR: 0.03, DEPTH: 0.005, STATURE: 0.0}
+# The published value follows the sources with this time constant [s]. A change larger than LEAP is
+# not motion and is published at once.
+SMOOTHING_S, LEAP = 0.2, 0.1
+# Smaller corrections are ignored.
+NEGLIGIBLE = 1e-3
+# Statures are learned from one independent clue per this time [s]; minimum sigma LEAST.
+INDEPENDENT_S, LEAST_STATURE_SIGMA = 1.0, 0.015
+# Sigma of a stature given by a user: shoes, hair, posture.
+GIVEN_STATURE_SIGMA = 0.01
+# A clue this many sigma from a learned stature does not change it unless it persists [s].
+OUTLYING, CONTRADICTED_S = 3.0, 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """The data of a pose for placing the person, at the network's distance.
+
+    joints: (22, 3) m, camera frame; contact: (4,) probabilities; observed: (22,) bool; locked:
+    whether the shape is locked; stamp_ns: of the image.
+    """
+
+    joints: np.ndarray
+    contact: np.ndarray
+    observed: np.ndarray
+    locked: bool
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A pose (F = 1) at the distance estimated from all sources, and these sources.
+
+    leapt: the published place jumped without a motion of the person.
+    """
+
+    pose: BodyPose
+    place: Place
+    leapt: bool
+
+
+Placer = Callable[[BodyPose, Unplaced], Placed | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """A source's clue from one image: the logarithm of true over network's distance, and sigma."""
+
+    log_scale: float
+    sigma: float
+
+
+class RunningClue:
+    """The average of one source's recent clues; older ones have less weight."""
+
+    def __init__(self, source: int) -> None:
+        self._averaging_s = AVERAGING_S[source]
+        self._systematic = SYSTEMATIC[source]
+        self._log_scale = self._variance = 0.0
+        self._stamp_ns: int | None = None
+
+    def add(self, clue: Clue, stamp_ns: int) -> None:
+        """Add a clue; stamp_ns: its time, not before the newest one."""
+        variance = clue.sigma**2
+        if self._stamp_ns is None:
+            self._log_scale, self._variance = clue.log_scale, variance
+        else:
+            seconds = (stamp_ns - self._stamp_ns) * 1e-9
+            # Less certain clues have less weight; after a gap the new clue replaces the old one.
+            share = min(1.0, self._variance / variance)
+            gain = -math.expm1(-max(seconds, 0.0) * share / self._averaging_s)
+            self._log_scale += gain * (clue.log_scale - self._log_scale)
+            self._variance += gain * (variance - self._variance)
+        self._stamp_ns = stamp_ns
+
+    def at(self, stamp_ns: int) -> Clue | None:
+        """Return the clue for another time; None before the first."""
+        if self._stamp_ns is None:
+            return None
+        seconds = abs(stamp_ns - self._stamp_ns) * 1e-9
+        variance = self._variance + self._systematic**2 + DRIFT**2 * seconds
+        return Clue(self._log_scale, math.sqrt(variance))
+
+    def forget(self) -> None:
+        """Forget the clues, for instance if their source is wrong."""
+        self._stamp_ns = None
+
+
+class Stature:
+    """The known stature of one person: its logarithm, and sigma. A user's value is kept.
+
+    measured_m: stature from depth if it contradicted the user's for CONTRADICTED_S [m], else None.
+    """
+
+    def __init__(self) -> None:
+        self.log_m: float | None = None
+        self.variance = math.inf
+        self.given = False
+        self.measured_m: float | None = None
+        self._contradicted_s = 0.0
+
+    @property
+    def sigma(self) -> float:
+        """Sigma of the logarithm."""
+        return math.sqrt(self.variance)
+
+    def give(self, stature_m: float) -> None:
+        """Set a user's value."""
+        self.log_m, self.variance = math.log(stature_m), GIVEN_STATURE_SIGMA**2
+        self.given, self.measured_m, self._contradicted_s = True, None, 0.0
+
+    def compare(self, log_m: float, sigma: float, seconds: float) -> None:
+        """Compare a user's value with an image's measurement, `seconds` after the one before."""
+        assert self.log_m is not None
+        allowed = OUTLYING * math.hypot(sigma, APPARENT_SIGMA, self.sigma)
+        contradicts = abs(log_m - self.log_m) > allowed
+        self._contradicted_s = self._contradicted_s + seconds if contradicts else 0.0
+        lasts = self._contradicted_s > CONTRADICTED_S
+        self.measured_m = math.exp(log_m) if lasts else None
+
+    def learn(self, log_m: float, sigma: float, seconds: float) -> None:
+        """Learn from an image, `seconds` after the one before."""
+        if self.given or not LEAST_STATURE_M <= math.exp(log_m) <= MOST_STATURE_M:
+            return
+        variance = sigma**2 + APPARENT_SIGMA**2
+        if self.log_m is None:
+            self.log_m, self.variance = log_m, variance
+            return
+        step = log_m - self.log_m
+        if abs(step) > OUTLYING * math.sqrt(variance + self.variance):
+            self._contradicted_s += seconds
+            if self._contradicted_s > CONTRADICTED_S:
+                self.log_m, self.variance, self._contradicted_s = log_m, variance, 0.0
+            return
+        self._contradicted_s = 0.0
+        # Errors of successive images are correlated: together they are one clue.
+        variance *= max(1.0, INDEPENDENT_S / max(seconds, 1e-3))
+        gain = self.variance / (self.variance + variance)
+        self.log_m += gain * step
+        self.variance = max((1.0 - gain) * self.variance, LEAST_STATURE_SIGMA**2, sigma**2 / 4)
+
+    def clue(self, log_network: float) -> Clue | None:
+        """Return its clue of the distance; log_network: logarithm of the network's stature."""
+        if self.log_m is None:
+            return None
+        return Clue(self.log_m - log_network, math.hypot(self.sigma, APPARENT_SIGMA))
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The result of all sources: a clue, and the source with the largest weight."""
+
+    clue: Clue
+    source: int
+
+
+def fuse(clues: Mapping[int, Clue], told_floor: bool = False) -> Fused:
+    """Weight the sources by their sigma; sources that contradict the network take precedence.
+
+    clues: by source (types.PLACE_SOURCES); told_floor: the network was given the floor.
+    """
+    prior = TOLD_SIGMA if told_floor else PRIOR_SIGMA
+    own = FLOOR if told_floor else PRIOR
+    total = sum(clue.sigma**-2 for clue in clues.values())
+    log_scale = sum(c.log_scale * c.sigma**-2 for c in clues.values()) / max(total, 1e-12)
+    # Like a distribution with heavy tails: children are rare, but far from adults.
+    weight = 1.0 / (prior**2 + log_scale**2)
+    precision = {source: clue.sigma**-2 for source, clue in clues.items()}
+    precision[own] = precision.get(own, 0.0) + weight
+    clue = Clue(log_scale * total / (total + weight), (total + weight) ** -0.5)
+    return Fused(clue, max(precision, key=lambda source: precision[source]))
+
+
+class PersonPlace:
+    """The place of one person over time: running clues, stature, and the published result."""
+
+    def __init__(self) -> None:
+        self.stature = Stature()
+        self.running = {source: RunningClue(source) for source in AVERAGING_S}
+        self._told = 0.0
+        self._stamp_ns: int | None = None
+
+    def update(
+        self, stamp_ns: int, log_network: float, told_floor: bool, learn: bool
+    ) -> tuple[float, Place, bool] | None:
+        """Return the logarithm of true over network's distance, its sources, and Placed.leapt.
+
+        log_network: logarithm of the network's stature [m]; told_floor: see fuse; learn: whether
+        the stature may follow the sources. None: there is no source but the network.
+        """
+        clues = {
+            source: clue
+            for source, running in self.running.items()
+            if (clue := running.at(stamp_ns)) is not None
+        }
+        seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
+        if self.stature.given and (clue := clues.get(DEPTH)) is not None:
+            self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
+        if learn and clues:
+            measured = fuse(clues, told_floor).clue
+            self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds)
+        if (known := self.stature.clue(log_network)) is not None:
+            clues[STATURE] = known
+        self._stamp_ns = stamp_ns
+        if not clues and not told_floor and abs(self._told) < NEGLIGIBLE:
+            self._told = 0.0
+            return None
+        fused = fuse(clues, told_floor)
+        step = fused.clue.log_scale - self._told
+        leapt = abs(step) > LEAP
+        self._told += step if leapt else -math.expm1(-max(seconds, 0.0) / SMOOTHING_S) * step
+        # A learned stature may have been learned from the floor.
+        sure = {DEPTH, STATURE} if self.stature.given else {DEPTH}
+        free = fuse({s: c for s, c in clues.items() if s in sure}).clue
+        place = Place(
+            fused.source, fused.clue.sigma, math.exp(free.log_scale - self._told), free.sigma
+        )
+        return self._told, place, leapt

@@ -1,0 +1,1 @@
+"""Outputs for planners: collision geometry, obstacles for navigation, intent cues."""

@@ -1,0 +1,50 @@
+"""The benchmark of distances: its metrics, and that its depth images show the person."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.config import MotionConfig
+from moro_ros.data.mocap import MotionWindows
+from moro_ros.data.synthesis import look, place_cameras
+from moro_ros.evaluation.open_worlds import NOISE
+from moro_ros.evaluation.place_benchmark import (
+    DEPTH_CAMERA,
+    DEPTH_EVERY,
+    NEAR,
+    Sample,
+    depth_images,
+    metrics,
+)
+from moro_ros.types import DEPTH, FLOOR
+
+
+def test_metrics_of_samples():
+    samples = [Sample(0.1, -0.1, 0.06, 50.0, DEPTH), Sample(0.3, 0.2, 0.3, 70.0, FLOOR)]
+    found = metrics(samples, DEPTH)
+    assert found["root_m"] == pytest.approx(0.2) and found["mpjpe_mm"] == pytest.approx(60.0)
+    assert found["within_1_sigma"] == 0.5 and found["within_2_sigma"] == 1.0
+    assert found["named"] == 0.5
+
+
+def test_a_depth_image_has_the_person_where_they_are(open_body):
+    class Stream:
+        body = open_body
+        motion = MotionConfig()
+
+    rng = np.random.default_rng(3)
+    place = torch.zeros(2, 6, 3)
+    place[..., 2] = 0.95
+    turns = torch.zeros(2, 6, 22, 3)
+    turns[:, :, 0] = torch.tensor([np.pi / 2, 0.0, 0.0])  # y up onto z up
+    truth = place_cameras(MotionWindows(turns, place), torch.zeros(2, 10), open_body, rng, NEAR)
+    observed = look(truth, open_body, NOISE, rng)
+    found = depth_images(Stream(), observed, 0, 3)  # type: ignore[arg-type]
+    assert sorted(found) == list(range(0, 6, DEPTH_EVERY))
+    pelvis = truth.translation[0, 0].numpy()
+    column, row = np.rint(pelvis[:2] / pelvis[2] * 150.0 + [120, 90]).astype(int)
+    around = found[0].metres[row - 2 : row + 3, column - 2 : column + 3]
+    assert found[0].metres.shape == (DEPTH_CAMERA.height, DEPTH_CAMERA.width)
+    assert np.nanmedian(around) == pytest.approx(pelvis[2] - 0.1, abs=0.1)

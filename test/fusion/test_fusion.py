@@ -1,0 +1,206 @@
+"""Fusion: the place that no camera knows alone, who is who; cameras late, lost or wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from moro_ros.recover.fusion.fusion import FusedPerson, Fusion
+from moro_ros.recover.fusion.judge import Judge
+from moro_ros.recover.fusion.playback import Taken, play
+from moro_ros.types import STATURE, TRIANGULATED
+
+RATE_HZ = 30.0
+
+
+def push(fusion: Fusion, stage, seconds: float, names=None, ids=None) -> tuple[FusedPerson, ...]:
+    """Give every camera's image of one time; ids: of the two people by camera."""
+    for view in stage.views:
+        if names is None or view.name in names:
+            frame, motions = stage.look(view, seconds, (ids or {}).get(view.name, (1, 2)))
+            fusion.add(view.name, frame.stamp_ns, frame.camera, frame.people, motions)
+    return fusion.at(round(seconds * 1e9))
+
+
+def run(fusion: Fusion, stage, images: int, first: int = 0, **options) -> list:
+    return [push(fusion, stage, n / RATE_HZ, **options) for n in range(first, first + images)]
+
+
+def of(people, stage, seconds: float, number: int) -> FusedPerson:
+    """The fused person nearest to one of the stage."""
+    true = stage.person(number, seconds).joints[0, 0]
+    return min(people, key=lambda one: np.linalg.norm(one.motion.joints[0, 0] - true))
+
+
+def joint_error(people, stage, seconds: float, number: int) -> float:
+    found = of(people, stage, seconds, number).motion.joints[0]
+    return float(np.linalg.norm(found - stage.person(number, seconds).joints[0], axis=-1).max())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_cameras_together_know_the_place_that_each_has_wrong(stage, count) -> None:
+    views = stage.views[:count]
+    fusion = Fusion(stage.body, views)
+    few = replace(stage, views=views)
+    people = run(fusion, few, 12)[-1]
+    alone = stage.look(views[0], 11 / RATE_HZ)[1][0].joints[0, 0]
+    true = views[0].inside(stage.person(0, 11 / RATE_HZ).joints[0, 0])
+    assert np.linalg.norm(alone - true) > 0.4
+    assert len(people) == 2
+    for number in (0, 1):
+        assert joint_error(people, few, 11 / RATE_HZ, number) < 0.03
+        one = of(people, few, 11 / RATE_HZ, number)
+        assert len(one.tracks) == count
+        assert one.motion.place is not None and one.motion.place.source == TRIANGULATED
+        assert 0 < one.motion.place.sigma < 0.05
+
+
+def test_a_child_is_small_and_not_far_away(stage) -> None:
+    """Every network takes the child for an adult farther away; two rays know better."""
+    child = (-4.0, *(0.0,) * 9)
+    small = replace(stage, betas=(child, (0.0,) * 10), network=1.25)
+    people = run(Fusion(stage.body, stage.views), small, 20)[-1]
+    assert joint_error(people, small, 19 / RATE_HZ, 0) < 0.04
+    betas = of(people, small, 19 / RATE_HZ, 0).motion.smplx.betas
+    assert betas[0] == pytest.approx(-4.0, abs=1.0)
+
+
+def test_ids_stay_when_a_camera_loses_and_finds_people(stage) -> None:
+    fusion = Fusion(stage.body, stage.views)
+    first = {of(run(fusion, stage, 8)[-1], stage, 7 / RATE_HZ, n).motion.track_id for n in (0, 1)}
+    later = run(fusion, stage, 10, 8, ids={"left": (7, 0), "right": (9, 4)})[-1]
+    assert {one.motion.track_id for one in later} == first
+    assert of(later, stage, 17 / RATE_HZ, 0).tracks == (("left", 7), ("middle", 1), ("right", 9))
+    assert of(later, stage, 17 / RATE_HZ, 1).tracks == (("middle", 2), ("right", 4))
+
+
+def test_a_camera_that_exchanges_two_people_is_corrected(stage) -> None:
+    fusion = Fusion(stage.body, stage.views)
+    run(fusion, stage, 10)
+    people = run(fusion, stage, 40, 10, ids={"left": (2, 1)})[-1]
+    assert of(people, stage, 49 / RATE_HZ, 0).tracks == (("left", 2), ("middle", 1), ("right", 1))
+    assert joint_error(people, stage, 49 / RATE_HZ, 0) < 0.03
+
+
+def test_a_new_track_is_nobody_new_while_the_other_cameras_are_between_images(stage) -> None:
+    """The left camera starts new tracks at times at which the others have nothing to compare."""
+    fusion, two = Fusion(stage.body, stage.views[:2]), replace(stage, views=stage.views[:2])
+    ids = {one.motion.track_id for one in run(fusion, two, 10)[-1]}
+    for number in range(16, 24):  # more than keypoints of `middle` are carried on
+        people = push(fusion, two, number / RATE_HZ, names=("left",), ids={"left": (7, 8)})
+        assert {one.motion.track_id for one in people} <= ids
+    later = run(fusion, two, 6, 24, ids={"left": (7, 8)})[-1]
+    assert {one.motion.track_id for one in later} == ids
+
+
+def test_without_other_cameras_one_camera_s_word_stands(stage) -> None:
+    fusion = Fusion(stage.body, stage.views[:1])
+    (person, _) = push(fusion, replace(stage, views=stage.views[:1]), 0.0)
+    view = stage.views[0]
+    estimate = stage.look(view, 0.0)[1][person.motion.track_id - 1]
+    assert np.allclose(person.motion.joints[0], view.world(estimate.joints[0]), atol=1e-5)
+    assert person.residual == {}
+
+
+def test_a_lost_camera_leaves_the_others_to_go_on(stage) -> None:
+    fusion = Fusion(stage.body, stage.views)
+    ids = {one.motion.track_id for one in run(fusion, stage, 10)[-1]}
+    two = run(fusion, stage, 10, 10, names=("left", "middle"))[-1]
+    assert joint_error(two, stage, 19 / RATE_HZ, 0) < 0.04
+    fusion.drop("middle")
+    one = run(fusion, stage, 10, 20, names=("left",))[-1]
+    # The size of the people is known by now, so that one camera keeps their place.
+    assert joint_error(one, stage, 29 / RATE_HZ, 0) < 0.15
+    assert {person.motion.track_id for person in one} == ids
+
+
+def test_cameras_of_other_times_and_rates_are_brought_to_one(stage) -> None:
+    """The first camera at 30 Hz, the second 11 ms later, the third at 12.5 Hz."""
+    clocks = {"left": (0.0, 30.0), "middle": (0.011, 30.0), "right": (0.003, 12.5)}
+
+    def reel(view):
+        start, rate = clocks[view.name]
+        for number in range(round(1.5 * rate)):
+            yield Taken(*stage.look(view, start + number / rate))
+
+    fusion = Fusion(stage.body, stage.views)
+    answers = list(play(fusion, {view.name: reel(view) for view in stage.views}))
+    assert [stamp for stamp, _ in answers] == [round(n / 30 * 1e9) for n in range(45)]
+    for stamp_ns, people in answers[10:40]:
+        assert len(of(people, stage, stamp_ns * 1e-9, 0).tracks) == 3
+        assert joint_error(people, stage, stamp_ns * 1e-9, 0) < 0.03
+
+
+def test_a_shorter_video_ends_and_the_others_go_on(stage) -> None:
+    def reel(view, images):
+        return (Taken(*stage.look(view, n / RATE_HZ)) for n in range(images))
+
+    images = {"left": 15, "middle": 30, "right": 30}
+    fusion = Fusion(stage.body, stage.views)
+    answers = list(play(fusion, {v.name: reel(v, images[v.name]) for v in stage.views}))
+    assert len(answers) == 30
+    assert {camera for camera, _ in answers[-1][1][0].tracks} == {"middle", "right"}
+
+
+def test_exchanged_cameras_match_nobody_and_that_is_said(stage) -> None:
+    left, _, right = stage.views
+    mixed = [replace(left, name="right"), replace(right, name="left")]
+    fusion, judge = Fusion(stage.body, mixed), Judge()
+    two = replace(stage, views=(left, right))
+    for number in range(60):
+        push(fusion, two, number / RATE_HZ)
+        judge.look(fusion)
+    assert not fusion.matcher.matched
+    (word,) = judge.words(fusion)
+    assert "exchanged" in word and "left" in word and "right" in word
+
+
+def test_a_camera_that_is_turned_is_named(stage) -> None:
+    turn = Rotation.from_euler("x", 3, degrees=True).as_matrix()
+    off = replace(
+        stage.views[2],
+        rotation=turn @ stage.views[2].rotation,
+        translation=turn @ stage.views[2].translation,
+    )
+    fusion, judge = Fusion(stage.body, (*stage.views[:2], off)), Judge()
+    for number in range(60):
+        push(fusion, stage, number / RATE_HZ)
+        judge.look(fusion)
+    (word,) = judge.words(fusion)
+    assert "Camera right disagrees" in word and "moro calibrate" in word
+
+
+def test_cameras_that_agree_say_nothing(stage) -> None:
+    noisy = replace(stage, noise_px=4.0)
+    fusion, judge = Fusion(stage.body, stage.views), Judge()
+    for number in range(60):
+        push(fusion, noisy, number / RATE_HZ)
+        judge.look(fusion)
+    assert judge.words(fusion) == []
+    assert 0 < max(fusion.residual.values()) < 0.02
+
+
+def test_the_covariance_says_that_two_cameras_know_more_than_one(stage) -> None:
+    fusion = Fusion(stage.body, stage.views[:2])
+    two = replace(stage, views=stage.views[:2])
+    together = of(run(fusion, two, 10)[-1], two, 9 / RATE_HZ, 0).motion.covariance[0, 0]
+    fusion.drop("middle")
+    alone = of(run(fusion, two, 8, 10, names=("left",))[-1], two, 17 / RATE_HZ, 0)
+    assert np.linalg.eigvalsh(together).min() > 0
+    assert alone.motion.place is not None and alone.motion.place.source == STATURE
+    assert np.trace(alone.motion.covariance[0, 0]) > 1.5 * np.trace(together)
+
+
+def test_blind_images_do_not_break_anything(stage) -> None:
+    fusion = Fusion(stage.body, stage.views)
+    run(fusion, stage, 6)
+    for view in stage.views:
+        frame, motions = stage.look(view, 0.2)
+        blind = tuple(replace(person, keypoints=None) for person in frame.people)
+        fusion.add(view.name, frame.stamp_ns, frame.camera, blind, motions)
+    people = fusion.at(round(0.2e9))
+    assert len(people) == 2 and all(one.motion.finite for one in people)
+    assert not any(one.motion.keypoints_seen[0] for one in people)

@@ -1,0 +1,147 @@
+"""The parts of the fusion: slopes of the solver, looks between images, checks of the extrinsics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.errors import CalibrationError, DataError
+from moro_ros.geometry.rotation import matrix_to_rotvec
+from moro_ros.geometry.views import check_views, intersect, projected
+from moro_ros.recover.fusion.estimate import look_of, network_body, view_terms
+from moro_ros.recover.fusion.extrinsics import refine_extrinsics, stepped
+from moro_ros.recover.fusion.looks import LONGEST_CARRY_S, Looks
+from moro_ros.recover.fusion.solver import SHAPE, UNKNOWNS, Shape, Solver
+from moro_ros.recover.refinement import moved
+
+
+def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
+    """The gradient of all unknowns agrees with finite differences of the keypoints' cost."""
+    solver = Solver(stage.body)
+    looks, networks = [], []
+    for view in stage.views:
+        frame, motions = stage.look(view, 0.3)
+        looks.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+        networks.append(network_body(view, looks[-1]))
+    terms = view_terms(list(stage.views), looks, networks)
+    now, betas = networks[0], torch.full((10,), 0.3)
+    _, gradient, _ = solver._keypoint_terms(now, betas, terms, far=1e6)  # nothing is an outlier
+
+    def cost(step: torch.Tensor) -> float:
+        body, shape = moved(now, step[None, : UNKNOWNS - 10]), betas + step[SHAPE]
+        _, _, points = solver.posed(body, shape)
+        placed = (points + body.translation[0]) @ terms.rotation.mT + terms.translation[:, None]
+        planar = placed[..., :2] / placed[..., 2:]
+        off = (planar - terms.points).double() / terms.spread[:, None, None]
+        return float(0.5 * (terms.weight * off.square().sum(-1)).sum())
+
+    for unknown in (0, 4, 3 * 16 + 2, 3 * 18 + 1, 66, 68, 69, 72):
+        step = torch.zeros(UNKNOWNS)
+        step[unknown] = 1e-3
+        slope = (cost(step) - cost(-step)) / 2e-3
+        assert float(gradient[unknown]) == pytest.approx(slope, rel=0.02, abs=2.0)
+
+
+def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
+    solver = Solver(stage.body)
+    looks = []
+    for view in stage.views:
+        frame, motions = stage.look(view, 0.3)
+        looks.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+    networks = [network_body(v, look) for v, look in zip(stage.views, looks, strict=True)]
+    terms = view_terms(list(stage.views), looks, networks)
+    shape: Shape | None = None
+    known = []
+    for _ in range(3):
+        shape = solver.solve(terms, shape, None).shape
+        known.append(float(torch.linalg.eigvalsh(shape.precision).min()))
+        assert torch.allclose(shape.precision, shape.precision.mT)
+    assert 0 < known[0] < known[1] < known[2]
+
+
+def looks_at(stage, times) -> tuple[Looks, list]:
+    looks, view = Looks(), stage.views[0]
+    made = []
+    for seconds in times:
+        frame, motions = stage.look(view, seconds)
+        made.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+        looks.add(made[-1])
+    return looks, made
+
+
+def test_looks_are_interpolated_and_carried_on_but_not_for_long(stage) -> None:
+    looks, (first, last) = looks_at(stage, (0.1, 0.2))
+    between = looks.at(150_000_000)
+    assert between is not None
+    assert np.allclose(between.points, (first.points + last.points) / 2)
+    after = looks.at(230_000_000)
+    assert after is not None
+    assert np.allclose(after.points, last.points + 0.3 * (last.points - first.points))
+    assert 0 < after.weight.max() < last.weight.max()
+    assert looks.at(200_000_000) is last
+    assert looks.at(round((0.2 + LONGEST_CARRY_S) * 1e9) + 1) is None
+    assert looks.at(99_000_000) is None
+
+
+def test_looks_far_apart_are_not_joined_and_old_ones_are_dropped(stage) -> None:
+    looks, (_, last) = looks_at(stage, (0.1, 0.6))
+    assert looks.at(300_000_000) is None and looks.at(620_000_000) is None
+    looks.add(replace(last, stamp_ns=200_000_000))
+    assert looks.newest_ns == last.stamp_ns
+
+
+def test_one_camera_in_millimetres_is_named(stage) -> None:
+    left, middle, right = stage.views
+    wrong = replace(middle, translation=1000 * middle.translation)
+    with pytest.raises(CalibrationError, match=r"camera middle .* millimetres"):
+        check_views((left, wrong, right), "calibration.toml")
+    check_views(stage.views, "calibration.toml")
+
+
+def test_two_cameras_with_the_extrinsics_of_one_are_named(stage) -> None:
+    left, middle, _ = stage.views
+    with pytest.raises(CalibrationError, match="left and copy are at the same place"):
+        check_views((left, middle, replace(left, name="copy")), "calibration.toml")
+
+
+def cloud(stage, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    points = np.random.default_rng(1).uniform([-1.5, -0.9, -1], [1.5, 0.9, 1], (count, 3))
+    seen = np.stack([projected(view, points)[0] for view in stage.views])
+    return seen, np.ones(seen.shape[:2])
+
+
+def test_cameras_that_are_off_are_brought_back(stage) -> None:
+    point, weight = cloud(stage)
+    rng = np.random.default_rng(2)
+    point = point + rng.normal(0, 0.003, point.shape)
+    point[1, :20] += 0.3  # mistaken keypoints of one camera
+    step = np.concatenate([[0.03, -0.02, 0.04, 0.03, 0.0, -0.04], [-0.04, 0.03, 0.0, 0, 0.05, 0]])
+    found = refine_extrinsics(stepped(stage.views, step), point, weight)
+    assert max(found.after_px) < 4 < max(found.before_px)
+    world = intersect(stage.views, point[:, None], weight[:, None])[0]
+    again = intersect(found.views, point[:, None], weight[:, None])[0]
+    assert np.median(np.linalg.norm(again - world, axis=-1)) < 0.03
+    turned = torch.tensor(found.views[1].rotation @ stage.views[1].rotation.T)
+    assert float(matrix_to_rotvec(turned).norm()) < 0.01 < np.radians(found.turn_deg[1])
+    assert found.turn_deg[0] == found.shift_m[0] == 0.0
+
+
+def test_the_error_is_that_of_points_that_were_held_out(stage) -> None:
+    """Mistakes that are not fitted do not fall."""
+    point, weight = cloud(stage)
+    noise = np.random.default_rng(2).normal(0, 0.003, point.shape)
+    fitted = refine_extrinsics(stage.views, point + noise, weight)
+    assert fitted.points == 320
+    noise[:, ::5] *= 4.0
+    found = refine_extrinsics(stage.views, point + noise, weight)
+    assert min(found.after_px) > 2.0 * max(fitted.after_px)
+
+
+def test_a_camera_that_shares_nothing_is_named(stage) -> None:
+    point, weight = cloud(stage)
+    weight[2] = 0
+    with pytest.raises(DataError, match="Camera right shares 0 keypoints"):
+        refine_extrinsics(stage.views, point, weight)

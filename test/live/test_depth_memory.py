@@ -1,0 +1,139 @@
+"""Depth images find their image by stamp: late, lost, at another rate, or of another camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.errors import DepthError
+from moro_ros.live.depth_memory import (
+    UNMATCHED,
+    UNSEEN,
+    DepthMemory,
+    DepthTrack,
+    PosedImage,
+)
+from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.place import Clue
+from moro_ros.recover.steady_pose import BodyPose
+from moro_ros.types import Camera
+
+MS = 1_000_000
+CAMERA = Camera(np.array([[50.0, 0, 4], [0, 50.0, 3], [0, 0, 1]]), 8, 6)
+POSE = BodyPose(
+    torch.eye(3)[None],
+    torch.eye(3).expand(1, 21, 3, 3),
+    torch.zeros(10),
+    torch.tensor([[0, 0, 3.0]]),
+)
+
+
+class FakeFit:
+    """Answers with the depth image's first pixel as the scale, NaN for nothing."""
+
+    def __init__(self) -> None:
+        self.begun: list[float | None] = []
+
+    def clue(self, pose, observed, depth, near=None) -> Clue | None:
+        self.begun.append(near)
+        value = float(depth.metres[0, 0])
+        return None if np.isnan(value) else Clue(value, 0.01)
+
+
+def depth(at_ms: float, value: float = 0.1) -> DepthImage:
+    return DepthImage(np.full((6, 8), value, np.float32), CAMERA, round(at_ms * MS))
+
+
+@pytest.fixture
+def memory() -> DepthMemory:
+    return DepthMemory(FakeFit())  # type: ignore[arg-type]
+
+
+def shown(memory: DepthMemory, track: DepthTrack, at_ms: float) -> list[tuple[Clue, int]]:
+    """What is found when an image comes."""
+    track.add(PosedImage(POSE, np.ones(22, bool), 1.7, round(at_ms * MS)))
+    return memory.clues(track, memory.image_came(round(at_ms * MS)))
+
+
+@pytest.mark.parametrize("depth_hz", [6.0, 15.0, 30.0, 60.0])
+def test_any_rate_is_used(memory, depth_hz):
+    track, found, next_ms = DepthTrack(), 0, 5.0
+    for image in range(60):
+        while next_ms <= image * 1000 / 30:
+            memory.offer(depth(next_ms))
+            next_ms += 1000 / depth_hz
+        found += len(shown(memory, track, image * 1000 / 30))
+    assert found >= 0.9 * 2 * depth_hz - 1 and not memory.problems
+
+
+def test_late_depth_is_compared_with_the_pose_of_its_time(memory):
+    track = DepthTrack()
+    for image in range(20):
+        at_ms = image * 33
+        if image >= 10:
+            memory.offer(depth(at_ms - 330))  # ten images late
+        for clue, stamp_ns in shown(memory, track, at_ms):
+            assert stamp_ns == (at_ms - 330) * MS and clue.sigma == pytest.approx(0.01)
+    assert memory.used == 10
+
+
+def test_depth_ahead_of_its_image_waits_for_it(memory):
+    track = DepthTrack()
+    memory.offer(depth(200))
+    assert not shown(memory, track, 100) and not shown(memory, track, 133)
+    assert len(shown(memory, track, 200)) == 1
+    assert not shown(memory, track, 233), "and counts once"
+
+
+def test_stamps_that_lie_apart_are_less_sure(memory):
+    track = DepthTrack()
+    memory.offer(depth(140))
+    ((clue, _),) = shown(memory, track, 100)
+    assert clue.sigma == pytest.approx(np.hypot(0.01, 0.04 / 3.0), rel=1e-3)
+
+
+def test_stamps_that_never_match_are_named(memory):
+    track = DepthTrack()
+    for image in range(UNMATCHED):
+        assert "stamps" not in memory.problems
+        memory.offer(depth(image * 33 - 5000))
+        assert not shown(memory, track, image * 33)
+    assert "the same clock" in memory.problems["stamps"]
+    memory.offer(depth(2000))
+    shown(memory, track, 2000)
+    assert not memory.problems
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.5, 1.0])
+def test_depth_in_which_nobody_is_where_they_are_is_named(memory, value):
+    """Another camera's depth: nothing agrees, or people would be dwarfs or giants."""
+    track = DepthTrack()
+    for image in range(UNSEEN + 1):
+        memory.offer(depth(image * 33, value))
+        assert not shown(memory, track, image * 33)
+    assert "from this camera" in memory.problems["contradiction"]
+    memory.offer(depth(2000))
+    assert shown(memory, track, 2000) and not memory.problems
+
+
+def test_what_cannot_be_read_is_named_until_it_can(memory):
+    memory.refuse(DepthError("size", "The depth image is 3x2 pixels."))
+    assert memory.problems == {"size": "The depth image is 3x2 pixels."}
+    memory.offer(depth(0))
+    assert not memory.problems
+
+
+def test_a_fit_begins_where_the_last_one_ended_unless_that_is_long_ago(memory):
+    track = DepthTrack()
+    for at_ms in (0, 33, 1000):
+        memory.offer(depth(at_ms, 0.2))
+        shown(memory, track, at_ms)
+    assert memory._fit.begun == [None, pytest.approx(0.2), None]
+
+
+def test_old_poses_are_let_go(memory):
+    track = DepthTrack()
+    for image in range(300):
+        shown(memory, track, image * 33)
+    assert len(track.poses) < 35

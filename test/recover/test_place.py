@@ -1,0 +1,176 @@
+"""What sources say of a distance is weighed by their sigma, ages, and is told with its source."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from moro_ros.recover.place import (
+    GIVEN_STATURE_SIGMA,
+    PRIOR_SIGMA,
+    Clue,
+    PersonPlace,
+    RunningClue,
+    Stature,
+    fuse,
+)
+from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance
+from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE
+
+SECOND = 1_000_000_000
+ADULT = math.log(1.7)
+
+
+def told(place: PersonPlace, stamp_ns: int, log_network: float = ADULT) -> tuple[float, int]:
+    found = place.update(stamp_ns, log_network, False, True)
+    assert found is not None
+    return found[0], found[1].source
+
+
+def test_without_a_source_nothing_is_said():
+    assert PersonPlace().update(0, ADULT, False, True) is None
+
+
+def test_a_sure_source_outweighs_the_prior_and_is_named():
+    fused = fuse({DEPTH: Clue(0.1, 0.01)})
+    assert fused.source == DEPTH and fused.clue.log_scale == pytest.approx(0.1, abs=0.002)
+    assert fused.clue.sigma < 0.01
+    unsure = fuse({FLOOR: Clue(0.02, 0.5)})
+    assert unsure.source == PRIOR and abs(unsure.clue.log_scale) < 0.01
+    assert unsure.clue.sigma == pytest.approx(PRIOR_SIGMA, rel=0.1)
+
+
+def test_a_child_is_not_drawn_towards_an_adult():
+    """The prior's sigma is an adult's: what contradicts it by five of them is a child."""
+    fused = fuse({FLOOR: Clue(-0.45, 0.05)})
+    assert fused.clue.log_scale == pytest.approx(-0.45, abs=0.01)
+
+
+def test_a_network_that_was_given_the_floor_is_a_floor_s_word():
+    assert fuse({}, told_floor=True).source == FLOOR
+    assert fuse({}).source == PRIOR
+
+
+def test_the_clue_of_a_lost_source_ages():
+    running = RunningClue(DEPTH)
+    assert running.at(0) is None
+    running.add(Clue(0.2, 0.01), 0)
+    ages = [running.at(seconds * SECOND) for seconds in (0, 1, 10)]
+    assert all(clue is not None and clue.log_scale == 0.2 for clue in ages)
+    sigmas = [clue.sigma for clue in ages if clue is not None]
+    assert sigmas[0] < 0.02 < sigmas[1] < sigmas[2] and sigmas[2] > PRIOR_SIGMA
+    running.add(Clue(0.3, 0.01), 11 * SECOND)
+    newest = running.at(11 * SECOND)
+    assert newest is not None and newest.log_scale == pytest.approx(0.3, abs=1e-3)
+
+
+def test_noise_of_one_source_is_averaged():
+    rng = np.random.default_rng(1)
+    running = RunningClue(FLOOR)
+    for image in range(120):
+        running.add(Clue(0.1 + 0.05 * rng.normal(), 0.05), image * SECOND // 30)
+    found = running.at(4 * SECOND)
+    assert found is not None and found.log_scale == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_given_stature_is_kept_against_what_is_measured():
+    stature = Stature()
+    stature.give(1.1)
+    stature.learn(math.log(1.7), 0.01, 1.0)
+    assert stature.log_m == math.log(1.1) and stature.sigma == GIVEN_STATURE_SIGMA
+
+
+def test_a_given_stature_that_depth_contradicts_is_named_after_a_while():
+    """An adult was set to be 1.10 m tall; depth agrees with the network's 1.70 m."""
+    place = PersonPlace()
+    place.stature.give(1.1)
+    found = []
+    for image in range(150):
+        place.running[DEPTH].add(Clue(0.0, 0.02), image * SECOND // 30)
+        place.update(image * SECOND // 30, ADULT, False, False)
+        found.append(place.stature.measured_m)
+    assert found[60] is None and found[95] == pytest.approx(1.7, rel=0.01)
+    assert place.stature.log_m == math.log(1.1), "the user's word is kept"
+    place.stature.give(1.65)
+    place.update(151 * SECOND // 30, ADULT, False, False)
+    assert place.stature.measured_m is None
+
+
+def test_a_stature_is_learned_and_then_holds_without_its_source():
+    """Depth says 10 % farther and larger; when it is lost the person stays where they were."""
+    place = PersonPlace()
+    for image in range(90):
+        place.running[DEPTH].add(Clue(0.1, 0.01), image * SECOND // 30)
+        told(place, image * SECOND // 30)
+    assert place.stature.log_m == pytest.approx(ADULT + 0.1, abs=0.01)
+    assert told(place, 3 * SECOND)[1] == DEPTH
+    log_scale, source = told(place, 60 * SECOND)
+    assert source == STATURE and log_scale == pytest.approx(0.1, abs=0.035)
+
+
+@pytest.mark.parametrize("stature_m", [0.2, 7.2, 3300.0])
+def test_nobody_is_learned_to_be_that_tall(stature_m):
+    stature = Stature()
+    stature.learn(math.log(stature_m), 0.03, 1.0)
+    assert stature.log_m is None
+    for _ in range(60):
+        stature.learn(ADULT, 0.03, 1 / 30)
+    for _ in range(600):
+        stature.learn(math.log(stature_m), 0.03, 1 / 30)
+    assert stature.log_m == pytest.approx(ADULT)
+
+
+def test_one_glitch_does_not_change_a_stature():
+    stature = Stature()
+    for _ in range(60):
+        stature.learn(ADULT, 0.03, 1 / 30)
+    stature.learn(ADULT + 0.5, 0.03, 1 / 30)
+    assert stature.log_m == pytest.approx(ADULT)
+
+
+def test_small_changes_are_followed_smoothly_and_great_ones_at_once():
+    place = PersonPlace()
+    place.running[DEPTH].add(Clue(0.08, 0.005), 0)
+    assert told(place, 0)[0] == 0.0
+    found = [place.update(SECOND // 30 * image, ADULT, False, False) for image in range(1, 40)]
+    scales = [one[0] for one in found if one is not None]
+    assert 0.0 < scales[0] < 0.02 and scales[-1] > 0.07 and np.diff(scales).min() > -1e-3
+    assert not any(one[2] for one in found if one is not None)
+    place.stature.give(1.0)
+    place.running[DEPTH].forget()
+    leap = place.update(2 * SECOND, ADULT, False, False)
+    assert leap is not None and leap[2] and leap[0] < -0.4
+    # The source is taken away: back to the network's word, and then nothing is said.
+    place.stature = Stature()
+    back = place.update(3 * SECOND, ADULT, False, False)
+    assert back is not None and back[0] == 0.0 and back[2]
+    assert place.update(3 * SECOND + 1, ADULT, False, False) is None
+
+
+def test_what_the_floor_said_can_be_taken_out_again():
+    """The floor is learned from people; it must not be learned from its own word."""
+    place = PersonPlace()
+    place.running[FLOOR].add(Clue(0.2, 0.03), 0)
+    found = place.update(0, ADULT, False, False)
+    assert found is not None
+    log_scale, where, _ = found
+    assert log_scale > 0.1
+    assert where.floor_free * math.exp(log_scale) == pytest.approx(1.0)
+    assert where.floor_free_sigma == pytest.approx(PRIOR_SIGMA)
+
+
+def test_covariance_has_the_sigma_of_the_distance_along_the_line_of_sight():
+    coefficients = np.zeros((2, 2, 22, 3))
+    coefficients[:, 0, :, 0] = 0.02**2  # across
+    coefficients[:, 1, :, 0] = 0.30**2  # along, the distance included
+    table = UncertaintyTable(coefficients)
+    joints = np.tile([0.0, 0.0, 3.0], (1, 22, 1))
+    seen, sure = np.ones((1, 22), bool), np.ones((1, 22))
+    before = joint_covariance(table, joints, seen, sure)
+    after = joint_covariance(table, joints, seen, sure, 0.01)
+    assert before[0, 0, 2, 2] == pytest.approx(0.09)
+    assert after[0, 0, 2, 2] == pytest.approx(0.02**2 + 0.03**2)
+    np.testing.assert_array_equal(after[..., :2, :2], before[..., :2, :2])
+    assert not joint_covariance(None, joints, seen, sure, 0.01).any()
