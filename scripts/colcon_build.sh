@@ -5,7 +5,8 @@
 # DISTRO  jazzy or kilted
 # TESTS   what of test/ colcon test runs, by semicolons; what depends on the release by default
 #
-# PYTHON  the Python to use (python3); COLCON_DIR  where everything goes (.colcon)
+# PYTHON   the Python to use (python3); COLCON_DIR  where everything goes (.colcon)
+# RETESTS  how often a test that fails is run again (0)
 # A virtual environment and a workspace are made in COLCON_DIR/DISTRO and used again the next time; the
 # former is recreated when the requirements or the Python have changed.
 set -euo pipefail
@@ -68,6 +69,7 @@ set -u
 # The summary below reads whatever results it finds.
 rm -rf build/*/test_results build/*/Testing
 export PYTEST_ADDOPTS="-n auto --dist loadfile" OMP_NUM_THREADS=1 MORO_COLCON_WORKSPACE=$workspace
-colcon test --packages-select moro_ros --event-handlers console_direct+
+colcon test --packages-select moro_ros --event-handlers console_direct+ \
+  --retest-until-pass "${RETESTS:-0}"
 # Last of all the output: which tests failed, and why.
 colcon test-result --verbose

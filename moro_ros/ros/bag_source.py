@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import rclpy
-from rclpy.duration import Duration
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -25,15 +24,12 @@ from moro_ros.errors import ConfigError, MoroError
 from moro_ros.io.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.transport import init_ros
+from moro_ros.ros.transport import init_ros, wait_for_arrival
 
 CLOCK = "/clock"
 # Maximum period of /clock [s of the recording].
 CLOCK_PERIOD_S = 0.01
 DEPTH = 10
-# Time for the last messages to arrive [s]: the maximum, and that for best-effort subscribers.
-ACKNOWLEDGE_TIMEOUT_S = 5.0
-ARRIVAL_S = 0.5
 # Period of the log message about a node that is waited for [s].
 REMIND_S = 10.0
 # Maximum delay of a stop signal [s].
@@ -93,18 +89,8 @@ class BagSource(parameters.StartValues, Node):
         while not self._stop.is_set():
             self._play_once(reader, connections, publishers)
             if not self.config.loop:
-                self._wait_for_arrival(publishers)
+                wait_for_arrival(publishers.values(), self._stop)
                 return
-
-    def _wait_for_arrival(self, publishers: dict[int, Publisher]) -> None:
-        """Wait until the last messages have arrived; they are lost when the process ends."""
-        if self._stop.is_set():
-            return
-        end_s = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
-        for publisher in publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=max(0.0, end_s - time.monotonic())))
-        # Best-effort subscribers do not acknowledge messages.
-        self._stop.wait(ARRIVAL_S)
 
     def _play_once(
         self, reader: AnyReader, connections: list[Connection], publishers: dict[int, Publisher]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError, UnknownROSArgsError
+from rclpy.duration import Duration
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
@@ -67,6 +72,21 @@ def init_ros(args: list[str] | None = None) -> None:
             f"Got '{' '.join(others)}', expected ROS arguments only: --ros-args followed by "
             "'-p NAME:=VALUE', '-r FROM:=TO' or '--params-file FILE'. See --help."
         )
+
+
+# Time for the last messages to arrive [s]: the maximum, and that for best-effort subscribers.
+ACKNOWLEDGE_TIMEOUT_S = 5.0
+ARRIVAL_S = 0.5
+
+
+def wait_for_arrival(publishers: Iterable[Publisher], stop: threading.Event) -> None:
+    """Wait until the last messages have arrived, which are lost if the process ends before."""
+    end_s = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
+    for publisher in publishers:
+        if not stop.is_set():
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, end_s - time.monotonic())))
+    # Best-effort subscribers do not acknowledge messages.
+    stop.wait(ARRIVAL_S)
 
 
 # Periods of `tend` (1 s) that are evaluated together.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -30,7 +29,7 @@ from moro_ros.io.video import VideoReader, open_video
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.transport import init_ros
+from moro_ros.ros.transport import init_ros, wait_for_arrival
 from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.
@@ -40,7 +39,6 @@ LATE_SHARE = 0.5
 MAX_LAG_S = 0.1
 # Maximum number of frames whose stamps are in the report: one hour at 30 Hz.
 STAMPS_REPORTED = 108_000
-ACKNOWLEDGE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +133,12 @@ class VideoSource(parameters.StartValues, Node):
             )
             self._start_s = time.monotonic()
             self._publish_all(frames, camera, rate_hz)
-            if not self._stop.is_set():
-                # The reliable writer still has to deliver the last messages.
-                self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_TIMEOUT_S))
         finally:
             frames.close()
             if frames.report:
                 self.get_logger().warning(frames.report)
             self._finish(rate_hz, frames.report)
+        wait_for_arrival((self._images, self._infos), self._stop)
 
     def _publish_all(self, frames: DecodeAhead, camera: Camera, rate_hz: float) -> None:
         period_ns = 1e9 / rate_hz
