@@ -16,16 +16,24 @@ from moro_ros.errors import DataError
 from moro_ros.evaluation import sigma
 from moro_ros.evaluation.ablations import compare, look_ahead, variants
 from moro_ros.evaluation.designs import evaluate_design, window_ms
-from moro_ros.evaluation.live_benchmark import LiveProtocol, live_sequences
 from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.evaluation.open_plots import charts, joint_errors
-from moro_ros.evaluation.open_worlds import evaluate_worlds
+from moro_ros.evaluation.open_worlds import (
+    CONDITIONS,
+    NEAR,
+    SEATED,
+    WORLDS,
+    condition_windows,
+    evaluate_worlds,
+)
 from moro_ros.live.load import load_stream, model_folder
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
 
 Metrics = Mapping[str, float]
+# Conditions and worlds for which the uncertainty is estimated.
+FITTED = (*CONDITIONS, NEAR, SEATED)
 # People of val.npz who are also in the set of daily motion (docs/data.md), in other clips.
 ALSO_TRAINED = ("14",)
 
@@ -181,24 +189,30 @@ def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, di
 def sigma_command(args: argparse.Namespace) -> int:
     """Fit the joints' uncertainty on validation motion if requested; check it on the test set."""
     stream = stream_of(args)
-    protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
+    protocol = OpenProtocol(args.people, args.frames, batch=args.people, seed=args.seed)
 
-    def samples(motion: MotionSet) -> sigma.Samples:
-        batches = [live_sequences(stream, motion, share, protocol) for share in (0.0, 1.0)]
-        return sigma.collect(stream, batches)
+    def samples(motion: MotionSet, condition: str) -> sigma.Samples:
+        return sigma.collect(stream, condition_windows(motion, stream.body, condition, protocol))
 
     if args.fit:
-        use_table(stream, sigma.fit(samples(validation_motion(args.validation))))
-        table = stream.recovery.uncertainty
-        assert table is not None
+        validation = validation_motion(args.validation)
+        table = sigma.fit(sigma.joined([samples(validation, name) for name in FITTED]))
+        use_table(stream, table)
         write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
     elif stream.recovery.uncertainty is None:
         raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to create it.")
-    result = sigma.coverage(samples(load_motion(find_motion(args.motion, "test.npz"))))
+    motion = load_motion(find_motion(args.motion, "test.npz"))
+    found = {name: samples(motion, name) for name in (*CONDITIONS, *WORLDS)}
+    standard = sigma.joined([found[name] for name in CONDITIONS])
+    conditions = {"standard": sigma.coverage(standard)["all"]}
+    conditions |= {name: sigma.coverage(part)["all"] for name, part in found.items()}
+    tables = {"condition": conditions, "joints": sigma.coverage(standard)}
     if args.json:
-        print(json.dumps({name: shown(row) for name, row in result.items()}))
+        numbers = {what: {n: shown(row) for n, row in t.items()} for what, t in tables.items()}
+        print(json.dumps(numbers))
     else:
-        print_table([{"joints": name, **shown(row)} for name, row in result.items()])
+        for what, table_of in tables.items():
+            print_table([{what: name, **shown(row)} for name, row in table_of.items()])
     return 0
 
 

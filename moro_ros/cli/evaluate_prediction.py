@@ -19,9 +19,9 @@ from moro_ros.cli.results import print_table
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.evaluation.open_benchmark import OpenProtocol
+from moro_ros.evaluation.open_worlds import CONDITIONS, condition_windows
 from moro_ros.evaluation.prediction import (
-    CONDITIONS,
-    FITTED,
+    FRAMES,
     Samples,
     collect,
     coverage,
@@ -29,7 +29,6 @@ from moro_ros.evaluation.prediction import (
     joined,
     methods,
     mpjpe_mm,
-    sequences,
 )
 from moro_ros.live.load import model_folder
 from moro_ros.recover.prediction import (
@@ -51,14 +50,14 @@ def command(args: argparse.Namespace) -> int:
             f"{args.model} cannot predict motion, because its network has no estimates of "
             "single frames. Use a model that has them, such as moro_open."
         )
-    protocol = OpenProtocol(windows=args.windows, seed=args.seed)
+    protocol = OpenProtocol(windows=args.windows, frames=FRAMES, seed=args.seed)
 
     def samples(motion: MotionSet, condition: str) -> Samples:
-        return collect(stream, sequences(stream, motion, condition, protocol))
+        return collect(stream, condition_windows(motion, stream.body, condition, protocol))
 
     if args.fit:
         validation = validation_motion(args.validation)
-        table = fit(joined([samples(validation, condition) for condition in FITTED]))
+        table = fit(joined([samples(validation, condition) for condition in CONDITIONS]))
         write_prediction(model_folder(args.model) / PREDICTION_FILE, table)
     elif stream.prediction is None:
         raise DataError(f"{args.model} has no {PREDICTION_FILE}: add --fit to create it.")
@@ -67,8 +66,7 @@ def command(args: argparse.Namespace) -> int:
     motion = chosen(path, args.subjects)
     found = {condition: samples(motion, condition) for condition in CONDITIONS}
     rows = [row for name, part in found.items() for row in error_rows(table, part, name)]
-    seen = joined([found[condition] for condition in FITTED])
-    rows += coverage_rows(table, seen, " and ".join(FITTED))
+    rows += coverage_rows(table, joined(list(found.values())), "all")
     if args.json:
         print(json.dumps(rows))
     else:

@@ -22,7 +22,7 @@ from moro_ros.data.occlusion import CLEAN, ObservationNoise
 from moro_ros.data.synthesis import CameraRange, ObservedMotion, look, place_cameras
 from moro_ros.data.variation import vary, wave
 from moro_ros.errors import DataError
-from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_windows
+from moro_ros.evaluation.open_benchmark import OpenProtocol, evaluate_windows, observed_windows
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.types import KEYPOINTS
@@ -107,12 +107,11 @@ class World:
 TABLE = CameraRange((0.7, 2.5), (0.7, 1.6), (0.7, 1.1))
 # Cameras are as high for children as for adults, whose world is scaled down.
 CHILDREN = (0.55, 0.85)
+NEAR, SEATED = "upper body, 0.5 to 1.5 m", "seated at a table"
 WORLDS: dict[str, World] = {
     "clean": World(noise=CLEAN),
-    "upper body, 0.5 to 1.5 m": World(
-        on_the_spot, GUESSING, CameraRange((0.5, 1.5), (0.9, 1.7), (1.1, 1.4)), LEGS
-    ),
-    "seated at a table": World(seated, GUESSING, TABLE, LEGS),
+    NEAR: World(on_the_spot, GUESSING, CameraRange((0.5, 1.5), (0.9, 1.7), (1.1, 1.4)), LEGS),
+    SEATED: World(seated, GUESSING, TABLE, LEGS),
     "widened postures": World(widened),
     "children": World(
         where=CameraRange((1.4 / 0.7, 8.0 / 0.7), (0.3 / 0.7, 2.6 / 0.7)), size=CHILDREN
@@ -134,6 +133,20 @@ def world_windows(
         observed = look(truth, body, world.noise, rng, covered)
         size = torch.from_numpy(rng.uniform(*world.size, count)).float()
         yield resized(observed, size)
+
+
+# Of the standard world, which WORLDS do not contain: BlazePose-like noise, and occluders as well.
+NOISY, OCCLUDED = "noise", "occluded"
+CONDITIONS = ("clean", NOISY, OCCLUDED)
+
+
+def condition_windows(
+    motion: MotionSet, body: BodyModel, condition: str, protocol: OpenProtocol
+) -> Iterator[ObservedMotion]:
+    """Yield the windows of a condition or one of WORLDS in batches; the same for every model."""
+    if condition in WORLDS:
+        return world_windows(motion, body, WORLDS[condition], protocol)
+    return observed_windows(motion, body, float(condition == OCCLUDED), protocol)
 
 
 def resized(observed: ObservedMotion, size: Tensor) -> ObservedMotion:

@@ -6,18 +6,15 @@ Sequences run as live streams (live_benchmark.py), so predictions start from pub
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import lsq_linear
 
 from moro_ros.body.topology import NUM_JOINTS
-from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.evaluation.live_benchmark import RATE_HZ, WARM_UP, images_of
-from moro_ros.evaluation.open_benchmark import OpenProtocol, observed_windows
-from moro_ros.evaluation.open_worlds import WORLDS, world_windows
-from moro_ros.evaluation.sigma import NORMAL_SHARE, non_negative, sight_axes
+from moro_ros.evaluation.sigma import AXES, FACTORS, NORMAL_SHARE, non_negative, sight_axes
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.predictor import network_changes
 from moro_ros.recover.prediction import (
@@ -32,9 +29,6 @@ from moro_ros.recover.prediction import (
 )
 from moro_ros.recover.uncertainty import DIRECTIONS
 
-CONDITIONS = ("clean", "noise", "occluded")
-# Conditions of the fit, which a real detector may have.
-FITTED = ("noise", "occluded")
 # Images of a sequence after which people are predicted.
 STARTS = tuple(range(WARM_UP, WARM_UP + 25, 4))
 AHEAD = np.round(HORIZONS_S * RATE_HZ).astype(int)
@@ -69,16 +63,6 @@ def joined(parts: list[Samples]) -> Samples:
     return Samples(
         *(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Samples))
     )
-
-
-def sequences(
-    stream: MoRoStream, motion: MotionSet, condition: str, protocol: OpenProtocol
-) -> Iterator[ObservedMotion]:
-    """Yield the observed sequences of a condition in batches, the same for every model."""
-    protocol = replace(protocol, frames=FRAMES)
-    if condition == "clean":
-        return world_windows(motion, stream.body, WORLDS["clean"], protocol)
-    return observed_windows(motion, stream.body, float(condition == "occluded"), protocol)
 
 
 def collect(stream: MoRoStream, batches: Iterator[ObservedMotion]) -> Samples:
@@ -216,19 +200,17 @@ def fit_growth(joints: np.ndarray, samples: Samples) -> np.ndarray:
     squared = np.minimum(np.abs(error), LARGEST_ERROR_M) ** 2 - now
     terms = growth_terms(samples.velocity)
     growth = np.zeros((len(HORIZONS_S), len(DIRECTIONS), NUM_JOINTS, GROWTH_TERMS))
-    for direction, axes in enumerate(((0, 1), (2,))):
+    for direction, axes in enumerate(AXES):
         for joint in range(NUM_JOINTS):
             base = np.zeros(GROWTH_TERMS)
             for horizon in range(len(HORIZONS_S)):
                 target = squared[:, horizon, joint][:, list(axes)].mean(-1)
                 base = base + non_negative(terms[:, joint], target - terms[:, joint] @ base)
                 growth[horizon, direction, joint] = base
-    # Errors have more outliers than a normal distribution: the share within one sigma is to be as
-    # much above that of a normal distribution as the share within two is below.
+    # Shares within one and two sigma are balanced as by sigma.balance.
     variance = variance_of(growth, samples)
-    factors = np.linspace(0.2, 1.5, 53)
-    sums = np.stack([within_sigma(error, now, factor * variance).sum(0) for factor in factors])
-    best = factors[np.abs(sums - sum(NORMAL_SHARE.values())).argmin(0)]
+    sums = np.stack([within_sigma(error, now, factor * variance).sum(0) for factor in FACTORS])
+    best = FACTORS[np.abs(sums - sum(NORMAL_SHARE.values())).argmin(0)]
     return np.maximum.accumulate(best[:, None, None, None] * growth, 0)
 
 

@@ -6,8 +6,8 @@ gain, look-ahead and refinement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import nnls
@@ -28,6 +28,9 @@ from moro_ros.recover.uncertainty import (
 LARGEST_ERROR_M = 1.0
 # Shares within one and two sigma of a normal distribution.
 NORMAL_SHARE = {1: 0.6827, 2: 0.9545}
+# The axes of an error for each of DIRECTIONS.
+AXES = ((0, 1), (2,))
+FACTORS = np.linspace(0.2, 1.5, 53)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +39,26 @@ class Samples:
 
     error_m: (N, 22, 3), in the axes across, across and along the line of sight; joints: (N, 22, 3)
     m, as described, camera frame; observed: (N, 22) bool; confidence: (N, 22).
-    sigma_m: (N, 22, 3), the stream's sigma of the same axes, zero if unknown.
+    misfit: (N, 2), see recover.uncertainty.Misfit; sigma_m: (N, 22, 3), the stream's sigma of the
+    same axes, zero if unknown.
     """
 
     error_m: np.ndarray
     joints: np.ndarray
     observed: np.ndarray
     confidence: np.ndarray
+    misfit: np.ndarray
     sigma_m: np.ndarray
 
 
-def collect(stream: MoRoStream, batches: Sequence[ObservedMotion]) -> Samples:
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Return several samples as one."""
+    return Samples(
+        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Samples))
+    )
+
+
+def collect(stream: MoRoStream, batches: Iterable[ObservedMotion]) -> Samples:
     """Run a stream on observed sequences and compare its results with the truth."""
     rows: list[tuple[np.ndarray, ...]] = []
     for observed in batches:
@@ -70,6 +82,7 @@ def collect(stream: MoRoStream, batches: Sequence[ObservedMotion]) -> Samples:
                         found,
                         motion.observed[-1],
                         motion.confidence[-1],
+                        stream.tracks[motion.track_id].steady.misfit.by_axis,
                         np.sqrt(np.maximum(spread, 0)),
                     )
                 )
@@ -94,16 +107,39 @@ def fit(samples: Samples) -> UncertaintyTable:
     observed = STATES.index("observed")
     coefficients = np.zeros((len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS)))
     squared = np.minimum(np.abs(samples.error_m), LARGEST_ERROR_M) ** 2
+    every = terms_of(samples)
     for joint in range(NUM_JOINTS):
-        terms = variance_terms(samples.joints[:, joint], samples.confidence[:, joint])
-        for direction, axes in enumerate(((0, 1), (2,))):
+        for direction, axes in enumerate(AXES):
+            terms = every[:, joint, direction]
             target = squared[:, joint][:, list(axes)].mean(-1)
             seen = samples.observed[:, joint]
             base = non_negative(terms[seen], target[seen])
             more = non_negative(terms[~seen], target[~seen] - terms[~seen] @ base)
             coefficients[observed, direction, joint] = base
             coefficients[1 - observed, direction, joint] = base + more
+    state = samples.observed.astype(int)
+    variance = (coefficients[state, :, np.arange(NUM_JOINTS)] * every).sum(-1)  # (N, 22, 2)
+    for direction, axes in enumerate(AXES):
+        error_m = np.abs(samples.error_m[..., list(axes)])
+        coefficients[:, direction] *= balance(error_m, variance[..., direction, None])
     return UncertaintyTable(coefficients)
+
+
+def terms_of(samples: Samples) -> np.ndarray:
+    """Return the factors of the coefficients, (N, 22, 2, len(TERMS))."""
+    misfit = samples.misfit[:, None]
+    return variance_terms(samples.joints, samples.observed, samples.confidence, misfit)
+
+
+def balance(error_m: np.ndarray, variance: np.ndarray) -> float:
+    """Return the factor of a variance that balances the shares within one and two sigma.
+
+    Errors have more outliers than a normal distribution: the share within one sigma is to be as
+    much above that of a normal distribution as the share within two is below.
+    """
+    within = error_m / np.maximum(np.sqrt(variance), 1e-9)
+    sums = [sum((within <= n * f**0.5).mean() for n in NORMAL_SHARE) for f in FACTORS]
+    return float(FACTORS[np.abs(np.array(sums) - sum(NORMAL_SHARE.values())).argmin()])
 
 
 def non_negative(terms: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -29,9 +29,10 @@ DRIFT = 0.05
 AVERAGING_S = {FLOOR: 0.7, DEPTH: 0.1}
 # Error of the sources that averaging does not remove.
 SYSTEMATIC = {FLOOR: 0.03, DEPTH: 0.005, STATURE: 0.0}
-# The published value follows the sources with this time constant [s]. A change larger than LEAP is
-# not motion and is published at once.
-SMOOTHING_S, LEAP = 0.2, 0.1
+# The published value follows the sources with this time constant [s]; that of depth, which is
+# precise, with a shorter one and with its rate of change. A change larger than LEAP is not motion
+# and is published at once.
+SMOOTHING_S, DEPTH_SMOOTHING_S, LEAP = 0.2, 0.12, 0.1
 # Smaller corrections are ignored.
 NEGLIGIBLE = 1e-3
 # Statures are learned from one independent clue per this time [s]; minimum sigma LEAST.
@@ -201,13 +202,39 @@ def fuse(clues: Mapping[int, Clue], told_floor: bool = False) -> Fused:
     return Fused(clue, max(precision, key=lambda source: precision[source]))
 
 
+class Follower:
+    """A value that follows another one smoothly."""
+
+    def __init__(self) -> None:
+        self.value = self._rate = 0.0
+
+    def follow(self, target: float, seconds: float, depth: bool) -> bool:
+        """Move towards a target, `seconds` after the last one; returns whether it leapt there.
+
+        depth: whether the target is from depth; then it is an alpha-beta filter with the gains of
+        Benedict and Bordner (1962), which follows a constant rate without lag.
+        """
+        expected = self.value + self._rate * seconds
+        step = target - expected
+        if abs(target - self.value) > LEAP:
+            self.value, self._rate = target, 0.0
+            return True
+        gain = -math.expm1(-max(seconds, 0.0) / (DEPTH_SMOOTHING_S if depth else SMOOTHING_S))
+        self.value = expected + gain * step
+        if not depth:
+            self._rate = 0.0
+        elif seconds > 0.0:
+            self._rate += gain**2 / (2.0 - gain) * step / seconds
+        return False
+
+
 class PersonPlace:
     """The place of one person over time: running clues, stature, and the published result."""
 
     def __init__(self) -> None:
         self.stature = Stature()
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
-        self._told = 0.0
+        self._told = Follower()
         self._stamp_ns: int | None = None
 
     def update(
@@ -232,17 +259,14 @@ class PersonPlace:
         if (known := self.stature.clue(log_network)) is not None:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns
-        if not clues and not told_floor and abs(self._told) < NEGLIGIBLE:
-            self._told = 0.0
+        if not clues and not told_floor and abs(self._told.value) < NEGLIGIBLE:
+            self._told = Follower()
             return None
         fused = fuse(clues, told_floor)
-        step = fused.clue.log_scale - self._told
-        leapt = abs(step) > LEAP
-        self._told += step if leapt else -math.expm1(-max(seconds, 0.0) / SMOOTHING_S) * step
+        leapt = self._told.follow(fused.clue.log_scale, seconds, fused.source == DEPTH)
+        told = self._told.value
         # A learned stature may have been learned from the floor.
         sure = {DEPTH, STATURE} if self.stature.given else {DEPTH}
         free = fuse({s: c for s, c in clues.items() if s in sure}).clue
-        place = Place(
-            fused.source, fused.clue.sigma, math.exp(free.log_scale - self._told), free.sigma
-        )
-        return self._told, place, leapt
+        place = Place(fused.source, fused.clue.sigma, math.exp(free.log_scale - told), free.sigma)
+        return told, place, leapt

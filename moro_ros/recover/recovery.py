@@ -183,6 +183,13 @@ class MotionRecovery:
         shown = joint_visibility(evidence.visibility)
         observed = shown > threshold
         place, growth, network = None, 1.0, pose.translation
+        marked = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)[0] + network[0]
+        steady.misfit.update(
+            marked.numpy(),
+            evidence.points[-1],
+            evidence.visibility[-1] > threshold,
+            float(evidence.box_size[-1]),
+        )
         if placer is not None:
             seen = Unplaced(
                 (joints[0] + network[0]).numpy(),
@@ -250,6 +257,7 @@ class MotionRecovery:
             motion.joints,
             motion.observed,
             motion.confidence,
+            steady.misfit.by_axis,
             None if motion.place is None else motion.place.sigma,
         )
         return steady.gate.tell(replace(motion, covariance=covariance))

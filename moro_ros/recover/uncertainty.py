@@ -16,19 +16,57 @@ UNCERTAINTY_FILE = "uncertainty.json"
 STATES, DIRECTIONS, TERMS = (
     ("inferred", "observed"),
     ("across", "along"),
-    ("floor_m2", "doubt_m2", "range"),
+    ("floor_m2", "doubt_m2", "hidden_m2", "range", "misfit"),
 )
+# A keypoint farther off the body than this share of the person's box counts as this far.
+LARGEST_MISFIT = 0.1
+# Share of a new image in the running mean of the squared misfit.
+MISFIT_GAIN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class UncertaintyTable:
     """Coefficients of the variance of one axis, measured on held-out motion.
 
-    coefficients: (2, 2, J, 3): joint inferred or observed; axis across or along the line of
-    sight; variance [m^2] = floor_m2 + doubt_m2 (1 - confidence)^2 + range distance^2.
+    coefficients: (2, 2, J, 5): joint inferred or observed; axis across or along the line of
+    sight; variance [m^2] = floor_m2 + doubt_m2 (1 - confidence)^2 + hidden_m2 hidden^2
+    + range distance^2 + misfit (distance m)^2, where hidden is the share of the person's joints
+    that are not observed, and m the Misfit of that axis.
     """
 
     coefficients: np.ndarray
+
+
+class Misfit:
+    """How far one person's body is from their seen keypoints: a measure of the detector's noise.
+
+    It is a running root mean square over keypoints and images, in which images without a seen
+    keypoint do not count.
+    """
+
+    def __init__(self) -> None:
+        self._squared: np.ndarray | None = None
+
+    def update(
+        self, body: np.ndarray, points: np.ndarray, seen: np.ndarray, box_size: float
+    ) -> None:
+        """Add an image.
+
+        body: (K, 3) m, the body's keypoints, camera frame; points: (K, 2), where they were seen, on
+        the normalised image plane; seen: (K,) bool; box_size: of the person, on the same plane.
+        """
+        if not seen.any():
+            return
+        off = np.linalg.norm(body[seen, :2] / body[seen, 2:] - points[seen], axis=-1) / box_size
+        share = float(np.square(np.minimum(off, LARGEST_MISFIT)).mean())
+        squared = share * np.array([box_size**2, 1.0])
+        before = squared if self._squared is None else self._squared
+        self._squared = before + MISFIT_GAIN * (squared - before)
+
+    @property
+    def by_axis(self) -> np.ndarray:
+        """For DIRECTIONS: on the normalised image plane, and as a share of the box; (2,)."""
+        return np.zeros(2) if self._squared is None else np.sqrt(self._squared)
 
 
 def joint_covariance(
@@ -36,23 +74,25 @@ def joint_covariance(
     joints: np.ndarray,
     observed: np.ndarray,
     confidence: np.ndarray,
+    misfit: np.ndarray,
     place_sigma: float | None = None,
 ) -> np.ndarray:
     """Return the covariance of joint positions, (F, J, 3, 3) float32 m^2, camera frame.
 
     table: None gives zeros, which stand for "unknown"; joints: (F, J, 3) m, camera frame;
     observed: (F, J) bool; confidence: (F, J) in [0, 1], as in BodyMotion: the visibility of
-    observed joints, the mesh tokens' certainty around inferred ones; place_sigma: relative sigma
-    of the person's distance, if other sources than the network give it (recover/place.py).
+    observed joints, the mesh tokens' certainty around inferred ones; misfit: (2,), see
+    Misfit.by_axis; place_sigma: relative sigma of the person's distance, if other sources than the
+    network give it (recover/place.py).
     """
     if table is None:
         return np.zeros((*joints.shape, 3), dtype=np.float32)
     range_m = np.linalg.norm(joints, axis=-1)
     sight = joints / np.maximum(range_m, 1e-6)[..., None]
-    terms = variance_terms(joints, confidence)
+    terms = variance_terms(joints, observed, confidence, misfit)
     index = np.arange(joints.shape[1])
-    coefficients = table.coefficients[observed.astype(int), :, index]  # (F, J, 2, 3)
-    across, along = np.moveaxis((coefficients * terms[..., None, :]).sum(-1), -1, 0)
+    coefficients = table.coefficients[observed.astype(int), :, index]  # (F, J, 2, 5)
+    across, along = np.moveaxis((coefficients * terms).sum(-1), -1, 0)
     if place_sigma is not None:
         # The table's variance includes the error of the distance, which all joints share.
         along = np.maximum(along - along[:, :1], across) + (place_sigma * range_m) ** 2
@@ -75,13 +115,21 @@ def distance_sigma(motion: BodyMotion, eye: np.ndarray | None) -> float:
     return float(np.sqrt(max(sight @ covariance @ sight, 0.0)))
 
 
-def variance_terms(joints: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Return the factors of a table's coefficients, (..., 3): one, doubt and range squared.
+def variance_terms(
+    joints: np.ndarray, observed: np.ndarray, confidence: np.ndarray, misfit: np.ndarray
+) -> np.ndarray:
+    """Return the factors of a table's coefficients by axis, (..., J, 2, 5); see UncertaintyTable.
 
-    joints: (..., 3) m, camera frame; confidence: (...,) in [0, 1].
+    joints: (..., J, 3) m, camera frame; observed: (..., J) bool; confidence: (..., J) in [0, 1];
+    misfit: (..., 1, 2) or (2,).
     """
-    distance_m = np.linalg.norm(joints, axis=-1)
-    return np.stack([np.ones_like(distance_m), (1.0 - confidence) ** 2, distance_m**2], -1)
+    square_m2 = np.square(joints).sum(-1)
+    hidden = np.broadcast_to(1.0 - observed.mean(-1, keepdims=True), square_m2.shape)
+    doubt = 1.0 - confidence
+    shared = np.stack([np.ones_like(square_m2), doubt**2, hidden**2, square_m2], -1)
+    own = square_m2[..., None] * misfit**2
+    both = np.broadcast_to(shared[..., None, :], (*own.shape, shared.shape[-1]))
+    return np.concatenate([both, own[..., None]], -1)
 
 
 def load_uncertainty(path: Path) -> UncertaintyTable | None:
@@ -101,7 +149,8 @@ def load_uncertainty(path: Path) -> UncertaintyTable | None:
     if coefficients.shape != shape or not (coefficients >= 0).all():
         raise CheckpointError(
             f"{path}: got coefficients of shape {coefficients.shape}, expected {shape}, none of "
-            "them negative. Install the model again."
+            "them negative. Install the model again, or delete the file and create it with 'moro "
+            "evaluate sigma --fit'."
         )
     return UncertaintyTable(coefficients)
 

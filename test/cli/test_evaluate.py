@@ -133,6 +133,8 @@ def test_people_who_are_trained_on_are_not_validated_on(motion_file, tmp_path) -
 def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
     words = ["--motion", str(motion_file), "--people", "2", "--frames", "24"]
     result = run(capsys, "sigma", *words)
+    assert {"standard", "clean", "occluded", "children"} <= set(result["condition"])
+    result = result["joints"]
     for part in ("all", "observed", "left_wrist"):
         assert 0 < result[part]["within_1_sigma"] <= result[part]["within_2_sigma"] <= 1
         assert result[part]["sigma_m"] > 0

@@ -50,5 +50,5 @@ def test_a_fit_is_written_and_reproduces_the_table(motion_file, model, capsys) -
     for condition in ("clean", "noise", "occluded"):
         assert 0 < rows[condition, "prediction, mm"]["0.5 s"] < 1000
         assert rows[condition, "within 1 sigma, %"]["1.0 s"] <= 100
-    assert ("noise and occluded", "within 2 sigma, %") in rows
-    assert ("noise and occluded", "prediction, mm") not in rows
+    assert ("all", "within 2 sigma, %") in rows
+    assert ("all", "prediction, mm") not in rows

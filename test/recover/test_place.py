@@ -136,7 +136,7 @@ def test_small_changes_are_followed_smoothly_and_great_ones_at_once():
     assert told(place, 0)[0] == 0.0
     found = [place.update(SECOND // 30 * image, ADULT, False, False) for image in range(1, 40)]
     scales = [one[0] for one in found if one is not None]
-    assert 0.0 < scales[0] < 0.02 and scales[-1] > 0.07 and np.diff(scales).min() > -1e-3
+    assert 0.0 < scales[0] < 0.02 and scales[-1] > 0.06 and np.diff(scales).min() > -2e-3
     assert not any(one[2] for one in found if one is not None)
     place.stature.give(1.0)
     place.running[DEPTH].forget()
@@ -162,15 +162,27 @@ def test_what_the_floor_said_can_be_taken_out_again():
 
 
 def test_covariance_has_the_sigma_of_the_distance_along_the_line_of_sight():
-    coefficients = np.zeros((2, 2, 22, 3))
+    coefficients = np.zeros((2, 2, 22, 5))
     coefficients[:, 0, :, 0] = 0.02**2  # across
     coefficients[:, 1, :, 0] = 0.30**2  # along, the distance included
     table = UncertaintyTable(coefficients)
     joints = np.tile([0.0, 0.0, 3.0], (1, 22, 1))
     seen, sure = np.ones((1, 22), bool), np.ones((1, 22))
-    before = joint_covariance(table, joints, seen, sure)
-    after = joint_covariance(table, joints, seen, sure, 0.01)
+    before = joint_covariance(table, joints, seen, sure, np.zeros(2))
+    after = joint_covariance(table, joints, seen, sure, np.zeros(2), 0.01)
     assert before[0, 0, 2, 2] == pytest.approx(0.09)
     assert after[0, 0, 2, 2] == pytest.approx(0.02**2 + 0.03**2)
     np.testing.assert_array_equal(after[..., :2, :2], before[..., :2, :2])
-    assert not joint_covariance(None, joints, seen, sure, 0.01).any()
+    assert not joint_covariance(None, joints, seen, sure, np.zeros(2), 0.01).any()
+
+
+def test_depth_that_changes_steadily_is_followed_without_lag() -> None:
+    """The network's distance of a person who moves is off by a ratio that changes."""
+    place = PersonPlace()
+    for image in range(60):
+        stamp_ns, truth = image * 33_333_333, 0.002 * image
+        place.running[DEPTH].add(Clue(truth, 0.002), stamp_ns)
+        found = place.update(stamp_ns, ADULT, False, False)
+    assert found is not None and not found[2]
+    # The clues themselves are averaged over 0.1 s, three images.
+    assert found[0] == pytest.approx(truth - 0.002 * 3, abs=0.002)

@@ -7,7 +7,9 @@ import pytest
 
 from moro_ros.errors import CheckpointError
 from moro_ros.recover.uncertainty import (
+    LARGEST_MISFIT,
     UNCERTAINTY_FILE,
+    Misfit,
     UncertaintyTable,
     joint_covariance,
     load_uncertainty,
@@ -15,13 +17,16 @@ from moro_ros.recover.uncertainty import (
 )
 from moro_ros.resources import share_path
 
+# Across: on the normalised image plane; along: as a share of the box.
+MISFIT = np.array([0.03, 0.06])
+
 
 def table() -> UncertaintyTable:
-    coefficients = np.zeros((2, 2, 22, 3))
-    coefficients[0, 0] = 0.04, 0.02, 0.0  # inferred, across
-    coefficients[0, 1] = 0.09, 0.0, 0.01  # inferred, along
-    coefficients[1, 0] = 0.01, 0.0, 0.0
-    coefficients[1, 1] = 0.02, 0.0, 0.0
+    coefficients = np.zeros((2, 2, 22, 5))
+    coefficients[0, 0] = 0.04, 0.02, 0.05, 0.0, 3.0  # inferred, across
+    coefficients[0, 1] = 0.09, 0.0, 0.0, 0.01, 0.0  # inferred, along
+    coefficients[1, 0] = 0.01, 0.0, 0.0, 0.0, 3.0
+    coefficients[1, 1] = 0.02, 0.0, 0.0, 0.0, 0.0
     return UncertaintyTable(coefficients)
 
 
@@ -33,7 +38,7 @@ def people(frames=3, seed=0):
 
 def test_the_axes_are_along_and_across_the_line_of_sight():
     joints, observed, confidence = people()
-    covariance = joint_covariance(table(), joints, observed, confidence).astype(np.float64)
+    covariance = joint_covariance(table(), joints, observed, confidence, MISFIT).astype(np.float64)
     np.testing.assert_allclose(covariance, covariance.swapaxes(-1, -2), atol=1e-7)
     distance = np.linalg.norm(joints, axis=-1)
     sight = joints / distance[..., None]
@@ -41,7 +46,10 @@ def test_the_axes_are_along_and_across_the_line_of_sight():
     expected = np.where(observed, 0.02, 0.09 + 0.01 * distance**2)
     np.testing.assert_allclose(along, expected, rtol=1e-5)
     across = (np.trace(covariance, axis1=-2, axis2=-1) - along) / 2
-    expected = np.where(observed, 0.01, 0.04 + 0.02 * (1 - confidence) ** 2)
+    hidden = 1 - observed.mean(-1, keepdims=True)
+    inferred = 0.04 + 0.02 * (1 - confidence) ** 2 + 0.05 * hidden**2
+    expected = np.where(observed, 0.01, inferred)
+    expected = expected + 3.0 * (0.03 * distance) ** 2
     np.testing.assert_allclose(across, expected, rtol=1e-5)
     turned = np.einsum("fjik,fjk->fji", covariance, sight)
     np.testing.assert_allclose(turned, along[..., None] * sight, rtol=1e-4, atol=1e-6)
@@ -49,13 +57,13 @@ def test_the_axes_are_along_and_across_the_line_of_sight():
 
 def test_without_a_table_the_covariance_is_unknown():
     joints, observed, confidence = people()
-    covariance = joint_covariance(None, joints, observed, confidence)
+    covariance = joint_covariance(None, joints, observed, confidence, MISFIT)
     assert covariance.shape == (3, 22, 3, 3)
     assert not covariance.any()
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
-    coefficients = np.random.default_rng(1).random((2, 2, 22, 3))
+    coefficients = np.random.default_rng(1).random((2, 2, 22, 5))
     write_uncertainty(tmp_path / UNCERTAINTY_FILE, UncertaintyTable(coefficients))
     read = load_uncertainty(tmp_path / UNCERTAINTY_FILE)
     np.testing.assert_allclose(read.coefficients, coefficients, rtol=1e-3)
@@ -81,9 +89,25 @@ def test_the_shipped_model_is_surer_of_what_it_sees():
     assert shipped is not None
     joints, _, _ = people()
     sure, doubtful = np.full((3, 22), 0.95), np.full((3, 22), 0.2)
-    seen = joint_covariance(shipped, joints, np.ones((3, 22), bool), sure)
-    hidden = joint_covariance(shipped, joints, np.zeros((3, 22), bool), doubtful)
+    seen = joint_covariance(shipped, joints, np.ones((3, 22), bool), sure, MISFIT)
+    hidden = joint_covariance(shipped, joints, np.zeros((3, 22), bool), doubtful, MISFIT)
     volume = [np.linalg.det(c.astype(np.float64)) for c in (seen, hidden)]
     assert (volume[0] > 0).all()
     assert (volume[1] >= volume[0] * 0.999).all()
     assert np.median(volume[1] / volume[0]) > 2.0
+
+
+def test_misfit_is_the_distance_from_the_seen_keypoints() -> None:
+    body = np.array([[0.0, 0.0, 2.0], [1.0, 0.0, 2.0], [0.0, 1.0, 4.0]])
+    points = np.array([[0.01, 0.0], [0.5, 0.02], [9.0, 9.0]])
+    misfit = Misfit()
+    assert not misfit.by_axis.any()
+    misfit.update(body, points, np.array([True, True, False]), 0.5)
+    across = np.sqrt((0.01**2 + 0.02**2) / 2)
+    np.testing.assert_allclose(misfit.by_axis, [across, across / 0.5])
+    misfit.update(body, points, np.zeros(3, bool), 0.5)
+    np.testing.assert_allclose(misfit.by_axis, [across, across / 0.5])
+    # One lost keypoint counts no more than the largest.
+    for _ in range(100):
+        misfit.update(body, points, np.array([False, False, True]), 0.5)
+    np.testing.assert_allclose(misfit.by_axis, [0.5 * LARGEST_MISFIT, LARGEST_MISFIT])
