@@ -14,7 +14,7 @@ from scipy.optimize import lsq_linear
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.evaluation.live_benchmark import RATE_HZ, WARM_UP, images_of
-from moro_ros.evaluation.sigma import AXES, FACTORS, NORMAL_SHARE, non_negative, sight_axes
+from moro_ros.evaluation.sigma import AXES, NORMAL_SHARE, non_negative, sight_axes
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.predictor import network_changes
 from moro_ros.recover.prediction import (
@@ -39,6 +39,8 @@ LARGEST_ERROR_M = 1.5
 # Of the shares' fit: rounds, and the distance below which errors are squared.
 REWEIGHTED, NEAR_M = 8, 0.02
 LEAST_SIGMA_M = 0.005
+# The error of a displacement depends on that of now, so its variance does not simply add up.
+GROWTH_FACTORS = np.geomspace(0.1, 10.0, 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +196,14 @@ def fit_shares(samples: Samples) -> np.ndarray:
 def fit_growth(joints: np.ndarray, samples: Samples) -> np.ndarray:
     """Return the coefficients of the growth, (H, 2, J, GROWTH_TERMS), of predicted joints.
 
-    The increase of the variance from horizon to horizon is fitted, so that it never falls.
+    It is the variance of the error of the predicted displacement, scaled for each horizon so that
+    the shares within one and two sigma are balanced (sigma.balance). The increase from horizon to
+    horizon is fitted, so that it never falls.
     """
     error, now = axis_errors(joints, samples)
-    squared = np.minimum(np.abs(error), LARGEST_ERROR_M) ** 2 - now
+    start = samples.joints[:, None] - samples.truth[:, :1]
+    moved = np.einsum("nhjab,nhjb->nhja", sight_axes(joints), start)
+    squared = np.minimum(np.abs(error - moved), LARGEST_ERROR_M) ** 2
     terms = growth_terms(samples.velocity)
     growth = np.zeros((len(HORIZONS_S), len(DIRECTIONS), NUM_JOINTS, GROWTH_TERMS))
     for direction, axes in enumerate(AXES):
@@ -207,10 +213,11 @@ def fit_growth(joints: np.ndarray, samples: Samples) -> np.ndarray:
                 target = squared[:, horizon, joint][:, list(axes)].mean(-1)
                 base = base + non_negative(terms[:, joint], target - terms[:, joint] @ base)
                 growth[horizon, direction, joint] = base
-    # Shares within one and two sigma are balanced as by sigma.balance.
     variance = variance_of(growth, samples)
-    sums = np.stack([within_sigma(error, now, factor * variance).sum(0) for factor in FACTORS])
-    best = FACTORS[np.abs(sums - sum(NORMAL_SHARE.values())).argmin(0)]
+    sums = np.stack(
+        [within_sigma(error, now, factor * variance).sum(0) for factor in GROWTH_FACTORS]
+    )
+    best = GROWTH_FACTORS[np.abs(sums - sum(NORMAL_SHARE.values())).argmin(0)]
     return np.maximum.accumulate(best[:, None, None, None] * growth, 0)
 
 
