@@ -39,8 +39,8 @@ class Samples:
 
     error_m: (N, 22, 3), in the axes across, across and along the line of sight; joints: (N, 22, 3)
     m, as described, camera frame; observed: (N, 22) bool; confidence: (N, 22).
-    misfit: (N, 2), see recover.uncertainty.Misfit; sigma_m: (N, 22, 3), the stream's sigma of the
-    same axes, zero if unknown.
+    misfit: (N, 2), see recover.uncertainty.PersonUncertainty; sigma_m: (N, 22, 3), the stream's
+    sigma of the same axes, zero if unknown.
     """
 
     error_m: np.ndarray
@@ -82,7 +82,7 @@ def collect(stream: MoRoStream, batches: Iterable[ObservedMotion]) -> Samples:
                         found,
                         motion.observed[-1],
                         motion.confidence[-1],
-                        stream.tracks[motion.track_id].steady.misfit.by_axis,
+                        stream.tracks[motion.track_id].steady.uncertainty.misfit,
                         np.sqrt(np.maximum(spread, 0)),
                     )
                 )

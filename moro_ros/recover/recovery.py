@@ -19,7 +19,7 @@ from moro_ros.recover.place import Placer, Unplaced
 from moro_ros.recover.placement import align_sideways
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
-from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance
+from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
 
 # The 2D keypoints that show where a joint is; a joint counts as observed if all of them are seen.
@@ -184,7 +184,7 @@ class MotionRecovery:
         observed = shown > threshold
         place, growth, network = None, 1.0, pose.translation
         marked = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)[0] + network[0]
-        steady.misfit.update(
+        steady.uncertainty.compare(
             marked.numpy(),
             evidence.points[-1],
             evidence.visibility[-1] > threshold,
@@ -252,14 +252,7 @@ class MotionRecovery:
                 steady.velocity = JointVelocity()
             velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]))
             motion = replace(motion, velocity=velocity[None])
-        covariance = joint_covariance(
-            self.uncertainty,
-            motion.joints,
-            motion.observed,
-            motion.confidence,
-            steady.misfit.by_axis,
-            None if motion.place is None else motion.place.sigma,
-        )
+        covariance = steady.uncertainty.covariance(self.uncertainty, motion)
         return steady.gate.tell(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:

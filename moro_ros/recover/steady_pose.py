@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.recover.outlier_gate import OutlierGate
-from moro_ros.recover.uncertainty import Misfit
+from moro_ros.recover.uncertainty import PersonUncertainty
 
 # Maximum change of the mean of each shape coefficient while it settles: 17 mm for a joint of the
 # open body by the first coefficient, which is the height, and less by each other.
@@ -113,7 +113,7 @@ class SteadyPose:
         self.last: BodyPose | None = None
         self.velocity = JointVelocity()
         self.gate = OutlierGate()
-        self.misfit = Misfit()
+        self.uncertainty = PersonUncertainty()
 
     def update(self, window: BodyPose, aligned: Tensor, stride: float = 1.0) -> BodyPose:
         """Return the steady pose (F = 1) of the newest frame.

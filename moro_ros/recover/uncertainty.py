@@ -22,6 +22,8 @@ STATES, DIRECTIONS, TERMS = (
 LARGEST_MISFIT = 0.1
 # Share of a new image in the running mean of the squared misfit.
 MISFIT_GAIN = 0.3
+# Growth of a joint's sigma while the person is not seen [m/s], measured on validation motion.
+UNSEEN_MPS = 0.24
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,42 +33,10 @@ class UncertaintyTable:
     coefficients: (2, 2, J, 5): joint inferred or observed; axis across or along the line of
     sight; variance [m^2] = floor_m2 + doubt_m2 (1 - confidence)^2 + hidden_m2 hidden^2
     + range distance^2 + misfit (distance m)^2, where hidden is the share of the person's joints
-    that are not observed, and m the Misfit of that axis.
+    that are not observed, and m the misfit of that axis (PersonUncertainty).
     """
 
     coefficients: np.ndarray
-
-
-class Misfit:
-    """How far one person's body is from their seen keypoints: a measure of the detector's noise.
-
-    It is a running root mean square over keypoints and images, in which images without a seen
-    keypoint do not count.
-    """
-
-    def __init__(self) -> None:
-        self._squared: np.ndarray | None = None
-
-    def update(
-        self, body: np.ndarray, points: np.ndarray, seen: np.ndarray, box_size: float
-    ) -> None:
-        """Add an image.
-
-        body: (K, 3) m, the body's keypoints, camera frame; points: (K, 2), where they were seen, on
-        the normalised image plane; seen: (K,) bool; box_size: of the person, on the same plane.
-        """
-        if not seen.any():
-            return
-        off = np.linalg.norm(body[seen, :2] / body[seen, 2:] - points[seen], axis=-1) / box_size
-        share = float(np.square(np.minimum(off, LARGEST_MISFIT)).mean())
-        squared = share * np.array([box_size**2, 1.0])
-        before = squared if self._squared is None else self._squared
-        self._squared = before + MISFIT_GAIN * (squared - before)
-
-    @property
-    def by_axis(self) -> np.ndarray:
-        """For DIRECTIONS: on the normalised image plane, and as a share of the box; (2,)."""
-        return np.zeros(2) if self._squared is None else np.sqrt(self._squared)
 
 
 def joint_covariance(
@@ -82,8 +52,8 @@ def joint_covariance(
     table: None gives zeros, which stand for "unknown"; joints: (F, J, 3) m, camera frame;
     observed: (F, J) bool; confidence: (F, J) in [0, 1], as in BodyMotion: the visibility of
     observed joints, the mesh tokens' certainty around inferred ones; misfit: (2,), see
-    Misfit.by_axis; place_sigma: relative sigma of the person's distance, if other sources than the
-    network give it (recover/place.py).
+    PersonUncertainty.misfit; place_sigma: relative sigma of the person's distance, if other sources
+    than the network give it (recover/place.py).
     """
     if table is None:
         return np.zeros((*joints.shape, 3), dtype=np.float32)
@@ -99,6 +69,58 @@ def joint_covariance(
     line = sight[..., :, None] * sight[..., None, :]
     covariance = across[..., None, None] * np.eye(3) + (along - across)[..., None, None] * line
     return covariance.astype(np.float32)
+
+
+class PersonUncertainty:
+    """The uncertainty of one person over time.
+
+    The misfit is how far the body is from the seen keypoints, a measure of the detector's noise: a
+    running root mean square over keypoints and images.
+    """
+
+    def __init__(self) -> None:
+        self._squared: np.ndarray | None = None
+        # The covariance of the last image in which the person was seen, and its time.
+        self._seen: tuple[np.ndarray, int] | None = None
+
+    def compare(
+        self, body: np.ndarray, points: np.ndarray, seen: np.ndarray, box_size: float
+    ) -> None:
+        """Update the misfit with an image; one without a seen keypoint does not count.
+
+        body: (K, 3) m, the body's keypoints, camera frame; points: (K, 2), where they were seen, on
+        the normalised image plane; seen: (K,) bool; box_size: of the person, on the same plane.
+        """
+        if not seen.any():
+            return
+        off = np.linalg.norm(body[seen, :2] / body[seen, 2:] - points[seen], axis=-1) / box_size
+        share = float(np.square(np.minimum(off, LARGEST_MISFIT)).mean())
+        squared = share * np.array([box_size**2, 1.0])
+        before = squared if self._squared is None else self._squared
+        self._squared = before + MISFIT_GAIN * (squared - before)
+
+    @property
+    def misfit(self) -> np.ndarray:
+        """For DIRECTIONS: on the normalised image plane, and as a share of the box; (2,)."""
+        return np.zeros(2) if self._squared is None else np.sqrt(self._squared)
+
+    def covariance(self, table: UncertaintyTable | None, motion: BodyMotion) -> np.ndarray:
+        """Return the covariance of a motion (F = 1), (1, J, 3, 3) float32 m^2, camera frame.
+
+        While the person is not seen, or their pose is held, it is that of the last image in which
+        they were seen, and grows. Without a table it is zero, which stands for "unknown".
+        """
+        stamp_ns = int(motion.stamps_ns[-1])
+        unseen = bool(motion.held[-1]) or not motion.keypoints_seen[-1]
+        if unseen and self._seen is not None and table is not None:
+            grown = (UNSEEN_MPS * (stamp_ns - self._seen[1]) * 1e-9) ** 2
+            return self._seen[0] + np.float32(grown) * np.eye(3, dtype=np.float32)
+        place_sigma = None if motion.place is None else motion.place.sigma
+        found = joint_covariance(
+            table, motion.joints, motion.observed, motion.confidence, self.misfit, place_sigma
+        )
+        self._seen = found, stamp_ns
+        return found
 
 
 def distance_sigma(motion: BodyMotion, eye: np.ndarray | None) -> float:

@@ -1,6 +1,7 @@
 """Joint covariance: symmetric, in metres squared, longest where it was measured to be."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from moro_ros.errors import CheckpointError
 from moro_ros.recover.uncertainty import (
     LARGEST_MISFIT,
     UNCERTAINTY_FILE,
-    Misfit,
+    UNSEEN_MPS,
+    PersonUncertainty,
     UncertaintyTable,
     joint_covariance,
     load_uncertainty,
@@ -100,14 +102,29 @@ def test_the_shipped_model_is_surer_of_what_it_sees():
 def test_misfit_is_the_distance_from_the_seen_keypoints() -> None:
     body = np.array([[0.0, 0.0, 2.0], [1.0, 0.0, 2.0], [0.0, 1.0, 4.0]])
     points = np.array([[0.01, 0.0], [0.5, 0.02], [9.0, 9.0]])
-    misfit = Misfit()
-    assert not misfit.by_axis.any()
-    misfit.update(body, points, np.array([True, True, False]), 0.5)
+    person = PersonUncertainty()
+    assert not person.misfit.any()
+    person.compare(body, points, np.array([True, True, False]), 0.5)
     across = np.sqrt((0.01**2 + 0.02**2) / 2)
-    np.testing.assert_allclose(misfit.by_axis, [across, across / 0.5])
-    misfit.update(body, points, np.zeros(3, bool), 0.5)
-    np.testing.assert_allclose(misfit.by_axis, [across, across / 0.5])
+    np.testing.assert_allclose(person.misfit, [across, across / 0.5])
+    person.compare(body, points, np.zeros(3, bool), 0.5)
+    np.testing.assert_allclose(person.misfit, [across, across / 0.5])
     # One lost keypoint counts no more than the largest.
     for _ in range(100):
-        misfit.update(body, points, np.array([False, False, True]), 0.5)
-    np.testing.assert_allclose(misfit.by_axis, [0.5 * LARGEST_MISFIT, LARGEST_MISFIT])
+        person.compare(body, points, np.array([False, False, True]), 0.5)
+    np.testing.assert_allclose(person.misfit, [0.5 * LARGEST_MISFIT, LARGEST_MISFIT])
+
+
+def test_the_covariance_grows_while_the_person_is_not_seen(posed) -> None:
+    seen = posed(np.zeros((22, 3)), stamp_ns=10**9)
+    person = PersonUncertainty()
+    before = person.covariance(table(), seen)
+    later = posed(np.zeros((22, 3)), stamp_ns=3 * 10**9, seen=False)
+    grown = person.covariance(table(), later)
+    np.testing.assert_allclose(grown, before + (2.0 * UNSEEN_MPS) ** 2 * np.eye(3), rtol=1e-5)
+    held = replace(seen, stamps_ns=later.stamps_ns, held=np.ones(1, bool))
+    np.testing.assert_array_equal(person.covariance(table(), held), grown)
+    # Seen again, it is as before.
+    again = posed(np.zeros((22, 3)), stamp_ns=4 * 10**9)
+    np.testing.assert_array_equal(person.covariance(table(), again), before)
+    assert not PersonUncertainty().covariance(None, later).any()
