@@ -22,6 +22,10 @@ motion.npz contains, readable without pickle (F = frames in which the person was
     <id>/tracking_state       (F,) uint8, 0 something of the person was seen, 2 nothing was
     <id>/contacts             (F, 4) float32 in [0, 1], ground contact of left ankle, left toes,
                               right ankle, right toes
+    <id>/sigma                (F, 22) float32, m, standard deviation of a joint in its least certain
+                              direction; 0: unknown
+    <id>/place_source         (F,) uint8, what the distance is from: index of PLACE_SOURCES
+                              (types.py; docs/place.md)
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import DataError
-from moro_ros.types import BodyMotion, Camera
+from moro_ros.types import PLACE_SOURCES, PRIOR, BodyMotion, Camera
 
 OBSERVED, INFERRED, EXTRAPOLATED, HELD = 0, 1, 2, 3
 
@@ -52,11 +56,15 @@ ROW = np.dtype(
         ("state", "u1", (22,)),
         ("tracking_state", "u1"),
         ("contacts", "<f4", (4,)),
+        ("sigma", "<f4", (22,)),
+        ("place_source", "u1"),
     ]
 )
+# Recordings of earlier versions do not have these.
+ADDED = ("sigma", "place_source")
 
 ROWS_AT_ONCE = 1024
-CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state\n"
+CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state,sigma,place_source\n"
 STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
 
 
@@ -148,6 +156,8 @@ def row_of(motion: BodyMotion, frame: int = -1) -> np.ndarray:
     row["state"] = HELD if motion.held[frame] else state
     row["tracking_state"] = OBSERVED if motion.keypoints_seen[frame] else EXTRAPOLATED
     row["contacts"] = motion.contact[frame]
+    row["sigma"] = largest_sigma(motion.covariance[frame])
+    row["place_source"] = PRIOR if motion.place is None else motion.place.source
     return row
 
 
@@ -162,7 +172,15 @@ def row_of_human(human: Any, stamp_ns: int) -> np.ndarray:
     row["confidence"] = [joint.confidence for joint in human.joints]
     row["state"] = [joint.state for joint in human.joints]
     row["tracking_state"] = human.tracking_state
+    covariances = np.array([joint.covariance for joint in human.joints], np.float32)
+    row["sigma"] = largest_sigma(covariances.reshape(-1, 3, 3))
+    row["place_source"] = human.place_source
     return row
+
+
+def largest_sigma(covariances: np.ndarray) -> np.ndarray:
+    """Return the standard deviation in the least certain direction, (..., 3, 3) m^2 -> (...) m."""
+    return np.sqrt(np.maximum(np.linalg.eigvalsh(covariances)[..., -1], 0.0))
 
 
 def csv_lines(track_id: int, row: np.ndarray) -> str:
@@ -173,12 +191,14 @@ def csv_lines(track_id: int, row: np.ndarray) -> str:
         row["joints"].tolist(),
         row["confidence"].tolist(),
         row["state"].tolist(),
+        row["sigma"].tolist(),
         strict=True,
     )
+    place = PLACE_SOURCES[row["place_source"]]
     return "".join(
         f"{stamp_ns},{track_id},{name},{x:.4f},{y:.4f},{z:.4f},{confidence:.3f},"
-        f"{STATE_NAMES[state]}\n"
-        for name, (x, y, z), confidence, state in joints
+        f"{STATE_NAMES[state]},{sigma:.4f},{place}\n"
+        for name, (x, y, z), confidence, state, sigma in joints
     )
 
 
@@ -223,7 +243,8 @@ def _camera_of(arrays: Any) -> Camera | None:
 
 
 def _rows_of(arrays: Any, track_id: int) -> Iterator[np.ndarray]:
-    columns = {name: arrays[f"{track_id}/{name}"] for name in ROW.names or ()}
+    wanted = [n for n in ROW.names or () if n not in ADDED or f"{track_id}/{n}" in arrays]
+    columns = {name: arrays[f"{track_id}/{name}"] for name in wanted}
     for index in range(len(columns["stamps_ns"])):
         row = np.zeros((), dtype=ROW)
         for name, column in columns.items():

@@ -8,7 +8,7 @@ import pytest
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import DataError
 from moro_ros.io import recording as rec
-from moro_ros.types import BodyMotion, Camera, SmplxParams
+from moro_ros.types import DEPTH, BodyMotion, Camera, Place, SmplxParams
 
 CAMERA = Camera(np.diag([500.0, 510.0, 1.0]), 640, 480, (0.1, -0.2, 0.0, 0.0, 0.0), "plumb_bob")
 
@@ -21,7 +21,7 @@ def motion(track_id: int, frames: int, seed: int) -> BodyMotion:
         joints=random.normal(size=(frames, 22, 3)).astype(np.float32),
         joint_rotations=np.tile(np.eye(3, dtype=np.float32), (frames, 22, 1, 1)),
         velocity=np.zeros((frames, 22, 3), np.float32),
-        covariance=np.zeros((frames, 22, 3, 3), np.float32),
+        covariance=np.tile(np.diag([0.01, 0.01, 0.09]).astype("f4"), (frames, 22, 1, 1)),
         confidence=random.random((frames, 22), dtype=np.float32),
         observed=random.random((frames, 22)) > 0.5,
         contact=random.random((frames, 4), dtype=np.float32),
@@ -35,6 +35,7 @@ def motion(track_id: int, frames: int, seed: int) -> BodyMotion:
         token_ids=np.zeros((frames, 4), np.int64),
         keypoints_seen=np.arange(frames) % 2 == 0,
         held=np.zeros(frames, bool),
+        place=Place(DEPTH, 0.02),
     )
 
 
@@ -77,6 +78,17 @@ def test_load_is_the_inverse_of_save(tmp_path: Path) -> None:
     assert np.array_equal(loaded.camera.matrix, CAMERA.matrix)
     for track_id, rows in recording.people().items():
         assert np.array_equal(loaded.people()[track_id], rows)
+
+
+def test_a_recording_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    recording, _ = filled()
+    recording.save(tmp_path / "motion.npz")
+    with np.load(tmp_path / "motion.npz") as arrays:
+        kept = {name: a for name, a in arrays.items() if not name.endswith(rec.ADDED)}
+    np.savez(tmp_path / "old.npz", **kept)
+    rows = rec.load_recording(tmp_path / "old.npz").people()[7]
+    assert np.array_equal(rows["joints"], recording.people()[7]["joints"])
+    assert not rows["sigma"].any() and (rows["place_source"] == 0).all()
 
 
 def test_an_empty_recording_is_valid(tmp_path: Path) -> None:
@@ -126,3 +138,4 @@ def test_csv_has_one_line_per_joint() -> None:
         assert place == pytest.approx(one.joints[1, index].tolist(), abs=6e-5)
         hidden = "inferred" if one.keypoints_seen[1] else "extrapolated"
         assert cell["state"] == ("observed" if one.observed[1, index] else hidden)
+        assert (cell["sigma"], cell["place_source"]) == ("0.3000", "depth")

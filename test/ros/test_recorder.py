@@ -73,7 +73,7 @@ class Publishers:
 
 
 def human(track_id: int, index: int) -> Human:
-    made = Human(id=track_id, confidence=0.5)
+    made = Human(id=track_id, confidence=0.5, place_source=Human.PLACE_FLOOR)
     made.transl = np.array([track_id, index, 4.0], np.float32)
     made.body_pose = np.full(63, 0.01 * index, np.float32)
     for number, joint in enumerate(made.joints):
@@ -81,6 +81,7 @@ def human(track_id: int, index: int) -> Human:
         joint.pose.position.z = float(track_id)
         joint.confidence = 0.25
         joint.state = HumanJoint.STATE_INFERRED if number == 20 else HumanJoint.STATE_OBSERVED
+        joint.covariance = np.diag([0.01, 0.01, 0.09]).ravel().astype(np.float32)
     return made
 
 
@@ -147,9 +148,11 @@ def check_table(out: Path) -> None:
 
 def check_csv(out: Path) -> None:
     lines = (out / "joints.csv").read_text().splitlines()
-    assert lines[0] == "stamp_ns,id,joint,x,y,z,confidence,state"
+    assert lines[0] == "stamp_ns,id,joint,x,y,z,confidence,state,sigma,place_source"
     assert len(lines) == 1 + 22 * (11 + 10)
-    wrist = f"{START_NS + 40_000_000},3,left_wrist,20.0000,0.0000,3.0000,0.250,inferred"
+    wrist = (
+        f"{START_NS + 40_000_000},3,left_wrist,20.0000,0.0000,3.0000,0.250,inferred,0.3000,floor"
+    )
     assert wrist in lines
 
 
