@@ -141,7 +141,7 @@ class IntentTracker:
             attention_rad=angle,
             attention=self._look.update(looks, stamp_ns),
             handover=self._offering(joints, rotations, speeds, robot, up, palms, stamp_ns),
-            transition=self._transition(joints, up, stamp_ns),
+            transition=self._transition(joints, up, stamp_ns, leapt=not speeds.any()),
         )
 
     def _reaching(
@@ -178,8 +178,13 @@ class IntentTracker:
                 found |= hand
         return found
 
-    def _transition(self, joints: np.ndarray, up: np.ndarray, stamp_ns: int) -> Transition:
-        # Positions are kept, not heights, which jump when the ground becomes known.
+    def _transition(
+        self, joints: np.ndarray, up: np.ndarray, stamp_ns: int, leapt: bool
+    ) -> Transition:
+        # Positions are kept, not heights, which jump when the ground becomes known. leapt: no
+        # motion leads from the last position to this one.
+        if leapt:
+            self._places.clear()
         self._places.append((stamp_ns, joints[_PELVIS]))
         while len(self._places) > 2 and stamp_ns - self._places[1][0] >= SPAN_NS:
             self._places.popleft()

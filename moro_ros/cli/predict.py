@@ -49,7 +49,7 @@ def register(subparsers: Any) -> None:
     add_floor_options(parser)
     add("--start", type=float, default=0.0, metavar="S", help="start at this time in seconds")
     add("--end", type=float, metavar="S", help="stop before this time in seconds")
-    add("--people", type=int, metavar="N", help="maximum people (default: max_people, 6)")
+    add("--people", type=int, metavar="N", help="maximum tracked people (default: max_people, 6)")
     add(
         "--refined",
         action="store_true",

@@ -196,7 +196,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "motion": "the motion encoder on motion",
         "image": "image encoder and decoder on images",
         "estimate": "the open model's image encoder on single frames",
-        "frames": "the same on single frames of videos (the paper's second image stage)",
+        "frames": "image encoder and decoder on frames of videos, the paper's second image stage",
         "video": "all parts on clips; writes the model",
     }
     for name in STAGES:

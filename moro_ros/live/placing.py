@@ -152,12 +152,16 @@ class Placing:
         if learn:
             self._look_at_depth(person, PosedImage(pose, seen.observed, stature_m, seen.stamp_ns))
             self._look_at_floor(person, standing)
-        found = person.place.update(
-            seen.stamp_ns,
-            math.log(stature_m),
-            self._told and not person.judge.reason,
-            learn and not seen.locked and not person.judge.suspicious,
-        )
+            # The size of a locked shape changes until the stature is known.
+            free = not (seen.locked and person.place.stature.settled)
+            found = person.place.update(
+                seen.stamp_ns,
+                math.log(stature_m),
+                self._told and not person.judge.reason,
+                free and not person.judge.suspicious,
+            )
+        else:
+            found = person.place.at(seen.stamp_ns)
         if found is None:
             return None
         log_scale, place, leapt = found

@@ -9,6 +9,7 @@ of 0.1 with a sigma of 0.03 means "10 % farther and larger, plus or minus 3 %".
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,10 @@ from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
 PRIOR_SIGMA, TOLD_SIGMA = 0.09, 0.06
 # Sigma of stature over distance in the image, because the posture is not known exactly.
 APPARENT_SIGMA = 0.06
+# Statures are learned from clues that are not older than this [s].
+FRESH_S = 0.3
+# Images whose place is kept for a second description (refined output).
+PLACES_KEPT = 128
 # Drift of the network's error per second, which reduces the weight of older clues.
 DRIFT = 0.05
 # Averaging time of clues [s], by source.
@@ -39,6 +44,8 @@ NEGLIGIBLE = 1e-3
 INDEPENDENT_S, LEAST_STATURE_SIGMA = 1.0, 0.015
 # Sigma of a stature given by a user: shoes, hair, posture.
 GIVEN_STATURE_SIGMA = 0.01
+# Sigma of the logarithm of a learned stature that no longer changes the size of a locked shape.
+SETTLED_SIGMA = 0.03
 # A clue this many sigma from a learned stature does not change it unless it persists [s].
 OUTLYING, CONTRADICTED_S = 3.0, 3.0
 
@@ -98,6 +105,8 @@ class RunningClue:
         else:
             seconds = (stamp_ns - self._stamp_ns) * 1e-9
             # Less certain clues have less weight; after a gap the new clue replaces the old one.
+            if seconds > self._averaging_s:
+                self._variance += DRIFT**2 * seconds
             share = min(1.0, self._variance / variance)
             gain = -math.expm1(-max(seconds, 0.0) * share / self._averaging_s)
             self._log_scale += gain * (clue.log_scale - self._log_scale)
@@ -111,6 +120,10 @@ class RunningClue:
         seconds = abs(stamp_ns - self._stamp_ns) * 1e-9
         variance = self._variance + self._systematic**2 + DRIFT**2 * seconds
         return Clue(self._log_scale, math.sqrt(variance))
+
+    def fresh(self, stamp_ns: int) -> bool:
+        """Return whether the newest clue is less than FRESH_S old."""
+        return self._stamp_ns is not None and abs(stamp_ns - self._stamp_ns) < FRESH_S * 1e9
 
     def forget(self) -> None:
         """Forget the clues, for instance if their source is wrong."""
@@ -134,6 +147,11 @@ class Stature:
     def sigma(self) -> float:
         """Sigma of the logarithm."""
         return math.sqrt(self.variance)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known well enough for a locked shape."""
+        return self.sigma < SETTLED_SIGMA
 
     def give(self, stature_m: float) -> None:
         """Set a user's value."""
@@ -203,10 +221,15 @@ def fuse(clues: Mapping[int, Clue], told_floor: bool = False) -> Fused:
 
 
 class Follower:
-    """A value that follows another one smoothly."""
+    """A value that follows another one smoothly, from its first value on."""
 
     def __init__(self) -> None:
         self.value = self._rate = 0.0
+        self._started = False
+
+    def start(self) -> None:
+        """Start at zero."""
+        self.value, self._rate, self._started = 0.0, 0.0, True
 
     def follow(self, target: float, seconds: float, depth: bool) -> bool:
         """Move towards a target, `seconds` after the last one; returns whether it leapt there.
@@ -214,6 +237,9 @@ class Follower:
         depth: whether the target is from depth; then it is an alpha-beta filter with the gains of
         Benedict and Bordner (1962), which follows a constant rate without lag.
         """
+        if not self._started:
+            self.value, self._started = target, True
+            return abs(target) > LEAP
         expected = self.value + self._rate * seconds
         step = target - expected
         if abs(target - self.value) > LEAP:
@@ -228,6 +254,10 @@ class Follower:
         return False
 
 
+# See PersonPlace.update.
+PlacedBy = tuple[float, Place, bool]
+
+
 class PersonPlace:
     """The place of one person over time: running clues, stature, and the published result."""
 
@@ -236,31 +266,45 @@ class PersonPlace:
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
         self._told = Follower()
         self._stamp_ns: int | None = None
+        self._placed: OrderedDict[int, PlacedBy | None] = OrderedDict()
+
+    def at(self, stamp_ns: int) -> PlacedBy | None:
+        """Return the result of `update` for an earlier image; None if it is not known."""
+        return self._placed.get(stamp_ns)
 
     def update(
         self, stamp_ns: int, log_network: float, told_floor: bool, learn: bool
-    ) -> tuple[float, Place, bool] | None:
+    ) -> PlacedBy | None:
         """Return the logarithm of true over network's distance, its sources, and Placed.leapt.
 
         log_network: logarithm of the network's stature [m]; told_floor: see fuse; learn: whether
         the stature may follow the sources. None: there is no source but the network.
         """
+        found = self._placed[stamp_ns] = self._update(stamp_ns, log_network, told_floor, learn)
+        if len(self._placed) > PLACES_KEPT:
+            self._placed.popitem(last=False)
+        return found
+
+    def _update(
+        self, stamp_ns: int, log_network: float, told_floor: bool, learn: bool
+    ) -> PlacedBy | None:
         clues = {
             source: clue
             for source, running in self.running.items()
             if (clue := running.at(stamp_ns)) is not None
         }
         seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
-        if self.stature.given and (clue := clues.get(DEPTH)) is not None:
+        fresh = {s: clue for s, clue in clues.items() if self.running[s].fresh(stamp_ns)}
+        if self.stature.given and (clue := fresh.get(DEPTH)) is not None:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
-        if learn and clues:
-            measured = fuse(clues, told_floor).clue
+        if learn and fresh:
+            measured = fuse(fresh, told_floor).clue
             self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds)
         if (known := self.stature.clue(log_network)) is not None:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns
         if not clues and not told_floor and abs(self._told.value) < NEGLIGIBLE:
-            self._told = Follower()
+            self._told.start()
             return None
         fused = fuse(clues, told_floor)
         leapt = self._told.follow(fused.clue.log_scale, seconds, fused.source == DEPTH)
@@ -268,5 +312,7 @@ class PersonPlace:
         # A learned stature may have been learned from the floor.
         sure = {DEPTH, STATURE} if self.stature.given else {DEPTH}
         free = fuse({s: c for s, c in clues.items() if s in sure}).clue
-        place = Place(fused.source, fused.clue.sigma, math.exp(free.log_scale - told), free.sigma)
+        # Until the published value has reached the sources', it is off by the difference.
+        sigma = math.hypot(fused.clue.sigma, fused.clue.log_scale - told)
+        place = Place(fused.source, sigma, math.exp(free.log_scale - told), free.sigma)
         return told, place, leapt

@@ -26,6 +26,8 @@ PARTS = 2
 # joints), its square, and the square of the joint's speed.
 GROWTH_TERMS = 4
 MODES = 8
+# Speed on which the covariance is based if that of the person is unknown [m/s].
+UNKNOWN_MPS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,11 @@ def predict(
     spread relative to the standard deviation of the prediction. A person's n-th sample deviates in
     the same way in every prediction.
     """
-    velocity = motion.velocity[-1].astype(np.float64)
-    joints = motion.joints[-1] + shift + change(table.shares, network, velocity)
+    velocity, shares = motion.velocity[-1].astype(np.float64), table.shares
+    if not velocity.any():  # unknown, for instance in the first image
+        shares = np.zeros_like(shares)
+        velocity = np.full_like(velocity, UNKNOWN_MPS / 3**0.5)
+    joints = motion.joints[-1] + shift + change(shares, network, velocity)
     variance = growth(table, velocity)  # (H, 2, J)
     covariance = motion.covariance[-1] + spread(variance, joints)
     axes = motion.joint_rotations[-1, 0]

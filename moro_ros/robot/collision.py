@@ -15,7 +15,6 @@ import coal
 import numpy as np
 from scipy.spatial.transform import Rotation
 from urdf_parser_py import urdf
-from urdf_parser_py.xml_reflection import core as urdf_core
 
 from moro_ros.errors import RobotError
 
@@ -59,7 +58,7 @@ def load_robot(description: str, find_package: FindPackage) -> RobotModel:
     try:
         robot = urdf.URDF.from_xml_string(description.encode())
         root = robot.get_root()
-    except (SyntaxError, urdf_core.ParseError, AssertionError, KeyError, ValueError) as error:
+    except Exception as error:  # urdf_parser_py raises plain Exception for unknown elements
         raise RobotError(
             f"robot_description cannot be read as a URDF ({error}). Publish the URDF as text, "
             "after xacro, as robot_state_publisher does."

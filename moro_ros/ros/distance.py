@@ -183,7 +183,7 @@ class DistanceNode(parameters.StartValues, Node):
         self._poses.append((now_s, poses))
         while len(self._poses) > 2 and now_s - self._poses[1][0] >= SPEED_SPAN_S:
             self._poses.popleft()
-        if now_s - self._poses[0][0] > 2 * SPEED_SPAN_S:
+        if now_s - self._poses[0][0] > 2 * max(SPEED_SPAN_S, 1.0 / self.options.rate_hz):
             self._poses.popleft()  # there was a pause
         return self._poses[0]
 

@@ -57,7 +57,9 @@ class VideoConfig:
         unit="px", low=0.0, high=1e6, read_only=True,
     )  # fmt: skip
     camera: str = option(
-        "", "Calibration file: TOML of Sports2D or Pose2Sim, or YAML of ROS", read_only=True
+        "",
+        "Calibration file of ROS (YAML, ini), OpenCV (YAML, JSON) or Pose2Sim (TOML)",
+        read_only=True,
     )
     height: int = option(
         0, "Height to which taller images and their camera_info are scaled down; 0: no scaling",

@@ -146,6 +146,6 @@ def summary_writer(folder: Path, first: int) -> Any | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.info("TensorBoard is not installed (pip install 'moro_ros[train]'): %s only", LINES)
+        log.info("TensorBoard is not installed (pip install tensorboard): %s only", LINES)
         return None
     return SummaryWriter(str(folder), purge_step=first)

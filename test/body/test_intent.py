@@ -183,6 +183,19 @@ def test_a_lift_of_the_camera_s_ground_is_no_fall(posed: Any) -> None:
         assert tracker.update(motion, ROBOT, ROBOT, up).transition == Transition.NONE
 
 
+def test_a_corrected_distance_is_no_fall(posed: Any) -> None:
+    """Nearer by 15 %, of a camera that is pitched down; such a leap comes without a velocity."""
+    tracker = IntentTracker()
+    up = np.array([0.0, -math.cos(0.5), -math.sin(0.5)])
+    signs = []
+    for frame in range(40):
+        pelvis = (0.0, 0.4, 4.0) if frame < 20 else (0.0, 0.46, 4.6)
+        motion = posed(standing(), pelvis, stamp_ns=round(frame * 1e9 / FPS))
+        creeping = np.full_like(motion.velocity, 0.0 if frame == 20 else 1e-3)
+        signs.append(tracker.update(replace(motion, velocity=creeping), None, None, up, UNSEEN))
+    assert not ever(signs, "transition")
+
+
 def test_a_gap_and_a_clock_that_jumps_begin_anew(posed: Any) -> None:
     tracker = IntentTracker()
 

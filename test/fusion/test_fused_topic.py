@@ -71,7 +71,12 @@ class Desk:
                 motions = tuple(replace(m, stamps_ns=m.stamps_ns + START_NS) for m in motions)
                 result = PipelineResult(stamp_ns, frame.camera, frame.people, motions)
                 header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=f"{view.name}_optical")
-                scene = Scene(result, header, np.zeros((0, 0, 3), np.uint8), None)
+                scene = Scene(
+                    result, header, np.zeros((0, 0, 3), np.uint8), None,
+                    # Of the people of this camera, whose ids are others than those in all cameras.
+                    postures={1: Human.POSTURE_LAYING, 2: Human.POSTURE_LAYING},
+                    fallen=frozenset({1, 2}), residuals_m={1: 0.5, 2: 0.5},
+                )  # fmt: skip
                 self.fused.take(view.name, self.stage.body, scene, NodeConfig())
 
     def newest(self, count: int) -> HumanArray:
@@ -126,6 +131,8 @@ def test_everybody_is_published_once_in_the_frame(desk, stage) -> None:
     assert stamp_to_ns(message.header.stamp) == START_NS + round(7 / 30 * 1e9)
     assert len(message.humans) == 2
     assert {human.place_source for human in message.humans} == {Human.PLACE_TRIANGULATED}
+    assert {human.posture for human in message.humans} == {Human.POSTURE_OTHER}
+    assert not any(human.fall for human in message.humans)
     for number in (0, 1):
         true = stage.person(number, 7 / 30).joints[0, 0]
         pelvis = [human.joints[0].pose.position for human in message.humans]

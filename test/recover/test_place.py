@@ -132,6 +132,7 @@ def test_one_glitch_does_not_change_a_stature():
 
 def test_small_changes_are_followed_smoothly_and_great_ones_at_once():
     place = PersonPlace()
+    assert place.update(0, ADULT, False, False) is None  # published as the network has it
     place.running[DEPTH].add(Clue(0.08, 0.005), 0)
     assert told(place, 0)[0] == 0.0
     found = [place.update(SECOND // 30 * image, ADULT, False, False) for image in range(1, 40)]
@@ -186,3 +187,51 @@ def test_depth_that_changes_steadily_is_followed_without_lag() -> None:
     assert found is not None and not found[2]
     # The clues themselves are averaged over 0.1 s, three images.
     assert found[0] == pytest.approx(truth - 0.002 * 3, abs=0.002)
+
+
+def test_a_new_person_is_placed_by_the_sources_at_once() -> None:
+    place = PersonPlace()
+    place.running[DEPTH].add(Clue(0.08, 0.005), 0)
+    assert told(place, 0)[0] == pytest.approx(0.08, abs=0.001)
+    # A source that comes later is followed smoothly; meanwhile, sigma includes the difference.
+    place = PersonPlace()
+    place.update(0, ADULT, False, False)
+    place.running[DEPTH].add(Clue(0.08, 0.005), SECOND // 30)
+    found = place.update(SECOND // 30, ADULT, False, True)
+    assert found is not None and found[1].sigma > 0.07 - found[0] > 0.03
+
+
+def test_a_stature_is_not_learned_from_a_source_that_was_lost() -> None:
+    place = PersonPlace()
+    for image in range(150):
+        stamp_ns = image * SECOND // 30
+        place.running[DEPTH].add(Clue(0.05, 0.01), stamp_ns)
+        place.update(stamp_ns, ADULT, False, True)
+    learned, sigma = place.stature.log_m, place.stature.sigma
+    assert learned == pytest.approx(ADULT + 0.05, abs=0.01)
+    # The network's estimate of somebody who bends is too small.
+    for image in range(170, 1000):
+        place.update(image * SECOND // 30, ADULT - 0.15, False, True)
+    assert (place.stature.log_m, place.stature.sigma) == (learned, sigma)
+
+
+def test_an_image_described_again_has_the_same_place() -> None:
+    once, twice = PersonPlace(), PersonPlace()
+    for image in range(40):
+        stamp_ns, clue = image * SECOND // 30, Clue(0.03 + 0.02 * math.sin(image), 0.01)
+        for place in (once, twice):
+            place.running[DEPTH].add(clue, stamp_ns)
+        found = once.update(stamp_ns, ADULT, False, True)
+        assert twice.update(stamp_ns, ADULT, False, True) == found
+        assert twice.at(stamp_ns) == found
+        twice.at(stamp_ns - 10 * SECOND // 30)
+    assert once.stature.sigma == twice.stature.sigma
+    assert twice.at(-1) is None
+
+
+def test_after_a_gap_the_new_clue_counts_more_than_the_old_one() -> None:
+    running = RunningClue(FLOOR)
+    running.add(Clue(0.0, 0.03), 0)
+    running.add(Clue(0.2, 0.2), 20 * SECOND)
+    clue = running.at(20 * SECOND)
+    assert clue is not None and clue.log_scale > 0.15

@@ -11,6 +11,7 @@ from moro_ros.recover.prediction import (
     HORIZONS_S,
     MODES,
     PREDICTION_FILE,
+    UNKNOWN_MPS,
     PredictionTable,
     load_prediction,
     predict,
@@ -76,6 +77,16 @@ def test_the_covariance_begins_with_that_of_now_and_grows_with_time_and_speed(mo
     np.testing.assert_allclose(along, 0.04 * HORIZONS_S[:, None] + 0.1 * speed, rtol=1e-4)
     np.testing.assert_allclose(across, 0.01 * HORIZONS_S[:, None] + 0.1 * speed, rtol=1e-4)
     assert (np.linalg.eigvalsh(np.diff(found.covariance, axis=0)) > -1e-7).all()
+
+
+def test_a_person_of_unknown_velocity_is_predicted_as_one_who_may_move(motion):
+    """In the first image, velocity is zero; that is not the velocity of somebody who stands."""
+    new = dataclasses.replace(motion, velocity=np.zeros_like(motion.velocity))
+    network = np.random.default_rng(1).normal(size=(10, 22, 3))
+    found = predict(table((1.0, 1.0)), new, network, NOW)
+    np.testing.assert_allclose(found.joints - motion.joints, network, atol=1e-6)
+    added = np.trace(found.covariance - motion.covariance, axis1=-2, axis2=-1)
+    assert (added > 0.99 * 3 * 0.1 * UNKNOWN_MPS**2).all()
 
 
 def test_samples_are_as_many_as_asked_for_and_spread_with_the_temperature(motion):

@@ -69,6 +69,7 @@ def test_a_mesh_becomes_its_convex_hull_at_its_scale(tmp_path: Path, uri: str) -
         (urdf('<mesh filename="/nowhere.stl"/>'), "'/nowhere.stl' of link 'link0' is not there"),
         (urdf('<mesh filename="package://arm/a.stl"/>'), "package 'arm', which is not installed"),
         (urdf('<box size="1 2"/>'), "cannot be read as a URDF"),
+        (urdf('<capsule radius="0.1" length="1"/>'), "cannot be read as a URDF .*capsule"),
     ],
 )
 def test_an_unusable_description_is_refused_with_the_reason(text: str, words: str) -> None:

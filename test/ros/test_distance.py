@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.ros.conversions import ns_to_stamp
+from moro_ros.ros.distance import DistanceNode
 from moro_ros.ros.distance_messages import People, marker_array
 from moro_ros.ros.distance_options import DistanceConfig
 
@@ -369,3 +371,13 @@ def test_markers_are_red_when_near_and_those_of_before_go() -> None:
     assert texts == ["0.40 m", "0.60 m"]
     empty = marker_array(HumanDistances(status=NO_PEOPLE), DistanceConfig())
     assert [m.action for m in empty.markers] == [Marker.DELETEALL]
+
+
+def test_the_robot_s_speed_is_known_at_low_rates() -> None:
+    node: Any = SimpleNamespace(_poses=deque(), options=SimpleNamespace(rate_hz=1.0))
+    pose = np.eye(4)[None]
+    for second in range(3):
+        before_s, _ = DistanceNode._remember(node, float(second), pose)
+    assert before_s == 1.0
+    # After a pause, the last pose tells nothing.
+    assert DistanceNode._remember(node, 10.0, pose)[0] == 10.0

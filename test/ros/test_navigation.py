@@ -279,3 +279,20 @@ def test_parts_that_may_be_touched_are_joints() -> None:
     with pytest.raises(ConfigError, match=r"planners\.touch_parts: got 'left_hand', .*left_wrist"):
         parameters.updated(NodeConfig(), {"planners.touch_parts": "left_wrist, left_hand"})
     parameters.updated(NodeConfig(), {"planners.touch_parts": ", ".join(JOINT_NAMES)})
+
+
+def test_all_outputs_of_an_image_are_in_one_frame(
+    client: Any, fake_node: ModuleType, make_scene: MakeScene
+) -> None:
+    """TF may come between two outputs."""
+    scene = make_scene((fake_node.body_motion(1, 0),))
+    placement = Placement(client.node, "", "", None, ("map",))
+    shaper = Shaper(placement, client.node.get_clock())
+    (shape,) = shaper.shapes(scene, IN_MAP)
+    camera = scene.header.frame_id
+    assert shape.header.frame_id == camera
+    links = [transform_message(Header(frame_id="map"), "lens", *LENS)]
+    placement.tree.take_static(TFMessage(transforms=links))
+    assert shaper.header(scene, IN_MAP).frame_id == camera
+    assert not shaper.camera(scene, IN_MAP).any()
+    placement.destroy(client.node)

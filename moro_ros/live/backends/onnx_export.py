@@ -252,7 +252,9 @@ def trace(
     Raises: ConfigError without the `onnx` extra.
     """
     if importlib.util.find_spec("onnxscript") is None:
-        raise ConfigError("Writing ONNX files needs the extra: pip install 'moro_ros[onnx]'.")
+        raise ConfigError(
+            "Writing ONNX files needs more packages: pip install '.[onnx]' in a checkout."
+        )
     program = torch.onnx.export(
         part,
         arguments,

@@ -234,7 +234,7 @@ def _onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
-            "backend: onnx requires onnxruntime: pip install 'moro_ros[onnx]' (onnxruntime-gpu for "
+            "backend: onnx requires onnxruntime: pip install onnxruntime (onnxruntime-gpu for "
             "device cuda), or use backend: torch."
         ) from error
     return onnxruntime

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,7 +165,8 @@ class FusedPeople:
         self._published = (self._published & known) | {motion.track_id for motion in motions}
         result = PipelineResult(stamp_ns, scene.result.camera, (), motions, lost=lost)
         header = Header(stamp=ns_to_stamp(stamp_ns), frame_id=self._frame)
-        there = replace(scene, result=result, header=header, ground=None, eye=None)
+        # All else in the scene concerns the people of one camera, by other ids.
+        there = Scene(result, header, scene.image, scene.body, eye=None)
         self._humans.publish(there, options)
 
     def _diagnose(self) -> None:

@@ -45,6 +45,8 @@ class Shaper:
         self._placement, self._clock = placement, clock
         self._fits: dict[int, tuple[np.ndarray, Capsules]] = {}
         self._shapes: dict[int, tuple[int, Shape]] = {}
+        # The pose of the camera for one image.
+        self._posed: tuple[tuple[object, ...], tuple[np.ndarray, np.ndarray] | None] | None = None
         self.shapes_made = 0
 
     def shapes(self, scene: Scene, options: NodeConfig) -> list[Shape]:
@@ -91,8 +93,13 @@ class Shaper:
         frame, camera = options.planners.frame, scene.header.frame_id
         if not frame or frame == camera:
             return None
-        matrix = self._placement.between(frame, camera, options.planners.ttl_s)
-        return None if matrix is None else (matrix[:3, :3], matrix[:3, 3])
+        # One lookup for all outputs of an image: TF may come, change or expire meanwhile.
+        image = scene.header.stamp.sec, scene.header.stamp.nanosec, frame, camera
+        if self._posed is None or self._posed[0] != image:
+            matrix = self._placement.between(frame, camera, options.planners.ttl_s)
+            pose = None if matrix is None else (matrix[:3, :3], matrix[:3, 3])
+            self._posed = image, pose
+        return self._posed[1]
 
     def _shape(self, motion: BodyMotion, scene: Scene, options: NodeConfig) -> Shape:
         stamp_ns, known = int(motion.stamps_ns[-1]), self._shapes.get(motion.track_id)
