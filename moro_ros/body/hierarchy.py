@@ -141,12 +141,6 @@ def affine_weights(offsets: np.ndarray, noise_m: float) -> np.ndarray:
     return solved / solved.sum(1, keepdims=True)
 
 
-def upsample(hierarchy: MeshHierarchy, coarse: np.ndarray) -> np.ndarray:
-    """Full vertices (..., V, 3) from coarse vertices (..., C, 3), same frame and unit."""
-    gathered = coarse[..., hierarchy.up_index, :]  # (..., V, N, 3)
-    return np.einsum("...vnc,vn->...vc", gathered, hierarchy.up_weight)
-
-
 def build_hierarchy(
     vertices: np.ndarray,
     faces: np.ndarray,

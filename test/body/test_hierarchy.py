@@ -16,7 +16,6 @@ from moro_ros.body.hierarchy import (
     farthest_points,
     first_component,
     nearest_centre,
-    upsample,
 )
 
 
@@ -29,6 +28,11 @@ def sphere() -> tuple[np.ndarray, np.ndarray]:
     radius = np.sqrt(1 - height**2)
     points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], 1)
     return points, ConvexHull(points).simplices
+
+
+def upsample(hierarchy, coarse):
+    """Full vertices (V, 3) from coarse vertices (C, 3)."""
+    return np.einsum("vnc,vn->vc", coarse[hierarchy.up_index], hierarchy.up_weight)
 
 
 def bent(vertices: np.ndarray, angle: float) -> np.ndarray:
