@@ -13,6 +13,7 @@ from moro_ros.cli.evaluate_open import stream_of
 from moro_ros.cli.evaluate_video import remembering_frontend
 from moro_ros.cli.results import print_table, rounded
 from moro_ros.config import MotionConfig
+from moro_ros.evaluation.video_score import mean_scores
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     SeenPerson,
@@ -21,7 +22,7 @@ from moro_ros.evaluation.video_set import (
     load_set,
 )
 from moro_ros.evaluation.video_sources import StreamJoints
-from moro_ros.evaluation.view_score import ViewScore, mean_view_scores, shoulder_widths
+from moro_ros.evaluation.view_score import ViewScore, shoulder_widths
 
 UPPER_BODY = "nose,shoulder,elbow,wrist"
 DIGITS = {"coverage": 3}
@@ -38,7 +39,7 @@ def command(args: argparse.Namespace) -> int:
     rows = [
         {"source": word, **row_of(item)}
         for word, found in ((args.model, scores), ("with true keypoints", perfect))
-        for item in (*found, *mean_view_scores(found))
+        for item in (*found, *mean_scores(found))
     ]
     truth = truth_of(videos)
     if args.json:
