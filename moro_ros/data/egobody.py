@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, Gender, SetCard, even_stamps
-from moro_ros.data.records import load_json, read_fits, rigid_transform
+from moro_ros.data.records import kinect_lens, load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
 
 CARD = SetCard(
@@ -106,12 +106,7 @@ class EgoBody(ClipSet):
     def camera(self, view: str) -> Camera:
         """Read a view's intrinsics and distortion."""
         path = self.root / "kinect_cam_params" / f"kinect_{view}" / "Color.json"
-        values = load_json(path, CARD, "a camera's intrinsics: camera_mtx and k")
-        try:
-            matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
-            distortion = tuple(float(value) for value in np.ravel(values.get("k", ())))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CARD.damaged(path, error) from error
+        matrix, distortion = kinect_lens(path, CARD, "a camera's intrinsics")
         return Camera(matrix, WIDTH, HEIGHT, distortion)
 
     def extrinsics(self, track: Track) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard
 from moro_ros.data.image_labels import OPENPOSE_NAMES
-from moro_ros.data.records import image_size, load_json, read_fits, rigid_transform
+from moro_ros.data.records import image_size, kinect_lens, load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
 
 CARD = SetCard(
@@ -78,12 +78,7 @@ class Prox(ClipSet):
     def camera(self, image: Path) -> Camera:
         """Read the camera's intrinsics and distortion."""
         path = self.root / "calibration" / "Color.json"
-        values = load_json(path, CARD, "the camera's intrinsics: camera_mtx and k")
-        try:
-            matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
-            distortion = tuple(float(value) for value in np.ravel(values.get("k", ())))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CARD.damaged(path, error) from error
+        matrix, distortion = kinect_lens(path, CARD, "the camera's intrinsics")
         return Camera(matrix, *image_size(image, CARD), distortion)
 
     def world(self, scene: str) -> np.ndarray:

@@ -131,6 +131,19 @@ def load_json(path: Path, card: SetCard, what: str) -> Any:
         raise card.damaged(path, error) from error
 
 
+def kinect_lens(path: Path, card: SetCard, what: str) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Read the matrix (3, 3) and the distortion of a Kinect's Color.json, as in PROX and EgoBody.
+
+    Raises: DataError if the file is missing or damaged.
+    """
+    values = load_json(path, card, f"{what}: camera_mtx and k")
+    try:
+        matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
+        return matrix, tuple(float(value) for value in np.ravel(values.get("k", ())))
+    except (KeyError, TypeError, ValueError) as error:
+        raise card.damaged(path, error) from error
+
+
 def rigid_transform(values: object, path: Path, card: SetCard) -> np.ndarray:
     """Return a (4, 4) float64 rigid transform [m] from a file; raises DataError if invalid."""
     try:
