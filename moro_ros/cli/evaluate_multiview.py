@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
 from moro_ros.cli.evaluate_open import stream_of
 from moro_ros.cli.evaluate_video import remembering_frontend
 from moro_ros.cli.results import print_table, rounded, score_row
+from moro_ros.cli.several_videos import add_calibrated_folder
 from moro_ros.config import MotionConfig
 from moro_ros.evaluation.video_score import mean_scores
 from moro_ros.evaluation.video_set import (
@@ -78,22 +78,7 @@ def register(
     parser = sets.add_parser(
         "multiview", parents=[shared], help="accuracy on your own synchronised, calibrated videos"
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR",
-        help="folder with videos named after their cameras, and the calibration: "
-             "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt "
-             "of Qualisys",
-    )  # fmt: skip
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="calibration file, instead of the one in DIR",
-    )
-    parser.add_argument(
-        "--unit-m", type=float, default=1.0, metavar="M",
-        help="unit of a TOML calibration in metres; 0.001 for millimetres",
-    )  # fmt: skip
+    add_calibrated_folder(parser)
     parser.add_argument(
         "--joints",
         default=UPPER_BODY,
