@@ -90,18 +90,6 @@ class SmplxFitter:
         )
 
 
-def fit_smplx(
-    vertices: np.ndarray, body_model: BodyModel, iterations: int = 1, share_betas: bool = True
-) -> SmplxParams:
-    """SMPL-X parameters of a mesh sequence; builds a fitter for this one call (about a second).
-
-    vertices: (F, V, 3), metres, camera optical frame; V may be the first part of the model's
-    vertices (9383 of SMPL-X's 10475 leave the eyeballs out).
-    """
-    fitter = SmplxFitter(body_model, vertex_count=vertices.shape[1])
-    return fitter.fit(vertices, iterations, share_betas)
-
-
 def posed_joint_regressor(body_model: BodyModel, vertex_count: int) -> np.ndarray:
     """Regress joints from the first vertices of posed bodies of random pose and shape.
 

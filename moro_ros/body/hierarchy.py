@@ -28,14 +28,12 @@ class MeshHierarchy:
     """A mesh, its coarse version and the way back.
 
     coarse_index: full-mesh ids of the coarse vertices, farthest-point order, (C,) int32.
-    token_centres: full-mesh ids of the token centres, the first T of coarse_index, (T,) int32.
     up_index: for each full vertex the coarse vertices (0..C-1) that it is computed from, (V, N)
     int32.
     up_weight: their affine weights, each row sums to 1, (V, N) float32.
     """
 
     coarse_index: np.ndarray
-    token_centres: np.ndarray
     up_index: np.ndarray
     up_weight: np.ndarray
 
@@ -141,18 +139,11 @@ def affine_weights(offsets: np.ndarray, noise_m: float) -> np.ndarray:
     return solved / solved.sum(1, keepdims=True)
 
 
-def upsample(hierarchy: MeshHierarchy, coarse: np.ndarray) -> np.ndarray:
-    """Full vertices (..., V, 3) from coarse vertices (..., C, 3), same frame and unit."""
-    gathered = coarse[..., hierarchy.up_index, :]  # (..., V, N, 3)
-    return np.einsum("...vnc,vn->...vc", gathered, hierarchy.up_weight)
-
-
 def build_hierarchy(
     vertices: np.ndarray,
     faces: np.ndarray,
     posed: np.ndarray,
     coarse_count: int = 1024,
-    token_count: int = 24,
 ) -> MeshHierarchy:
     """The hierarchy of one mesh, from its rest pose and a sample of posed bodies.
 
@@ -162,7 +153,6 @@ def build_hierarchy(
     up_index, up_weight = upsampling(posed, coarse_index)
     return MeshHierarchy(
         coarse_index=coarse_index.astype(np.int32),
-        token_centres=coarse_index[:token_count].astype(np.int32),
         up_index=up_index,
         up_weight=up_weight,
     )

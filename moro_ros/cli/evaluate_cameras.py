@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from moro_ros.cli.results import print_table, rounded, write_images
+from moro_ros.cli.results import print_table, score_row, write_images
 from moro_ros.draw.plots import bar_chart
 from moro_ros.evaluation.pose2sim import Trial
 from moro_ros.evaluation.several_cameras import FusedScore, fused_scores, taken
 from moro_ros.live.motion_stream import MoRoStream
-
-DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
 
 
 def print_cameras(
@@ -27,7 +24,7 @@ def print_cameras(
         cameras = [taken(stream, frames) for frames in trial.frames]
         found = fused_scores(trial, stream.body, cameras, trial.people)
         scores += [(trial.name, score) for score in found]
-    rows = [{"trial": name, **row_of(score)} for name, score in scores]
+    rows = [{"trial": name, **score_row(score)} for name, score in scores]
     if as_json:
         print(json.dumps(rows))
     else:
@@ -35,14 +32,6 @@ def print_cameras(
     if folder is not None:
         write_images({"cameras": chart(scores)}, folder)
     return 0
-
-
-def row_of(score: FusedScore) -> dict[str, object]:
-    """Return a score as a table row."""
-    return {
-        key: rounded(value, DIGITS.get(key, 1)) if isinstance(value, float) else value
-        for key, value in asdict(score).items()
-    }
 
 
 def chart(scores: Sequence[tuple[str, FusedScore]]) -> np.ndarray:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from moro_ros.cli.evaluate_open import stream_of
 from moro_ros.cli.evaluate_video import remembering_frontend
-from moro_ros.cli.results import print_table, rounded
+from moro_ros.cli.results import print_table, rounded, score_row
+from moro_ros.cli.several_videos import add_calibrated_folder
 from moro_ros.config import MotionConfig
+from moro_ros.evaluation.video_score import mean_scores
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     SeenPerson,
@@ -21,10 +21,9 @@ from moro_ros.evaluation.video_set import (
     load_set,
 )
 from moro_ros.evaluation.video_sources import StreamJoints
-from moro_ros.evaluation.view_score import ViewScore, mean_view_scores, shoulder_widths
+from moro_ros.evaluation.view_score import shoulder_widths
 
 UPPER_BODY = "nose,shoulder,elbow,wrist"
-DIGITS = {"coverage": 3}
 
 
 def command(args: argparse.Namespace) -> int:
@@ -36,9 +35,9 @@ def command(args: argparse.Namespace) -> int:
     scores = videos.evaluate(source, names, CONDITIONS)
     perfect = videos.with_true_keypoints().evaluate(source, names, {"plain": CONDITIONS["plain"]})
     rows = [
-        {"source": word, **row_of(item)}
+        {"source": word, **score_row(item)}
         for word, found in ((args.model, scores), ("with true keypoints", perfect))
-        for item in (*found, *mean_view_scores(found))
+        for item in (*found, *mean_scores(found))
     ]
     truth = truth_of(videos)
     if args.json:
@@ -51,14 +50,6 @@ def command(args: argparse.Namespace) -> int:
     )
     print_table(truth)
     return 0
-
-
-def row_of(score: ViewScore) -> dict[str, object]:
-    """Return a score as a table row."""
-    return {
-        key: rounded(value, DIGITS.get(key, 1)) if isinstance(value, float) else value
-        for key, value in asdict(score).items()
-    }
 
 
 def truth_of(videos: VideoSet) -> list[dict[str, object]]:
@@ -87,22 +78,7 @@ def register(
     parser = sets.add_parser(
         "multiview", parents=[shared], help="accuracy on your own synchronised, calibrated videos"
     )
-    parser.add_argument(
-        "folder", type=Path, metavar="DIR",
-        help="folder with videos named after their cameras, and the calibration: "
-             "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt "
-             "of Qualisys",
-    )  # fmt: skip
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="calibration file, instead of the one in DIR",
-    )
-    parser.add_argument(
-        "--unit-m", type=float, default=1.0, metavar="M",
-        help="unit of a TOML calibration in metres; 0.001 for millimetres",
-    )  # fmt: skip
+    add_calibrated_folder(parser)
     parser.add_argument(
         "--joints",
         default=UPPER_BODY,

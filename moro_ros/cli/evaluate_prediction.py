@@ -26,10 +26,10 @@ from moro_ros.evaluation.prediction import (
     collect,
     coverage,
     fit,
-    joined,
     methods,
     mpjpe_mm,
 )
+from moro_ros.evaluation.sigma import joined
 from moro_ros.live.load import model_folder
 from moro_ros.recover.prediction import (
     HORIZONS_S,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.cli.predict_inputs import Reading, find_inputs
 from moro_ros.cli.processes import Interruption
-from moro_ros.cli.video_options import floor_below
+from moro_ros.cli.video_options import add_floor_options, floor_below
 from moro_ros.errors import ConfigError
 from moro_ros.io.bag_frames import BagFrames
 from moro_ros.io.export.amass import write_amass
@@ -285,18 +285,9 @@ def register(forms: Subparsers) -> None:
                 metavar="FILE",
                 help="body model that the motion was recorded with (default: the open body)",
             )
-        add(
-            "--camera-height",
-            type=float,
-            metavar="M",
-            help="height of the camera above the floor in metres, which puts the floor at height "
-            "0 (default: the camera is the origin, and level)",
-        )
-        add(
-            "--camera-pitch",
-            type=float,
-            metavar="DEG",
-            help="how far the camera looks down in degrees, 0 is level; needs --camera-height",
+        add_floor_options(
+            parser,
+            ", which puts the floor at height 0 (default: the camera is the origin, and level)",
         )
         add("--force", action="store_true", help="replace existing files")
         parser.set_defaults(handler=run, form=name)

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -53,8 +52,6 @@ from moro_ros.resources import share_path
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-log = logging.getLogger(__name__)
 
 LICENCE = (
     "The authors state no licence for these weights; they were trained on data for non-commercial "

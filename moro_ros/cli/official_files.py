@@ -6,27 +6,13 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moro_ros.data.records import ArrayUnpickler
 from moro_ros.errors import CheckpointError
-
-# The contents of a pickle of NumPy arrays; anything else is rejected before it is loaded.
-ARRAY_GLOBALS = frozenset(
-    (module, name)
-    for name, modules in {
-        "_reconstruct": ("numpy.core.multiarray", "numpy._core.multiarray"),
-        "scalar": ("numpy.core.multiarray", "numpy._core.multiarray"),
-        "_frombuffer": ("numpy.core.numeric", "numpy._core.numeric"),
-        "ndarray": ("numpy",),
-        "dtype": ("numpy",),
-        "encode": ("_codecs",),
-    }.items()
-    for module in modules
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +23,6 @@ class TrajectoryStatistics:
     std: np.ndarray
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and NumPy arrays only."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse every global that is not part of an array."""
-        if (module, name) not in ARRAY_GLOBALS:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
 def read_statistics(path: Path) -> TrajectoryStatistics:
     """Read `Mean` and `Std` of the authors' amass_cum_traj.pkl.
 
@@ -55,7 +31,7 @@ def read_statistics(path: Path) -> TrajectoryStatistics:
     """
     try:
         with path.open("rb") as file:
-            values = _ArrayUnpickler(file).load()
+            values = ArrayUnpickler(file).load()
         mean, std = (np.asarray(values[key]).reshape(9) for key in ("Mean", "Std"))
         mean, std = mean.astype(np.float32), std.astype(np.float32)
     except FileNotFoundError as error:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from moro_ros.errors import DataError
 
+# Digits of scores in tables; all others have one.
+DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
+
 
 def rounded(value: float, digits: int = 2) -> float | None:
     """Return a number for JSON; null if it could not be measured."""
     return round(value, digits) if math.isfinite(value) else None
+
+
+def score_row(score: Any) -> dict[str, object]:
+    """Return a score, a dataclass of names and numbers, as a table row."""
+    return {
+        key: rounded(value, DIGITS.get(key, 1)) if isinstance(value, float) else value
+        for key, value in asdict(score).items()
+    }
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:

@@ -77,19 +77,29 @@ class Filmed:
         self.view = replace(self.view, camera=fitting)
 
 
-def add_folder_options(parser: argparse.ArgumentParser) -> None:
-    """DIR, --calibration, --unit-m, --cameras, --delay and --config."""
+def add_calibrated_folder(parser: argparse.ArgumentParser) -> None:
+    """DIR, --calibration and --unit-m."""
     parser.add_argument(
         "folder", type=Path, metavar="DIR",
         help="folder with videos named after their cameras, and the calibration: "
              "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt of "
              "Qualisys",
     )  # fmt: skip
-    parser.add_argument("--calibration", type=Path, metavar="FILE", help="instead of that in DIR")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="calibration file, instead of the one in DIR",
+    )
     parser.add_argument(
         "--unit-m", type=float, default=1.0, metavar="M",
         help="unit of a TOML calibration in metres; 0.001 for millimetres",
     )  # fmt: skip
+
+
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """DIR, --calibration, --unit-m, --cameras, --delay and --config."""
+    add_calibrated_folder(parser)
     parser.add_argument(
         "--cameras", default="", metavar="NAMES", help="only these cameras, comma-separated"
     )

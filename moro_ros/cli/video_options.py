@@ -15,6 +15,7 @@ from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, GroundPlane
 from moro_ros.types import Camera
 
 SAMPLE_VIDEO, SAMPLE_CALIBRATION = "sports2d_demo.mp4", "sports2d_demo_calibration.toml"
+FLOOR_EFFECT = ". Distance and size of people become more accurate, especially of children"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,13 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
         )
 
 
-def add_floor_options(parser: argparse.ArgumentParser) -> None:
-    """--camera-height and --camera-pitch."""
+def add_floor_options(parser: argparse.ArgumentParser, effect: str = FLOOR_EFFECT) -> None:
+    """--camera-height and --camera-pitch; effect: end of the help text."""
     parser.add_argument(
         "--camera-height",
         type=float,
         metavar="M",
-        help="height of the camera above the floor in metres. Distance and size of people "
-        "become more accurate, especially of children",
+        help="height of the camera above the floor in metres" + effect,
     )
     parser.add_argument(
         "--camera-pitch",

@@ -68,11 +68,9 @@ class Amass:
         clip = Clip(
             name=name,
             subject="/".join(path.relative_to(self.root).parts[:-1]),
-            sequence=name,
             stamps_ns=even_stamps(np.arange(len(trans)), FPS),
             fps=FPS,
             fit=BodyFit(params, gender=gender(archive)),
-            up="z",
         )
         return clip.part(frames)
 

@@ -96,7 +96,6 @@ class Bedlam(ClipSet):
         return Clip(
             name=f"{track.scene}/{track.sequence}/{track.subject}",
             subject=track.subject,
-            sequence=f"{track.scene}/{track.sequence}",
             stamps_ns=even_stamps(numbers, FPS),
             fps=FPS / step_of(track.numbers),
             fit=BodyFit(params, camera_from_fit=camera_from_fit),

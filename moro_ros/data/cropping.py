@@ -1,20 +1,14 @@
 """Extreme crops: only a part of the body is in the image, as in the published training.
 
-A crop mode keeps some points of the body; the box around them replaces the person's. For networks
-that use pixels the box is the crop; for those that use keypoints, points outside of it are unseen.
+A crop mode keeps some points of the body; the box around them replaces the person's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from moro_ros.network.inputs import PersonBoxes
-from moro_ros.types import KEYPOINTS, Camera
 
 PADDING = 1.2
 SMALLEST_PX = 4.0  # minimum side of a useful box
@@ -118,50 +112,3 @@ def jitter_boxes(
     shift = np.clip(rng.normal(size=(len(boxes), 2)), -1, 1) * JITTER * boxes[:, 2:]
     center = np.clip(boxes[:, :2] + shift, 0, [width, height])
     return np.concatenate([center, boxes[:, 2:]], 1).astype(np.float32)
-
-
-def seen_in(boxes: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    """Return which points (F, N, 2 or 3) are in their frame's box (F, 3), (F, N) bool."""
-    offset = np.abs(points_px[..., :2] - boxes[:, None, :2])
-    return np.asarray((offset <= boxes[:, None, 2:] / 2).all(-1))
-
-
-def crop_image(image: np.ndarray, box: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-    """Crop an image and its camera to a box, and return both.
-
-    image: (H, W, 3) uint8; box: (3,) centre and side, px, clipped to the image. The principal point
-    is moved too, so that rays do not change.
-    """
-    half = float(box[2]) / 2
-    left, top = (int(np.clip(np.floor(c - half), 0, n - 1)) for c, n in _axes(box, camera))
-    right, bottom = (int(np.clip(np.ceil(c + half), 1, n)) for c, n in _axes(box, camera))
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    matrix = np.array(camera.matrix, np.float64)
-    matrix[:2, 2] -= (left, top)
-    cropped = replace(camera, matrix=matrix, width=right - left, height=bottom - top)
-    return np.ascontiguousarray(image[top:bottom, left:right]), cropped
-
-
-def _axes(box: np.ndarray, camera: Camera) -> tuple[tuple[float, int], tuple[float, int]]:
-    """Return the box's centre and the image's size along x and y."""
-    return (float(box[0]), camera.width), (float(box[1]), camera.height)
-
-
-def tight_crop(points: Tensor, box: PersonBoxes, rng: np.random.Generator) -> Tensor:
-    """Hide points outside of a part of the body for a while, (F, K) bool.
-
-    An occluder of keypoints as in data/occlusion.py. points: (F, K, 2) of types.KEYPOINTS on any
-    plane; box: of the person, (F,); the box around the part is static, like an image's edge.
-    """
-    frames = points.shape[0]
-    mode = draw_mode(rng)
-    kept = torch.from_numpy(kept_points(tuple(KEYPOINTS), mode))
-    length = max(1, round(float(rng.uniform(SHORTEST_SHARE, 1.0)) * frames))
-    start = int(rng.integers(frames - length + 1))
-    part = points[start : start + length, kept]
-    middle = part[length // 2]
-    low, high = middle.amin(0), middle.amax(0)
-    half = 0.5 * PADDING * mode.factor * (high - low).max().clamp_min(0.05 * float(box.size.mean()))
-    outside = ((points - (low + high) / 2).abs() > half).any(-1)
-    time = torch.arange(frames)
-    return outside & ((time >= start) & (time < start + length))[:, None]

@@ -78,7 +78,6 @@ class SetCard:
 
 Model = Literal["smplx", "smpl"]
 Gender = Literal["neutral", "male", "female"]
-UpAxis = Literal["z", "y"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +116,20 @@ class BodyFit:
 class Clip:
     """One person over F frames at an even rate; None stands for missing data.
 
-    name: unique in its set; subject: the person; sequence: the recording, shared by all people and
-    cameras of it. stamps_ns: (F,) int64, of the recording. fps: Hz, 0 for a single image.
-    fit: the person's bodies. camera: intrinsics; the camera is static within a clip, unless
-    world_from_camera is None and the set says so.
+    name: unique in its set; subject: the person. stamps_ns: (F,) int64, of the recording. fps: Hz,
+    0 for a single image.
+    fit: the person's bodies. camera: intrinsics; the camera is static within a clip, unless the
+    set says otherwise.
     images: F files; image_turns: clockwise quarter turns from the file to the upright labels;
     mirrored: whether a file must be flipped left to right to match the labels.
     boxes_px: (F, 3) square box: centre x, y and side with padding, of the upright image.
     points_px: (F, N, 3) x, y and confidence of point_names, pixels of the upright image.
-    joints: (F, N, 3) m of joint_names, camera frame if there is a camera, else the fit's frame;
-    joints_placed: whether they are absolute or only relative to the pelvis.
+    joints: (F, N, 3) m of joint_names, in the camera's axes, relative to the pelvis.
     visible: (F, 22) bool, which SMPL-X joints are not occluded.
-    world_from_camera: (4, 4) rigid, m; up: the vertical axis of that world (or of the fit's frame
-    without a camera).
     """
 
     name: str
     subject: str
-    sequence: str
     stamps_ns: np.ndarray
     fps: float
     fit: BodyFit | None = None
@@ -147,24 +142,11 @@ class Clip:
     point_names: tuple[str, ...] = ()
     joints: np.ndarray | None = None
     joint_names: tuple[str, ...] = ()
-    joints_placed: bool = True
     visible: np.ndarray | None = None
-    world_from_camera: np.ndarray | None = None
-    up: UpAxis | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
         return len(self.stamps_ns)
-
-    @property
-    def has_pose(self) -> bool:
-        """Whether the person's pose is known as joint rotations."""
-        return self.fit is not None
-
-    @property
-    def has_place(self) -> bool:
-        """Whether the person's position is known, in metres."""
-        return self.fit is not None and self.fit.placed
 
     @property
     def has_measured_truth(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, Gender, SetCard, even_stamps
-from moro_ros.data.records import load_json, read_fits, rigid_transform
+from moro_ros.data.records import kinect_lens, load_json, read_fits, rigid_transform
 from moro_ros.types import Camera
 
 CARD = SetCard(
@@ -29,7 +29,6 @@ CARD = SetCard(
         "data_splits.csv",
         "kinect_color/<recording>/<view>/frame_00001.jpg",
         "kinect_cam_params/kinect_<view>/Color.json",
-        "calibrations/<recording>/cal_trans/kinect12_to_world/<scene>.json",
         "calibrations/<recording>/cal_trans/kinect_11to12_color.json",
         "smplx_interactee_<split>/<recording>/body_idx_<i>/results/frame_00001/000.pkl",
         "smplx_camera_wearer_<split>/<recording>/body_idx_<i>/results/frame_00001/000.pkl",
@@ -43,9 +42,9 @@ WIDTH, HEIGHT = 1920, 1080
 # View -> the Kinect's number in the calibration files; the master is number 12.
 KINECTS = {"sub_1": 11, "sub_2": 13, "sub_3": 14, "sub_4": 15}
 FRAME = re.compile(r"frame_(\d+)$")
-INFO = ("recording_name", "scene_name", "body_idx_0", "body_idx_1")
+INFO = ("recording_name", "body_idx_0", "body_idx_1")
 OCCLUDED = (
-    "recording_name", "scene_name", "view", "target_idx", "target_gender", "target_start_frame",
+    "recording_name", "view", "target_idx", "target_gender", "target_start_frame",
     "target_end_frame",
 )  # fmt: skip
 
@@ -58,7 +57,6 @@ class Track:
     """
 
     recording: str
-    scene: str
     view: str
     body: int
     gender: Gender
@@ -85,51 +83,35 @@ class EgoBody(ClipSet):
         track = self.tracks[index]
         numbers = track.numbers[frames]
         names = [f"frame_{number:05d}" for number in numbers]
-        camera_from_master, world_from_master = self.extrinsics(track)
         folder = self.root / "kinect_color" / track.recording / track.view
         params = read_fits([track.fits / name / "000.pkl" for name in names], CARD)
         visible = None if track.mask is None else read_mask(track.mask, len(track.numbers))
         return Clip(
             name=f"{track.recording}/{track.view}/body_{track.body}/{track.numbers[0]}",
             subject=subject_of(track.recording, track.body),
-            sequence=track.recording,
             stamps_ns=even_stamps(numbers, FPS),
             fps=FPS,
-            fit=BodyFit(params, gender=track.gender, camera_from_fit=camera_from_master),
+            fit=BodyFit(params, gender=track.gender, camera_from_fit=self.extrinsics(track)),
             camera=self.camera(track.view),
             images=tuple(folder / f"{name}.jpg" for name in names),
             visible=None if visible is None else visible[frames],
-            world_from_camera=world_from_master @ np.linalg.inv(camera_from_master),
-            up="y",
         )
 
     def camera(self, view: str) -> Camera:
         """Read a view's intrinsics and distortion."""
         path = self.root / "kinect_cam_params" / f"kinect_{view}" / "Color.json"
-        values = load_json(path, CARD, "a camera's intrinsics: camera_mtx and k")
-        try:
-            matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
-            distortion = tuple(float(value) for value in np.ravel(values.get("k", ())))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CARD.damaged(path, error) from error
+        matrix, distortion = kinect_lens(path, CARD, "a camera's intrinsics")
         return Camera(matrix, WIDTH, HEIGHT, distortion)
 
-    def extrinsics(self, track: Track) -> tuple[np.ndarray, np.ndarray]:
-        """Read the transforms (4, 4) from the master Kinect to a view's camera and to the world."""
-        folder = self.root / "calibrations" / track.recording / "cal_trans"
-
-        def transform(path: Path, what: str) -> np.ndarray:
-            values = load_json(path, CARD, what)
-            matrix = values.get("trans") if isinstance(values, dict) else None
-            return rigid_transform(matrix, path, CARD)
-
-        world = transform(
-            folder / "kinect12_to_world" / f"{track.scene}.json", "the master camera's pose"
-        )
+    def extrinsics(self, track: Track) -> np.ndarray:
+        """Read the transform (4, 4) from the master Kinect, of the fits, to a view's camera."""
         if track.view == "master":
-            return np.eye(4), world
-        name = f"kinect_{KINECTS[track.view]}to12_color.json"
-        return np.linalg.inv(transform(folder / name, "the camera's pose")), world
+            return np.eye(4)
+        folder = self.root / "calibrations" / track.recording / "cal_trans"
+        path = folder / f"kinect_{KINECTS[track.view]}to12_color.json"
+        values = load_json(path, CARD, "the camera's pose")
+        matrix = values.get("trans") if isinstance(values, dict) else None
+        return np.linalg.inv(rigid_transform(matrix, path, CARD))
 
 
 def open_egobody(root: Path, split: str = "") -> EgoBody:
@@ -162,7 +144,7 @@ def split_tracks(root: Path, split: str) -> list[Track]:
             for view in ("master", *KINECTS):
                 if not (views / view).is_dir():
                     continue
-                track = Track(recording, row["scene_name"], view, body, known, fits, numbers)
+                track = Track(recording, view, body, known, fits, numbers)
                 tracks += [replace(track, numbers=part) for part in consecutive(numbers)]
     return tracks
 
@@ -186,8 +168,7 @@ def occluded_tracks(root: Path) -> list[Track]:
             )
         mask = root / "mask_joint" / recording / view / "mask_joint.npy"
         known = gender(row["target_gender"])
-        scene = row["scene_name"]
-        tracks.append(Track(recording, scene, view, body, known, folders[0], numbers, mask))
+        tracks.append(Track(recording, view, body, known, folders[0], numbers, mask))
     return tracks
 
 

@@ -78,7 +78,6 @@ class LabelledImages:
         clip = Clip(
             name=f"{row['imgname']}#{index}",
             subject=str(row["imgname"]).split("/")[0],
-            sequence=str(row["imgname"]),
             stamps_ns=np.zeros(1, np.int64),
             fps=0.0,
             fit=self._fit(row),
@@ -89,7 +88,6 @@ class LabelledImages:
             point_names=names,
             joints=None if joints is None else joints[None, :, :3].astype(np.float32),
             joint_names=() if joints is None else POINT_NAMES,
-            joints_placed=False,
         )
         return clip.part(frames)
 

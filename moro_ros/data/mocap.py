@@ -183,26 +183,6 @@ def at_positions(
     return between(rotations[low], rotations[high], mix), place
 
 
-def time_warp(windows: MotionWindows, speed: Tensor, frames: int | None = None) -> MotionWindows:
-    """Play windows faster or slower; a window that is too short is also played backwards.
-
-    speed: (B,) factor, such as uniform in 0.7 to 1.3; frames: of the result, None for as many as
-    before. The middle frame is kept in the middle.
-    """
-    count = windows.translation.shape[1]
-    frames = count if frames is None else frames
-    rotations, places = [], []
-    for index, factor in enumerate(speed.tolist()):
-        offset = factor * (np.arange(frames) - (frames - 1) / 2)
-        position = folded(offset + (count - 1) / 2, count)
-        rotation, place = at_positions(
-            windows.rotations[index].numpy(), windows.translation[index].numpy(), position
-        )
-        rotations.append(torch.from_numpy(rotation))
-        places.append(torch.from_numpy(place))
-    return MotionWindows(torch.stack(rotations), torch.stack(places))
-
-
 def folded(position: np.ndarray, count: int) -> np.ndarray:
     """Reflect fractional frames at the first and the last of `count` frames."""
     period = max(1, 2 * (count - 1))

@@ -48,11 +48,9 @@ class OpenMotion(ClipSet):
         clip = Clip(
             name=name,
             subject=str(motion.subjects[index]),
-            sequence=name,
             stamps_ns=even_stamps(np.arange(length), motion.fps),
             fps=motion.fps,
             fit=BodyFit(params, about_pelvis=True),
-            up="z",
         )
         return clip.part(frames)
 

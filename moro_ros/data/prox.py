@@ -14,18 +14,17 @@ import numpy as np
 
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard
 from moro_ros.data.image_labels import OPENPOSE_NAMES
-from moro_ros.data.records import image_size, load_json, read_fits, rigid_transform
+from moro_ros.data.records import image_size, kinect_lens, load_json, read_fits
 from moro_ros.types import Camera
 
 CARD = SetCard(
     title="PROX",
-    obtain="register at https://prox.is.tue.mpg.de and fetch the recordings, calibration, "
-    "cam2world and keypoints of the qualitative set, and the PROXD fittings.",
+    obtain="register at https://prox.is.tue.mpg.de and fetch the recordings, calibration "
+    "and keypoints of the qualitative set, and the PROXD fittings.",
     licence="non-commercial research, registration",
     layout=(
         "recordings/<scene>_<subject>_<n>/Color/s001_frame_00001__00.00.00.033.jpg",
         "calibration/Color.json",
-        "cam2world/<scene>.json",
         "keypoints/<recording>/<image>_keypoints.json (optional)",
         "PROXD/<recording>/results/<image>/000.pkl (optional)",
         "mask_joint/<recording>/mask_joint.npy (optional)",
@@ -55,12 +54,10 @@ class Prox(ClipSet):
     def clip(self, index: int, frames: slice = ALL) -> Clip:
         """Read a recording; files are mirrored, which the clip states."""
         recording, images = self.recordings[index], self.images[index][frames]
-        scene, subject = recording.split("_")[:2]
         points = self.keypoints(recording, images)
         return Clip(
             name=recording,
-            subject=subject,
-            sequence=recording,
+            subject=recording.split("_")[1],
             stamps_ns=np.array([stamp_ns(path) for path in images], np.int64),
             fps=FPS,
             fit=self.fit(recording, images),
@@ -71,25 +68,13 @@ class Prox(ClipSet):
             points_px=points,
             point_names=() if points is None else OPENPOSE_NAMES,
             visible=self.visibility(index, frames),
-            world_from_camera=self.world(scene),
-            up="z",
         )
 
     def camera(self, image: Path) -> Camera:
         """Read the camera's intrinsics and distortion."""
         path = self.root / "calibration" / "Color.json"
-        values = load_json(path, CARD, "the camera's intrinsics: camera_mtx and k")
-        try:
-            matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
-            distortion = tuple(float(value) for value in np.ravel(values.get("k", ())))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CARD.damaged(path, error) from error
+        matrix, distortion = kinect_lens(path, CARD, "the camera's intrinsics")
         return Camera(matrix, *image_size(image, CARD), distortion)
-
-    def world(self, scene: str) -> np.ndarray:
-        """Read the camera's pose in the scanned room, z up."""
-        path = self.root / "cam2world" / f"{scene}.json"
-        return rigid_transform(load_json(path, CARD, "the camera's place"), path, CARD)
 
     def fit(self, recording: str, images: tuple[Path, ...]) -> BodyFit | None:
         """Read PROXD's bodies, if they exist."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ SAFE = {
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
 }
+# NumPy 2 renamed its core; either version reads the files of both.
+CORE = "numpy._core." if hasattr(np, "_core") else "numpy.core."
 READ_ERRORS = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError)
 
 
@@ -38,7 +41,12 @@ class ArrayUnpickler(pickle.Unpickler):
         """Reject every class and function that arrays do not need."""
         if (module, name) not in SAFE:
             raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
-        return super().find_class(module, name)
+        return super().find_class(current(module), name)
+
+
+def current(module: str) -> str:
+    """Return the name of a module of NumPy in the installed version."""
+    return re.sub(r"^numpy\._?core\.", CORE, module)
 
 
 def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -128,6 +136,19 @@ def load_json(path: Path, card: SetCard, what: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        raise card.damaged(path, error) from error
+
+
+def kinect_lens(path: Path, card: SetCard, what: str) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Read the matrix (3, 3) and the distortion of a Kinect's Color.json, as in PROX and EgoBody.
+
+    Raises: DataError if the file is missing or damaged.
+    """
+    values = load_json(path, card, f"{what}: camera_mtx and k")
+    try:
+        matrix = np.asarray(values["camera_mtx"], np.float64).reshape(3, 3)
+        return matrix, tuple(float(value) for value in np.ravel(values.get("k", ())))
+    except (KeyError, TypeError, ValueError) as error:
         raise card.damaged(path, error) from error
 
 

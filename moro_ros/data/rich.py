@@ -15,14 +15,13 @@ from moro_ros.types import Camera
 
 CARD = SetCard(
     title="RICH",
-    obtain="register at https://rich.is.tue.mpg.de and fetch images, bodies, scan_calibration and "
-    "multicam2world; gender.json comes with the rich_toolkit repository (resource/).",
+    obtain="register at https://rich.is.tue.mpg.de and fetch images, bodies and "
+    "scan_calibration; gender.json comes with the rich_toolkit repository (resource/).",
     licence="non-commercial research, registration",
     layout=(
         "images/<split>/<sequence>/cam_00/00001_00.jpeg",
         "bodies/<split>/<sequence>/00001/<subject>.pkl",
         "scan_calibration/<scene>/calibration/000.xml",
-        "multicam2world/<scene>_multicam2world.json",
         "resource/gender.json",
     ),
     splits=("test", "val", "train"),
@@ -74,14 +73,11 @@ class Rich(ClipSet):
         return Clip(
             name=f"{track.sequence}/cam_{track.camera:02d}/{track.subject}/{track.numbers[0]}",
             subject=track.subject,
-            sequence=track.sequence,
             stamps_ns=even_stamps(track.numbers[frames], FPS),
             fps=FPS,
             fit=fit,
             camera=camera,
             images=images,
-            world_from_camera=self.world(track) @ np.linalg.inv(camera_from_fit),
-            up="z",
         )
 
     def calibration(self, track: Track, image: Path) -> tuple[Camera, np.ndarray]:
@@ -109,21 +105,6 @@ class Rich(ClipSet):
         scaled = np.diag([factor, factor, 1.0]) @ intrinsics
         return Camera(scaled, width, height, distortion), pose
 
-    def world(self, track: Track) -> np.ndarray:
-        """Read the transform (4, 4) from the frame of the fits to the upright world."""
-        path = self.root / "multicam2world" / f"{world_name(track.sequence)}_multicam2world.json"
-        values = load_json(path, CARD, "the world's place: R, t and c")
-        try:
-            rotation = np.asarray(values["R"], np.float64).reshape(3, 3)
-            # Stored for row vectors as c X R + t; the scan's scale c is not applied, so lengths
-            # remain those of the bodies.
-            matrix = np.eye(4)
-            matrix[:3, :3] = rotation.T
-            matrix[:3, 3] = np.asarray(values["t"], np.float64).reshape(3) / float(values["c"])
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise CARD.damaged(path, error) from error
-        return matrix
-
     def gender(self, subject: str) -> Gender:
         """Return a subject's gender."""
         path = self.root / "resource" / "gender.json"
@@ -137,15 +118,6 @@ class Rich(ClipSet):
 def scale_to(intrinsics: np.ndarray, width: int) -> float:
     """Return the power of two between the calibrated width and this image width."""
     return float(2.0 ** np.round(np.log2(width / (2 * intrinsics[0, 2]))))
-
-
-def world_name(sequence: str) -> str:
-    """Return the place's name in multicam2world; the lecture hall was scanned twice."""
-    scene = sequence.split("_")[0]
-    if scene != "LectureHall":
-        return scene
-    chairs = "chair" in sequence or "projector" in sequence
-    return f"LectureHall_{'chair' if chairs else 'yoga'}"
 
 
 def open_rich(root: Path, split: str = "") -> Rich:

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import ObservedMotion
+from moro_ros.evaluation.metrics import means
 from moro_ros.evaluation.open_benchmark import (
     LIMB_JOINTS,
     OpenProtocol,
     Rows,
     evaluate_open,
-    means,
     observed_windows,
     shown_joints,
 )

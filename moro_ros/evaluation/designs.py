@@ -7,7 +7,6 @@ designs with the same training can be compared by each of their outputs.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,7 +17,8 @@ from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
-from moro_ros.evaluation.open_benchmark import OpenProtocol, score
+from moro_ros.evaluation.metrics import means
+from moro_ros.evaluation.open_benchmark import OpenProtocol, Rows, observed_windows, score
 from moro_ros.evaluation.open_decoding import shown
 from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
@@ -73,23 +73,14 @@ def evaluate_design(
     result: dict[str, dict[str, dict[str, float]]] = {name: {} for name in OUTPUTS}
     model.moro.eval()
     for condition, occlusion in (("noise", 0.0), ("occluded", 1.0)):
-        rng = np.random.default_rng(protocol.seed)
-        noise = replace(ObservationNoise(), occlusion=occlusion)
-        rows: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in OUTPUTS}
-        for start in range(0, protocol.windows, protocol.batch):
-            count = min(protocol.batch, protocol.windows - start)
-            windows = motion.draw(count, protocol.frames, rng, warp=False)
-            betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
-            observed = look(place_cameras(windows, betas, body, rng), body, noise, rng)
+        rows: dict[str, Rows] = {name: {} for name in OUTPUTS}
+        for observed in observed_windows(motion, body, occlusion, protocol):
             decoding = decode(model, observed, protocol.passes)
             place = decoding.output.translation.numpy()
             for name, joints in readings(decoding, model, body).items():
                 score(rows[name], joints.numpy(), place, observed)
         for name, metrics in rows.items():
-            result[name][condition] = {
-                key: float(np.concatenate([v.ravel() for v in values]).mean())
-                for key, values in metrics.items()
-            }
+            result[name][condition] = means(metrics)
     return result
 
 

@@ -11,13 +11,12 @@ import numpy as np
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import ObservedMotion
-from moro_ros.evaluation.metrics import accelerations, jitter, procrustes_errors
+from moro_ros.evaluation.metrics import accelerations, jitter, means, procrustes_errors
 from moro_ros.evaluation.open_benchmark import (
     LIMB_JOINTS,
     RATE_HZ,
     OpenProtocol,
     Rows,
-    means,
     observed_windows,
     shown_joints,
 )

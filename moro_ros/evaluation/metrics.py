@@ -8,7 +8,7 @@ collect them with paper_metrics and average with pooled_means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -86,8 +86,13 @@ def pooled_means(sequences: Iterable[dict[str, np.ndarray]]) -> dict[str, float]
     pooled: dict[str, list[np.ndarray]] = {}
     for metrics in sequences:
         for name, values in metrics.items():
-            pooled.setdefault(name, []).append(np.ravel(values))
-    joined = {name: np.concatenate(values) for name, values in pooled.items()}
+            pooled.setdefault(name, []).append(np.asarray(values))
+    return means(pooled)
+
+
+def means(samples: Mapping[str, Sequence[np.ndarray]]) -> dict[str, float]:
+    """Mean of each metric over all its samples, arrays of any shape; NaN if there are none."""
+    joined = {name: np.concatenate([v.ravel() for v in vs]) for name, vs in samples.items()}
     return {name: float(v.mean()) if v.size else float("nan") for name, v in joined.items()}
 
 

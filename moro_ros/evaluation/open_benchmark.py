@@ -17,7 +17,7 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
-from moro_ros.evaluation.metrics import accelerations, jitter, procrustes_errors
+from moro_ros.evaluation.metrics import accelerations, jitter, means, procrustes_errors
 from moro_ros.evaluation.open_decoding import (
     Decoding,
     OpenModel,
@@ -55,12 +55,6 @@ class OpenProtocol:
 
 # Samples of every metric, any shape, collected batch by batch.
 Rows = dict[str, list[np.ndarray]]
-
-
-def means(rows: Rows) -> dict[str, float]:
-    """Return the mean of each metric over all its samples; NaN if there are none."""
-    joined = {name: np.concatenate([v.ravel() for v in values]) for name, values in rows.items()}
-    return {name: float(v.mean()) if v.size else float("nan") for name, v in joined.items()}
 
 
 def observed_windows(

@@ -181,18 +181,26 @@ class Trial:
 
         Points without a truth are unseen. It separates the network's error from the keypoints'.
         """
-        frames = []
-        for number, (view, of_view) in enumerate(zip(self.views, self.frames, strict=True)):
-            truth_of = {
-                track_id: person.truth
-                for person in self.people
-                for of_number, track_id in person.tracks
-                if of_number == number
-            }
-            frames.append(
-                tuple(redrawn(frame, index, view, truth_of) for index, frame in enumerate(of_view))
-            )
-        return replace(self, frames=tuple(frames))
+        truths = [(person.tracks, [person.truth] * len(self.views)) for person in self.people]
+        return replace(self, frames=true_frames(self.views, self.frames, truths))
+
+
+def true_frames(
+    views: Sequence[View],
+    frames: Sequence[Sequence[Frame]],
+    people: Sequence[tuple[frozenset[Track], Sequence[Truth]]],
+) -> tuple[tuple[Frame, ...], ...]:
+    """Return the frames of all views with the projected truth; people: tracks, truth per view."""
+    result = []
+    for number, (view, of_view) in enumerate(zip(views, frames, strict=True)):
+        truth_of = {
+            track_id: truths[number]
+            for tracks, truths in people
+            for of_number, track_id in tracks
+            if of_number == number
+        }
+        result.append(tuple(redrawn(frame, i, view, truth_of) for i, frame in enumerate(of_view)))
+    return tuple(result)
 
 
 def redrawn(frame: Frame, index: int, view: View, truth_of: Mapping[int, Truth]) -> Frame:

@@ -6,7 +6,7 @@ Sequences run as live streams (live_benchmark.py), so predictions start from pub
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -58,13 +58,6 @@ class Samples:
     pelvis: np.ndarray
     network: np.ndarray
     truth: np.ndarray
-
-
-def joined(parts: list[Samples]) -> Samples:
-    """Return several samples as one."""
-    return Samples(
-        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Samples))
-    )
 
 
 def collect(stream: MoRoStream, batches: Iterator[ObservedMotion]) -> Samples:

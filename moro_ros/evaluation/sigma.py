@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.optimize import nnls
@@ -23,6 +24,8 @@ from moro_ros.recover.uncertainty import (
     UncertaintyTable,
     variance_terms,
 )
+
+T = TypeVar("T")
 
 # Errors are limited to this [m]: one lost body must not widen every sigma.
 LARGEST_ERROR_M = 1.0
@@ -51,11 +54,11 @@ class Samples:
     sigma_m: np.ndarray
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
-    """Return several samples as one."""
-    return Samples(
-        *(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(Samples))
-    )
+def joined(parts: Sequence[T]) -> T:
+    """Return several samples, dataclasses of arrays, as one."""
+    kind: Any = type(parts[0])
+    names = [item.name for item in fields(kind)]
+    return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def collect(stream: MoRoStream, batches: Iterable[ObservedMotion]) -> Samples:

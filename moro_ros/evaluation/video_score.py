@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from moro_ros.evaluation.metrics import MM_PER_M, aligned, jitter
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS
+
+T = TypeVar("T")
 
 RATE_HZ = 30.0
 # Minimum number of true joints for a similarity transform.
@@ -106,15 +108,21 @@ def mean(values: np.ndarray) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def mean_scores(scores: Sequence[Score]) -> list[Score]:
-    """Return the mean over the views of each condition, in the conditions' order; frames add up."""
+def mean_scores(scores: Sequence[T]) -> list[T]:
+    """Return the mean of each condition over views and people, in their order; frames add up.
+
+    scores: dataclasses such as Score, with view, condition and frames.
+    """
+    items: list[Any] = list(scores)
     result = []
-    names = [f.name for f in fields(Score) if f.type == "float"]
-    for condition in dict.fromkeys(item.condition for item in scores):
-        group = [item for item in scores if item.condition == condition]
-        means: dict[str, Any] = {
-            name: mean(np.array([getattr(i, name) for i in group])) for name in names
+    for condition in dict.fromkeys(item.condition for item in items):
+        group = [item for item in items if item.condition == condition]
+        kind = type(group[0])
+        means = {
+            f.name: mean(np.array([getattr(item, f.name) for item in group]))
+            for f in fields(kind)
+            if f.type == "float"
         }
         frames = sum(item.frames for item in group)
-        result.append(Score(view="mean", condition=condition, frames=frames, **means))
+        result.append(kind(view="mean", condition=condition, frames=frames, **means))
     return result

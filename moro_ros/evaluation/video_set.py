@@ -20,7 +20,7 @@ from moro_ros.errors import CalibrationError, DataError
 from moro_ros.evaluation.association import MIN_VIEWS, Track, associate, only
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import Truth, triangulate
-from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, redrawn
+from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, true_frames
 from moro_ros.evaluation.video_sources import JointSource
 from moro_ros.evaluation.view_score import ViewScore, score_view, shoulder_widths
 from moro_ros.geometry.views import View
@@ -87,16 +87,8 @@ class VideoSet:
 
     def with_true_keypoints(self) -> VideoSet:
         """Return the set for a perfect detector: the truth projected into every view."""
-        frames = []
-        for number, (view, of_view) in enumerate(zip(self.views, self.frames, strict=True)):
-            truth_of = {
-                track_id: person.truths[number]
-                for person in self.people
-                for of_number, track_id in person.tracks
-                if of_number == number
-            }
-            frames.append(tuple(redrawn(f, i, view, truth_of) for i, f in enumerate(of_view)))
-        return replace(self, frames=tuple(frames))
+        truths = [(person.tracks, person.truths) for person in self.people]
+        return replace(self, frames=true_frames(self.views, self.frames, truths))
 
 
 def _alone(tracks: frozenset[Track], view: int) -> frozenset[Track]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -110,15 +110,3 @@ def shoulder_widths(truths: Sequence[Truth]) -> np.ndarray:
     pairs = np.concatenate([truth.points[:, SHOULDERS] for truth in truths])
     widths = np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=-1)
     return np.asarray(widths[np.isfinite(widths)])
-
-
-def mean_view_scores(scores: Sequence[ViewScore]) -> list[ViewScore]:
-    """Return the mean over views and people of each condition, in their order; frames add up."""
-    result = []
-    numbers = [f.name for f in fields(ViewScore) if f.name not in ("view", "condition", "frames")]
-    for condition in dict.fromkeys(item.condition for item in scores):
-        group = [item for item in scores if item.condition == condition]
-        means = {name: mean(np.array([getattr(i, name) for i in group])) for name in numbers}
-        frames = sum(item.frames for item in group)
-        result.append(ViewScore(view="mean", condition=condition, frames=frames, **means))
-    return result

@@ -68,18 +68,6 @@ def matrix_to_quaternion(matrix: torch.Tensor) -> torch.Tensor:
 
 
 @full_precision
-def quaternion_to_matrix(quaternion: torch.Tensor) -> torch.Tensor:
-    """Rotation of a quaternion (x, y, z, w) of any positive length: (..., 4) -> (..., 3, 3)."""
-    x, y, z, w = normalize(quaternion, dim=-1).unbind(-1)
-    rows = (
-        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
-    )  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-
-
-@full_precision
 def quaternion_to_rotvec(quaternion: torch.Tensor) -> torch.Tensor:
     """Rotation vectors (..., 3) rad, length <= pi, of unit quaternions (..., 4) (x, y, z, w)."""
     vector, w = quaternion[..., :3], quaternion[..., 3]

@@ -1,4 +1,4 @@
-"""Style of people as markers, published by the node and in exported files."""
+"""Style of people as markers, published by the node, in exported files and in the browser."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ LIFETIME_S = 1
 # The joints at the ends of the bones: parent and child of each in turn.
 BONE_ENDS = [end for child, parent in enumerate(PARENTS) if parent >= 0 for end in (parent, child)]
 PELVIS, HEAD = JOINT_NAMES.index("pelvis"), JOINT_NAMES.index("head")
+# The joints with an ellipsoid; more would hide the person: the ends of the body and its middle.
+ELLIPSOID_JOINTS = tuple(
+    JOINT_NAMES.index(name)
+    for name in ("pelvis", "head", "left_wrist", "right_wrist", "left_ankle", "right_ankle")
+)

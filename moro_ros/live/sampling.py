@@ -67,7 +67,7 @@ class MaskedDecoding:
     """The tokens of B clips of F frames and what was decoded with them.
 
     ids: (B, F, T) int64; confidence: (B, F, T) probability of each id in the pass that fixed it,
-    for given ones 1 or the given confidence; codes: (B, F, T, code width), of the ids, or
+    for known ones the given confidence; codes: (B, F, T, code width), of the ids, or
     probability-weighted means; output: of the decoder in the last pass.
     """
 
@@ -83,34 +83,23 @@ def decode_masked(
     passes: int = 5,
     *,
     soft: bool = False,
-    temperature: float | None = None,
-    generator: torch.Generator | None = None,
-    ids: torch.Tensor | None = None,
-    keep: torch.Tensor | None = None,
     known: KnownTokens | None = None,
     order: torch.Generator | None = None,
 ) -> MaskedDecoding:
     """Recover the tokens and the trajectory of B clips from their images' features.
 
-    passes: forward passes from fully masked; fewer when tokens are given. soft: feed and return
-    probability-weighted codes instead of the most likely ones. temperature: None takes the most
-    likely id, a number samples from softmax(logits / temperature) with generator. ids, keep:
-    (B, F, T) tokens known beforehand and where they are (bool); the clips of a batch are decoded
-    in step, and the most masked one sets the number of passes. known: the same with given codes,
-    always with the full number of passes. order: generator of a random order in which tokens are
-    fixed, instead of by confidence; for comparison only.
+    passes: forward passes. soft: feed and return probability-weighted codes instead of the most
+    likely ones. known: tokens that are not decoded. order: generator of a random order in which
+    tokens are fixed, instead of by confidence; for comparison only.
     """
-    state = _start(model, features, ids, keep) if known is None else _resume(known)
+    state = _start(model, features) if known is None else _resume(known)
     unknown = state.unknown
-    steps = passes
-    if keep is not None:  # otherwise there is no device access before the first pass
-        steps = max(1, round(passes * float(unknown.float().mean(dim=1).max())))
     rotation, translation = features.rotation, features.translation
     context = model.context(features)
-    for step in range(steps):
+    for step in range(passes):
         masked = unknown
         if step:
-            ratio = (1 + math.cos(math.pi * step / steps)) / 2
+            ratio = (1 + math.cos(math.pi * step / passes)) / 2
             count = (ratio * unknown.sum(dim=1, keepdim=True)).round().clamp_min(1)  # (B, 1)
             rank = state.scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
             masked = (rank < count) & unknown
@@ -119,7 +108,7 @@ def decode_masked(
             visible.unflatten(1, state.shape), features, rotation, translation, context=context
         )
         rotation, translation = output.rotation, output.translation
-        state.fix(model, masked, output.logits, soft, temperature, generator)
+        state.fix(model, masked, output.logits, soft)
         if order is not None:
             state.shuffle(masked, order)
     return MaskedDecoding(
@@ -150,17 +139,11 @@ class _State:
         masked: torch.Tensor,
         logits: torch.Tensor,
         soft: bool,
-        temperature: float | None,
-        generator: torch.Generator | None,
     ) -> None:
         """Assign id, code and score to every masked token (B, N), from logits (B, F, T, C)."""
         logits = logits.flatten(1, 2).float()
         probability = logits.softmax(dim=-1)
-        if temperature is None:
-            picked = logits.argmax(dim=-1)
-        else:
-            draw = (logits / temperature).softmax(dim=-1).flatten(0, 1)
-            picked = torch.multinomial(draw, 1, generator=generator).view(masked.shape)
+        picked = logits.argmax(dim=-1)
         codes = probability @ model.codebook if soft else model.embed(picked)
         sure = probability.gather(-1, picked[..., None]).squeeze(-1)
         self.ids = torch.where(masked, picked, self.ids)
@@ -189,23 +172,18 @@ def _resume(known: KnownTokens) -> _State:
     )
 
 
-def _start(
-    model: MaskedModel, features: FrameFeatures, ids: torch.Tensor | None, keep: torch.Tensor | None
-) -> _State:
+def _start(model: MaskedModel, features: FrameFeatures) -> _State:
+    """Start with all tokens masked."""
     batch, frames = features.box_condition.shape[:2]
     shape = (frames, model.num_tokens)
-    if ids is None or keep is None:
-        device = features.box_condition.device
-        ids = torch.full((batch, *shape), model.mask_id, device=device)
-        keep = torch.zeros_like(ids, dtype=torch.bool)
-    ids = torch.where(keep, ids, torch.full_like(ids, model.mask_id)).flatten(1)
-    unknown = ~keep.flatten(1)
-    known = (~unknown).to(model.token_embedding.dtype)
+    device = features.box_condition.device
+    ids = torch.full((batch, frames * model.num_tokens), model.mask_id, device=device)
+    nothing = torch.zeros(ids.shape, dtype=model.token_embedding.dtype, device=device)
     return _State(
         shape=shape,
-        unknown=unknown,
+        unknown=torch.ones_like(ids, dtype=torch.bool),
         ids=ids,
         codes=model.embed(ids),
-        confidence=known,
-        scores=known * FIXED_SCORE,
+        confidence=nothing,
+        scores=nothing,
     )

@@ -158,12 +158,3 @@ def betas_of(shape: torch.Tensor, scale_betas: torch.Tensor) -> torch.Tensor:
     """
     scale = shape[..., NUM_BETAS:].clamp(-1.0, 0.5).exp()
     return scale * shape[..., :NUM_BETAS] + (scale - 1.0) * scale_betas
-
-
-def scale_of(betas: torch.Tensor, scale_betas: torch.Tensor) -> torch.Tensor:
-    """The size of bodies relative to the template, (...); betas: (..., 10).
-
-    Without scale_betas (zeros) every body counts as 1.
-    """
-    square = scale_betas.square().sum().clamp_min(1e-9)
-    return 1.0 + (betas * scale_betas).sum(-1) / square

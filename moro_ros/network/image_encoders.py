@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,14 +27,6 @@ class ImageFeatures:
 
     image_tokens: torch.Tensor
     weak_camera: torch.Tensor
-
-
-class ImageEncoder(Protocol):
-    """Encodes one person's observation in one image as tokens and a coarse camera."""
-
-    def __call__(self, observation: torch.Tensor, box_condition: torch.Tensor) -> ImageFeatures:
-        """observation: (N, ...), defined by the encoder; box_condition: (N, 3)."""
-        ...
 
 
 class KeypointImageEncoder(nn.Module):

@@ -31,7 +31,8 @@ class FrameFeatures:
 class MoRo(nn.Module):
     """Masked modelling of human motion from image features.
 
-    image_encoder: an ImageEncoder. smoother: (B, F, T, code width) -> the same, over time.
+    image_encoder: one of network.image_encoders. smoother: (B, F, T, code width) -> the same, over
+    time.
     The embedding of the mesh tokens is the tokenizer's codebook and one zero row for the mask; it
     and the statistics of canonical trajectories are not trained (set_codebook,
     set_trajectory_statistics) but are saved with the weights.

@@ -26,7 +26,6 @@ SIDE = 3.2
 LEAST_PX = 15.0
 LEAST_SCORE = 0.5
 VISIBLE = 0.5
-SIDES = ("left", "right")
 
 
 class HandReader:

@@ -16,8 +16,8 @@ from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.place import Placer, Unplaced
-from moro_ros.recover.placement import align_sideways
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
+from moro_ros.recover.sideways import align_sideways
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams

@@ -123,7 +123,7 @@ class DistanceNode(parameters.StartValues, Node):
         if any(problems):
             why = "; ".join(filter(None, problems))
             return self._nothing(header, HumanDistances.STATUS_NO_PEOPLE, why)
-        poses = self._link_poses(robot, now_s)
+        poses = self._link_poses(robot)
         placed = self._placed(robot.root)
         if poses is None or placed is None:
             status = HumanDistances.STATUS_NO_TRANSFORM
@@ -143,7 +143,7 @@ class DistanceNode(parameters.StartValues, Node):
         )
         return nothing(header, status, self.options.ttl_s, self._topics)
 
-    def _link_poses(self, robot: RobotModel, now_s: float) -> np.ndarray | None:
+    def _link_poses(self, robot: RobotModel) -> np.ndarray | None:
         """Poses (L, 4, 4) of the links in the root; None unless TF has updated all of them."""
         poses, missing = [], []
         for link in robot.links:

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 
 from moro_ros.config import check_value, from_dict, option
 from moro_ros.errors import ConfigError
-from moro_ros.ros.planners.options import PlannersConfig
+from moro_ros.ros.planners.options import PlannersConfig, check_frame
 from moro_ros.ros.rep155.options import HumansConfig
 
 T = TypeVar("T")
@@ -158,11 +158,7 @@ class NodeConfig:
             ("fusion_frame", self.fusion_frame),
             ("humans.reference_frame", self.humans.reference_frame),
         ):
-            if frame.startswith("/"):
-                raise ConfigError(
-                    f"{name}: got '{frame}', but names of TF frames do not begin with a slash. "
-                    f"Set {frame.lstrip('/') or 'a name'!r}."
-                )
+            check_frame(name, frame)
 
 
 class StartValues:

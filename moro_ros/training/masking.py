@@ -11,7 +11,6 @@ from torch import Tensor
 
 # Progress from which on, deviation of the position [m] and of each Euler angle [deg].
 NoiseSchedule = tuple[tuple[float, float, float], ...]
-PAPER_SCHEDULE: NoiseSchedule = ((0.0, 0.0, 0.0), (0.3, 0.01, 1.0), (0.6, 0.03, 2.0))
 
 
 def noise_at(schedule: NoiseSchedule, progress: float) -> tuple[float, float]:

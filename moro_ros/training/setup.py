@@ -144,9 +144,7 @@ def new_tokenizer(training: Training, body: BodyModel) -> AnyTokenizer:
     rng = np.random.default_rng(0)
     rotations, betas = PoseSampler(motion).draw(HIERARCHY_POSES, rng)
     posed = body.local_mesh(rotations, betas).numpy()
-    hierarchy = build_hierarchy(
-        body.template.numpy(), body.faces.numpy(), posed, numbers.vertices, numbers.tokens
-    )
+    hierarchy = build_hierarchy(body.template.numpy(), body.faces.numpy(), posed, numbers.vertices)
     rest = (body.template - body.joint_template[0]).numpy()[hierarchy.coarse_index]
     seen, rebuilt = build_patches(rest, np.arange(numbers.tokens), numbers.seen, numbers.rebuilt)
     return PatchTokenizer(

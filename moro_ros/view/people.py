@@ -11,9 +11,8 @@ import viser
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
-from moro_ros.draw.palette import ELLIPSOID_JOINTS
 from moro_ros.draw.render import colour_of
-from moro_ros.io.marker_style import BONE_ENDS, HEAD, STATE_COLORS
+from moro_ros.io.marker_style import BONE_ENDS, ELLIPSOID_JOINTS, HEAD, STATE_COLORS
 from moro_ros.recover.ground import CONTACT
 
 JOINT_RADIUS_M, BONE_WIDTH_M, TRAIL_WIDTH_M, CONTACT_RADIUS_M = 0.025, 0.022, 0.02, 0.07

@@ -79,11 +79,6 @@ class Viewer:
         self._due = {"panel": 0.0, "charts": 0.0}
         self._charted: object = None
 
-    @property
-    def clients(self) -> int:
-        """Number of open pages."""
-        return len(self._server.get_clients())
-
     def run(self, go_on: Callable[[], bool]) -> None:
         """Play and draw until a stop is requested."""
         loop = self._server.get_event_loop()

@@ -31,13 +31,13 @@ def test_a_file_comes_back_at_30_hz(tmp_path, open_body):
     amass = open_amass(tmp_path)
     assert len(amass) == 1 and amass.lengths.tolist() == [31]
     clip = amass.clip(0)
-    assert (clip.name, clip.subject, clip.fps, clip.up) == ("ACCAD/s1/walk", "ACCAD/s1", 30, "z")
+    assert (clip.name, clip.subject, clip.fps) == ("ACCAD/s1/walk", "ACCAD/s1", 30)
     np.testing.assert_allclose(clip.fit.params.transl, wrote["trans"][::4], atol=1e-6)
     np.testing.assert_allclose(clip.fit.params.body_pose, wrote["pose_body"][::4], atol=1e-6)
     posed = pose_clip(clip, open_body)
     rest = open_body.skeleton(posed.betas[None]).joints[0, 0].numpy()
     np.testing.assert_allclose(posed.joints[:, 0], wrote["trans"][::4] + rest, atol=1e-5)
-    assert clip.has_measured_truth and clip.has_place and clip.camera is None
+    assert clip.has_measured_truth and clip.fit.placed and clip.camera is None
 
 
 def test_rates_that_are_no_multiple_are_interpolated(tmp_path):

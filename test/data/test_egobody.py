@@ -11,14 +11,13 @@ from moro_ros.data.egobody import open_egobody
 from moro_ros.data.posed import pose_clip, project_clip
 from moro_ros.errors import DataError
 
-RECORDING, SCENE = "recording_20210907_S02_S01_01", "cab_e"
+RECORDING = "recording_20210907_S02_S01_01"
 FIRST = 101
 
 
 def write_recording(root, person):
     """The person as seen by sub_1; the fits lie in the master's frame."""
     master_from_sub = person.rigid((0.1, -0.6, 0.05), (1.5, 0.1, 0.8))
-    world_from_master = person.rigid((0.2, 0.1, 3.0), (0.3, 1.4, -2.0))
     pose, transl = person.moved(master_from_sub)
     fits = root / "smplx_interactee_train" / RECORDING / "body_idx_1" / "results"
     for index in range(len(pose)):
@@ -37,21 +36,18 @@ def write_recording(root, person):
             {"camera_mtx": person.matrix.tolist(), "k": [0.1, 0, 0, 0, 0, 0, 0, 0]},
         )
     calibration = root / "calibrations" / RECORDING / "cal_trans"
-    write_json(
-        calibration / "kinect12_to_world" / f"{SCENE}.json", {"trans": world_from_master.tolist()}
-    )
     write_json(calibration / "kinect_11to12_color.json", {"trans": master_from_sub.tolist()})
     write_table(root / "data_splits.csv", [{"train": RECORDING, "val": "", "test": ""}])
     write_table(
         root / "data_info_release.csv",
         [
             {
-                "recording_name": RECORDING, "scene_name": SCENE,
+                "recording_name": RECORDING, "scene_name": "cab_e",
                 "body_idx_0": "0 male", "body_idx_1": "1 female",
             }
         ],
     )  # fmt: skip
-    return master_from_sub, world_from_master
+    return master_from_sub
 
 
 def write_json(path, content):
@@ -68,7 +64,7 @@ def write_table(path, rows):
 
 def write_occluded(root, frames):
     row = {
-        "recording_name": RECORDING, "scene_name": SCENE, "view": "sub_1", "target_idx": 1,
+        "recording_name": RECORDING, "scene_name": "cab_e", "view": "sub_1", "target_idx": 1,
         "target_gender": "female", "target_start_frame": FIRST + 1,
         "target_end_frame": FIRST + frames,
     }  # fmt: skip
@@ -81,7 +77,7 @@ def write_occluded(root, frames):
 
 
 def test_every_view_shows_the_same_person(tmp_path, person, open_body):
-    master_from_sub, world_from_master = write_recording(tmp_path, person)
+    master_from_sub = write_recording(tmp_path, person)
     egobody = open_egobody(tmp_path)
     assert [clip.view for clip in egobody.tracks] == ["master", "sub_1"]
     clip = egobody.clip(1)
@@ -90,7 +86,6 @@ def test_every_view_shows_the_same_person(tmp_path, person, open_body):
     np.testing.assert_allclose(posed.joints, person.joints, atol=1e-4)
     np.testing.assert_allclose(project_clip(clip, posed.joints), person.pixels, atol=0.1)
     assert clip.camera.distortion[0] == 0.1
-    np.testing.assert_allclose(clip.world_from_camera, world_from_master @ master_from_sub)
     master = egobody.clip(0)
     seen = pose_clip(master, open_body).joints.numpy()
     expected = person.joints @ master_from_sub[:3, :3].T + master_from_sub[:3, 3]

@@ -64,7 +64,7 @@ def test_a_set_comes_back(tmp_path, person, name):
         )
         relative = person.joints[0, JOINT_IDS[point]] - person.joints[0, 0]
         np.testing.assert_allclose(clip.joints[0, index], relative, atol=1e-6)
-    assert clip.fit.model == "smpl" and not clip.has_place and not clip.joints_placed
+    assert clip.fit.model == "smpl" and not clip.fit.placed
     np.testing.assert_allclose(clip.fit.params.body_pose[0], person.pose[0, 3:], rtol=1e-5)
     assert labelled.clip(1).fit is None  # has_smpl is 0
     assert clip.boxes_px[0].tolist() == pytest.approx([*person.pixels[0].mean(0), 300])
@@ -82,7 +82,7 @@ def test_full_cameras_of_the_labels_place_the_person(tmp_path, person, open_body
     }
     write_set(tmp_path, "coco", person, **cameras)
     clip = open_set("coco", tmp_path).clip(0)
-    assert clip.has_place
+    assert clip.fit.placed
     with pytest.raises(DataError, match="smpl_as_smplx"):
         pose_clip(clip, open_body)
     posed = pose_clip(replace(clip, fit=smpl_as_smplx(clip.fit)), open_body)

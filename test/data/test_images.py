@@ -20,9 +20,7 @@ def clip(tmp_path):
     image[:10, -10:] = (0, 255, 0)
     cv2.imwrite(str(tmp_path / "a.png"), image[..., ::-1])
     camera = Camera(np.array([[50.0, 0, 30], [0, 50, 20], [0, 0, 1]]), 60, 40)
-    return Clip(
-        "c", "s", "q", np.zeros(1, np.int64), 0.0, images=(tmp_path / "a.png",), camera=camera
-    )
+    return Clip("c", "s", np.zeros(1, np.int64), 0.0, images=(tmp_path / "a.png",), camera=camera)
 
 
 def test_pictures_are_rgb_and_upright(clip):

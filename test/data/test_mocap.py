@@ -12,7 +12,6 @@ from moro_ros.data.mocap import (
     recombine,
     resample_motion,
     resampled_length,
-    time_warp,
 )
 from moro_ros.errors import DataError
 from moro_ros.geometry.rotation import rotvec_to_matrix
@@ -70,28 +69,6 @@ def test_recombination_takes_only_the_upper_body(walking):
     assert torch.equal(mixed.rotations[0, :, 16], windows.rotations[1, :, 16])
     assert torch.equal(mixed.rotations[0, :, 1], windows.rotations[0, :, 1])
     assert torch.equal(mixed.rotations[1], windows.rotations[1])
-
-
-def test_time_warp_changes_the_speed_and_keeps_the_middle(walking):
-    windows = walking.draw(3, 41, np.random.default_rng(0), warp=False)
-    speed = torch.tensor([1.0, 0.7, 1.3])
-    warped = time_warp(windows, speed, 31)
-    assert warped.rotations.shape == (3, 31, 22, 3)
-    step = warped.translation.diff(dim=1).norm(dim=-1)
-    torch.testing.assert_close(step, (speed / 30)[:, None].expand(-1, 30), atol=1e-4, rtol=0)
-    torch.testing.assert_close(warped.translation[:, 15], windows.translation[:, 20])
-    torch.testing.assert_close(warped.rotations[0], windows.rotations[0, 5:36], atol=1e-5, rtol=0)
-
-
-def test_time_warp_turns_back_where_the_window_ends(walking):
-    windows = walking.draw(2, 20, np.random.default_rng(0), warp=False)
-    warped = time_warp(windows, torch.tensor([1.3, 0.8]))
-    assert warped.translation.shape == (2, 20, 3)
-    y = warped.translation[0, :, 1]
-    low, high = windows.translation[0, :, 1].min(), windows.translation[0, :, 1].max()
-    assert y.min() >= low - 1e-5 and y.max() <= high + 1e-5
-    assert y[0] > y[2] and y[-1] < y[-3]  # reflected at both ends
-    assert (warped.translation[1, :, 1].diff() > 0).all()
 
 
 @pytest.mark.parametrize(("source", "target"), [(120, 30), (119.9990, 30), (100, 30), (24, 30)])

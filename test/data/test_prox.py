@@ -14,7 +14,6 @@ RECORDING = "N3OpenArea_00157_01"
 
 
 def write_recording(root, person, fits=True):
-    world = person.rigid((-1.6, 0.0, 0.3), (0.1, -2.0, 1.1))
     names = [f"s001_frame_{i + 1:05d}__00.01.00.{33 * i:03d}" for i in range(len(person.transl))]
     for index, name in enumerate(names):
         person.write_image(root / "recordings" / RECORDING / "Color" / f"{name}.jpg")
@@ -34,8 +33,6 @@ def write_recording(root, person, fits=True):
     write_json(
         root / "calibration" / "Color.json", {"camera_mtx": person.matrix.tolist(), "k": [0.1]}
     )
-    write_json(root / "cam2world" / "N3OpenArea.json", world.tolist())
-    return world
 
 
 def write_json(path, content):
@@ -44,7 +41,7 @@ def write_json(path, content):
 
 
 def test_a_recording_comes_back(tmp_path, person, open_body):
-    world = write_recording(tmp_path, person)
+    write_recording(tmp_path, person)
     prox = open_prox(tmp_path)
     assert prox.lengths.tolist() == [6]
     clip = prox.clip(0)
@@ -53,7 +50,6 @@ def test_a_recording_comes_back(tmp_path, person, open_body):
     pixels = project_clip(clip, posed.joints).numpy()
     np.testing.assert_allclose(pixels[:, :8], clip.points_px[:, 1:9, :2], atol=0.1)
     assert clip.mirrored and not clip.has_measured_truth and clip.subject == "00157"
-    np.testing.assert_allclose(clip.world_from_camera, world)
     assert clip.stamps_ns[:2].tolist() == [60_000_000_000, 60_033_000_000]
     low, high = person.pixels[0, :8].min(0), person.pixels[0, :8].max(0)
     assert clip.boxes_px[0, 2] == pytest.approx(1.2 * (high - low).max(), rel=1e-4)
@@ -63,7 +59,7 @@ def test_a_recording_comes_back(tmp_path, person, open_body):
 def test_fits_and_keypoints_may_be_absent(tmp_path, person):
     write_recording(tmp_path, person, fits=False)
     clip = open_prox(tmp_path).clip(0)
-    assert clip.fit is None and not clip.has_pose and clip.visible is None
+    assert clip.fit is None and clip.visible is None
     mask = np.ones((6, 25))
     mask[3, 20] = 0
     (tmp_path / "mask_joint" / RECORDING).mkdir(parents=True)
@@ -87,8 +83,8 @@ def test_what_is_missing_or_damaged_is_named(tmp_path, person):
     next(tmp_path.rglob("*_00002__*_keypoints.json")).unlink()
     with pytest.raises(DataError, match=r"frame_00002.*_keypoints\.json is missing"):
         prox.clip(0)
-    (tmp_path / "cam2world" / "N3OpenArea.json").write_text("[[1, 2")
-    with pytest.raises(DataError, match=r"N3OpenArea\.json is damaged"):
+    (tmp_path / "calibration" / "Color.json").write_text("[[1, 2")
+    with pytest.raises(DataError, match=r"Color\.json is damaged"):
         prox.clip(0, slice(0, 1))
     (tmp_path / "calibration" / "Color.json").unlink()
     with pytest.raises(DataError, match=r"Color\.json is missing"):

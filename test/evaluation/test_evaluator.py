@@ -123,7 +123,7 @@ def test_a_clip_of_any_set_has_joints_in_its_camera(about_pelvis) -> None:
     params = SmplxParams(np.zeros(10), np.zeros((6, 3)), np.zeros((6, 63)), place)
     camera = np.array([[0.0, -1, 0, 0.1], [1, 0, 0, 0.2], [0, 0, 1, 3], [0, 0, 0, 1]])
     fit = BodyFit(params, about_pelvis=about_pelvis, camera_from_fit=camera)
-    clip = Clip("c", "s", "q", even_stamps(range(6), 30), 30.0, fit)
+    clip = Clip("c", "s", even_stamps(range(6), 30), 30.0, fit)
     joints = joints_of(clip, {"smplx": body})
     assert joints is not None
     pelvis = place[0] if about_pelvis else place[0] + body.template[0]

@@ -12,11 +12,10 @@ from moro_ros.evaluation.prediction import (
     Samples,
     coverage,
     fit,
-    joined,
     methods,
     mpjpe_mm,
 )
-from moro_ros.evaluation.sigma import NORMAL_SHARE
+from moro_ros.evaluation.sigma import NORMAL_SHARE, joined
 from moro_ros.recover.prediction import HORIZONS_S, MODES, change
 
 COUNT = 600

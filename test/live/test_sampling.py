@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from moro_ros.live.sampling import decode_masked
+from moro_ros.live.sampling import KnownTokens, decode_masked
 from moro_ros.model_config import KeypointsConfig, MoroConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.decoder import DecoderOutput
@@ -107,16 +107,19 @@ def test_fed_codes(soft):
     torch.testing.assert_close(codes.flatten(1, 2)[shown], expected.flatten(1, 2)[shown])
 
 
-def test_given_tokens_stay_and_shorten_the_work():
+def test_known_tokens_stay_and_are_never_masked():
     model = oracle()
-    ids = torch.randint(CODES, (3, FRAMES, TOKENS), generator=torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(4)
+    ids = torch.randint(CODES, (3, FRAMES, TOKENS), generator=generator)
     keep = torch.zeros_like(ids, dtype=torch.bool)
     keep[:, :6] = True
-    result = decode_masked(model, features(), 5, ids=ids, keep=keep)
-    assert len(model.calls) == 2  # 5 passes times the 40 % that are not known
+    sure = torch.rand(ids.shape, generator=generator)
+    known = KnownTokens(ids, keep, model.embed(ids), sure)
+    result = decode_masked(model, features(), 2, known=known)
+    assert len(model.calls) == 2
     assert torch.equal(result.ids[:, :6], ids[:, :6])
     assert torch.equal(result.ids[:, 6:], model.logits.argmax(-1)[:, 6:])
-    assert (result.confidence[:, :6] == 1).all()
+    assert torch.equal(result.confidence[:, :6], sure[:, :6])
     assert torch.equal(masked(model.calls[0][0]), ~keep.flatten(1))
     assert int(masked(model.calls[1][0]).sum()) == 3 * CLIP * 4 // 10 // 2
 
@@ -137,17 +140,6 @@ def test_equally_sure_tokens_are_masked_in_their_order():
     decode_masked(model, features(1), 2)
     expected = torch.arange(CLIP) < CLIP // 2
     assert torch.equal(masked(model.calls[1][0])[0], expected)
-
-
-def test_sampling_is_driven_by_its_generator():
-    def sample(seed: int, temperature: float) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        options = {"temperature": temperature, "generator": generator}
-        return decode_masked(oracle(), features(), 3, **options).ids
-
-    assert torch.equal(sample(1, 1.0), sample(1, 1.0))
-    assert not torch.equal(sample(1, 1.0), sample(2, 1.0))
-    assert torch.equal(sample(1, 1e-3), oracle().logits.argmax(-1))
 
 
 @pytest.mark.parametrize(

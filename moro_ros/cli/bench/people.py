@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 
-from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
+from moro_ros.cli.bench.messages import measured_apart
 from moro_ros.cli.results import print_table
 from moro_ros.errors import ConfigError
 
@@ -43,15 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) <= 0:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option}: got {getattr(arguments, name)}, expected more than 0.")
-    words = [sys.executable, "-m", "moro_ros.ros.memory_bench"]
+    words = []
     for name in ("people", "in_view", "minutes", "rate"):
         words += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     words += ["--rep155"] if arguments.rep155 else []
-    env = clean_environment(os.environ) | private_domain()
-    result = subprocess.run(words, env=env, stdout=subprocess.PIPE, text=True, check=False)
-    if result.returncode:
-        raise ProcessError(f"The measurement of the memory failed with status {result.returncode}.")
-    levels = json.loads(result.stdout[result.stdout.index("[\n") :])
+    output = measured_apart("moro_ros.ros.memory_bench", words, "the memory")
+    levels = json.loads(output[output.index("[\n") :])
     if arguments.json:
         print(json.dumps(levels, indent=1))
         return

@@ -198,7 +198,7 @@ def compare_video(subject: Subject, group: Group) -> None:
             frame = int(found[2])
             group.compare(name, by_frame[found[1]][:, frame : frame + 1])
     _compare_decoder_tokens(group, passed)
-    _compare_output(group, output, features)
+    _compare_output(group, output)
 
 
 def _compare_decoder_tokens(group: Group, passed: dict[str, Tensor]) -> None:
@@ -215,7 +215,7 @@ def _compare_decoder_tokens(group: Group, passed: dict[str, Tensor]) -> None:
             group.compare(name, read)
 
 
-def _compare_output(group: Group, output: DecoderOutput, features: FrameFeatures) -> None:
+def _compare_output(group: Group, output: DecoderOutput) -> None:
     group.compare("cano_pred", output.clean_trajectory)
     group.compare("logits", output.logits.permute(0, 3, 1, 2))
     group.compare("contact", output.contact)

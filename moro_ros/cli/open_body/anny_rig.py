@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from moro_ros.body.topology import PARENTS
+from moro_ros.data.retarget import shortest_arc
 
 _LEFT_HAND, _RIGHT_HAND = 25, 40
 # Anny's finger number -> first joint of that finger within an SMPL-X hand.
@@ -156,8 +157,8 @@ def _t_pose_rotations(joints: np.ndarray) -> np.ndarray:
     for side, sign in ((0, 1.0), (1, -1.0)):
         hip, knee, ankle = 1 + side, 4 + side, 7 + side
         down = np.array([0.03 * sign, -1, 0])
-        rotation[hip] = _rotation_between(joints[knee] - joints[hip], down)
-        rotation[knee] = _rotation_between(joints[ankle] - joints[knee], down)
+        rotation[hip] = shortest_arc(joints[knee] - joints[hip], down)
+        rotation[knee] = shortest_arc(joints[ankle] - joints[knee], down)
 
         shoulder, elbow, wrist = 16 + side, 18 + side, 20 + side
         hand = (_LEFT_HAND, _RIGHT_HAND)[side]
@@ -165,11 +166,11 @@ def _t_pose_rotations(joints: np.ndarray) -> np.ndarray:
         fingers = joints[hand + 3] - joints[wrist]
         across = joints[hand] - joints[hand + 6]  # little finger to forefinger
         palm_down = _frame(outward, np.array([0, 0, 1.0])) @ _frame(fingers, across).T
-        forearm = _rotation_between(joints[wrist] - joints[elbow], outward)
+        forearm = shortest_arc(joints[wrist] - joints[elbow], outward)
         # The twist between hand and forearm is shared: half by the forearm, a little by the arm.
         twist = palm_down @ forearm.T
         angle = np.arctan2(twist[2, 1] - twist[1, 2], twist[1, 1] + twist[2, 2])
-        upper = _rotation_between(joints[elbow] - joints[shoulder], outward)
+        upper = shortest_arc(joints[elbow] - joints[shoulder], outward)
         rotation[elbow] = _rotation_about_x(0.5 * angle) @ forearm
         rotation[shoulder] = _rotation_about_x(0.15 * angle) @ upper
         rotation[wrist] = palm_down
@@ -213,14 +214,6 @@ def surface_points(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray
     return points
 
 
-def _rotation_between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns one direction into another, (3, 3)."""
-    start, end = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    axis, cosine = np.cross(start, end), start @ end
-    cross = _cross_matrix(axis)
-    return np.eye(3) + cross + cross @ cross / (1 + cosine)
-
-
 def _rotation_about_x(angle: float) -> np.ndarray:
     """Rotation about the x axis, (3, 3); angle in rad."""
     sine, cosine = np.sin(angle), np.cos(angle)
@@ -233,8 +226,3 @@ def _frame(along: np.ndarray, towards: np.ndarray) -> np.ndarray:
     z = np.cross(x, towards)
     z /= np.linalg.norm(z)
     return np.stack([x, np.cross(z, x), z], 1)
-
-
-def _cross_matrix(vector: np.ndarray) -> np.ndarray:
-    x, y, z = vector
-    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -13,18 +13,13 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from moro_ros.data.records import SAFE, current
 from moro_ros.errors import DataError
 
-# The names in a pickle of arrays, by module; numpy's core was renamed in its version 2.
-ALLOWED: dict[str, tuple[str, ...]] = {
-    "collections": ("OrderedDict", "defaultdict"),
-    "builtins": ("dict", "list", "set", "slice"),
-    "_codecs": ("encode",),
-    "numpy": ("ndarray", "dtype"),
-    "numpy.core.multiarray": ("_reconstruct", "scalar"),
-    "numpy._core.multiarray": ("_reconstruct", "scalar"),
-    "numpy.core.numeric": ("_frombuffer",),
-    "numpy._core.numeric": ("_frombuffer",),
+# The names in a pickle of arrays and containers.
+ALLOWED = SAFE | {
+    ("collections", "defaultdict"),
+    *(("builtins", name) for name in ("dict", "list", "set", "slice")),
 }
 # joblib stores arrays as raw bytes after an object of this name.
 JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
@@ -70,9 +65,9 @@ class ArrayUnpickler(PythonUnpickler):  # type: ignore[misc]
         """Return the object named in a pickle if it is harmless."""
         if (module, name) == JOBLIB_ARRAY:
             return JoblibArray
-        if name not in ALLOWED.get(module, ()):
+        if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not allowed")
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+        return super().find_class(current(module), name)
 
     def load_build(self) -> None:
         """Set an object's contents; an array of joblib is read from the current position."""

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
+from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.io.export.bodies import BodyShape, body_shape, joint_weights
 from moro_ros.io.export.tracks import Track
 
@@ -217,11 +218,7 @@ def inverse_bind(shape: BodyShape) -> np.ndarray:
 
 def normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Return the unit normals (V, 3) of a surface of triangles."""
-    corners = vertices[faces]
-    of_faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    total = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(total, faces[:, corner], of_faces)
+    total = vertex_normals(vertices, faces)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     # A vertex of no triangle has none; any unit vector is valid.
     return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 1.0, 0.0])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Protocol
 
 import torch
@@ -46,29 +45,6 @@ class CudaRecorder:
         with torch.cuda.graph(graph):
             result = function()
         return graph.replay, result
-
-
-class NullRecorder:
-    """Calls the function each time: the same interface without a GPU."""
-
-    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
-        """See Recorder."""
-        result = function()
-        held = result_tensors(result)
-
-        def repeat() -> None:
-            for old, new in zip(held, result_tensors(function()), strict=True):
-                old.copy_(new)
-
-        return repeat, result
-
-
-def result_tensors(result: Result) -> list[Tensor]:
-    """Return all tensors of a step's result."""
-    decoding, past = result
-    parts = [decoding.ids, decoding.confidence, decoding.codes]
-    words = [getattr(decoding.output, item.name) for item in fields(decoding.output)]
-    return [*parts, *(word for word in words if word is not None), *past.flat()]
 
 
 class StepRecordings:

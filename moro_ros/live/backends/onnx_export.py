@@ -41,7 +41,6 @@ DESCRIPTION = "onnx.json"
 FORMAT = 1  # increased when the files' inputs or outputs change
 PARTS = ENCODER, WINDOW, INCREMENTAL, TOKENIZER = "encoder", "window", "incremental", "tokenizer"
 FEATURES = tuple(item.name for item in fields(FrameFeatures))
-POSE = ("pose_rotation", "pose_translation")
 ROWS = tuple(item.name for item in fields(Rows) if item.name != "near")
 OUTPUTS = tuple(item.name for item in fields(DecoderOutput) if item.name != "clean_trajectory")
 

@@ -46,11 +46,6 @@ class Looks:
         if not self._looks or look.stamp_ns > self._looks[-1].stamp_ns:
             self._looks.append(look)
 
-    @property
-    def newest_ns(self) -> int:
-        """Time of the newest look."""
-        return self._looks[-1].stamp_ns
-
     def at(self, stamp_ns: int) -> Look | None:
         """Return the look at a time, inter- or extrapolated; None if none is near enough."""
         later = next((n for n, look in enumerate(self._looks) if look.stamp_ns >= stamp_ns), None)

@@ -14,10 +14,10 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from moro_ros.draw.palette import ELLIPSOID_JOINTS
 from moro_ros.io.marker_style import (
     BONE_ENDS,
     BONE_WIDTH_M,
+    ELLIPSOID_JOINTS,
     HEAD,
     JOINT_DIAMETER_M,
     JOINTS,

@@ -53,7 +53,7 @@ class IntentsOutput(TopicOutput):
                 palms = palms_of(self._finder.find(motion, scene))
                 intent = tracker.update(motion, robot, target, up, palms)
             fill(item, intent)
-            self._add_distance(item, motion, scene, robot, options)
+            self._add_distance(item, motion, scene, robot)
             message.intents.append(item)
         message.lost = self._lost.report([item.id for item in message.intents])
         return [message]
@@ -80,7 +80,6 @@ class IntentsOutput(TopicOutput):
         motion: BodyMotion,
         scene: Scene,
         robot: np.ndarray | None,
-        options: NodeConfig,
     ) -> None:
         item.distance = item.time_to_contact = math.nan
         if robot is None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from moro_ros.recover.placement import align_sideways
+from moro_ros.recover.sideways import align_sideways
 
 
 def scene(batch=6):
