@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 from moro_ros.body.capsules import Capsules, PartUncertainty, keep_clear
 from moro_ros.body.posture import CAMERA_UP
 from moro_ros.recover.ground import GroundPlane, moved
+from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.outputs.base import Body, Scene, header_of
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.stamps import latency_s
@@ -46,7 +47,7 @@ class Shaper:
         self._fits: dict[int, tuple[np.ndarray, Capsules]] = {}
         self._shapes: dict[int, tuple[int, Shape]] = {}
         # The pose of the camera for one image.
-        self._posed: tuple[tuple[object, ...], tuple[np.ndarray, np.ndarray] | None] | None = None
+        self._posed: tuple[tuple[int, str, str], tuple[np.ndarray, np.ndarray] | None] | None = None
         self.shapes_made = 0
 
     def shapes(self, scene: Scene, options: NodeConfig) -> list[Shape]:
@@ -94,7 +95,7 @@ class Shaper:
         if not frame or frame == camera:
             return None
         # One lookup for all outputs of an image: TF may come, change or expire meanwhile.
-        image = scene.header.stamp.sec, scene.header.stamp.nanosec, frame, camera
+        image = stamp_to_ns(scene.header.stamp), frame, camera
         if self._posed is None or self._posed[0] != image:
             matrix = self._placement.between(frame, camera, options.planners.ttl_s)
             pose = None if matrix is None else (matrix[:3, :3], matrix[:3, 3])
