@@ -63,14 +63,14 @@ CHILDREN = 0.7  # share of people with another size
 WIDE_SHARE, WIDE = 0.15, 1.7
 
 
-def draw_shapes(count: int, sized: float, dice: Dice) -> tuple[Tensor, Tensor]:
+def draw_shapes(count: int, sized: float | Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     """Return betas (count, 10) of a body without size and the logarithm of a scale (count, 1).
 
-    sized: share of people whose scale is not 1.
+    sized: probability that a person's scale is not 1, one for all or (count, 1).
     """
     wide = dice.chance(count, 1, share=WIDE_SHARE)
     betas = dice.normal(count, NUM_BETAS) * torch.where(wide, WIDE, 1.0)
     child = dice.uniform(count, 1, low=math.log(SMALLEST), high=0.0)
     adult = dice.uniform(count, 1, low=-math.log(LARGEST), high=math.log(LARGEST))
     scale = torch.where(dice.chance(count, 1, share=CHILDREN), child, adult)
-    return betas, scale * dice.chance(count, 1, share=sized)
+    return betas, scale * (dice.uniform(count, 1) < sized)

@@ -33,8 +33,8 @@ FIELD_OF_VIEW = (30.0, 90.0)  # degrees, vertical
 ASPECTS = (16 / 9, 4 / 3, 9 / 16)
 # Roll: most cameras are nearly level, some are tilted.
 ROLL, LARGE_ROLL, LARGE_ROLL_SHARE = 0.05, 0.26, 0.35
-# Accuracy of a calibrated floor, and share of clips with a known floor.
-FLOOR_TILT, FLOOR_HEIGHT, FLOOR_SHARE = 0.026, 0.03, 0.5
+# Accuracy of a calibrated floor.
+FLOOR_TILT, FLOOR_HEIGHT = 0.026, 0.03
 # A live box is a running one, so boxes of single frames are slightly off.
 BOX_SIZE, BOX_CENTER = 0.08, 0.04
 # Points farther out than this many half images are not used for a person's size.
@@ -82,11 +82,17 @@ def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Di
 
 
 def film(
-    truth: CameraMotion, body: BodyModel, detector: Detector, dice: Dice, *, floor: bool
+    truth: CameraMotion,
+    body: BodyModel,
+    detector: Detector,
+    dice: Dice,
+    *,
+    floor: Tensor | None = None,
 ) -> ObservedMotion:
     """Project clips and add the detector's errors, blind spots and occluders.
 
-    floor: append the floor's row to each observation, zeros in half of the clips.
+    floor: (B,) bool, the clips with a known floor. The floor's row is then appended to each
+    observation, zeros where it is unknown; None for observations without that row.
     """
     joints, keypoints = pose_keypoints(truth, body)
     batch, frames, count = keypoints.shape[:3]
@@ -102,15 +108,15 @@ def film(
         shift = BOX_CENTER * dice.normal(batch, 1, 2) * size[..., None]
         boxes = PersonBoxes(boxes.center + shift, size)
     observation = observe(found.points, found.visibility, found.presence, boxes)
-    if floor:
-        row = told_floor(truth, dice)[:, None, None].expand(-1, frames, -1, -1)
-        observation = torch.cat([observation, row], 2)
+    if floor is not None:
+        row = calibrated_floor(truth, dice) * floor[:, None]
+        observation = torch.cat([observation, row[:, None, None].expand(-1, frames, -1, -1)], 2)
     return ObservedMotion(observation, boxes, found.seen, truth, joints, keypoints)
 
 
-def told_floor(truth: CameraMotion, dice: Dice) -> Tensor:
-    """Return the floor from a calibration, (B, 4), zeros if it is unknown."""
+def calibrated_floor(truth: CameraMotion, dice: Dice) -> Tensor:
+    """Return the floor's rows (B, 4) with the errors of a calibration; see floor_row."""
     batch = len(truth.height)
     up = normalize(truth.up + FLOOR_TILT * dice.normal(batch, 3), dim=-1)
     height = truth.height * (1.0 + FLOOR_HEIGHT * dice.normal(batch)).clamp_min(0.5)
-    return floor_row(up, height) * dice.chance(batch, 1, share=FLOOR_SHARE)
+    return floor_row(up, height)

@@ -29,6 +29,7 @@ CONTACT_SPEED = 0.3  # m/s; a slower joint touches the ground, as published
 # Share of single frames in which an upper body is combined with another lower one.
 UPPER_SHARE = 0.2
 UPPER = torch.tensor(UPPER_BODY)
+FLOOR_SHARE = 0.5  # of the clips have a known floor, if the network uses it
 MIN_SEEN = 4
 # Number of rotation vectors converted to matrices at once.
 CHUNK = 8192
@@ -37,27 +38,36 @@ CHUNK = 8192
 class Studio:
     """Simulates views of bodies: sizes, random cameras, a detector's errors; on one device.
 
-    stage: has the detector's noise and the share of people of other sizes; floor: observations
+    stage: has the detector's noise and the shares of people of other sizes; floor: observations
     contain the floor, see filming.film.
+
+    Without a floor, a child looks like an adult farther away, so children in such clips would make
+    the network place every adult too near. Most children are in clips with a known floor.
     """
 
     def __init__(self, body: BodyModel, stage: Stage, floor: bool, device: torch.device) -> None:
-        self.body, self.floor = body.to(device), floor
+        self.body, self.stage, self.floor = body.to(device), stage, floor
         self.detector = Detector(stage.observation)
         self.scale_betas = scale_betas(body).to(device)
 
     def film(
-        self, rotations: Tensor, translation: Tensor, shape: Tensor, dice: Dice
-    ) -> ObservedMotion:
-        """Film clips.
+        self, rotations: Tensor, translation: Tensor, dice: Dice, betas: Tensor | None = None
+    ) -> tuple[ObservedMotion, Tensor]:
+        """Film clips; return them and the betas (B, 10) without the size of the bodies.
 
-        rotations: (B, F, 22, 3, 3); translation: (B, F, 3) m of the body model's own size; shape:
-        (B, 11), betas and the logarithm of the body's size.
+        rotations: (B, F, 22, 3, 3); translation: (B, F, 3) m of the body model's own size; betas:
+        (B, 10), random if None.
         """
-        betas = betas_of(shape, self.scale_betas)
-        placed = translation * leg_ratio(self.body, betas)[:, None, None]
-        truth = place_around(rotations, placed, betas, dice)
-        return film(truth, self.body, self.detector, dice, floor=self.floor)
+        count = len(rotations)
+        given = dice.chance(count, 1, share=FLOOR_SHARE if self.floor else 0.0)
+        sized = torch.where(given, self.stage.sized, self.stage.sized_without_floor)
+        drawn, scale = draw_shapes(count, sized, dice)
+        betas = drawn if betas is None else betas
+        shape = betas_of(torch.cat([betas, scale], -1), self.scale_betas)
+        placed = translation * leg_ratio(self.body, shape)[:, None, None]
+        truth = place_around(rotations, placed, shape, dice)
+        floor = given[:, 0] if self.floor else None
+        return film(truth, self.body, self.detector, dice, floor=floor), betas
 
 
 class OpenSource:
@@ -92,10 +102,8 @@ class OpenSource:
         if self.stage.task == "motion":
             return bare_clips(windows, betas, ids, self.studio.body, self.fps)
         dice = Dice(int(rng.integers(2**62)), self.device)
-        _, scale = draw_shapes(clips, self.stage.sized, dice)
-        shape = torch.cat([betas, scale], -1)
         rotations = rotvec_to_matrix(windows.rotations)
-        observed = self.studio.film(rotations, windows.translation, shape, dice)
+        observed, _ = self.studio.film(rotations, windows.translation, dice, betas)
         return filmed_clips(observed, ids, self.fps, betas)
 
 
@@ -160,9 +168,7 @@ class FrameSource:
         """Draw single frames, each visible enough for detection."""
         dice = Dice(int(rng.integers(2**62)), self.device)
         rotations, translation = self.poses(count, dice)
-        betas, scale = draw_shapes(count, self.stage.sized, dice)
-        shape = torch.cat([betas, scale], -1)
-        observed = self.studio.film(rotations, translation, shape, dice)
+        observed, betas = self.studio.film(rotations, translation, dice)
         clips = filmed_clips(observed, None, 30.0, betas)
         found = (observed.seen.sum(-1) >= MIN_SEEN).all(-1).nonzero()[:, 0]
         # The requested number, with some repeated.

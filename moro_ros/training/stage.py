@@ -126,6 +126,10 @@ class Stage:
         0.0, "Share of people with another size than the body model's, mostly children",
         low=0.0, high=1.0,
     )  # fmt: skip
+    sized_without_floor: float = option(
+        0.0, "The same in clips without a given floor, which do not show the size",
+        low=0.0, high=1.0,
+    )  # fmt: skip
     observation: ObservationNoise = field(default_factory=ObservationNoise)
     weights: TermWeights = field(default_factory=TermWeights)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,18 @@ def test_estimates_of_single_frames_are_learned(source, open_body):
         history.append(float(loss.detach()))
     assert np.isfinite(history).all()
     assert history[-1] < 0.7 * history[0]
+
+
+def test_children_are_where_a_floor_shows_their_size(source):
+    source.stage = source.studio.stage = replace(
+        source.stage, sized=1.0, sized_without_floor=0.0, varied=0.0, seated=0.0
+    )
+    clips = next(source.batches(iter([Draw(0, 0, 0, 256, 1)])))
+    known = clips.view.observation[:, 0, -1, 3] > 0
+    joints = source.studio.body.skeleton(clips.betas).joints
+    leg = (joints[:, 1] - joints[:, 4]).norm(dim=-1)
+    assert 0.35 < known.float().mean() < 0.65
+    assert leg[known].mean() < 0.93 * leg[~known].mean()
 
 
 def test_mirroring_twice_changes_nothing(source):
