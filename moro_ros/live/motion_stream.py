@@ -87,6 +87,7 @@ class MoRoStream:
 
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
+        self.placing.set_lag(motion.look_ahead / motion.fps)
         self.steps = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 

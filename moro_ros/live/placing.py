@@ -54,13 +54,20 @@ class Placing:
         self._told = False
         self._body = body
         self.depth: DepthMemory | None = None
+        self._lag_s = 0.0
         self._ready: tuple[int, list[DepthImage]] = (-1, [])
 
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images; from now on they place people."""
         if self.depth is None:
-            self.depth = DepthMemory(DepthFit(self._body))
+            self.depth = DepthMemory(DepthFit(self._body), self._lag_s)
         return self.depth
+
+    def set_lag(self, lag_s: float) -> None:
+        """Set the age of the images whose people are placed (motion.look_ahead) [s]."""
+        self._lag_s = lag_s
+        if self.depth is not None:
+            self.depth.lag_s = lag_s
 
     def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
         """Place people on a floor, camera optical frame; None: it is unknown.

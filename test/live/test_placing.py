@@ -219,6 +219,20 @@ def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeyp
     assert later.place.sigma > placed.place.sigma
 
 
+@pytest.mark.parametrize("look_ahead", [5, 10, 40])
+def test_depth_places_people_with_any_output_delay(tiny_model, filmed, monkeypatch, look_ahead):
+    stream = MoRoStream(tiny_model, MotionConfig(window=12))
+    memory = stream.placing.use_depth()
+    stream.configure(MotionConfig(window=12, look_ahead=look_ahead))
+    monkeypatch.setattr(memory._fit, "clue", lambda *_: Clue(0.1, 0.01))
+    for image in range(look_ahead + 20):
+        stamp_ns = round((10.0 + image / RATE_HZ) * 1e9)
+        memory.offer(DepthImage(np.ones((4, 4), np.float32), CAMERA, stamp_ns))
+        motions = pushed(stream, filmed, image, 1)
+    assert motions[0].place is not None and motions[0].place.source == DEPTH
+    assert memory.used >= 19 and not memory.problems
+
+
 def test_depth_in_which_nobody_is_changes_no_bit(stream, filmed, monkeypatch):
     plain = pushed(stream, filmed, 0, 20)
     stream.reset()
