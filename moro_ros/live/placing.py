@@ -131,6 +131,13 @@ class Placing:
         log_m = None if person is None else person.place.stature.log_m
         return None if log_m is None else math.exp(log_m)
 
+    def restart(self, track_id: int) -> None:
+        """Forget one person except for a stature given by a user."""
+        before = self._people.pop(track_id, None)
+        if before is not None and before.place.stature.given:
+            self._people[track_id] = Person()
+            self._people[track_id].place.stature = before.place.stature
+
     def forget(self, track_id: int) -> None:
         """Forget one person."""
         self._people.pop(track_id, None)
