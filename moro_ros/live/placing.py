@@ -50,6 +50,7 @@ class Placing:
         self._people: dict[int, Person] = {}
         self._row = torch.zeros(4)
         self.floor: GroundPlane | None = None
+        self._last_height_m: float | None = None  # the camera's, above the last known floor
         self._floor_sigma = 0.0
         self._told = False
         self._body = body
@@ -74,7 +75,8 @@ class Placing:
 
         sigma: of the camera's height above it, relative; tell: also give it to the network. A floor
         less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for all
-        people; one that is not finite is unknown. Statures learned on another floor are forgotten.
+        people; one that is not finite is unknown. Statures learned on another floor are forgotten,
+        also if the floor was unknown in between, unless depth measured the person.
         """
         if plane is not None and not finite(plane):
             plane = None
@@ -82,10 +84,12 @@ class Placing:
             for person in self._people.values():
                 person.judge = FloorJudge()
                 person.place.running[FLOOR].forget()
-        if plane is not None and self.floor is not None and self._is_other(plane.offset):
-            for person in self._people.values():
-                if not person.place.stature.given:
-                    person.place.stature = PersonPlace().stature
+        if plane is not None:
+            if self._is_other(plane.offset):
+                for person in self._people.values():
+                    if not person.place.stature.given and person.depth.found is None:
+                        person.place.stature = PersonPlace().stature
+            self._last_height_m = plane.offset
         self.floor, self._floor_sigma = plane, sigma
         tell = tell and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M
         self._told = tell and self._reads_floor
@@ -95,8 +99,8 @@ class Placing:
             self._row = floor_row(up, height)
 
     def _is_other(self, height_m: float) -> bool:
-        assert self.floor is not None
-        return abs(height_m - self.floor.offset) > OTHER_HEIGHT * abs(self.floor.offset)
+        last_m = self._last_height_m
+        return last_m is not None and abs(height_m - last_m) > OTHER_HEIGHT * abs(last_m)
 
     def row(self, track_id: int) -> Tensor:
         """Return the network's floor input for one person, (4,); zeros: unknown."""

@@ -250,16 +250,23 @@ def test_a_floor_that_gives_no_clue_is_ignored_and_named(open_body, plane, words
     assert not placing.ignored_floor() and placing.row(1).any()
 
 
+@pytest.mark.parametrize("unknown", [False, True], ids=["directly", "unknown between"])
 @pytest.mark.parametrize(("height_m", "kept"), [(1.21, True), (1.8, False)])
-def test_what_was_learned_on_another_floor_is_forgotten(open_body, height_m, kept):
+def test_what_was_learned_on_another_floor_is_forgotten(open_body, height_m, kept, unknown):
     placing = Placing(open_body, reads_floor=True)
     placing.set_floor(GroundPlane(LEVEL.normal, 1.2))
     placing.set_stature(2, 1.6)
-    placing._people[1] = Person()
-    placing._people[1].place.stature.learn(math.log(1.75), 0.03, 1.0)
+    for track_id in (1, 3):
+        placing._people[track_id] = Person()
+        placing._people[track_id].place.stature.learn(math.log(1.75), 0.03, 1.0)
+    placing._people[3].depth.found = 0.1, 0
+    if unknown:
+        placing.set_floor(None)
+        assert placing.stature(1) == pytest.approx(1.75)
     placing.set_floor(GroundPlane(LEVEL.normal, height_m))
     assert placing.stature(1) == (pytest.approx(1.75) if kept else None)
     assert placing.stature(2) == pytest.approx(1.6), "a user said so"
+    assert placing.stature(3) == pytest.approx(1.75), "depth measured it"
 
 
 def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeypatch):
