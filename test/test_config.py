@@ -50,6 +50,15 @@ def test_bad_values_are_named(values, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["look_ahead", "refined_lag"])
+def test_in_mode_window_a_delay_must_be_within_the_window(name):
+    """No frame so old is decoded, so nobody would be published."""
+    with pytest.raises(ConfigError, match=rf"motion.{name}: got 4, expected less than .* 4 frames"):
+        MotionConfig(mode="window", window=4, **{name: 4})
+    MotionConfig(mode="window", window=4, **{name: 3})
+    MotionConfig(mode="incremental", window=4, **{name: 60})
+
+
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"Cannot read the configuration .*absent"):
         load_config(tmp_path / "absent.yaml")
