@@ -126,7 +126,8 @@ class MotionConfig:
         unit="frames", low=0, high=60, resets=True,
     )  # fmt: skip
     refined_lag: int = option(
-        0, "Delay of a second output that is refined with later frames. 0 disables it",
+        0, "Delay of a second output that is refined with later frames; at least "
+        "motion.look_ahead, and less than motion.window in mode window. 0 disables it",
         unit="frames", low=0, high=60, resets=True,
     )  # fmt: skip
     fps: float = option(
@@ -162,6 +163,12 @@ class MotionConfig:
 
     def __post_init__(self) -> None:
         validate(self, "motion.")
+        if 0 < self.refined_lag < self.look_ahead:
+            raise ConfigError(
+                f"motion.refined_lag: got {self.refined_lag}, expected 0, or at least "
+                f"motion.look_ahead, which is {self.look_ahead} frames: the distance of a person "
+                "in an image is known once the first output has described it."
+            )
         name = max("look_ahead", "refined_lag", key=lambda delay: getattr(self, delay))
         delay = getattr(self, name)
         if self.mode == "window" and delay >= self.window:

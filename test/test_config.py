@@ -59,6 +59,14 @@ def test_in_mode_window_a_delay_must_be_within_the_window(name):
     MotionConfig(mode="incremental", window=4, **{name: 60})
 
 
+def test_the_refined_output_is_not_older_than_the_first():
+    """The places of people are known once the first output has described the image."""
+    with pytest.raises(ConfigError, match=r"motion.refined_lag: got 3, expected 0, or at .* 4"):
+        MotionConfig(look_ahead=4, refined_lag=3)
+    for refined_lag in (0, 4, 5):
+        MotionConfig(look_ahead=4, refined_lag=refined_lag)
+
+
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"Cannot read the configuration .*absent"):
         load_config(tmp_path / "absent.yaml")
