@@ -171,5 +171,9 @@ def incomplete_ones(filmed: Sequence[Filmed]) -> list[str]:
 
 
 def pipeline_config(config: PipelineConfig) -> PipelineConfig:
-    """Return the options of recorded video: there is time for all people in every image."""
-    return replace(config, realtime=False)
+    """Return the options of recorded video for fusion.
+
+    There is time for all people in every image, and each image needs the motion of its own time.
+    """
+    motion = replace(config.motion, look_ahead=0, refined_lag=0)
+    return replace(config, realtime=False, motion=motion)
