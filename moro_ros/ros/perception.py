@@ -238,7 +238,7 @@ class Perception:
         start = time.perf_counter()
         latency_s = self._outputs.publish(result, pixels, header, wanted, options, ignored)
         stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
-        self._ids = [motion.track_id for motion in result.motions]
+        self._ids = sorted(self._outputs.people)
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
         fill = self._pipeline.window_fill
         self._statistics.processed(self._ids, result.lost, latency_s, stages, fill)

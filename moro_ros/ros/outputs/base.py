@@ -131,13 +131,15 @@ class Output(ABC):
     """A part of what moro_node publishes; for one thread.
 
     needs_mesh: it requires meshes. needs_image: it cannot be published without an image.
-    needs_postures: it requires postures, falls and residuals. prompt: it is published before the
-    latency is measured; outputs for display are published after.
+    needs_postures: it requires postures, falls and residuals. shows_refined: it publishes the
+    refined motion instead of the newest. prompt: it is published before the latency is measured;
+    outputs for display are published after.
     """
 
     needs_mesh = False
     needs_image = False
     needs_postures = False
+    shows_refined = False
     prompt = False
 
     @abstractmethod

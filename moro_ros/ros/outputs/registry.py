@@ -54,9 +54,9 @@ class Wanted:
 class Outputs:
     """Publishes the results of images, and estimates the ground, which belongs to the camera.
 
-    body: of the model in use; others: further outputs. Raises: ConfigError if the body does not
-    support the options, AssetError if the file of planners.mouth_opening or planners.hand_landmarks
-    is missing.
+    people: track ids of those in view whose motion was published. body: of the model in use;
+    others: further outputs. Raises: ConfigError if the body does not support the options,
+    AssetError if the file of planners.mouth_opening or planners.hand_landmarks is missing.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Outputs:
         )
         self._shaper = Shaper(self.placement, self._clock)
         self.ground = GroundEstimator()
+        self.people: frozenset[int] = frozenset()
         self._describer = Describer()
         self._bodies: BodiesOutput | None = None
         listeners = int(self.placement.listens)
@@ -163,10 +164,18 @@ class Outputs:
 
         image: (H, W, 3) uint8 RGB; header: stamp and camera frame; groundless: track ids of
         people for whom the ground is not valid. If it is valid for none in view, it is unknown.
+        With look-ahead and irregular images, the pose that this image completes may have been
+        published already. Then nothing is: an empty message would mean that nobody is there.
         """
         for motion in result.motions:
             self.ground.add(motion)
-        self._keep([motion.track_id for motion in result.motions])
+        self._keep(
+            {motion.track_id for motion in result.motions}
+            | (self.people & {person.track_id for person in result.people})
+        )
+        if self.people and not result.motions:
+            others = tuple(output for output in wanted.outputs if output.shows_refined)
+            wanted = replace(wanted, outputs=others)
         ground = self.current_ground(header.frame_id)
         if result.motions and {m.track_id for m in result.motions} <= set(groundless):
             ground = None
@@ -206,6 +215,7 @@ class Outputs:
 
     def _keep(self, track_ids: Collection[int]) -> None:
         """Forget all other people."""
+        self.people = frozenset(track_ids)
         self._describer.keep(track_ids)
         self._shaper.keep(track_ids)
 
