@@ -205,7 +205,7 @@ class Outputs:
         self._keep(())
         no_image = np.zeros((0, 0, 3), np.uint8)
         ground = self.current_ground(header.frame_id)
-        scene = Scene(result, header, no_image, self._body, ground)
+        scene = Scene(result, header, no_image, self._body, ground, final=True)
         for output in self.outputs:
             # The topics of a body end with the body, with or without subscribers.
             if output is self._bodies or (output.watched(options) and not output.needs_image):

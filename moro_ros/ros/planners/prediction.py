@@ -99,7 +99,7 @@ class PredictionOutput(TopicOutput):
         before, self._empty = self._empty, not predictions
         if before and self._empty:
             return []
-        return [prediction_array(predictions, scene.header, planners.ttl_s)]
+        return [prediction_array(predictions, scene.header, scene.ttl_s(options))]
 
     def destroy(self, node: Node) -> None:
         """Destroy both publishers."""
