@@ -318,9 +318,9 @@ class Perception:
         self._relay.rest()
         lost = self._pipeline.lose_everybody()
         self._ids, self._ignored_floor, self._wrong_statures = [], "", ""
-        if self._last is None or not lost:
+        if self._last is None:
             return
-        stamp_ns, camera = self._last
+        (stamp_ns, camera), self._last = self._last, None
         header = Header(stamp=ns_to_stamp(stamp_ns + AFTER_LAST_NS), frame_id=camera.frame_id)
         result = PipelineResult(stamp_ns, camera, (), (), {}, lost)
         self._outputs.publish_lost(result, header, options)

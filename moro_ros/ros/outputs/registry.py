@@ -198,17 +198,19 @@ class Outputs:
         return late_s
 
     def publish_lost(self, result: PipelineResult, header: Header, options: NodeConfig) -> None:
-        """Publish lost people between two images.
+        """Publish the end of all people when images stop.
 
-        result: without people, with the lost ids; header: stamp of the message and camera frame.
+        result: without people, with the lost ids; without any, only the persons of REP-155 end, who
+        include people who left. header: stamp of the message and camera frame.
         """
         self._keep(())
         no_image = np.zeros((0, 0, 3), np.uint8)
         ground = self.current_ground(header.frame_id)
         scene = Scene(result, header, no_image, self._body, ground, final=True)
         for output in self.outputs:
+            wanted = result.lost and output.watched(options) and not output.needs_image
             # The topics of a body end with the body, with or without subscribers.
-            if output is self._bodies or (output.watched(options) and not output.needs_image):
+            if output is self._bodies or wanted:
                 output.publish(scene, options)
             else:
                 output.skip(result)

@@ -111,13 +111,7 @@ class Persons:
         for motion in motions:
             self._see(motion, header)
         known = [person for person in self.people.values() if person.gone_ns is None]
-        lists = {
-            "known": [person.person_id for person in known],
-            "tracked": [person.person_id for person in known if person.body_id],
-        }
-        for name, ids in lists.items():
-            if self.lists[name].watched():
-                self.lists[name].put(IdsList(header=header, ids=ids))
+        self._list(known, header)
         for person in self.people.values():
             if not person.topics:
                 self._open(person, demand)
@@ -129,6 +123,19 @@ class Persons:
             transforms = [self._transform(person, header) for person in known]
             found = [transform for transform in transforms if transform is not None]
             self._frames.put(TFMessage(transforms=found) if found else None)
+
+    def end(self, header: Header) -> None:
+        """Publish that nobody is known any more, for instance when images stop."""
+        self._list([], header)
+        opened = [person for person in self.people.values() if person.topics]
+        for person in opened:
+            person.match("")
+            person.topics["location_confidence"].put(Float32(data=0.0))
+        # A message sent while its topic closes may be lost.
+        for person in opened:
+            for name in ("body_id", "location_confidence"):
+                person.topics[name].wait_received()
+        self.clear()
 
     def clear(self) -> None:
         """Forget all people."""
@@ -142,6 +149,13 @@ class Persons:
         for topic in (*self.lists.values(), self._frames):
             topic.close()
         self._placement.destroy(self._node)
+
+    def _list(self, known: list[Person], header: Header) -> None:
+        """Publish the ids of known people, and of those of them who have a body."""
+        for name, people in (("known", known), ("tracked", [p for p in known if p.body_id])):
+            if self.lists[name].watched():
+                ids = [person.person_id for person in people]
+                self.lists[name].put(IdsList(header=header, ids=ids))
 
     def _see(self, motion: BodyMotion, header: Header) -> None:
         stamp_ns = int(motion.stamps_ns[-1])
