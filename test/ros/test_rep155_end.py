@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from hri_msgs.msg import IdsList
+from hri_msgs.msg import IdsList, Skeleton2D
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float32, Header, String
 
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.conversions import ns_to_stamp
+from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.options import HumansConfig
 from moro_ros.ros.stamps import AFTER_LAST_NS
-from moro_ros.types import PipelineResult
+from moro_ros.types import NUM_KEYPOINTS, Keypoints, PersonObservation, PipelineResult
 
 pytestmark = pytest.mark.ros
 CAMERA = camera_from_focal(100.0, 64, 48)
@@ -93,3 +93,51 @@ def test_persons_end_when_images_stop(stage: Stage, lost: tuple[int, ...]) -> No
     client.wait(lambda: not client.node.count_publishers(f"{PERSON}/body_id"), "a closed topic")
     for subscription in subscriptions:
         client.node.destroy_subscription(subscription)
+
+
+@pytest.fixture
+def listen(client: Any) -> Iterator[Callable[[type, str], list[Any]]]:
+    """listen(kind, topic): what a reader of one topic of a person hears."""
+    create = client.node.create_subscription
+    subscriptions = [create(IdsList, "/humans/bodies/tracked", lambda _: None, 10)]
+
+    def hear(kind: type, topic: str) -> list[Any]:
+        received: list[Any] = []
+        subscriptions.append(create(kind, topic, received.append, 10))
+        return received
+
+    yield hear
+    for subscription in subscriptions:
+        client.node.destroy_subscription(subscription)
+
+
+def test_the_face_of_the_newest_image_is_not_put_on_an_earlier_body(
+    stage: Stage, listen: Any
+) -> None:
+    points = np.full((NUM_KEYPOINTS, 2), 20.0, np.float32)
+    ones = np.ones(NUM_KEYPOINTS, np.float32)
+    person = PersonObservation(1, np.ones(4, np.float32), 1.0, Keypoints(points, ones, ones))
+    received = listen(Skeleton2D, "/humans/bodies/b1/skeleton2d")
+    stage.client.wait(lambda: stage.show(people=(person,)) and received, "a skeleton")
+    assert received[-1].skeleton[Skeleton2D.NOSE].c == 1.0
+    received.clear()
+    stage.show(PERIOD_NS, (person,))
+    stage.client.wait(lambda: received, "a skeleton")
+    assert stamp_to_ns(received[-1].header.stamp) == stage.stamp_ns - PERIOD_NS
+    skeleton = received[-1].skeleton
+    assert [skeleton[i].c for i in (Skeleton2D.NOSE, Skeleton2D.LEFT_EAR)] == [0.0, 0.0]
+    assert skeleton[Skeleton2D.NECK].c > 0.0
+
+
+def test_look_ahead_does_not_lower_the_confidence_of_a_person_in_view(
+    stage: Stage, listen: Any
+) -> None:
+    received = listen(Float32, f"{PERSON}/location_confidence")
+    second_ns = 10**9
+    stage.client.wait(lambda: stage.show(second_ns) and received, "a confidence")
+    stage.show(second_ns)
+    assert {message.data for message in received} == {1.0}
+    received.clear()
+    stage.show(here=False)
+    stage.client.wait(lambda: received, "a confidence")
+    assert 0.7 < received[-1].data < 0.8, "a second and an image of five"

@@ -63,10 +63,14 @@ class Person:
                 self.topics["body_id"].put(String(data=body_id))
 
     def confidence(self, stamp_ns: int, memory_s: float) -> float:
-        """Location confidence in [0, 1]: 1 while seen, 0 after memory_s."""
+        """Location confidence in [0, 1]: 1 while seen, 0 after memory_s.
+
+        With look-ahead, the body of a person in view is described later than it was seen.
+        """
         if self.gone_ns is not None:
             return 0.0
-        return max(0.0, 1.0 - (stamp_ns - self.seen_ns) * 1e-9 / memory_s)
+        now_ns = self.described_ns if self.body_id else stamp_ns
+        return max(0.0, 1.0 - (now_ns - self.seen_ns) * 1e-9 / memory_s)
 
 
 class Persons:
