@@ -155,6 +155,11 @@ class Perception:
         return self._wrong_statures
 
     @property
+    def boxes_problem(self) -> str:
+        """A text of why there are no boxes of another detector; usually empty."""
+        return "" if self._boxes is None else self._boxes.silence
+
+    @property
     def depth_problems(self) -> dict[str, str]:
         """Texts of the problems with depth images, by kind."""
         if self._depth is None or self._depths is None:
