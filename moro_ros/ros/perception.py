@@ -13,7 +13,6 @@ from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
-from moro_ros.live.camera_guard import CameraGuard
 from moro_ros.live.threads import Relay
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
@@ -84,7 +83,6 @@ class Perception:
         self._unusable_transforms = outputs.placement.tree.unusable
         self._calibration = Calibration()
         self._order = StampOrder()
-        self._guard = CameraGuard()
         self._roi: Roi | None = None
         self._ids: list[int] = []
         self._ignored_floor = self._wrong_statures = ""
@@ -295,13 +293,32 @@ class Perception:
                 throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
             )
             self.restart()
-        assert self._calibration.camera is not None
-        return self._calibration.camera
+        camera = self._calibration.camera
+        assert camera is not None
+        if self._outputs.camera_frame != camera.frame_id:
+            self._look_through(camera.frame_id)
+        return camera
+
+    def _look_through(self, frame_id: str) -> None:
+        """Forget the ground and the view of another camera than that of a TF frame."""
+        self._relay.rest()
+        outputs = self._outputs
+        if outputs.camera_frame and outputs.ground.plane is not None:
+            self._logger.warning(
+                f"The images are from the frame '{frame_id}' instead of '{outputs.camera_frame}'. "
+                "The estimate of the ground restarts: set or fix it again (~/calibrate_ground).",
+                throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
+            )
+        if outputs.camera_frame:
+            outputs.ground.reset()
+            outputs.guard.reset()
+        outputs.camera_frame = frame_id
 
     def _watch_camera(self, pixels: np.ndarray, frame: Frame, options: NodeConfig) -> None:
-        self._guard.shift = options.camera_guard_shift
+        guard = self._outputs.guard
+        guard.shift = options.camera_guard_shift
         boxes = [person.box_xyxy for person in frame.people]
-        change = self._guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
+        change = guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
         if change is None:
             return
         by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image width"
@@ -336,7 +353,6 @@ class Perception:
         self._relay.rest()
         self._pipeline.reset()
         self._ignored_floor = self._wrong_statures = ""
-        self._guard.reset()
         self._statistics.count("resets")
 
 

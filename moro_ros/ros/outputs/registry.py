@@ -10,6 +10,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from moro_ros.body.posture import CAMERA_UP
+from moro_ros.live.camera_guard import CameraGuard
 from moro_ros.recover.ground import GIVEN_SIGMA, LEARNED_SIGMA, GroundEstimator, GroundPlane
 from moro_ros.ros.outputs.annotated import AnnotatedOutput
 from moro_ros.ros.outputs.base import Body, Output, Scene, by_stamp
@@ -52,8 +53,10 @@ class Wanted:
 
 
 class Outputs:
-    """Publishes the results of images, and estimates the ground, which belongs to the camera.
+    """Publishes the results of images, and keeps what belongs to the place of the camera.
 
+    ground: its estimate; guard: the view, to detect that the camera was moved; camera_frame: the TF
+    frame of both, empty before the first image. They outlive pauses and lifecycle transitions.
     people: track ids of those in view whose motion was published. body: of the model in use;
     others: further outputs. Raises: ConfigError if the body does not support the options,
     AssetError if the file of planners.mouth_opening or planners.hand_landmarks is missing.
@@ -76,6 +79,8 @@ class Outputs:
         )
         self._shaper = Shaper(self.placement, self._clock)
         self.ground = GroundEstimator()
+        self.guard = CameraGuard()
+        self.camera_frame = ""
         self.people: frozenset[int] = frozenset()
         self._describer = Describer()
         self._bodies: BodiesOutput | None = None
