@@ -22,6 +22,7 @@ from moro_ros.ros.depth_input import DepthInput
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.roi import Roi
 from moro_ros.ros.stamps import AFTER_LAST_NS, StampOrder
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera, Frame, Observed, PipelineResult
@@ -31,23 +32,6 @@ if TYPE_CHECKING:
 
 IGNORED_LOG_PERIOD_S = 5.0
 CALIBRATION_LOG_PERIOD_S = 1.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Roi:
-    """The part of the images in which people are detected, pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def shown(self, pixels: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3) with black pixels outside."""
-        black = np.zeros_like(pixels)
-        part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
-        black[part] = pixels[part]
-        return black
 
 
 class Perception:
@@ -66,6 +50,7 @@ class Perception:
         logger: RcutilsLogger,
         boxes: BoxesInput | None = None,
         depth: DepthInput | None = None,
+        roi: Roi | None = None,
     ) -> None:
         self._relay = Relay("moro_motion", faults.take)
         self._boxes = boxes
@@ -83,7 +68,7 @@ class Perception:
         self._unusable_transforms = outputs.placement.tree.unusable
         self._calibration = Calibration()
         self._order = StampOrder()
-        self._roi: Roi | None = None
+        self.roi = roi
         self._ids: list[int] = []
         self._ignored_floor = self._wrong_statures = ""
         self._last: tuple[int, Camera] | None = None  # stamp and camera of the last image
@@ -118,7 +103,9 @@ class Perception:
                 f"The region starts at ({roi.left}, {roi.top}), outside the images of "
                 f"{camera.width}x{camera.height} pixels."
             )
-        self._roi = roi
+        if roi and camera:
+            roi = dataclasses.replace(roi, image_size=(camera.width, camera.height))
+        self.roi = roi
 
     def lock_shape(self, track_id: int, lock: bool) -> dict[int, np.ndarray]:
         """Lock the shape of a person (0: of all people in view), or unlock it.
@@ -207,8 +194,7 @@ class Perception:
         if self._boxes is not None:
             self._pipeline.offer_boxes(self._boxes.take())
         self._last = stamp_ns, camera
-        shown = pixels if self._roi is None else self._roi.shown(pixels)
-        observed = self._pipeline.observe(shown, stamp_ns, camera, late)
+        observed = self._pipeline.observe(self._shown(pixels), stamp_ns, camera, late)
         observed.stage_s["convert_s"] = converted - start
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
         mesh = wanted.mesh and config.mesh
@@ -218,6 +204,22 @@ class Perception:
         if options.camera_guard:
             self._watch_camera(pixels, observed.frame, options)
         self._report_people(config.max_people)
+
+    def _shown(self, pixels: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3), black outside of the region, which is dropped if it does not fit."""
+        roi, (height, width) = self.roi, pixels.shape[:2]
+        if roi is None:
+            return pixels
+        if roi.image_size is None and roi.left < width and roi.top < height:
+            roi = self.roi = dataclasses.replace(roi, image_size=(width, height))
+        if roi.image_size == (width, height):
+            return roi.shown(pixels)
+        self.roi = None
+        self._logger.warning(
+            f"The region of ~/set_roi is not of images of {width}x{height} pixels, so it is "
+            "dropped: people are detected in the whole image. Set it again."
+        )
+        return pixels
 
     def _recover(
         self,

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from moro_ros.msg import HumanArray
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi, SetStature
 from sensor_msgs.msg import CameraInfo, Image
@@ -73,6 +75,29 @@ def test_outside_of_the_region_nothing_is_seen(bench: Any, call: Any) -> None:
     assert not refused.success and "outside the images of 64x48" in refused.message
     assert call(SetRoi, "set_roi").success
     assert len(bench.answer(bench.image(1)).humans) >= 1
+
+
+def test_a_region_outlives_the_life_cycle_but_not_another_image_size(bench: Any, call: Any) -> None:
+    def observed(answer: HumanArray) -> int:
+        return sum(human.tracking_state != human.TRACKING_LOST for human in answer.humans)
+
+    def answered(size: tuple[int, int] = (64, 48)) -> HumanArray | None:
+        """The humans of an image of that size with two people."""
+        pixels = np.zeros((*size[::-1], 3), np.uint8)
+        pixels[0, 0, 0] = 2
+        bench.info_publisher.publish(bench.info(*size))
+        stamp_ns = bench.send(cv2_to_imgmsg(pixels, "bgr8", bench.header()))
+        bench.client.spin(0.2)
+        return bench.humans_of(stamp_ns)
+
+    assert call(SetRoi, "set_roi", x_offset=8, y_offset=0, width=16, height=48).success
+    for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        assert call(ChangeState, "change_state", transition=Transition(id=number)).success
+    assert observed(bench.client.wait(answered, "the node to work again")) == 0
+    small = bench.client.wait(lambda: answered((32, 24)), "an image of another size")
+    assert observed(small) == 2
+    assert "The region of ~/set_roi is not of images of 32x24 pixels" in bench.node.output()
+    assert observed(bench.client.wait(answered, "an image of the first size")) == 2
 
 
 def test_shapes_are_locked_by_id_or_all_together(bench: Any, call: Any) -> None:
