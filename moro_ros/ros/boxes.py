@@ -11,6 +11,7 @@ from rclpy.qos import qos_profile_sensor_data
 
 from moro_ros.errors import ConfigError
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.silence import Silence
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -56,6 +57,7 @@ class BoxesInput:
         self._class_id = class_id
         self._lock = threading.Lock()
         self._boxes = np.zeros((0, 4), np.float32)
+        self._silence = Silence(node, "message", node.resolve_topic_name(topic))
         self._subscription = node.create_subscription(
             Detection2DArray, topic, self._on_message, qos_profile_sensor_data
         )
@@ -66,11 +68,21 @@ class BoxesInput:
             boxes, self._boxes = self._boxes, np.zeros((0, 4), np.float32)
             return boxes
 
+    @property
+    def silence(self) -> str:
+        """A text if no boxes are received, so that nobody can be found; else empty."""
+        words = self._silence.words
+        return words and (
+            f"{words} Without the boxes of boxes_topic nobody new is found. A detector must send "
+            "an empty array if it finds nobody."
+        )
+
     def destroy(self, node: Node) -> None:
         """End the subscription."""
         node.destroy_subscription(self._subscription)
 
     def _on_message(self, message: Any) -> None:
+        self._silence.end()
         boxes = boxes_of(message, self._class_id)
         with self._lock:
             self._boxes = boxes

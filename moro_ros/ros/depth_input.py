@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from moro_ros.errors import CalibrationError, DepthError
 from moro_ros.recover.depth import MATCH_S, UNITS_M, DepthImage, depth_metres
 from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.silence import Silence
 from moro_ros.ros.transforms import TransformTree
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ OWN_S = 0.008
 AHEAD_S = 1.0
 # Number of images whose depth may arrive later.
 IMAGES = 64
-# Time without depth images after which a warning is issued [s].
-SILENT_S = 5.0
 
 
 def raw_depth(message: Image) -> np.ndarray:
@@ -108,11 +106,10 @@ class DepthInput:
         self.topic = node.resolve_topic_name(topic)
         beside = f"{self.topic.rpartition('/')[0]}/camera_info"
         self.info_topic = node.resolve_topic_name(info_topic) if info_topic else beside
-        self._node = node
         self._lock = threading.Lock()
         self._messages: deque[Image] = deque(maxlen=KEPT)
         self._info: CameraInfo | None = None
-        self._heard_s = time.monotonic()
+        self._silence = Silence(node, "depth image", self.topic)
         # Stamps of the newest images, each with the time difference to its nearest depth image.
         self._images: dict[int, float] = {}
         qos = qos_profile_sensor_data
@@ -124,12 +121,7 @@ class DepthInput:
     @property
     def silence(self) -> str:
         """A text if no depth images are received; else empty."""
-        quiet_s = time.monotonic() - self._heard_s
-        if quiet_s < SILENT_S:
-            return ""
-        count = self._node.count_publishers(self.topic)
-        many = {0: "no publisher", 1: "1 publisher"}.get(count, f"{count} publishers")
-        return f"No depth image on {self.topic} for {quiet_s:.0f} s ({many})."
+        return self._silence.words
 
     def deliver(
         self, memory: DepthMemory, tree: TransformTree, camera_frame: str, stamp_ns: int
@@ -176,7 +168,7 @@ class DepthInput:
             node.destroy_subscription(subscription)
 
     def _on_image(self, message: Image) -> None:
-        self._heard_s = time.monotonic()
+        self._silence.end()
         taken_ns = stamp_to_ns(message.header.stamp)
         with self._lock:
             while self._messages:

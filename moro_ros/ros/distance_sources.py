@@ -42,7 +42,7 @@ class PeopleSource:
                 "unknown. Give each node its own topic and list all of them in the parameter "
                 "people_topics"
             )
-        if self.people is None or now_s - self.arrived_s > self.people.ttl_s:
+        if self.people is None or now_s - self.arrived_s >= self.people.ttl_s:
             return f"no current message on {self.topic}"
         return ""
 

@@ -136,6 +136,8 @@ class Watch:
             names = node.input.info_publishers
             many = f" It is published by {', '.join(names)}." if len(names) > 1 else ""
             found["flapping"] = flapping + many
+        if boxless := node.perception.boxes_problem:
+            found["boxes"] = boxless
         for kind, problem in node.perception.depth_problems.items():
             found[f"depth {kind}"] = f"Depth is not used: {problem}"
         if ignored := node.perception.ignored_floor:

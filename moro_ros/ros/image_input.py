@@ -29,10 +29,20 @@ from moro_ros.ros.qos import create_subscription, decided
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.ros.transport import Transport, remedy
 
-# For publishers that publish their calibration once.
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
+# Of a subscription that matches every publisher, but misses what was published before.
+ANY = DurabilityPolicy.VOLATILE, ReliabilityPolicy.BEST_EFFORT
+
+
+def info_policies(offered: QoSProfile) -> tuple[DurabilityPolicy, ReliabilityPolicy]:
+    """Durability and reliability of the subscription for a publisher of camera_info.
+
+    A latched message is sent only once, and to later subscribers only if they request it.
+    """
+    if offered.durability != DurabilityPolicy.TRANSIENT_LOCAL:
+        return ANY
+    reliable = offered.reliability == ReliabilityPolicy.RELIABLE
+    policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+    return DurabilityPolicy.TRANSIENT_LOCAL, policy
 
 
 class ImageInput:
@@ -68,7 +78,7 @@ class ImageInput:
         self._transport = Transport()
         self._reliable = options.image_reliability == "reliable"
         self._images = self._subscribe_images()
-        self._infos = {DurabilityPolicy.VOLATILE: self._subscribe_infos(qos_profile_sensor_data)}
+        self._infos = {ANY: self._subscribe_infos(*ANY)}
         self._follow_infos()
 
     def tend(self) -> None:
@@ -90,30 +100,31 @@ class ImageInput:
         kind = CompressedImage if self._compressed else Image
         return create_subscription(self._node, kind, self.topic, self._take_image, qos, events)
 
-    def _subscribe_infos(self, qos: QoSProfile) -> Subscription:
-        # One subscription per durability; each is incompatible with the other's publishers.
+    def _subscribe_infos(
+        self, durability: DurabilityPolicy, reliability: ReliabilityPolicy
+    ) -> Subscription:
+        latched = durability == DurabilityPolicy.TRANSIENT_LOCAL
+        depth = 1 if latched else qos_profile_sensor_data.depth
+        qos = QoSProfile(depth=depth, durability=durability, reliability=reliability)
+        # One subscription per QoS; each may be incompatible with the others' publishers.
         quiet = SubscriptionEventCallbacks(incompatible_qos=lambda event: None)
         take = self._on_camera_info
         return create_subscription(self._node, CameraInfo, "camera_info", take, qos, quiet)
 
     def _follow_infos(self) -> None:
-        """Subscribe with each published durability, because a latched message is sent only once.
+        """Subscribe with each published QoS, because a latched message is sent only once.
 
         A transient-local subscription alone would miss volatile publishers. Two subscriptions at
         all times would each report the other's publishers as incompatible.
         """
         found = self._node.get_publishers_info_by_topic(self.info_topic)
-        wanted = {info.qos_profile.durability for info in found} & {
-            DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
-        }  # fmt: skip
+        wanted = {info_policies(info.qos_profile) for info in found}
         if not wanted or decided(self._node, self.info_topic, "durability"):
             return
-        for durability in wanted - self._infos.keys():
-            latched = durability == DurabilityPolicy.TRANSIENT_LOCAL
-            qos = LATCHED if latched else qos_profile_sensor_data
-            self._infos[durability] = self._subscribe_infos(qos)
-        for durability in self._infos.keys() - wanted:
-            self._node.destroy_subscription(self._infos.pop(durability))
+        for policies in wanted - self._infos.keys():
+            self._infos[policies] = self._subscribe_infos(*policies)
+        for policies in self._infos.keys() - wanted:
+            self._node.destroy_subscription(self._infos.pop(policies))
 
     def _follow_images(self) -> None:
         """Request reliable images if that helps, best effort if they are not offered."""

@@ -31,6 +31,7 @@ from moro_ros.ros.outputs.registry import Outputs
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.perception import Perception
 from moro_ros.ros.process_bag import BagAction
+from moro_ros.ros.roi import Roi
 from moro_ros.ros.services import Services
 
 
@@ -58,6 +59,7 @@ class MoroNode(BaseNode):
         self._boxes: BoxesInput | None = None
         self._depth: DepthInput | None = None
         self._camera_info: CameraInfo | None = None
+        self._roi: Roi | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.watch = Watch(self)
         self._offered = Services(self)
@@ -145,6 +147,7 @@ class MoroNode(BaseNode):
             self.get_logger(),
             self._boxes,
             self._depth,
+            self._roi,
         )
         self._camera_info = None
         self.worker = Worker(
@@ -174,6 +177,7 @@ class MoroNode(BaseNode):
         if self.perception is not None:
             self.perception.lose_everybody(self.options)
             self.perception.restart()
+            self._roi = self.perception.roi
         self.input = self._boxes = self._depth = self.worker = self.perception = None
 
     def _cleanup(self) -> None:

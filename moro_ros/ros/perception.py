@@ -13,7 +13,6 @@ from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
-from moro_ros.live.camera_guard import CameraGuard
 from moro_ros.live.threads import Relay
 from moro_ros.ros.boxes import BoxesInput
 from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
@@ -23,6 +22,7 @@ from moro_ros.ros.depth_input import DepthInput
 from moro_ros.ros.faults import FaultLog
 from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.roi import Roi
 from moro_ros.ros.stamps import AFTER_LAST_NS, StampOrder
 from moro_ros.ros.statistics import NodeStatistics
 from moro_ros.types import Camera, Frame, Observed, PipelineResult
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
 
 IGNORED_LOG_PERIOD_S = 5.0
 CALIBRATION_LOG_PERIOD_S = 1.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Roi:
-    """The part of the images in which people are detected, pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    def shown(self, pixels: np.ndarray) -> np.ndarray:
-        """An image (H, W, 3) with black pixels outside."""
-        black = np.zeros_like(pixels)
-        part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
-        black[part] = pixels[part]
-        return black
 
 
 class Perception:
@@ -67,6 +50,7 @@ class Perception:
         logger: RcutilsLogger,
         boxes: BoxesInput | None = None,
         depth: DepthInput | None = None,
+        roi: Roi | None = None,
     ) -> None:
         self._relay = Relay("moro_motion", faults.take)
         self._boxes = boxes
@@ -84,8 +68,7 @@ class Perception:
         self._unusable_transforms = outputs.placement.tree.unusable
         self._calibration = Calibration()
         self._order = StampOrder()
-        self._guard = CameraGuard()
-        self._roi: Roi | None = None
+        self.roi = roi
         self._ids: list[int] = []
         self._ignored_floor = self._wrong_statures = ""
         self._last: tuple[int, Camera] | None = None  # stamp and camera of the last image
@@ -120,7 +103,9 @@ class Perception:
                 f"The region starts at ({roi.left}, {roi.top}), outside the images of "
                 f"{camera.width}x{camera.height} pixels."
             )
-        self._roi = roi
+        if roi and camera:
+            roi = dataclasses.replace(roi, image_size=(camera.width, camera.height))
+        self.roi = roi
 
     def lock_shape(self, track_id: int, lock: bool) -> dict[int, np.ndarray]:
         """Lock the shape of a person (0: of all people in view), or unlock it.
@@ -153,6 +138,11 @@ class Perception:
     def wrong_statures(self) -> str:
         """A text of the people whose set stature is wrong; usually empty."""
         return self._wrong_statures
+
+    @property
+    def boxes_problem(self) -> str:
+        """A text of why there are no boxes of another detector; usually empty."""
+        return "" if self._boxes is None else self._boxes.silence
 
     @property
     def depth_problems(self) -> dict[str, str]:
@@ -204,8 +194,7 @@ class Perception:
         if self._boxes is not None:
             self._pipeline.offer_boxes(self._boxes.take())
         self._last = stamp_ns, camera
-        shown = pixels if self._roi is None else self._roi.shown(pixels)
-        observed = self._pipeline.observe(shown, stamp_ns, camera, late)
+        observed = self._pipeline.observe(self._shown(pixels), stamp_ns, camera, late)
         observed.stage_s["convert_s"] = converted - start
         header = Header(stamp=image.header.stamp, frame_id=camera.frame_id)
         mesh = wanted.mesh and config.mesh
@@ -215,6 +204,22 @@ class Perception:
         if options.camera_guard:
             self._watch_camera(pixels, observed.frame, options)
         self._report_people(config.max_people)
+
+    def _shown(self, pixels: np.ndarray) -> np.ndarray:
+        """An image (H, W, 3), black outside of the region, which is dropped if it does not fit."""
+        roi, (height, width) = self.roi, pixels.shape[:2]
+        if roi is None:
+            return pixels
+        if roi.image_size is None and roi.left < width and roi.top < height:
+            roi = self.roi = dataclasses.replace(roi, image_size=(width, height))
+        if roi.image_size == (width, height):
+            return roi.shown(pixels)
+        self.roi = None
+        self._logger.warning(
+            f"The region of ~/set_roi is not of images of {width}x{height} pixels, so it is "
+            "dropped: people are detected in the whole image. Set it again."
+        )
+        return pixels
 
     def _recover(
         self,
@@ -238,7 +243,7 @@ class Perception:
         start = time.perf_counter()
         latency_s = self._outputs.publish(result, pixels, header, wanted, options, ignored)
         stages = {**result.stage_s, "publish_s": time.perf_counter() - start}
-        self._ids = [motion.track_id for motion in result.motions]
+        self._ids = sorted(self._outputs.people)
         self._statistics.count("held", sum(bool(m.held[-1]) for m in result.motions))
         fill = self._pipeline.window_fill
         self._statistics.processed(self._ids, result.lost, latency_s, stages, fill)
@@ -290,13 +295,32 @@ class Perception:
                 throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
             )
             self.restart()
-        assert self._calibration.camera is not None
-        return self._calibration.camera
+        camera = self._calibration.camera
+        assert camera is not None
+        if self._outputs.camera_frame != camera.frame_id:
+            self._look_through(camera.frame_id)
+        return camera
+
+    def _look_through(self, frame_id: str) -> None:
+        """Forget the ground and the view of another camera than that of a TF frame."""
+        self._relay.rest()
+        outputs = self._outputs
+        if outputs.camera_frame and outputs.ground.plane is not None:
+            self._logger.warning(
+                f"The images are from the frame '{frame_id}' instead of '{outputs.camera_frame}'. "
+                "The estimate of the ground restarts: set or fix it again (~/calibrate_ground).",
+                throttle_duration_sec=CALIBRATION_LOG_PERIOD_S,
+            )
+        if outputs.camera_frame:
+            outputs.ground.reset()
+            outputs.guard.reset()
+        outputs.camera_frame = frame_id
 
     def _watch_camera(self, pixels: np.ndarray, frame: Frame, options: NodeConfig) -> None:
-        self._guard.shift = options.camera_guard_shift
+        guard = self._outputs.guard
+        guard.shift = options.camera_guard_shift
         boxes = [person.box_xyxy for person in frame.people]
-        change = self._guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
+        change = guard.look(pixels, frame.stamp_ns, boxes, frame.camera.matrix)
         if change is None:
             return
         by = "" if change.shift is None else f" by {100 * change.shift:.1f} % of the image width"
@@ -318,9 +342,9 @@ class Perception:
         self._relay.rest()
         lost = self._pipeline.lose_everybody()
         self._ids, self._ignored_floor, self._wrong_statures = [], "", ""
-        if self._last is None or not lost:
+        if self._last is None:
             return
-        stamp_ns, camera = self._last
+        (stamp_ns, camera), self._last = self._last, None
         header = Header(stamp=ns_to_stamp(stamp_ns + AFTER_LAST_NS), frame_id=camera.frame_id)
         result = PipelineResult(stamp_ns, camera, (), (), {}, lost)
         self._outputs.publish_lost(result, header, options)
@@ -331,7 +355,6 @@ class Perception:
         self._relay.rest()
         self._pipeline.reset()
         self._ignored_floor = self._wrong_statures = ""
-        self._guard.reset()
         self._statistics.count("resets")
 
 

@@ -16,7 +16,8 @@ from moro_ros.recover.ground import LEARNED_SIGMA, MOST_HEIGHT_M, GroundEstimato
 from moro_ros.ros.base_node import BaseNode
 from moro_ros.ros.image_input import Worker
 from moro_ros.ros.outputs.tf import SMPLX_JOINTS
-from moro_ros.ros.perception import Perception, Roi
+from moro_ros.ros.perception import Perception
+from moro_ros.ros.roi import Roi
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi, SetStature
 
 # Tolerance of a unit vector in float32.

@@ -150,6 +150,9 @@ class FakePipeline:
         radii = np.full(NUM_JOINTS, 0.05)
         return Capsules(np.zeros((NUM_JOINTS, 3)), np.tile([0.0, 0.1, 0.0], (NUM_JOINTS, 1)), radii)
 
+    def offer_boxes(self, boxes_xyxy: np.ndarray) -> None:
+        self._write(call="boxes", number=len(boxes_xyxy))
+
     def lock_shape(self, track_id: int, lock: bool) -> np.ndarray | None:
         if track_id > self.before:
             return None

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from moro_ros.errors import ConfigError
 from moro_ros.ros import boxes as boxes_module
 from moro_ros.ros.boxes import BoxesInput, boxes_input, boxes_of
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.silence import SILENT_S
 
 
 def detection(x: float, y: float, width: float, height: float, **scores: float) -> Any:
@@ -68,6 +70,12 @@ class Recorder:
         self.topic, self.callback = topic, callback
         return self
 
+    def resolve_topic_name(self, topic: str) -> str:
+        return f"/{topic}"
+
+    def count_publishers(self, topic: str) -> int:
+        return int(topic != "/people")
+
     def destroy_subscription(self, subscription: Any) -> None:
         assert subscription is self
         self.topic = None
@@ -85,6 +93,31 @@ def test_boxes_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(boxes.take()) == 0
     boxes.destroy(node)  # type: ignore[arg-type]
     assert node.topic is None
+
+
+def test_boxes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxes_module, "Detection2DArray", object)
+    node = Recorder()
+    boxes = BoxesInput(node, "people", "person")  # type: ignore[arg-type]
+    monkeypatch.undo()
+    assert boxes.silence == ""
+    boxes._silence.heard_s -= SILENT_S
+    assert boxes.silence.startswith(
+        "No message on /people for 5 s (no publisher). Without the boxes "
+    )
+    node.callback(array())
+    assert boxes.silence == "", "an empty array says that nobody is there"
+
+
+@pytest.mark.ros
+def test_a_misspelt_topic_of_boxes_is_said(make_bench: Any) -> None:
+    pytest.importorskip("vision_msgs")
+    bench = make_bench(boxes_topic="peple", image_timeout_s=60.0)
+    bench.be_answered()
+    quiet = "No message on /peple for "
+    bench.client.wait(lambda: quiet in bench.status()[0].message, "the silence")
+    assert bench.status()[0].level == DiagnosticStatus.WARN
+    assert "(no publisher)" in bench.node.output().partition(quiet)[2]
 
 
 def test_vision_msgs_is_needed_for_boxes_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
+from moro_ros.msg import HumanCapsules
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
@@ -152,17 +153,22 @@ def test_people_are_marked_and_cleared_when_they_are_gone(costmap: Costmap, node
     wait(lambda: not len(marked(costmap, node, 0)), "an empty map")
 
 
-def test_images_that_stop_clear_the_map(costmap: Costmap, node: Any) -> None:
+def test_images_that_stop_leave_the_marks_and_the_map_out_of_date(
+    costmap: Costmap, node: Any
+) -> None:
+    subscription, capsules = costmap.client.subscribe(HumanCapsules, "/nav/moro/capsules")
     costmap.client.wait(lambda: len(marked(costmap, node, 2)) > 0, "two people")
-    began = time.monotonic()
-
-    def empty() -> bool:
-        costmap.client.spin(0.05)
-        costmap.update()
-        return not costmap.grid.any()
-
-    costmap.client.wait(empty, "an empty map")
-    assert time.monotonic() - began < 0.5 + 1.0 + 2.0
+    costmap.client.wait(lambda: marked(costmap, node, 2) is not None and capsules, "capsules")
+    costmap.client.spin(0.2)
+    costmap.update()
+    before, heard = costmap.grid.copy(), len(costmap.frames)
+    costmap.client.wait(lambda: not capsules[-1].ttl, "the end of everybody")
+    assert list(capsules[-1].lost) == [1, 2]
+    costmap.client.spin(UPDATE_S)
+    costmap.update()
+    assert len(costmap.frames) == heard, "clouds without an image"
+    assert np.array_equal(costmap.grid, before) and not costmap.current
+    costmap.client.node.destroy_subscription(subscription)
 
 
 def test_the_ground_is_left_out_and_nothing_else(costmap: Costmap, node: Any) -> None:

@@ -17,7 +17,8 @@ from moro_ros.errors import DepthError
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.live.depth_memory import DepthMemory
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
-from moro_ros.ros.depth_input import KEPT, SILENT_S, DepthInput, depth_image
+from moro_ros.ros.depth_input import KEPT, DepthInput, depth_image
+from moro_ros.ros.silence import SILENT_S
 from moro_ros.ros.transforms import TransformTree
 
 WIDTH, HEIGHT = 64, 48
@@ -216,7 +217,7 @@ def test_what_waits_is_bounded_and_starts_anew_with_a_recording() -> None:
 def test_depth_that_does_not_come_is_named() -> None:
     desk = Desk()
     assert desk.input.silence == ""
-    desk.input._heard_s -= SILENT_S
+    desk.input._silence.heard_s -= SILENT_S
     assert desk.input.silence == "No depth image on /depth for 5 s (no publisher)."
     desk.publishers = 1
     assert "(1 publisher)" in desk.input.silence

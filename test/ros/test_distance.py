@@ -328,6 +328,12 @@ def test_a_node_and_its_distances_are_current_or_none(
     client.wait(lambda: seen(1), "one person alone")
     for _ in range(10):
         assert seen(1)
+    # Images that stop do not mean that the way is free.
+    received.clear()
+    client.spin(3.0)
+    assert received[-1].status == NO_PEOPLE
+    assert all(message.nearest for message in received if message.status == OK)
+    client.wait(lambda: seen(1), "the person again")
     # A killed node says nothing about its end.
     node.end(signal.SIGKILL)
     ended_s = time.monotonic()

@@ -100,7 +100,8 @@ def test_the_robot_slows_near_people_and_stops_without_news(
     assert speed(people(1.2)) == 0.0
     lost = people(1.2)
     lost.humans[0].tracking_state = Human.TRACKING_LOST
-    assert speed(lost) == 1.0
+    assert speed(lost) == 0.0, "people may be anywhere when images stop"
+    assert speed(people()) == 1.0
     client.spin(0.6)
     assert speed(None) == 0.0
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from moro_ros.ros.image_input import ImageInput
 from moro_ros.ros.parameters import NodeConfig
@@ -19,6 +19,11 @@ RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=5,
     reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+LATCHED_BEST_EFFORT = QoSProfile(
+    depth=5,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
 
@@ -72,6 +77,25 @@ def test_every_camera_is_heard_by_default(client: Any, publish: Any, qos: QoSPro
 
     client.wait(heard, "an image")
     assert ear.input.problems == ()
+    ear.end()
+
+
+@pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE, LATCHED, LATCHED_BEST_EFFORT])
+def test_every_camera_info_is_heard(client: Any, publish: Any, qos: QoSProfile) -> None:
+    ear, camera = Ear(client), publish(CameraInfo, "camera_info", qos)
+    client.wait(lambda: client.node.count_publishers("/camera_info"), "the publisher")
+    client.wait(lambda: ear.node.count_publishers("/camera_info"), "the publisher")
+    for _ in range(3):
+        ear.input.tend()
+        client.spin(0.2)
+
+    def heard() -> bool:
+        camera.publish(CameraInfo())
+        client.spin(0.05)
+        return bool(ear.infos)
+
+    client.wait(heard, "a camera_info", 5.0)
+    assert len(ear.input._infos) == 1
     ear.end()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from moro_ros.msg import HumanArray, HumanMesh
+from moro_ros.msg import HumanArray, HumanCapsules, HumanMesh
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -18,6 +19,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.outputs.registry import Outputs, Wanted
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.types import PersonObservation, PipelineResult
 
 pytestmark = [pytest.mark.ros, pytest.mark.weights]
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -49,8 +53,8 @@ def test_everything_has_the_stamp_of_the_image_that_it_describes(
     infos = client.node.create_publisher(CameraInfo, "camera_info", RELIABLE)
     heard: dict[type, list[Any]] = {}
     topics = {
-        HumanArray: "~/humans", HumanMesh: "~/mesh", PointCloud2: "~/cloud",
-        MarkerArray: "~/markers", TFMessage: "/tf",
+        HumanArray: "~/humans", HumanCapsules: "~/capsules", HumanMesh: "~/mesh",
+        PointCloud2: "~/cloud", MarkerArray: "~/markers", TFMessage: "/tf",
     }  # fmt: skip
     for kind, topic in topics.items():
         _, heard[kind] = client.subscribe(kind, topic.replace("~", "/moro"))
@@ -81,4 +85,54 @@ def test_everything_has_the_stamp_of_the_image_that_it_describes(
     for kind in topics:
         client.wait(lambda kind=kind: expected[-1] in stamps(heard[kind]), f"the last of {kind}")
         assert [ns for ns in stamps(heard[kind]) if ns >= expected[0]] == expected, kind.__name__
+    # One image is dropped, so a later one completes none. That does not mean that nobody is there.
+    before = {kind: len(messages) for kind, messages in heard.items()}
+    dropped_ns = start_ns + len(shown) * PERIOD_NS
+    shown.append(dropped_ns)
+    assert [show(2.0) for _ in range(2 * LOOK_AHEAD)].count(False) == 1, node.output()
+    expected = [ns for ns in shown[-3 * LOOK_AHEAD : -LOOK_AHEAD] if ns != dropped_ns]
+    for kind in topics:
+        client.wait(lambda kind=kind: expected[-1] in stamps(heard[kind]), f"the last of {kind}")
+        told = [ns for ns in stamps(heard[kind][before[kind] :]) if ns >= expected[0]]
+        assert told == expected, kind.__name__
+    assert all(message.humans for message in heard[HumanArray][before[HumanArray] :])
+    assert all(message.capsules for message in heard[HumanCapsules][before[HumanCapsules] :])
     assert node.end() == 0, node.output()
+
+
+def test_an_image_that_completes_none_forgets_nobody(
+    client: Any, fake_node: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = Outputs(client.node, NodeConfig(), fake_node.FakePipeline(None, 0.0))
+    published: list[Any] = []
+    told: list[tuple[int, ...]] = []
+    refined: list[Any] = []
+    for output in outputs.outputs:
+        kept = refined if output.shows_refined else published
+        monkeypatch.setattr(output, "publish", lambda scene, _, kept=kept: kept.append(scene))
+        monkeypatch.setattr(output, "skip", lambda result: told.append(result.lost))
+    keep = outputs._describer.keep
+    known: list[set[int]] = []
+    monkeypatch.setattr(outputs._describer, "keep", lambda ids: (known.append(set(ids)), keep(ids)))
+    everything = Wanted(outputs.outputs, idle=False)
+
+    def show(described: tuple[int, ...], in_view: tuple[int, ...], lost: tuple[int, ...]) -> int:
+        """Publish an image; returns the number of scenes published for it."""
+        people = tuple(PersonObservation(i, np.zeros(4, np.float32), 1.0, None) for i in in_view)
+        motions = tuple(fake_node.body_motion(i, 4 * 10**9, mesh=True) for i in described)
+        result = PipelineResult(5 * 10**9, CAMERA, people, motions, {}, lost)
+        header = Header(stamp=ns_to_stamp(result.stamp_ns), frame_id="lens")
+        before = len(published)
+        outputs.publish(result, np.zeros((240, 320, 3), np.uint8), header, everything, NodeConfig())
+        return len(published) - before
+
+    try:
+        assert show((), (1,), ()), "nobody was published, so the message is empty"
+        assert show((1, 2), (1, 2), ())
+        before = len(refined)
+        assert not show((), (1, 3), (2,)) and outputs.people == {1}
+        assert known[-1] == {1} and told[-1] == (2,) and len(refined) == before + 1
+        assert show((1, 3), (1, 3), ()) and outputs.people == {1, 3}
+        assert show((), (), (1, 3)) and not outputs.people
+    finally:
+        outputs.destroy(client.node)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,13 @@ from moro_ros.ros.outputs.markers import (
     STATE_COLORS,
     TRAIL,
     MarkerBuilder,
+    MarkersOutput,
     ellipsoid_markers,
     serialize_markers,
 )
+from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.planners.options import PlannersConfig
+from moro_ros.ros.planners.prediction import PredictionOutput
 
 
 def test_bones_and_joints_are_coloured_by_state(fake_node: ModuleType) -> None:
@@ -83,6 +88,37 @@ def test_a_trail_follows_for_three_seconds_and_forgets_a_jump_back(fake_node: Mo
     assert lengths == [2, 3, 4, 5, 6, 7, 7, 7, 7]
     assert trail_at(1.0) == []
     assert len(trail_at(1.5)[0].points) == 2
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("rate_hz", "expected_s"), [(10.0, (1.0, 0.5)), (0.5, (4.0, 4.0))])
+def test_markers_last_until_the_next_ones(
+    client: Any,
+    fake_node: ModuleType,
+    make_scene: Any,
+    rate_hz: float,
+    expected_s: tuple[float, float],
+) -> None:
+    options = NodeConfig(
+        marker_rate_hz=rate_hz, planners=PlannersConfig(prediction_rate_hz=rate_hz)
+    )
+    scene = make_scene((fake_node.body_motion(1, 0, mesh=True),))
+    bodies, predictions = MarkersOutput(client.node), PredictionOutput(client.node)
+    published: list[MarkerArray] = []
+    own = predictions._markers
+    predictions._markers = SimpleNamespace(
+        get_subscription_count=lambda: 1, publish=published.append
+    )
+    (wire,) = bodies.messages(scene, options)
+    predictions.messages(scene, options)
+    predictions._markers = own
+    found = [
+        {marker.lifetime.sec + 1e-9 * marker.lifetime.nanosec for marker in message.markers}
+        for message in (deserialize_message(wire, MarkerArray), *published)
+    ]
+    assert found == [{seconds} for seconds in expected_s]
+    for output in (bodies, predictions):
+        output.destroy(client.node)
 
 
 @pytest.mark.parametrize("length", range(9))

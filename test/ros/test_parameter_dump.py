@@ -88,6 +88,8 @@ def test_what_may_not_be_set_is_refused_with_the_reason(remote: RemoteParameters
         ("tf_level", "everything", "expected one of none"),
         ("model", "other", "read-only"),
         ("cameras", "a,b", "read-only"),
+        ("planners.rate_hz", 0.5, "Set planners.rate_hz to 2 Hz or more, or planners.ttl_s to 4 s"),
+        ("planners.ttl_s", 0.1, "got 15 Hz with planners.ttl_s 0.1 s"),
         ("camera_guard_shift", float("inf"), "camera_guard_shift"),
     ):
         result = remote.set(name, value)

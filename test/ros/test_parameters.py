@@ -23,6 +23,7 @@ from moro_ros.ros.examples.follow_wrist import FollowOptions
 from moro_ros.ros.examples.look_at_face import LookOptions
 from moro_ros.ros.examples.stop_when_near import StopOptions
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.planners.options import PlannersConfig
 from moro_ros.ros.recorder import RecorderConfig
 from moro_ros.ros.statistics import flatten
 from moro_ros.ros.video_source import VideoConfig
@@ -271,3 +272,12 @@ def test_a_parameter_that_no_option_answers_to_is_warned_of(
     name = given.partition(":")[0]
     assert f"Parameter '{name}' is not known and has no effect; did you mean '{near}'?" in said
     assert done.returncode == 1 and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize(("rate_hz", "ttl_s"), [(0.5, 1.0), (15.0, 0.1), (0.1, 19.0), (3.0, 0.6)])
+def test_people_are_not_removed_between_two_updates(rate_hz: float, ttl_s: float) -> None:
+    least_hz = 2.0 / ttl_s
+    PlannersConfig(rate_hz=float(f"{least_hz:g}"), ttl_s=ttl_s)
+    said = f"got {rate_hz:g} Hz with planners.ttl_s {ttl_s:g} s: .* to {least_hz:g} Hz or more"
+    with pytest.raises(ConfigError, match=said):
+        PlannersConfig(rate_hz=rate_hz, ttl_s=ttl_s)

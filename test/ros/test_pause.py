@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hri_msgs.msg import IdsList
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from moro_ros.msg import Human, HumanArray
@@ -72,13 +73,26 @@ def test_images_that_stop_end_everybody_once(bench: Any) -> None:
         "the end of the markers",
     )
     assert {marker.id for marker in gone[-1].markers} >= {1, 2}
-    after = bench.fresh_status()[1]
-    assert after["people"] == 0 and after["ids_lost"] == after["people_seen"]
+    bench.client.wait(lambda: bench.status()[1]["people"] == 0, "diagnostics without people")
+    after = bench.status()[1]
+    assert after["ids_lost"] == after["people_seen"]
     heard = len(bench.humans)
     bench.client.spin(2.5)
     assert len(bench.humans) == heard, "it is said once"
     assert states(bench.answer(bench.image(1))) == [(1, Human.TRACKING_OBSERVED)]
     bench.deafen("/moro/markers")
+
+
+def test_persons_who_left_before_the_images_stop_end_with_them(bench: Any) -> None:
+    known = bench.listen(IdsList, "/humans/persons/known")
+    bench.client.wait(lambda: bench.answer(bench.image(1)) and known and known[-1].ids, "a person")
+    bench.answer(bench.image(0))
+    bench.client.spin(0.1)
+    assert known[-1].ids == ["anonymous_b1"], "the memory of a person is longer"
+    heard = len(bench.humans)
+    bench.client.wait(lambda: not known[-1].ids, "the end of the person", 4.0)
+    assert len(bench.humans) == heard, "nobody in view was lost"
+    bench.deafen("/humans/persons/known")
 
 
 @pytest.mark.parametrize("how", ["disable", "deactivate"])

@@ -158,6 +158,7 @@ def test_people_come_and_go_with_the_images(bench: Any, consumer: Consumer) -> N
     assert topic.people(last) == []
     if topic.lost is not None:
         assert topic.lost(last) == [1]
+        assert (before.ttl, last.ttl) == (TTL_S, 0.0), "it would mean that the way is free"
     bench.client.spin(1.0)
     assert consumer.received[-1] is last
 

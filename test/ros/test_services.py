@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from moro_ros.msg import HumanArray
 from moro_ros.srv import CalibrateGround, GetBodyModel, LockShape, SetRoi, SetStature
 from sensor_msgs.msg import CameraInfo, Image
@@ -73,6 +75,29 @@ def test_outside_of_the_region_nothing_is_seen(bench: Any, call: Any) -> None:
     assert not refused.success and "outside the images of 64x48" in refused.message
     assert call(SetRoi, "set_roi").success
     assert len(bench.answer(bench.image(1)).humans) >= 1
+
+
+def test_a_region_outlives_the_life_cycle_but_not_another_image_size(bench: Any, call: Any) -> None:
+    def observed(answer: HumanArray) -> int:
+        return sum(human.tracking_state != human.TRACKING_LOST for human in answer.humans)
+
+    def answered(size: tuple[int, int] = (64, 48)) -> HumanArray | None:
+        """The humans of an image of that size with two people."""
+        pixels = np.zeros((*size[::-1], 3), np.uint8)
+        pixels[0, 0, 0] = 2
+        bench.info_publisher.publish(bench.info(*size))
+        stamp_ns = bench.send(cv2_to_imgmsg(pixels, "bgr8", bench.header()))
+        bench.client.spin(0.2)
+        return bench.humans_of(stamp_ns)
+
+    assert call(SetRoi, "set_roi", x_offset=8, y_offset=0, width=16, height=48).success
+    for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+        assert call(ChangeState, "change_state", transition=Transition(id=number)).success
+    assert observed(bench.client.wait(answered, "the node to work again")) == 0
+    small = bench.client.wait(lambda: answered((32, 24)), "an image of another size")
+    assert observed(small) == 2
+    assert "The region of ~/set_roi is not of images of 32x24 pixels" in bench.node.output()
+    assert observed(bench.client.wait(answered, "an image of the first size")) == 2
 
 
 def test_shapes_are_locked_by_id_or_all_together(bench: Any, call: Any) -> None:
@@ -185,33 +210,62 @@ def test_the_body_model_is_described(bench: Any, call: Any) -> None:
     assert not call(GetBodyModel, "get_body_model", betas=wrong).success
 
 
-def test_a_moved_camera_is_said_and_starts_anew(bench: Any, call: Any) -> None:
-    """Images with a background, of 64x48 pixels, are shifted by a tenth of their width."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 255, (24, 32), np.uint8)
-    room = np.kron(coarse, np.ones((4, 4), np.uint8))
+def room(bench: Any, shift: int) -> Any:
+    """An image of one person before a background, which is shifted by some pixels."""
+    coarse = np.random.default_rng(0).integers(0, 255, (24, 32), np.uint8)
+    fine = np.kron(coarse, np.ones((4, 4), np.uint8))
+    pixels = np.repeat(fine[:48, shift : shift + 64, None], 3, axis=2).copy()
+    pixels[0, 0] = 1, 0, 0
+    return cv2_to_imgmsg(pixels, "bgr8", bench.header())
 
-    def shown(shift: int) -> Any:
-        pixels = np.repeat(room[:48, shift : shift + 64, None], 3, axis=2).copy()
-        pixels[0, 0] = 1, 0, 0
-        return cv2_to_imgmsg(pixels, "bgr8", bench.header())
 
+@pytest.fixture
+def on_the_ground(bench: Any, call: Any) -> None:
+    """The ground is set and the camera sees the room."""
+    # The images before may have been from another place, which resets the ground.
+    for _ in range(6):
+        bench.answer(room(bench, 0))
+        bench.client.spin(0.21)
     request = {"mode": CalibrateGround.Request.SET, "ground_plane": np.array(LEVEL, np.float32)}
     assert call(CalibrateGround, "calibrate_ground", **request).success
-    call(Trigger, "reset")
-    for _ in range(4):
-        bench.answer(shown(0))
-        bench.client.spin(0.21)
-    before = bench.fresh_status()[1]
+    assert any(bench.answer(room(bench, 0)).ground_plane)
+
+
+def changed(bench: Any, before: dict[str, Any]) -> tuple[int, int]:
+    """How often the camera was moved and tracking restarted, after an image of a moved camera."""
     for _ in range(6):
-        bench.answer(shown(6))
+        bench.answer(room(bench, 6))
         bench.client.spin(0.21)
-    bench.client.wait(lambda: "The camera was moved" in bench.node.output(), "the warning")
     after = bench.fresh_status()[1]
-    assert after["camera_moved"] == before["camera_moved"] + 1
-    assert after["resets"] == before["resets"] + 1
-    assert not any(bench.answer(shown(6)).ground_plane)
-    assert "WARN" in bench.node.output()
+    moved, resets = (after[name] - before[name] for name in ("camera_moved", "resets"))
+    return moved, resets
+
+
+def test_a_moved_camera_is_said_and_starts_anew(bench: Any, on_the_ground: None) -> None:
+    assert changed(bench, bench.fresh_status()[1]) == (1, 1)
+    assert "The camera was moved" in bench.node.output() and "WARN" in bench.node.output()
+    assert not any(bench.answer(room(bench, 6)).ground_plane)
+
+
+def test_a_camera_that_is_moved_while_nobody_looks_is_said(
+    bench: Any, call: Any, on_the_ground: None
+) -> None:
+    before = bench.fresh_status()[1]
+    assert call(SetBool, "enable", data=False).success
+    assert call(SetBool, "enable", data=True).success
+    assert changed(bench, before) == (1, 2), "one by ~/enable"
+    assert not any(bench.answer(room(bench, 6)).ground_plane)
+
+
+def test_the_ground_of_another_camera_is_not_used(
+    bench: Any, call: Any, on_the_ground: None
+) -> None:
+    image = bench.image(1)
+    image.header.frame_id = "other_lens"
+    assert not any(bench.answer(image).ground_plane)
+    bench.answer(bench.image(1))
+    said = "from the frame 'other_lens' instead of 'test_optical_frame'. The estimate of the "
+    bench.client.wait(lambda: said in bench.node.output(), "the warning")
 
 
 def test_the_ground_waits_for_the_image_in_work(

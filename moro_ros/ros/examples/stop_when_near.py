@@ -48,6 +48,8 @@ class StopWhenNear(Node):
 
     def _see(self, message: HumanArray) -> None:
         here = [h for h in message.humans if h.tracking_state != Human.TRACKING_LOST]
+        if message.humans and not here:
+            return  # images may have stopped, which ends all tracks
         gaps = [gap(joint) for human in here for joint in human.joints]
         self._distance_m, self._heard_s = min(gaps, default=math.inf), time.monotonic()
 

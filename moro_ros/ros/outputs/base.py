@@ -66,7 +66,8 @@ class Scene:
     track id; residuals_m: of the REP-155 fit by track id, if one was made; fallen: track ids of
     people who have just fallen; groundless: of people for whom the ground is not valid;
     eye: (3,) m, position of the camera in the frame of the motions, None for several cameras;
-    hands: seen in this image, by track id.
+    hands: seen in this image, by track id; final: it is of no image and ends everybody, because
+    images stopped.
     """
 
     result: PipelineResult
@@ -80,6 +81,11 @@ class Scene:
     groundless: frozenset[int] = frozenset()
     eye: np.ndarray | None = field(default_factory=lambda: np.zeros(3))
     hands: Mapping[int, Hands] = field(default_factory=dict)
+    final: bool = False
+
+    def ttl_s(self, options: NodeConfig) -> float:
+        """How long planners may use the messages of this scene [s]; 0 for the final one."""
+        return 0.0 if self.final else options.planners.ttl_s
 
 
 def by_stamp(scene: Scene) -> list[Scene]:
@@ -131,13 +137,15 @@ class Output(ABC):
     """A part of what moro_node publishes; for one thread.
 
     needs_mesh: it requires meshes. needs_image: it cannot be published without an image.
-    needs_postures: it requires postures, falls and residuals. prompt: it is published before the
-    latency is measured; outputs for display are published after.
+    needs_postures: it requires postures, falls and residuals. shows_refined: it publishes the
+    refined motion instead of the newest. prompt: it is published before the latency is measured;
+    outputs for display are published after.
     """
 
     needs_mesh = False
     needs_image = False
     needs_postures = False
+    shows_refined = False
     prompt = False
 
     @abstractmethod

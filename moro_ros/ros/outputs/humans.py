@@ -139,6 +139,7 @@ class HumansOutput(TopicOutput):
 class RefinedHumansOutput(HumansOutput):
     """~/humans_refined: frames refined after motion.refined_lag, with their own stamps."""
 
+    shows_refined = True
     prompt = False
 
     def __init__(self, node: Node) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
+from rclpy import duration
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
@@ -198,6 +199,11 @@ def _color(rgba: tuple[float, ...]) -> ColorRGBA:
     return ColorRGBA(r=rgba[0], g=rgba[1], b=rgba[2], a=rgba[3])
 
 
+def lifetime(rate_hz: float, least_s: float) -> Duration:
+    """The lifetime of markers: two periods of their rate, so that they do not blink, or least_s."""
+    return duration.Duration(seconds=max(least_s, 2.0 / rate_hz)).to_msg()
+
+
 class MarkersOutput(TopicOutput):
     """~/markers: all people for RViz, at most at marker_rate_hz."""
 
@@ -215,6 +221,8 @@ class MarkersOutput(TopicOutput):
     def messages(self, scene: Scene, options: NodeConfig) -> list[bytes]:
         """One serialised MarkerArray."""
         markers = self._builder.build(scene.result.motions, scene.header)
+        for marker in markers:
+            marker.lifetime = lifetime(options.marker_rate_hz, LIFETIME_S)
         vertices = {
             m.track_id: m.vertices[-1] for m in scene.result.motions if m.vertices is not None
         }

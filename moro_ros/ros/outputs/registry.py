@@ -10,6 +10,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from moro_ros.body.posture import CAMERA_UP
+from moro_ros.live.camera_guard import CameraGuard
 from moro_ros.recover.ground import GIVEN_SIGMA, LEARNED_SIGMA, GroundEstimator, GroundPlane
 from moro_ros.ros.outputs.annotated import AnnotatedOutput
 from moro_ros.ros.outputs.base import Body, Output, Scene, by_stamp
@@ -52,11 +53,13 @@ class Wanted:
 
 
 class Outputs:
-    """Publishes the results of images, and estimates the ground, which belongs to the camera.
+    """Publishes the results of images, and keeps what belongs to the place of the camera.
 
-    body: of the model in use; others: further outputs. Raises: ConfigError if the body does not
-    support the options, AssetError if the file of planners.mouth_opening or planners.hand_landmarks
-    is missing.
+    ground: its estimate; guard: the view, to detect that the camera was moved; camera_frame: the TF
+    frame of both, empty before the first image. They outlive pauses and lifecycle transitions.
+    people: track ids of those in view whose motion was published. body: of the model in use;
+    others: further outputs. Raises: ConfigError if the body does not support the options,
+    AssetError if the file of planners.mouth_opening or planners.hand_landmarks is missing.
     """
 
     def __init__(
@@ -76,6 +79,9 @@ class Outputs:
         )
         self._shaper = Shaper(self.placement, self._clock)
         self.ground = GroundEstimator()
+        self.guard = CameraGuard()
+        self.camera_frame = ""
+        self.people: frozenset[int] = frozenset()
         self._describer = Describer()
         self._bodies: BodiesOutput | None = None
         listeners = int(self.placement.listens)
@@ -163,10 +169,18 @@ class Outputs:
 
         image: (H, W, 3) uint8 RGB; header: stamp and camera frame; groundless: track ids of
         people for whom the ground is not valid. If it is valid for none in view, it is unknown.
+        With look-ahead and irregular images, the pose that this image completes may have been
+        published already. Then nothing is: an empty message would mean that nobody is there.
         """
         for motion in result.motions:
             self.ground.add(motion)
-        self._keep([motion.track_id for motion in result.motions])
+        self._keep(
+            {motion.track_id for motion in result.motions}
+            | (self.people & {person.track_id for person in result.people})
+        )
+        if self.people and not result.motions:
+            others = tuple(output for output in wanted.outputs if output.shows_refined)
+            wanted = replace(wanted, outputs=others)
         ground = self.current_ground(header.frame_id)
         if result.motions and {m.track_id for m in result.motions} <= set(groundless):
             ground = None
@@ -189,23 +203,26 @@ class Outputs:
         return late_s
 
     def publish_lost(self, result: PipelineResult, header: Header, options: NodeConfig) -> None:
-        """Publish lost people between two images.
+        """Publish the end of all people when images stop.
 
-        result: without people, with the lost ids; header: stamp of the message and camera frame.
+        result: without people, with the lost ids; without any, only the persons of REP-155 end, who
+        include people who left. header: stamp of the message and camera frame.
         """
         self._keep(())
         no_image = np.zeros((0, 0, 3), np.uint8)
         ground = self.current_ground(header.frame_id)
-        scene = Scene(result, header, no_image, self._body, ground)
+        scene = Scene(result, header, no_image, self._body, ground, final=True)
         for output in self.outputs:
+            wanted = result.lost and output.watched(options) and not output.needs_image
             # The topics of a body end with the body, with or without subscribers.
-            if output is self._bodies or (output.watched(options) and not output.needs_image):
+            if output is self._bodies or wanted:
                 output.publish(scene, options)
             else:
                 output.skip(result)
 
     def _keep(self, track_ids: Collection[int]) -> None:
         """Forget all other people."""
+        self.people = frozenset(track_ids)
         self._describer.keep(track_ids)
         self._shaper.keep(track_ids)
 

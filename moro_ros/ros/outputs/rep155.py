@@ -42,7 +42,7 @@ class BodiesOutput(Output):
         up = CAMERA_UP if scene.ground is None else scene.ground.normal
         image = scene.image if options.publish_images else None
         with self._lock:
-            self._publisher.publish(scene.result, scene.header, image, up)
+            self._publisher.publish(scene.result, scene.header, image, up, scene.final)
 
     def made(self) -> dict[str, int]:
         """Number of messages created so far, by topic, of people in view."""

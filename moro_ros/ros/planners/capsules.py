@@ -62,7 +62,7 @@ class CapsulesOutput(TopicOutput):
         self.skip(scene.result)
         shapes = self._shaper.shapes(scene, options)
         message = HumanCapsules(header=self._shaper.header(scene, options))
-        message.ttl = options.planners.ttl_s
+        message.ttl = scene.ttl_s(options)
         message.capsules = [item for shape in shapes for item in capsule_messages(shape)]
         message.lost = self._lost.report([shape.motion.track_id for shape in shapes])
         message.latency = latency_s(scene.header.stamp, self._clock)

@@ -40,7 +40,7 @@ class IntentsOutput(TopicOutput):
         robot_frame = planners.robot_frame or camera
         reach_frame = planners.reach_frame or robot_frame
         robot, target = (self._origin(f, camera, options) for f in (robot_frame, reach_frame))
-        message = HumanIntents(header=scene.header, ttl=planners.ttl_s)
+        message = HumanIntents(header=scene.header, ttl=scene.ttl_s(options))
         message.robot_frame = "" if robot is None else robot_frame
         message.reach_frame = "" if target is None else reach_frame
         up = CAMERA_UP if scene.ground is None else scene.ground.normal

@@ -56,7 +56,9 @@ class ObstaclesOutput(TopicOutput):
         return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
-        """One cloud, empty without people in view."""
+        """One cloud, empty without people in view; none if images stopped: marks then stay."""
+        if scene.final:
+            return []
         ground, planners = self._shaper.ground(scene, options), options.planners
         clouds = [np.zeros(0, POINT)]
         for shape in self._shaper.shapes(scene, options):
@@ -84,7 +86,9 @@ class ClearingOutput(TopicOutput):
         return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
-        """One cloud."""
+        """One cloud; none if images stopped, because nothing shows that the way is free."""
+        if scene.final:
+            return []
         self._round += 1
         camera, up = self._shaper.camera(scene, options), self._shaper.up(scene, options)
         ground, planners = self._shaper.ground(scene, options), options.planners

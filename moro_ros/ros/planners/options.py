@@ -8,12 +8,16 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import option
 from moro_ros.errors import ConfigError
 
+# Least number of updates within planners.ttl_s: one may be late or skipped.
+UPDATES = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class PlannersConfig:
     """Options of the outputs for planners.
 
-    Raises: ConfigError if the name of a body part or frame is invalid.
+    Raises: ConfigError if the name of a body part or frame is invalid, or if people would be
+    removed from the planning scene between two updates.
     """
 
     frame: str = option(
@@ -40,8 +44,8 @@ class PlannersConfig:
         unit="s", low=0.0, high=2.0,
     )  # fmt: skip
     rate_hz: float = option(
-        15.0, "Maximum rate of ~/planning_scene, ~/obstacles and ~/obstacles_clear", unit="Hz",
-        low=0.1, high=240.0,
+        15.0, "Maximum rate of ~/planning_scene, ~/obstacles and ~/obstacles_clear. At least "
+        "2 / planners.ttl_s", unit="Hz", low=0.1, high=240.0,
     )  # fmt: skip
     spacing_m: float = option(
         0.04, "Distance between the points of ~/obstacles, and between the ends of the rays of "
@@ -114,6 +118,14 @@ class PlannersConfig:
         check_frame("planners.robot_frame", self.robot_frame)
         check_frame("planners.reach_frame", self.reach_frame)
         joints_of("planners.touch_parts", self.touch_parts)
+        # Rounded, so that the values in the message are accepted.
+        if round(self.rate_hz * self.ttl_s, 3) < UPDATES:
+            raise ConfigError(
+                f"planners.rate_hz: got {self.rate_hz:g} Hz with planners.ttl_s {self.ttl_s:g} s: "
+                "people in view would be removed from the planning scene between two updates. Set "
+                f"planners.rate_hz to {UPDATES / self.ttl_s:g} Hz or more, or planners.ttl_s to "
+                f"{UPDATES / self.rate_hz:g} s or more."
+            )
 
 
 def check_frame(name: str, frame: str) -> None:

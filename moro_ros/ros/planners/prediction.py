@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
 from rclpy.node import Node
 from std_msgs.msg import ColorRGBA, Header
@@ -16,15 +15,15 @@ from moro_ros.msg import HumanPrediction, HumanPredictionArray
 from moro_ros.recover.prediction import HORIZONS_S, MotionPrediction
 from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.outputs.base import DEPTH, Rhythm, Scene, TopicOutput
-from moro_ros.ros.outputs.markers import BONE_WIDTH_M, PERSON_COLORS
+from moro_ros.ros.outputs.markers import BONE_WIDTH_M, PERSON_COLORS, lifetime
 from moro_ros.ros.outputs.mesh import flat
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 
 # The markers show every second horizon, with decreasing opacity.
 SHOWN, OPACITY = slice(1, None, 2), 0.5
-# Lifetime after which RViz removes the skeletons of a lost person.
-LIFETIME = Duration(nanosec=500_000_000)
+# Minimum lifetime after which RViz removes the skeletons of a lost person [s].
+LIFETIME_S = 0.5
 _BONES = np.array([(parent, child) for child, parent in enumerate(PARENTS) if parent >= 0])
 
 
@@ -49,13 +48,15 @@ def prediction_array(
     return message
 
 
-def prediction_markers(predictions: tuple[MotionPrediction, ...], header: Header) -> MarkerArray:
-    """Translucent skeletons at some horizons, one marker per person."""
+def prediction_markers(
+    predictions: tuple[MotionPrediction, ...], header: Header, rate_hz: float
+) -> MarkerArray:
+    """Translucent skeletons at some horizons, one marker per person; rate_hz: of the messages."""
     markers = []
     for prediction in predictions:
         marker = Marker(
             header=header, ns="prediction", id=prediction.track_id, type=Marker.LINE_LIST,
-            lifetime=LIFETIME,
+            lifetime=lifetime(rate_hz, LIFETIME_S),
         )  # fmt: skip
         marker.pose.orientation.w = 1.0
         marker.scale.x = BONE_WIDTH_M / 2
@@ -95,11 +96,12 @@ class PredictionOutput(TopicOutput):
                 scene.result, planners.prediction_samples, planners.prediction_temperature
             )
         if self._markers.get_subscription_count():
-            self._markers.publish(prediction_markers(predictions, scene.header))
+            rate_hz = planners.prediction_rate_hz
+            self._markers.publish(prediction_markers(predictions, scene.header, rate_hz))
         before, self._empty = self._empty, not predictions
         if before and self._empty:
             return []
-        return [prediction_array(predictions, scene.header, planners.ttl_s)]
+        return [prediction_array(predictions, scene.header, scene.ttl_s(options))]
 
     def destroy(self, node: Node) -> None:
         """Destroy both publishers."""

@@ -197,7 +197,7 @@ class TargetsOutput(TopicOutput):
         """One message."""
         self.skip(scene.result)
         gone, self._gone = self._gone, []
-        message = HumanTargets(header=scene.header, ttl=options.planners.ttl_s, lost=gone)
+        message = HumanTargets(header=scene.header, ttl=scene.ttl_s(options), lost=gone)
         for motion in scene.result.motions:
             self._known.add(motion.track_id)
             for target in self._finder.find(motion, scene):

@@ -71,7 +71,10 @@ class BodyTopics:
             topics["roi"].send(lambda: region_message(box, confidence, image_header))
             if image is not None:
                 topics["cropped"].send(lambda: cropped_message(image, box, image_header))
-        keypoints = None if seen is None else seen.keypoints
+        # Those of the newest image do not belong to the body of an earlier one.
+        keypoints = None
+        if seen is not None and header.stamp == image_header.stamp:
+            keypoints = seen.keypoints
         topics["skeleton2d"].send(lambda: skeleton_message(motion, keypoints, camera, header))
         topics["joint_states"].send(lambda: self._joint_state(motion, header))
         if topics["urdf"].watched():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -21,6 +22,8 @@ LATCHED = QoSProfile(
 
 # Period of the check: counting subscribers of a missing topic is as slow as publishing.
 LOOK_NS = 500_000_000
+# Maximum wait for subscribers to receive the last messages of a topic.
+RECEIPT = Duration(seconds=0.1)
 
 
 class Demand:
@@ -78,6 +81,10 @@ class Topic:
         if message is not None:
             self._publisher.publish(message)
             self.made += 1
+
+    def wait_received(self) -> None:
+        """Wait until the subscribers have received all messages, for RECEIPT at most."""
+        self._publisher.wait_for_all_acked(RECEIPT)
 
     def close(self) -> None:
         """Remove the topic from the ROS graph."""

@@ -63,10 +63,14 @@ class Person:
                 self.topics["body_id"].put(String(data=body_id))
 
     def confidence(self, stamp_ns: int, memory_s: float) -> float:
-        """Location confidence in [0, 1]: 1 while seen, 0 after memory_s."""
+        """Location confidence in [0, 1]: 1 while seen, 0 after memory_s.
+
+        With look-ahead, the body of a person in view is described later than it was seen.
+        """
         if self.gone_ns is not None:
             return 0.0
-        return max(0.0, 1.0 - (stamp_ns - self.seen_ns) * 1e-9 / memory_s)
+        now_ns = self.described_ns if self.body_id else stamp_ns
+        return max(0.0, 1.0 - (now_ns - self.seen_ns) * 1e-9 / memory_s)
 
 
 class Persons:
@@ -111,13 +115,7 @@ class Persons:
         for motion in motions:
             self._see(motion, header)
         known = [person for person in self.people.values() if person.gone_ns is None]
-        lists = {
-            "known": [person.person_id for person in known],
-            "tracked": [person.person_id for person in known if person.body_id],
-        }
-        for name, ids in lists.items():
-            if self.lists[name].watched():
-                self.lists[name].put(IdsList(header=header, ids=ids))
+        self._list(known, header)
         for person in self.people.values():
             if not person.topics:
                 self._open(person, demand)
@@ -129,6 +127,19 @@ class Persons:
             transforms = [self._transform(person, header) for person in known]
             found = [transform for transform in transforms if transform is not None]
             self._frames.put(TFMessage(transforms=found) if found else None)
+
+    def end(self, header: Header) -> None:
+        """Publish that nobody is known any more, for instance when images stop."""
+        self._list([], header)
+        opened = [person for person in self.people.values() if person.topics]
+        for person in opened:
+            person.match("")
+            person.topics["location_confidence"].put(Float32(data=0.0))
+        # A message sent while its topic closes may be lost.
+        for person in opened:
+            for name in ("body_id", "location_confidence"):
+                person.topics[name].wait_received()
+        self.clear()
 
     def clear(self) -> None:
         """Forget all people."""
@@ -142,6 +153,13 @@ class Persons:
         for topic in (*self.lists.values(), self._frames):
             topic.close()
         self._placement.destroy(self._node)
+
+    def _list(self, known: list[Person], header: Header) -> None:
+        """Publish the ids of known people, and of those of them who have a body."""
+        for name, people in (("known", known), ("tracked", [p for p in known if p.body_id])):
+            if self.lists[name].watched():
+                ids = [person.person_id for person in people]
+                self.lists[name].put(IdsList(header=header, ids=ids))
 
     def _see(self, motion: BodyMotion, header: Header) -> None:
         stamp_ns = int(motion.stamps_ns[-1])

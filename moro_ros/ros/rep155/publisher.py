@@ -96,12 +96,14 @@ class HumansPublisher:
         header: Header,
         image_rgb: np.ndarray | None,
         up: np.ndarray = CAMERA_UP,
+        final: bool = False,
     ) -> None:
         """Publish the result of one image.
 
         header: stamp and camera optical frame of the image; image_rgb: (H, W, 3) uint8, None if
         images of people must not be published; up: (3,) unit vector against gravity in the camera
-        optical frame (that of a level camera unless the ground is known).
+        optical frame (that of a level camera unless the ground is known); final: images stop, so
+        the persons end with their bodies.
         """
         here = {motion.track_id for motion in result.motions}
         for track_id in self.bodies.keys() - here:
@@ -118,7 +120,9 @@ class HumansPublisher:
                 motion, seen.get(motion.track_id), result.camera, up, image_rgb, header,
                 Header(stamp=stamp, frame_id=header.frame_id),
             )  # fmt: skip
-        if self._persons is not None:
+        if self._persons is not None and final:
+            self._persons.end(header)
+        elif self._persons is not None:
             self._persons.publish(result.motions, header, result.stamp_ns, self._demand)
         ids = [body_id(motion.track_id, self.config.id_prefix) for motion in result.motions]
         # The list is published last, so that the topics exist when a subscriber receives the id.
