@@ -25,10 +25,11 @@ from moro_ros.cli.processes import (
     private_domain,
     ros_arguments,
 )
+from moro_ros.cli.results import check_not_replaced
 from moro_ros.cli.video_options import VideoInput, add_camera_options, video_input
 from moro_ros.cli.view import VIEW_MODULE, check_view, show
 from moro_ros.config import PipelineConfig
-from moro_ros.draw.overlay import write_overlay
+from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay
 from moro_ros.errors import ConfigError
 from moro_ros.io.recording import load_recording
 from moro_ros.io.video import open_video
@@ -139,8 +140,9 @@ def run(arguments: argparse.Namespace) -> None:
     source = video_input(arguments.video, arguments.focal, arguments.camera)
     if source.note:
         print(source.note)
-    fetch_models()
     session = Session(arguments.out)
+    check_not_replaced([source.path], [session.out / name for name in (OVERLAY, SHEET)])
+    fetch_models()
     try:
         session.logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:

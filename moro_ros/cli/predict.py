@@ -13,9 +13,9 @@ from typing import Any
 
 from moro_ros.assets import cached_path
 from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
-from moro_ros.cli.predict_job import Job, Say, finished, process
+from moro_ros.cli.predict_job import RESULTS, Job, Say, finished, process
 from moro_ros.cli.progress import progress_of
-from moro_ros.cli.results import make_folder
+from moro_ros.cli.results import check_not_replaced, make_folder
 from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, MoroError
@@ -85,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     inputs, several = find_inputs(arguments.inputs)
     out: Path = arguments.out
+    folders = [out / one.folder for one in inputs] if several else [out]
+    check_inputs_stay(inputs, folders)
     say = Say(sys.stderr if arguments.json else sys.stdout)
     # Only once, and not before the first input is known to be usable.
     load = cache(lambda: load_pipeline(job.config))
@@ -99,6 +101,23 @@ def run(arguments: argparse.Namespace) -> int:
             summary.pop("settings", None)
         print(json.dumps({"exit_status": status, "inputs": results}, indent=2))
     return status
+
+
+def check_inputs_stay(inputs: list[Input], folders: list[Path]) -> None:
+    """Check that results neither replace an input nor are added to its images.
+
+    folders: of the results. Raises: ConfigError.
+    """
+    check_not_replaced(
+        [one.path for one in inputs], [folder / name for folder in folders for name in RESULTS]
+    )
+    resolved = {folder.resolve() for folder in folders}
+    for one in inputs:
+        if one.kind == "images" and one.path.resolve() in resolved:
+            raise ConfigError(
+                f"--out: got {one.path}, the folder of the images; expected another folder, "
+                "because the results also contain an image."
+            )
 
 
 def process_all(

@@ -37,6 +37,7 @@ from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import Camera, Frame
 
 SUMMARY = "summary.json"
+RESULTS = (TABLE, CSV, OVERLAY, SHEET, REPORT, SUMMARY)
 # The estimate uses images at this minimum interval [ns], this many with people, out of this many.
 ESTIMATE_STEP_NS, ESTIMATE_FRAMES, ESTIMATE_MOST = 30_000_000, 120, 900
 Load = Callable[[], HumanMotionPipeline]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from moro_ros.errors import DataError
+from moro_ros.errors import ConfigError, DataError
 
 # Digits of scores in tables; all others have one.
 DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
@@ -52,6 +52,17 @@ def make_folder(folder: Path, option: str) -> None:
         raise DataError(
             f"Cannot write to {folder} ({error}). Choose another {option} FOLDER."
         ) from error
+
+
+def check_not_replaced(inputs: Iterable[Path], results: Iterable[Path]) -> None:
+    """Check that no input is a file that the results would replace; raises ConfigError."""
+    replaced = {path.resolve() for path in results}
+    for path in inputs:
+        if path.resolve() in replaced:
+            raise ConfigError(
+                f"{path} would be replaced by the results, which have the same name. Choose "
+                "another --out FOLDER, or rename the input."
+            )
 
 
 def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
