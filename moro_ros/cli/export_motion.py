@@ -306,6 +306,7 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.motion
     path = path / TABLE if path.is_dir() else path
     recording = load_recording(path)
+    recording.check_camera_frame(path)
     tracks = read_tracks(recording, path, people, frame)
     body = load_body_model(
         getattr(arguments, "body", None) or share_path("models", "open_body", "OPEN_NEUTRAL.npz")

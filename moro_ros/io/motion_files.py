@@ -78,7 +78,7 @@ class MotionFiles:
     """The files of one recording, which stay in a hidden folder until finish() or place().
 
     others: names of more files that the caller writes to `temporary` and passes to `finish`.
-    camera: set it when it is known.
+    camera: set it when it is known. frame_id: of the motion, if it may not be the camera's.
     Raises: ConfigError if a file of that name exists and may not be overwritten, or if the folder
     is not writable.
     """
@@ -96,6 +96,7 @@ class MotionFiles:
                 f"Cannot write to the folder {folder} ({error}). Set 'output' to another one."
             ) from error
         self.camera: Camera | None = None
+        self.frame_id = ""
         self._stamps_ns = array("q")
         self._people: set[int] = set()
         self._pending: list[tuple[bytes, bytes]] = []  # as stored, and the lines of the CSV file
@@ -212,7 +213,7 @@ class MotionFiles:
         path.touch()
         # Into the allocated space.
         with path.open("r+b") as file:
-            write_table(file, self.camera, self._stamps_ns, people)
+            write_table(file, self.camera, self._stamps_ns, people, self.frame_id)
 
     def _close(self) -> None:
         self._csv.close()

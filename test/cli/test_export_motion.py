@@ -111,6 +111,19 @@ def test_a_recording_of_nobody_is_refused(form, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_motion_in_the_world_is_not_exported_as_that_of_a_camera(recording, form, capsys):
+    motion = load_recording(recording)
+    motion.frame_id = "world"
+    motion.save(recording)
+    said = refused(capsys, form, recording)
+    assert "is in the frame 'world'" in said and "moro fuse with --frame CAMERA" in said
+    assert files(recording.parent) == ["motion.npz"]
+    motion.frame_id = "front_optical_frame"
+    motion.save(recording)
+    assert cli.main(["export", "csv", str(recording)]) == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_damaged_file_is_refused(recording, form, capsys):
     recording.write_bytes(recording.read_bytes()[:2000])
     assert "is not a motion.npz of moro_ros" in refused(capsys, form, recording)

@@ -82,6 +82,7 @@ def test_fuse_writes_one_motion_in_the_world(folder, small, tmp_path, capsys) ->
     recording = load_recording(out / "motion.npz")
     assert sorted(path.name for path in out.iterdir()) == ["joints.csv", "motion.npz"]
     assert len(recording.stamps_ns) == FRAMES and len(recording.people()) == 2
+    assert recording.frame_id == "world" and not recording.in_camera_frame()
     last = [rows[-1] for rows in recording.people().values()]
     for number in (0, 1):
         true = small.person(number, last[0]["stamps_ns"] * 1e-9).joints[0]

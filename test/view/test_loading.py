@@ -207,6 +207,23 @@ def test_what_cannot_be_shown_is_named(npz, motion, camera, tmp_path, open_body)
     refused(DataError, damaged, open_body, "cannot be read as a recording")
 
 
+def test_motion_in_the_frame_of_no_camera_is_refused(made, motion, tmp_path, open_body):
+    said = ("is in the frame 'map'", "moro fuse with --frame CAMERA")
+    bag = made.bag(tmp_path / "fused", motion, ("/fused/humans",), "map")
+    refused(DataError, bag, open_body, *said)
+    motion.camera, motion.frame_id = None, "map"
+    motion.save(tmp_path / "motion.npz")
+    refused(DataError, tmp_path / "motion.npz", open_body, *said)
+
+
+def test_of_a_bag_with_fused_people_those_of_the_camera_are_shown(
+    made, motion, tmp_path, open_body
+):
+    path = made.bag(tmp_path / "bag", motion, ("/fused/humans", "/moro/humans"), "map")
+    (result,) = open_results(path, None, open_body)
+    assert result.camera is not None and len(result.moments) == made.frames
+
+
 def test_values_that_are_not_finite_are_refused(motion, tmp_path, open_body):
     broken = MotionRecording(motion.camera)
     broken.stamps_ns = motion.stamps_ns
