@@ -89,6 +89,15 @@ def read_motion_bag(path: Path) -> list[BagMotion]:
         ) from error
 
 
+def has_motion(path: Path) -> bool:
+    """Return whether a recording has a HumanArray, also if it cannot be read."""
+    try:
+        with AnyReader([path]) as reader:
+            return any(c.msgtype == HUMANS for c in reader.connections)
+    except Exception:  # each storage has errors of its own; read_motion_bag tells them
+        return True
+
+
 def _read(reader: AnyReader, path: Path) -> list[BagMotion]:
     topics = {c.topic for c in reader.connections if c.msgtype == HUMANS}
     found = {name: BagMotion(name) for name in sorted(topics) if not name.endswith(OTHER_FRAME)}

@@ -57,6 +57,13 @@ def test_files_are_written_beside_the_recording(recording, form, capsys):
     assert "Person 2: 0.000 to 0.300 s\n" in output
 
 
+def test_markers_are_not_written_over_a_live_recording(recording):
+    recording.with_suffix(".mcap").write_text("recorded")
+    assert cli.main(["export", "mcap", str(recording), "--force"]) == 0
+    assert recording.with_suffix(".mcap").read_text() == "recorded"
+    assert (recording.parent / "motion_markers.mcap").is_file()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_an_existing_file_is_replaced_only_with_force(recording, form, capsys):
     pytest.importorskip(LIBRARIES.get(form, "numpy"))
