@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import print_table, rounded
 from moro_ros.cli.several_videos import (
     add_folder_options,
@@ -42,7 +43,7 @@ def register(subparsers: Any) -> None:
     )
     add_folder_options(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("out/Calib_refined.toml"), metavar="FILE",
+        "--out", type=user_path, default=Path("out/Calib_refined.toml"), metavar="FILE",
         help="TOML file for Pose2Sim and Anipose, in metres",
     )  # fmt: skip
     parser.set_defaults(handler=run)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from moro_ros import assets
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import (
     Child,
     Children,
@@ -89,7 +90,7 @@ def register(subparsers: Any) -> None:
         "and writes motion.mcap, motion.npz, joints.csv, overlay.mp4 and sheet.png.",
     )
     parser.add_argument(
-        "--video", type=Path, help="video file (default: a sample, which is downloaded)"
+        "--video", type=user_path, help="video file (default: a sample, which is downloaded)"
     )
     add_camera_options(parser)
     parser.add_argument(
@@ -106,7 +107,9 @@ def register(subparsers: Any) -> None:
         help="scale larger images down to this height (0: never; default: %(default)s)",
     )
     parser.add_argument("--loop", action="store_true", help="repeat the video until Ctrl-C")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
+    parser.add_argument(
+        "--out", type=user_path, default=Path("out/demo"), help="folder for the results"
+    )
     parser.add_argument(
         "--keep-images", action="store_true", help="also record the images in motion.mcap"
     )

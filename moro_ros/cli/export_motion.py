@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.predict_inputs import Reading, find_inputs
 from moro_ros.cli.processes import Interruption
 from moro_ros.cli.video_options import add_floor_options, floor_below
@@ -235,13 +236,15 @@ def register(forms: Subparsers) -> None:
     for name, form in FORMS.items():
         parser = forms.add_parser(name, help=form.help, description=form.description)
         add = parser.add_argument
-        add("motion", type=Path, metavar="MOTION", help="motion.npz, or its folder")
-        add("--out", type=Path, metavar="FOLDER", help="folder to write to (default: MOTION's)")
+        add("motion", type=user_path, metavar="MOTION", help="motion.npz, or its folder")
+        add(
+            "--out", type=user_path, metavar="FOLDER", help="folder to write to (default: MOTION's)"
+        )
         add("--people", metavar="IDS", help="only these ids, for example 1,3 (default: all)")
         if name == "mcap":
             add(
                 "--video",
-                type=Path,
+                type=user_path,
                 metavar="VIDEO",
                 help="add the images of the video, folder or bag that the motion was recovered "
                 "from by moro predict",
@@ -281,7 +284,7 @@ def register(forms: Subparsers) -> None:
             )
             add(
                 "--body",
-                type=Path,
+                type=user_path,
                 metavar="FILE",
                 help="body model that the motion was recorded with (default: the open body)",
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moro_ros.assets import cached_path
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
 from moro_ros.cli.predict_job import RESULTS, Job, Say, finished, process
 from moro_ros.cli.progress import progress_of
@@ -40,7 +41,7 @@ def register(subparsers: Any) -> None:
     add = parser.add_argument
     add(
         "inputs",
-        type=Path,
+        type=user_path,
         nargs="+",
         metavar="INPUT",
         help="video of a static camera, folder of videos, folder of images, or rosbag2 recording",
@@ -64,8 +65,8 @@ def register(subparsers: Any) -> None:
     )
     add("--image-topic", default="", metavar="TOPIC", help="images of a bag with several cameras")
     add("--info-topic", default="", metavar="TOPIC", help="their camera_info")
-    add("--out", type=Path, default=Path("out/predict"), help="folder for the results")
-    add("--config", type=Path, help="YAML file with options of the pipeline")
+    add("--out", type=user_path, default=Path("out/predict"), help="folder for the results")
+    add("--config", type=user_path, help="YAML file with options of the pipeline")
     add(
         "--landmarks",
         choices=("full", "heavy"),

@@ -174,6 +174,7 @@ def process(
     start_over(pipeline)
     pipeline.set_floor(job.floor)
     before = counters(pipeline)
+    settings = job.settings(one, pipeline)
     full: OSError | None = None
     ignored: dict[int, tuple[int, str]] = {}
     with Interruption() as interruption:
@@ -274,7 +275,7 @@ def process(
     )
     write_text(out / REPORT, page)
     summary["files"] = [TABLE, CSV, OVERLAY, SHEET, REPORT]
-    summary["settings"] = job.settings(one, pipeline)
+    summary["settings"] = settings
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     names = sorted(path.name for path in out.iterdir() if path.is_file())
     say(f"Results in {out}: {', '.join(names)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moro_ros.cli.paths import user_path
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.calibrations import load_calibration
@@ -80,14 +81,14 @@ class Filmed:
 def add_calibrated_folder(parser: argparse.ArgumentParser) -> None:
     """DIR, --calibration and --unit-m."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR",
+        "folder", type=user_path, metavar="DIR",
         help="folder with videos named after their cameras, and the calibration: "
              "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt of "
              "Qualisys",
     )  # fmt: skip
     parser.add_argument(
         "--calibration",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="calibration file, instead of the one in DIR",
     )
@@ -107,7 +108,7 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
         "--delay", action="append", default=[], metavar="NAME=S",
         help="the video of camera NAME started S seconds later than the others; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
+    parser.add_argument("--config", type=user_path, help="YAML file with options of the pipeline")
 
 
 def open_folder(arguments: argparse.Namespace) -> list[Filmed]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import (
     Children,
     ProcessError,
@@ -60,7 +61,7 @@ def register(subparsers: Any) -> None:
         metavar="S",
         help="duration of the measurement in each state",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the results")
+    parser.add_argument("--json", type=user_path, metavar="FILE", help="JSON file for the results")
     parser.set_defaults(handler=run)
 
 
