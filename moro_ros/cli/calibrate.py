@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,7 @@ def transform_command(view: View) -> str:
     return (
         f"ros2 run tf2_ros static_transform_publisher --x {x:.4f} --y {y:.4f} --z {z:.4f} "
         f"--qx {qx:.6f} --qy {qy:.6f} --qz {qz:.6f} --qw {qw:.6f} "
-        f"--frame-id {WORLD} --child-frame-id {view.name}_optical_frame"
+        f"--frame-id {WORLD} --child-frame-id {shlex.quote(f'{view.name}_optical_frame')}"
     )
 
 
@@ -136,14 +138,19 @@ def table(refined: Refined) -> list[dict[str, object]]:
     ]
 
 
+def quoted(name: str) -> str:
+    """Return a name as a string of TOML, whose rules for it are those of JSON."""
+    return json.dumps(name, ensure_ascii=False)
+
+
 def write_toml(path: Path, views: tuple[View, ...]) -> None:
     """Write a calibration file that load_calibration reads. Raises: ConfigError."""
     tables = []
     for view in views:
         camera = view.camera
         tables.append(
-            f"[{view.name}]\n"
-            f'name = "{view.name}"\n'
+            f"[{quoted(view.name)}]\n"
+            f"name = {quoted(view.name)}\n"
             f"size = [{camera.width}, {camera.height}]\n"
             f"matrix = {np.asarray(camera.matrix, float).tolist()}\n"
             f"distortions = {[float(value) for value in camera.distortion]}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,16 @@ def test_refining_brings_cameras_back(folder, small, tmp_path, capsys) -> None:
     np.testing.assert_allclose(place, better[2].centre, atol=1e-3)
     np.testing.assert_allclose(turn.as_matrix(), better[2].rotation.T, atol=1e-4)
     assert "did not fall" not in printed.err
+
+
+@pytest.mark.parametrize("name", ["GoPro 1", "Küche", "cam.01", 'a "b" \\c', "it's"])
+def test_cameras_of_any_name_are_read_back(small, tmp_path, name) -> None:
+    first, *others = small.views
+    calibrate.write_toml(tmp_path / "Calib.toml", (replace(first, name=name), *others))
+    read = load_calibration(tmp_path / "Calib.toml")
+    assert [view.name for view in read] == [name, "middle", "right"]
+    words = shlex.split(calibrate.transform_command(read[0]))
+    assert words[-1] == f"{name}_optical_frame"
 
 
 def test_a_calibration_that_gains_nothing_is_said(stage) -> None:
