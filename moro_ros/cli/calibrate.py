@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from moro_ros.cli.paths import user_path
-from moro_ros.cli.results import print_table, rounded
+from moro_ros.cli.results import make_place, print_table, rounded
 from moro_ros.cli.several_videos import (
     add_folder_options,
     incomplete_ones,
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_config(arguments.config) if arguments.config else PipelineConfig()
     )
     filmed = open_folder(arguments)
+    make_place(arguments.out, "--out")
     views = [one.view for one in filmed]
     pool = PipelinePool()
     pipelines = {one.view.name: pool.pipeline(config) for one in filmed}
@@ -84,10 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     refined = refine_extrinsics(views, np.concatenate(points, 1), np.concatenate(weights, 1))
     print_table(table(refined))
-    write_toml(arguments.out, refined.views)
-    print(f"Refined calibration in {arguments.out}. As TF, with the frame_id of your images:")
+    print("As TF, with the frame_id of your images:")
     for view in refined.views:
         print(transform_command(view))
+    write_toml(arguments.out, refined.views)
+    print(f"Refined calibration in {arguments.out}.")
     if words := not_better(refined):
         print(words, file=sys.stderr)
     return 0
@@ -164,5 +167,6 @@ def write_toml(path: Path, views: tuple[View, ...]) -> None:
         part.write_text("\n".join(tables), encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise ConfigError(f"Cannot write {path} ({error}). Choose another --out FILE.") from error

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from moro_ros.body.body_model import load_body_model
 from moro_ros.cli.paths import user_path
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import make_place, print_table
 from moro_ros.data.import_motion import (
     ImportedClip,
     Skipped,
@@ -35,6 +35,7 @@ def import_command(args: argparse.Namespace) -> int:
         raise DataError(f"--fps {args.fps:g}: expected a rate between 1 and 1000 Hz.")
     files = find_motion(args.folder)
     categories = read_categories(args.categories) if args.categories else {}
+    make_place(args.out, "--out")
     body = args.body or share_path("models", "open_body", "OPEN_NEUTRAL.npz")
     target = target_skeleton(load_body_model(body))
     clips: list[ImportedClip] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,17 @@ def make_folder(folder: Path, option: str) -> None:
         (folder / ".part").touch()
         (folder / ".part").unlink()
     except OSError as error:
-        raise DataError(
-            f"Cannot write to {folder} ({error}). Choose another {option} FOLDER."
-        ) from error
+        raise DataError(f"Cannot write to {folder} ({error}). Choose another {option}.") from error
+
+
+def make_place(file: Path, option: str) -> None:
+    """Create the folder of a file that is written after minutes of work.
+
+    option: the option for the file. Raises: DataError if it cannot be written.
+    """
+    if file.is_dir():
+        raise DataError(f"{option}: got the folder {file}, expected a file.")
+    make_folder(file.parent, option)
 
 
 def check_not_replaced(inputs: Iterable[Path], results: Iterable[Path]) -> None:
@@ -85,4 +94,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise DataError(f"Cannot write {path} ({error}). Is the disk full?") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()

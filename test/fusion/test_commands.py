@@ -207,6 +207,27 @@ def test_wrong_options_are_refused(command, options, message, folder, tmp_path, 
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "told"), [("set", "got the folder"), ("set/left.avi/c.toml", "Cannot write to")]
+)
+def test_a_calibration_that_cannot_be_written_is_refused_at_the_start(
+    place, told, folder, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibrate, "play", lambda *_: pytest.fail("too late"))
+    assert main(["calibrate", str(folder), "--out", str(tmp_path / place)]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_the_poses_are_printed_although_the_file_cannot_be_written(
+    folder, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibrate, "make_place", lambda *_: None)
+    assert main(["calibrate", str(folder), "--out", str(folder / "left.avi" / "c.toml")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("static_transform_publisher") == 3
+    assert "Choose another --out FILE" in printed.err
+
+
 def test_a_frame_of_no_camera_is_refused(folder, tmp_path, capsys) -> None:
     assert main(["fuse", str(folder), "--out", str(tmp_path / "x"), "--frame", "front"]) == 1
     assert "expected world or one of left, middle, right" in capsys.readouterr().err

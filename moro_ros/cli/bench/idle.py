@@ -20,6 +20,7 @@ from moro_ros.cli.processes import (
     private_domain,
     ros_arguments,
 )
+from moro_ros.cli.results import make_place
 from moro_ros.cli.run import params_file
 from moro_ros.errors import ConfigError
 
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if not Path("/proc/self/statm").exists():
         raise ConfigError("moro idle reads /proc, which exists only on Linux.")
+    if arguments.json:
+        make_place(arguments.json, "--json")
     chosen: dict[str, object] = {"autostart": False}
     if arguments.device:
         chosen["device"] = arguments.device

@@ -20,6 +20,7 @@ from moro_ros.body.topology import SURFACE_VERTICES
 from moro_ros.cli.open_body.anny_rig import SMPLX_PARENTS, rest_body, skin_weights, surface_points
 from moro_ros.cli.open_body.mesh_decimation import decimate
 from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import make_folder
 from moro_ros.errors import BodyModelError
 
 NUM_VERTICES = 10475
@@ -79,6 +80,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Generate and print the files. Raises: BodyModelError if anny is not installed."""
+    make_folder(arguments.output, "--output")
     for path in make_open_body(arguments.output, tuple(arguments.gender)):
         print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
