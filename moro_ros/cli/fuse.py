@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     fusion = Fusion(body, [one.view for one in filmed])
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
-        files = MotionFiles(out, overwrite=True)
+        files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = frame.camera
         try:
             reels = {one.view.name: one.images(pipelines[one.view.name]) for one in filmed}

@@ -178,7 +178,7 @@ def process(
     full: OSError | None = None
     ignored: dict[int, tuple[int, str]] = {}
     with Interruption() as interruption:
-        files = MotionFiles(out, overwrite=True)
+        files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = camera
         try:
             with closing(one.open(job.reading)) as source:

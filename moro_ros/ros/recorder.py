@@ -65,7 +65,11 @@ class RecordingFiles:
     def __init__(self, folder: Path, overwrite: bool, compressed: bool) -> None:
         self._files = MotionFiles(folder, overwrite, (BAG,))
         # The index of an mcap contains the name of its file, so it is written under its final name.
-        self.bag = MotionBag(self._files.temporary / Path(BAG).stem, compressed)
+        try:
+            self.bag = MotionBag(self._files.temporary / Path(BAG).stem, compressed)
+        except BaseException:
+            self._files.discard()
+            raise
         self.motion = self._files
 
     def finish(self) -> tuple[list[Path], list[str]]:
