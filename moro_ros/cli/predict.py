@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -147,10 +148,14 @@ def process_all(
                 continue
             say(heading)
             results.append(process(one, job, folder, load, say, progress))
-        except MoroError as error:
-            print(f"moro predict: {error}", file=sys.stderr)
+        except Exception as error:
+            told = str(error)
+            if not isinstance(error, MoroError):
+                traceback.print_exc()
+                told = f"Unexpected error in {one.path}: {error!r}"
+            print(f"moro predict: {told}", file=sys.stderr)
             failed.append(str(one.path))
-            results.append({"input": str(one.path), "state": "failed", "error": str(error)})
+            results.append({"input": str(one.path), "state": "failed", "error": told})
         else:
             if results[-1]["exit_status"]:
                 return results, int(results[-1]["exit_status"])
