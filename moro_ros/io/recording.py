@@ -39,7 +39,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.errors import DataError
+from moro_ros.errors import NPZ_ERRORS, DataError
 from moro_ros.types import PLACE_SOURCES, PRIOR, BodyMotion, Camera
 
 OBSERVED, INFERRED, EXTRAPOLATED, HELD = 0, 1, 2, 3
@@ -250,7 +250,7 @@ def load_recording(path: Path) -> MotionRecording:
         raise DataError(
             f"There is no {path}: expected a motion.npz of moro_ros, or the folder that has it."
         ) from error
-    except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         # numpy assumes that an unknown file is a pickle, and recommends loading it.
         reason = "not an npz file" if "pickle" in str(error) else error
         raise DataError(
