@@ -21,6 +21,7 @@ from moro_ros.cli.results import check_not_replaced, make_folder
 from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, MoroError
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.live.two_sided import two_sided
 
@@ -176,8 +177,10 @@ def job_of(arguments: argparse.Namespace) -> Job:
         raise ConfigError(
             f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s."
         )
-    if not 0.01 <= arguments.fps <= 1000.0:
-        raise ConfigError(f"--fps: got {arguments.fps:g}, expected 0.01 to 1000 Hz.")
+    if not LOWEST_RATE_HZ <= arguments.fps <= HIGHEST_RATE_HZ:
+        raise ConfigError(
+            f"--fps: got {arguments.fps:g}, expected {LOWEST_RATE_HZ:g} to {HIGHEST_RATE_HZ:g} Hz."
+        )
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     landmarks = arguments.landmarks
     if landmarks is None and arguments.config is None and cached_path(HEAVY).is_file():

@@ -16,7 +16,7 @@ from moro_ros.errors import CalibrationError, ConfigError, DataError, ImageError
 from moro_ros.io.bag_reader import open_bag, read_messages
 from moro_ros.io.bag_topics import COMPRESSED, IMAGE, INFO, beside, chosen
 from moro_ros.io.camera_info import camera_of_info
-from moro_ros.io.frames import VideoFrame
+from moro_ros.io.frames import LOWEST_RATE_HZ, VideoFrame
 from moro_ros.io.image_data import compressed_imgmsg_to_cv2, imgmsg_to_cv2
 from moro_ros.types import Camera
 
@@ -97,7 +97,8 @@ class BagFrames:
         self.origin_ns = stamps[0]
         self.frame_count = sum(item.msgcount for item in self._images)
         duration_s = self._reader.duration * 1e-9
-        self.rate_hz = max(1.0, (self.frame_count - 1) / duration_s) if duration_s > 0 else 30.0
+        rate_hz = (self.frame_count - 1) / duration_s if duration_s > 0 else 30.0
+        self.rate_hz = max(LOWEST_RATE_HZ, rate_hz)
         camera = self.camera
         if camera is not None and (camera.width, camera.height) != (self.width, self.height):
             raise CalibrationError(

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moro_ros.cli import cli, predict_inputs
+from moro_ros.io.recording import load_recording
+from moro_ros.io.video import open_video
 
 SIZE = (320, 240)
 TIMES_S = [n / 30 for n in range(4)]
+
+
+def test_a_time_lapse_video_has_its_own_length(
+    pipeline: Any,
+    make_video: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    times_s = [10 * n for n in range(8)]
+    video = make_video(tmp_path / "a.mp4", times_s, SIZE, Fraction(1, 10))
+    words = ["predict", str(video), "--focal", "300", "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--start", "35"]) == 0
+    stamps_ns = load_recording(tmp_path / "out" / "motion.npz").stamps_ns
+    assert [round(ns / 1e9) for ns in stamps_ns] == times_s[4:]
+    drawn = open_video(tmp_path / "out" / "overlay.mp4")
+    assert [round(frame.stamp_ns / 1e9) for frame in drawn] == [0, 10, 20, 30]
+    drawn.close()
+    capsys.readouterr()
+    assert cli.main([*words, "--start", "95"]) == 1
+    assert "--start 95 is after its end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, UnicodeError])
@@ -25,7 +48,6 @@ def test_an_unexpected_error_is_reported_and_the_others_are_processed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     videos = [make_video(tmp_path / f"{name}.mp4", TIMES_S, SIZE) for name in "abc"]
-    open_video = predict_inputs.open_video
 
     def opened(path: Path) -> Any:
         if path.name == "b.mp4":

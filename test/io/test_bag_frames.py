@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from moro_ros.errors import DataError
 from moro_ros.io.bag_frames import BagFrames
+from moro_ros.io.frames import Part
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 KIND = "sensor_msgs/msg/Image"
@@ -51,6 +52,15 @@ def test_images_without_stamps_have_the_times_of_recording_and_it_is_told(tmp_pa
             "are used."
         )
     assert frames.origin_ns == RECORDED_NS[0]
+    frames.close()
+
+
+def test_a_slow_recording_has_its_own_length(tmp_path: Path, monkeypatch) -> None:
+    slow_ns = [RECORDED_NS[0] + 5_000_000_000 * n for n in range(4)]
+    monkeypatch.setitem(globals(), "RECORDED_NS", slow_ns)
+    frames = BagFrames(write(tmp_path / "bag", slow_ns), own_camera=False)
+    assert frames.rate_hz == pytest.approx(0.2)
+    assert [frame.stamp_ns for frame in Part(frames, start_s=12.0)] == [15_000_000_000]
     frames.close()
 
 
