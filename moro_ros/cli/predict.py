@@ -153,7 +153,7 @@ def process_all(
             told = str(error)
             if not isinstance(error, MoroError):
                 traceback.print_exc()
-                told = f"Unexpected error in {one.path}: {error!r}"
+                told = f"Unexpected error in {one.path}: {type(error).__name__}: {error}"
             print(f"moro predict: {told}", file=sys.stderr)
             failed.append(str(one.path))
             results.append({"input": str(one.path), "state": "failed", "error": told})

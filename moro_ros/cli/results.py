@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from moro_ros.errors import ConfigError, DataError
+from moro_ros.io.image_file import write_image
 
 # Digits of scores in tables; all others have one.
 DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
@@ -80,16 +80,15 @@ def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
     Raises: DataError if they cannot be written.
     """
     for name, image in images.items():
-        path = folder / f"{name}.png"
-        if not cv2.imwrite(str(path), image):
-            raise DataError(f"Cannot write the image {path}. Is the disk full?")
+        write_image(folder / f"{name}.png", image)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step; raises DataError if that is not possible."""
     part = path.with_name(f".part-{path.name}")
     try:
-        part.write_text(text, encoding="utf-8")
+        # Names of files may have bytes that are not UTF-8.
+        part.write_text(text, encoding="utf-8", errors="replace")
         part.replace(path)
     except OSError as error:
         raise DataError(f"Cannot write {path} ({error}). Is the disk full?") from error

@@ -57,6 +57,15 @@ def test_files_are_written_beside_the_recording(recording, form, capsys):
     assert "Person 2: 0.000 to 0.300 s\n" in output
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_recording_may_have_any_name(recording, form):
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    named = recording.with_name("Übung 歩く.npz")
+    recording.rename(named)
+    assert cli.main(["export", form, str(named), "--people", "1"]) == 0
+    assert len(files(named.parent)) == 2
+
+
 def test_markers_are_not_written_over_a_live_recording(recording):
     recording.with_suffix(".mcap").write_text("recorded")
     assert cli.main(["export", "mcap", str(recording), "--force"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,21 @@ def test_a_time_lapse_video_has_its_own_length(
     assert "--start 95 is after its end" in capsys.readouterr().err
 
 
+def test_a_name_that_is_not_utf_8_is_no_error(
+    pipeline: Any, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As copied from an old disk: Latin-1."""
+    name = os.fsdecode("Gang-Küche".encode("latin-1"))
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    make_video(tmp_path / "a.mp4", TIMES_S, SIZE).rename(folder / f"{name}.mp4")
+    words = ["predict", str(folder), "--focal", "300", "--out", str(tmp_path / "out")]
+    assert cli.main(words) == 0
+    page = (tmp_path / "out" / name / "report.html").read_text(encoding="utf-8")
+    assert "Gang-K?che.mp4" in page
+    assert cli.main(["export", "trc", str(tmp_path / "out" / name)]) == 0
+
+
 @pytest.mark.parametrize("kind", [ZeroDivisionError, UnicodeError])
 def test_an_unexpected_error_is_reported_and_the_others_are_processed(
     kind: type[Exception],
@@ -60,5 +76,5 @@ def test_an_unexpected_error_is_reported_and_the_others_are_processed(
     shown = capsys.readouterr()
     inputs = json.loads(shown.out)["inputs"]
     assert [one["state"] for one in inputs] == ["complete", "failed", "complete"]
-    assert inputs[1]["error"] == f"Unexpected error in {videos[1]}: {kind('odd')!r}"
+    assert inputs[1]["error"] == f"Unexpected error in {videos[1]}: {kind.__name__}: odd"
     assert "Traceback" in shown.err and f"Failed: {videos[1]}" in shown.err
