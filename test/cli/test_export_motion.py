@@ -57,6 +57,20 @@ def test_files_are_written_beside_the_recording(recording, form, capsys):
     assert "Person 2: 0.000 to 0.300 s\n" in output
 
 
+def test_a_c3d_file_has_as_many_frames_as_programs_can_count(recording, capsys):
+    pytest.importorskip("ezc3d")
+    motion = load_recording(recording)
+    row = motion.people()[1][0].copy()
+    row["stamps_ns"] = 65_600 * 33_333_333
+    motion.add(1, row)
+    motion.stamps_ns.append(int(row["stamps_ns"]))
+    motion.save(recording)
+    said = refused(capsys, "c3d", recording, "--people", "1")
+    assert "would have 65601 frames, but C3D files have up to 65534: give --fps 29.96 or" in said
+    assert files(recording.parent) == ["motion.npz"]
+    assert cli.main(["export", "c3d", str(recording), "--people", "1", "--fps", "29.96"]) == 0
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_recording_may_have_any_name(recording, form):
     pytest.importorskip(LIBRARIES.get(form, "numpy"))
