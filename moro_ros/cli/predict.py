@@ -21,7 +21,7 @@ from moro_ros.cli.results import check_not_replaced, make_folder
 from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LONGEST_S, LOWEST_RATE_HZ
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.live.two_sided import two_sided
 
@@ -171,11 +171,12 @@ def process_all(
 def job_of(arguments: argparse.Namespace) -> Job:
     """Check the options; raises MoroError."""
     start_s, end_s = arguments.start, arguments.end
-    if not 0.0 <= start_s < float("inf"):
-        raise ConfigError(f"--start: got {start_s:g}, expected 0 or more seconds.")
-    if end_s is not None and not start_s < end_s:
+    if not 0.0 <= start_s <= LONGEST_S:
+        raise ConfigError(f"--start: got {start_s:g}, expected 0 to {LONGEST_S:g} seconds.")
+    if end_s is not None and not start_s < end_s <= LONGEST_S:
         raise ConfigError(
-            f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s."
+            f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s; omit it for "
+            "the end of the input."
         )
     if not LOWEST_RATE_HZ <= arguments.fps <= HIGHEST_RATE_HZ:
         raise ConfigError(

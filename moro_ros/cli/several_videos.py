@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from moro_ros.evaluation.video_set import (
     read_times,
 )
 from moro_ros.geometry.views import View, check_views
+from moro_ros.io.frames import LONGEST_S
 from moro_ros.io.video import open_video
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.recover.fusion.playback import Taken
@@ -148,15 +150,16 @@ def read_delays(options: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Return --delay in ns by camera. Raises: ConfigError."""
     delays = {}
     for option in options:
-        name, _, seconds = option.partition("=")
+        name, _, text = option.partition("=")
         try:
-            delays[name] = round(float(seconds) * 1e9)
+            seconds = float(text)
         except ValueError:
-            name = ""
-        if name not in names:
+            seconds = math.nan
+        if name not in names or not abs(seconds) <= LONGEST_S:
             raise ConfigError(
                 f"--delay: got '{option}', expected NAME=SECONDS with a name of {', '.join(names)}."
             )
+        delays[name] = round(seconds * 1e9)
     return delays
 
 

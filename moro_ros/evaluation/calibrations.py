@@ -63,7 +63,7 @@ def _toml_views(path: Path, unit_m: float) -> tuple[View, ...]:
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CalibrationError(f"Cannot read the calibration {path}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(f"{path}: {LAYOUTS} ({error!r}).") from error
 
 
@@ -87,7 +87,7 @@ def _qualisys_views(path: Path) -> tuple[View, ...]:
     try:
         cameras = list(ElementTree.parse(path).getroot().iter("camera"))
         return tuple(_qualisys_view(camera) for camera in cameras)
-    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, KeyError, ValueError, OverflowError) as error:
         raise CalibrationError(
             f"{path} is not a Qualisys calibration: {error!r}; {LAYOUTS}."
         ) from error

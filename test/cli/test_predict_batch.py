@@ -54,6 +54,21 @@ def test_a_name_that_is_not_utf_8_is_no_error(
     assert cli.main(["export", "trc", str(tmp_path / "out" / name)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--end", "inf"], "--end: got inf, expected a time after the start at 0 s; omit it"),
+        (["--end", "1e300"], "--end: got 1e+300"),
+        (["--start", "1e300"], "--start: got 1e+300, expected 0 to 1e+09 seconds"),
+    ],
+)
+def test_times_that_no_recording_has_are_refused(
+    pipeline: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert cli.main(["predict", "a.mp4", "--focal", "300", *words]) == 1
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [ZeroDivisionError, UnicodeError])
 def test_an_unexpected_error_is_reported_and_the_others_are_processed(
     kind: type[Exception],

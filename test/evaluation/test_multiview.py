@@ -140,3 +140,7 @@ def test_says_what_is_wrong_with_a_calibration(tmp_path) -> None:
     broken.write_text(broken.read_text().replace("<intrinsic", "<lens"), encoding="utf-8")
     with pytest.raises(CalibrationError, match="intrinsic"):
         load_calibration(broken)
+    write_calibration(broken, ("a", "b"))
+    broken.write_text(broken.read_text().replace('"1079"', '"inf"'), encoding="utf-8")
+    with pytest.raises(CalibrationError, match="not a Qualisys calibration"):
+        load_calibration(broken)

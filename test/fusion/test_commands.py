@@ -198,6 +198,9 @@ def test_a_calibration_that_gains_nothing_is_said(stage) -> None:
         (["--cameras", "left,front"], "at least two of left, middle, right"),
         (["--delay", "front=1"], "NAME=SECONDS"),
         (["--delay", "left=soon"], "NAME=SECONDS"),
+        (["--delay", "left=inf"], "NAME=SECONDS"),
+        (["--delay", "left=nan"], "NAME=SECONDS"),
+        (["--delay", "left=1e300"], "NAME=SECONDS"),
     ],
 )
 @pytest.mark.parametrize("command", ["fuse", "calibrate"])
