@@ -27,7 +27,6 @@ from moro_ros.io.export.gltf import write_gltf
 from moro_ros.io.export.markers import marker_table
 from moro_ros.io.export.mcap import write_mcap
 from moro_ros.io.export.tracks import (
-    HIGHEST_RATE_HZ,
     MAX_GAP_S,
     Track,
     interpolated,
@@ -37,7 +36,8 @@ from moro_ros.io.export.tracks import (
     without_holes,
 )
 from moro_ros.io.export.trc import write_trc
-from moro_ros.io.frames import FrameSource, VideoFrame
+from moro_ros.io.frames import HIGHEST_RATE_HZ, FrameSource, VideoFrame
+from moro_ros.io.image_folder import ImageFolder
 from moro_ros.io.motion_files import TABLE
 from moro_ros.io.recording import MotionRecording, load_recording
 from moro_ros.resources import share_path
@@ -140,12 +140,14 @@ def recorded_images(
     Raises: ConfigError if an image of the recording is not in the source.
     """
     origin_ns = source.origin_ns if isinstance(source, BagFrames) else 0
+    # The rate of images is that of the recording, which is rounded.
+    tolerance_ns = 0.5e9 / source.rate_hz if isinstance(source, ImageFolder) else 0.0
     expected = iter(recording.stamps_ns)
     stamp_ns = next(expected, None)
     for since_ns, image in source.frames():
         if stamp_ns is None:
             return
-        if origin_ns + since_ns == stamp_ns:
+        if abs(origin_ns + since_ns - stamp_ns) <= tolerance_ns:
             yield VideoFrame(stamp_ns, image)
             stamp_ns = next(expected, None)
     if stamp_ns is not None:

@@ -118,19 +118,23 @@ def images(folder: Path, count: int) -> Path:
     return folder
 
 
-def since_zero(walk: Path) -> None:
+def since_zero(walk: Path, rate_hz: float = 30.0) -> None:
     """Give the recording the stamps of a folder of images."""
     recording = load_recording(walk)
     first = recording.stamps_ns[0]
-    recording.stamps_ns = [stamp - first for stamp in recording.stamps_ns]
+    scale = 30.0 / rate_hz
+    recording.stamps_ns = [round((stamp - first) * scale) for stamp in recording.stamps_ns]
     for rows in recording._rows.values():
         for row in rows:
-            row["stamps_ns"] -= first
+            row["stamps_ns"] = round((int(row["stamps_ns"]) - first) * scale)
     recording.save(walk)
 
 
-def test_images_have_the_stamps_of_the_recording(walk: Path, tmp_path: Path) -> None:
-    since_zero(walk)
+@pytest.mark.parametrize("rate_hz", [30.0, 29.97003, 0.0123456])
+def test_images_have_the_stamps_of_the_recording(
+    walk: Path, tmp_path: Path, rate_hz: float
+) -> None:
+    since_zero(walk, rate_hz)
     folder = images(tmp_path / "images", MARKER_FRAMES + 5)
     assert cli.main(["export", "mcap", str(walk), "--video", str(folder)]) == 0
     found = messages(walk.with_name("walk_markers.mcap"))
