@@ -1,5 +1,14 @@
 """Errors that a user can cause: each states the value, what was expected and the remedy."""
 
+import zipfile
+import zlib
+
+# What reading an npz or npy file raises if it is missing, damaged, encrypted or another file.
+NPZ_ERRORS = (
+    *(OSError, LookupError, TypeError, ValueError, AttributeError, EOFError, MemoryError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
+
 
 class MoroError(Exception):
     """Base of all errors of this package that a user can cause."""

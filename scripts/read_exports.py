@@ -43,7 +43,7 @@ def main() -> None:
     table = read_table(folder / "motion_long.csv")
     print(f"{sum(len(times) for times, _ in table.values())} frames of people {list(table)}")
     check_c3d(folder, table)
-    check_mcap(folder / "motion.mcap", table, pictures)
+    check_mcap(folder / "motion_markers.mcap", table, pictures)
     if len(sys.argv) > 3 and pictures:
         draw_recorded(Path(sys.argv[3]), pictures)
     check_bvh(folder, table)

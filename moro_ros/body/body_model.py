@@ -6,7 +6,6 @@ The same class is used for the included open body and a licensed SMPL-X file of 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from moro_ros.body.topology import (
     NUM_JOINTS,
     SURFACE_VERTICES,
 )
-from moro_ros.errors import BodyModelError
+from moro_ros.errors import NPZ_ERRORS, BodyModelError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 
 NUM_BETAS = 10
@@ -295,7 +294,7 @@ def load_body_model(path: str | Path, detector_points: bool = False) -> BodyMode
                 )
             wanted = (*REQUIRED_ARRAYS, "posedirs")
             arrays = {key: archive[key] for key in wanted if key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise BodyModelError(
             f"{path}: cannot be read as a body model ({error}). Give an SMPL-X npz file, or "
             "omit the option to use the included open body."

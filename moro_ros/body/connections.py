@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.body.hierarchy import ConnectionTables
-from moro_ros.errors import BodyModelError
+from moro_ros.errors import NPZ_ERRORS, BodyModelError
 
 LEVELS = 7
 TABLE_FILES = tuple(f"_{kind}{level}.npy" for kind in ("pool", "unpool") for level in range(LEVELS))
@@ -97,7 +97,7 @@ def neighbour_ids(table: np.ndarray) -> np.ndarray:
 def _read(path: Path) -> np.ndarray:
     try:
         table: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except NPZ_ERRORS as error:
         raise BodyModelError(
             f"{path} cannot be read as a NumPy array ({error}). Obtain the file again."
         ) from error

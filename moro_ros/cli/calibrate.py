@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from moro_ros.cli.results import print_table, rounded
+from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import make_place, print_table, rounded
 from moro_ros.cli.several_videos import (
     add_folder_options,
     incomplete_ones,
@@ -42,7 +46,7 @@ def register(subparsers: Any) -> None:
     )
     add_folder_options(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("out/Calib_refined.toml"), metavar="FILE",
+        "--out", type=user_path, default=Path("out/Calib_refined.toml"), metavar="FILE",
         help="TOML file for Pose2Sim and Anipose, in metres",
     )  # fmt: skip
     parser.set_defaults(handler=run)
@@ -54,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         load_config(arguments.config) if arguments.config else PipelineConfig()
     )
     filmed = open_folder(arguments)
+    make_place(arguments.out, "--out")
     views = [one.view for one in filmed]
     pool = PipelinePool()
     pipelines = {one.view.name: pool.pipeline(config) for one in filmed}
@@ -81,10 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     refined = refine_extrinsics(views, np.concatenate(points, 1), np.concatenate(weights, 1))
     print_table(table(refined))
-    write_toml(arguments.out, refined.views)
-    print(f"Refined calibration in {arguments.out}. As TF, with the frame_id of your images:")
+    print("As TF, with the frame_id of your images:")
     for view in refined.views:
         print(transform_command(view))
+    write_toml(arguments.out, refined.views)
+    print(f"Refined calibration in {arguments.out}.")
     if words := not_better(refined):
         print(words, file=sys.stderr)
     return 0
@@ -109,7 +115,7 @@ def transform_command(view: View) -> str:
     return (
         f"ros2 run tf2_ros static_transform_publisher --x {x:.4f} --y {y:.4f} --z {z:.4f} "
         f"--qx {qx:.6f} --qy {qy:.6f} --qz {qz:.6f} --qw {qw:.6f} "
-        f"--frame-id {WORLD} --child-frame-id {view.name}_optical_frame"
+        f"--frame-id {WORLD} --child-frame-id {shlex.quote(f'{view.name}_optical_frame')}"
     )
 
 
@@ -135,14 +141,19 @@ def table(refined: Refined) -> list[dict[str, object]]:
     ]
 
 
+def quoted(name: str) -> str:
+    """Return a name as a string of TOML, whose rules for it are those of JSON."""
+    return json.dumps(name, ensure_ascii=False)
+
+
 def write_toml(path: Path, views: tuple[View, ...]) -> None:
     """Write a calibration file that load_calibration reads. Raises: ConfigError."""
     tables = []
     for view in views:
         camera = view.camera
         tables.append(
-            f"[{view.name}]\n"
-            f'name = "{view.name}"\n'
+            f"[{quoted(view.name)}]\n"
+            f"name = {quoted(view.name)}\n"
             f"size = [{camera.width}, {camera.height}]\n"
             f"matrix = {np.asarray(camera.matrix, float).tolist()}\n"
             f"distortions = {[float(value) for value in camera.distortion]}\n"
@@ -156,5 +167,6 @@ def write_toml(path: Path, views: tuple[View, ...]) -> None:
         part.write_text("\n".join(tables), encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise ConfigError(f"Cannot write {path} ({error}). Choose another --out FILE.") from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from moro_ros.body.body_model import load_body_model
-from moro_ros.cli.results import print_table
+from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import make_place, print_table
 from moro_ros.data.import_motion import (
     ImportedClip,
     Skipped,
@@ -35,6 +35,7 @@ def import_command(args: argparse.Namespace) -> int:
         raise DataError(f"--fps {args.fps:g}: expected a rate between 1 and 1000 Hz.")
     files = find_motion(args.folder)
     categories = read_categories(args.categories) if args.categories else {}
+    make_place(args.out, "--out")
     body = args.body or share_path("models", "open_body", "OPEN_NEUTRAL.npz")
     target = target_skeleton(load_body_model(body))
     clips: list[ImportedClip] = []
@@ -136,25 +137,27 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "import", help="convert BVH or ASF/AMC files to one open motion file"
     )
     imported.add_argument(
-        "folder", type=Path, metavar="DIR", help="folder, searched with its subfolders"
+        "folder", type=user_path, metavar="DIR", help="folder, searched with its subfolders"
     )
-    imported.add_argument("--out", type=Path, required=True, help="npz file to write")
+    imported.add_argument("--out", type=user_path, required=True, help="npz file to write")
     imported.add_argument(
         "--fps", type=float, help="rate of the recordings, instead of that in the files (AMC: 120)"
     )
     imported.add_argument(
-        "--categories", type=Path, help="CSV with the columns name (of a file or clip) and category"
+        "--categories",
+        type=user_path,
+        help="CSV with the columns name (of a file or clip) and category",
     )
-    imported.add_argument("--body", type=Path, help="body model npz (default: the open body)")
+    imported.add_argument("--body", type=user_path, help="body model npz (default: the open body)")
     imported.add_argument("--all", action="store_true", help="list all skipped files")
     imported.set_defaults(run=import_command)
     info = parts.add_parser("info", help="summarise an open motion file")
-    info.add_argument("file", type=Path, metavar="FILE")
+    info.add_argument("file", type=user_path, metavar="FILE")
     info.add_argument("--json", action="store_true", help="print a JSON object")
     info.set_defaults(run=info_command)
     sets = parts.add_parser("sets", help="list data sets, what they need, or check a folder")
     sets.add_argument("name", nargs="?", help="one set")
-    sets.add_argument("folder", nargs="?", type=Path, help="folder of the data set, to check")
+    sets.add_argument("folder", nargs="?", type=user_path, help="folder of the data set, to check")
     sets.add_argument("--split", default="", help="split of the data set")
     sets.set_defaults(run=sets_command)
     parser.set_defaults(handler=command)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from moro_ros import assets
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import (
     Child,
     Children,
@@ -25,10 +26,11 @@ from moro_ros.cli.processes import (
     private_domain,
     ros_arguments,
 )
+from moro_ros.cli.results import check_not_replaced
 from moro_ros.cli.video_options import VideoInput, add_camera_options, video_input
 from moro_ros.cli.view import VIEW_MODULE, check_view, show
 from moro_ros.config import PipelineConfig
-from moro_ros.draw.overlay import write_overlay
+from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay
 from moro_ros.errors import ConfigError
 from moro_ros.io.recording import load_recording
 from moro_ros.io.video import open_video
@@ -88,7 +90,7 @@ def register(subparsers: Any) -> None:
         "and writes motion.mcap, motion.npz, joints.csv, overlay.mp4 and sheet.png.",
     )
     parser.add_argument(
-        "--video", type=Path, help="video file (default: a sample, which is downloaded)"
+        "--video", type=user_path, help="video file (default: a sample, which is downloaded)"
     )
     add_camera_options(parser)
     parser.add_argument(
@@ -105,7 +107,9 @@ def register(subparsers: Any) -> None:
         help="scale larger images down to this height (0: never; default: %(default)s)",
     )
     parser.add_argument("--loop", action="store_true", help="repeat the video until Ctrl-C")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
+    parser.add_argument(
+        "--out", type=user_path, default=Path("out/demo"), help="folder for the results"
+    )
     parser.add_argument(
         "--keep-images", action="store_true", help="also record the images in motion.mcap"
     )
@@ -139,8 +143,9 @@ def run(arguments: argparse.Namespace) -> None:
     source = video_input(arguments.video, arguments.focal, arguments.camera)
     if source.note:
         print(source.note)
-    fetch_models()
     session = Session(arguments.out)
+    check_not_replaced([source.path], [session.out / name for name in (OVERLAY, SHEET)])
+    fetch_models()
     try:
         session.logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:

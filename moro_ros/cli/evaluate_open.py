@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_folder, print_table, rounded, write_images
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.data.mocap import MotionSet, load_motion
@@ -231,7 +232,7 @@ def motion_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Return the options of whatever is measured on held-out motion."""
     motion = argparse.ArgumentParser(add_help=False, parents=[shared])
     motion.add_argument(
-        "--motion", type=Path, help="motion npz, instead of test.npz of the open motion set"
+        "--motion", type=user_path, help="motion npz, instead of test.npz of the open motion set"
     )
     motion.add_argument(
         "--seed", type=int, default=5, help="random seed of cameras, noise and occluders"
@@ -286,10 +287,10 @@ def register(
         "--only", action="store_true", help="skip refinement, other subjects and other worlds"
     )
     one.add_argument(
-        "--seated", type=Path, metavar="FILE",
+        "--seated", type=user_path, metavar="FILE",
         help="motion npz with sitting people, such as cmu_daily.npz, for an additional row",
     )  # fmt: skip
-    one.add_argument("--plots", type=Path, help="folder for plots, created if missing")
+    one.add_argument("--plots", type=user_path, help="folder for plots, created if missing")
     one.set_defaults(evaluate=open_command)
     parts = sets.add_parser(
         "ablations",
@@ -312,7 +313,7 @@ def register(
     )
     spread.add_argument(
         "--validation",
-        type=Path,
+        type=user_path,
         help="motion npz for --fit, instead of val.npz of the open motion set",
     )
     spread.set_defaults(evaluate=sigma_command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from moro_ros.cli.evaluate_open import (
     subject_options,
     validation_motion,
 )
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import print_table
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import ConfigError, DataError
@@ -110,7 +110,7 @@ def register(
     )
     parser.add_argument(
         "--validation",
-        type=Path,
+        type=user_path,
         help="motion npz for --fit, instead of val.npz of the open motion set",
     )
     parser.set_defaults(evaluate=command)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_folder, print_table, rounded, write_images
 from moro_ros.data.sets import SETS, open_set
 from moro_ros.draw.plots import bar_chart, line_chart
@@ -19,7 +20,7 @@ from moro_ros.evaluation.truth import truths_at, truths_of
 
 def command(args: argparse.Namespace) -> int:
     """Evaluate every result given on the same truth."""
-    bodies = {kind: load_rest_joints(Path(path)) for kind, path in pairs(args.body, "--body")}
+    bodies = {kind: load_rest_joints(user_path(path)) for kind, path in pairs(args.body, "--body")}
     truths = list(truths_from(args, bodies))
     if args.plots:
         make_folder(args.plots, "--plots")
@@ -27,7 +28,7 @@ def command(args: argparse.Namespace) -> int:
     for method, path in pairs(args.results, "--results"):
         if method not in READERS:
             raise DataError(f"--results {method}=...: expected one of {', '.join(READERS)}.")
-        reports[method] = evaluate(truths, Results(method, Path(path), bodies))
+        reports[method] = evaluate(truths, Results(method, user_path(path), bodies))
     if args.json:
         print(json.dumps({name: as_json(report) for name, report in reports.items()}))
     else:
@@ -117,7 +118,7 @@ def register(
         "results", parents=[shared], help="result files of this or other methods"
     )
     parser.add_argument(
-        "--truth", type=Path, required=True,
+        "--truth", type=user_path, required=True,
         help="npz of ground truth motion (evaluation/truth.py), a folder of them, a RoHM pickle "
              "with its truth, or, with --set, the folder of a data set",
     )  # fmt: skip
@@ -133,5 +134,5 @@ def register(
         help="body model npz for result files with parameters: smpl or smplx, or with a "
              "gender, such as smplx_male=...",
     )  # fmt: skip
-    parser.add_argument("--plots", type=Path, help="folder for plots")
+    parser.add_argument("--plots", type=user_path, help="folder for plots")
     parser.set_defaults(evaluate=command)

@@ -15,6 +15,7 @@ import numpy as np
 from moro_ros.assets import fetch
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.cli.evaluate_cameras import print_cameras
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.draw.overlay import write_overlay
@@ -265,7 +266,7 @@ def register(
         help="only all combinations of 1, 2, 3 and 4 cameras (docs/cameras.md)",
     )
     video.add_argument(
-        "--pictures", type=Path, help="folder for drawings of the bodies over the videos"
+        "--pictures", type=user_path, help="folder for drawings of the bodies over the videos"
     )
     video.set_defaults(evaluate=command)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moro_ros.cli import export_motion
+from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import make_folder
 from moro_ros.live.backends.onnx_export import PARTS, export_onnx
 from moro_ros.live.load import model_folder
 from moro_ros.network.build import load_model
@@ -32,7 +33,7 @@ def register(subparsers: Subparsers) -> None:
         default="moro_open",
         help="name of a model under models/, or path of a model folder",
     )
-    add("--out", type=Path, required=True, help="folder to write to")
+    add("--out", type=user_path, required=True, help="folder to write to")
     add("--part", choices=PARTS, action="append", help="write only this file; may be repeated")
     add(
         "--graph-only",
@@ -44,7 +45,8 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the files."""
+    """Write the files. Raises: MoroError for a problem with the model or the folder."""
+    make_folder(arguments.out, "--out")
     model = load_model(model_folder(arguments.model))
     parts = tuple(arguments.part or ())
     for path in export_onnx(model, arguments.out, parts, weights=not arguments.graph_only):

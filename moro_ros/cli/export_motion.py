@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.predict_inputs import Reading, find_inputs
 from moro_ros.cli.processes import Interruption
 from moro_ros.cli.video_options import add_floor_options, floor_below
@@ -26,7 +27,6 @@ from moro_ros.io.export.gltf import write_gltf
 from moro_ros.io.export.markers import marker_table
 from moro_ros.io.export.mcap import write_mcap
 from moro_ros.io.export.tracks import (
-    HIGHEST_RATE_HZ,
     MAX_GAP_S,
     Track,
     interpolated,
@@ -36,7 +36,8 @@ from moro_ros.io.export.tracks import (
     without_holes,
 )
 from moro_ros.io.export.trc import write_trc
-from moro_ros.io.frames import FrameSource, VideoFrame
+from moro_ros.io.frames import HIGHEST_RATE_HZ, FrameSource, VideoFrame
+from moro_ros.io.image_folder import ImageFolder
 from moro_ros.io.motion_files import TABLE
 from moro_ros.io.recording import MotionRecording, load_recording
 from moro_ros.resources import share_path
@@ -139,12 +140,14 @@ def recorded_images(
     Raises: ConfigError if an image of the recording is not in the source.
     """
     origin_ns = source.origin_ns if isinstance(source, BagFrames) else 0
+    # The rate of images is that of the recording, which is rounded.
+    tolerance_ns = 0.5e9 / source.rate_hz if isinstance(source, ImageFolder) else 0.0
     expected = iter(recording.stamps_ns)
     stamp_ns = next(expected, None)
     for since_ns, image in source.frames():
         if stamp_ns is None:
             return
-        if origin_ns + since_ns == stamp_ns:
+        if abs(origin_ns + since_ns - stamp_ns) <= tolerance_ns:
             yield VideoFrame(stamp_ns, image)
             stamp_ns = next(expected, None)
     if stamp_ns is not None:
@@ -235,13 +238,15 @@ def register(forms: Subparsers) -> None:
     for name, form in FORMS.items():
         parser = forms.add_parser(name, help=form.help, description=form.description)
         add = parser.add_argument
-        add("motion", type=Path, metavar="MOTION", help="motion.npz, or its folder")
-        add("--out", type=Path, metavar="FOLDER", help="folder to write to (default: MOTION's)")
+        add("motion", type=user_path, metavar="MOTION", help="motion.npz, or its folder")
+        add(
+            "--out", type=user_path, metavar="FOLDER", help="folder to write to (default: MOTION's)"
+        )
         add("--people", metavar="IDS", help="only these ids, for example 1,3 (default: all)")
         if name == "mcap":
             add(
                 "--video",
-                type=Path,
+                type=user_path,
                 metavar="VIDEO",
                 help="add the images of the video, folder or bag that the motion was recovered "
                 "from by moro predict",
@@ -281,7 +286,7 @@ def register(forms: Subparsers) -> None:
             )
             add(
                 "--body",
-                type=Path,
+                type=user_path,
                 metavar="FILE",
                 help="body model that the motion was recorded with (default: the open body)",
             )
@@ -306,6 +311,7 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.motion
     path = path / TABLE if path.is_dir() else path
     recording = load_recording(path)
+    recording.check_camera_frame(path)
     tracks = read_tracks(recording, path, people, frame)
     body = load_body_model(
         getattr(arguments, "body", None) or share_path("models", "open_body", "OPEN_NEUTRAL.npz")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import Interruption
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.cli.several_videos import (
@@ -49,7 +50,9 @@ def register(subparsers: Any) -> None:
         metavar="NAME",
         help="frame of the motion: world (default), or the optical frame of a camera",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/fuse"), help="folder for the results")
+    parser.add_argument(
+        "--out", type=user_path, default=Path("out/fuse"), help="folder for the results"
+    )
     parser.set_defaults(handler=run)
 
 
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     fusion = Fusion(body, [one.view for one in filmed])
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
-        files = MotionFiles(out, overwrite=True)
+        files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = frame.camera
         try:
             reels = {one.view.name: one.images(pipelines[one.view.name]) for one in filmed}

@@ -30,6 +30,7 @@ from moro_ros.cli.official_files import (
     read_statistics,
     require_tensors,
 )
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.trajectory_statistics import ROUGH_GUESS, estimate_statistics, person_clips
 from moro_ros.cli.video_options import VideoInput, add_camera_options, video_input
 from moro_ros.config import PipelineConfig
@@ -83,25 +84,25 @@ def register(subparsers: Subparsers) -> None:
         help="make a model folder from the authors' checkpoints",
         description="Writes a model folder. Tensors that do not match are refused by name.",
     )
-    parser.add_argument("--moro", type=Path, required=True, help="last.ckpt")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.ckpt")
+    parser.add_argument("--moro", type=user_path, required=True, help="last.ckpt")
+    parser.add_argument("--tokenizer", type=user_path, required=True, help="tokenizer.ckpt")
     statistics = parser.add_mutually_exclusive_group(required=True)
-    statistics.add_argument("--trajectory-stats", type=Path, help="amass_cum_traj.pkl")
+    statistics.add_argument("--trajectory-stats", type=user_path, help="amass_cum_traj.pkl")
     statistics.add_argument(
-        "--estimate-trajectory-stats", type=Path, nargs="+", metavar="VIDEO",
+        "--estimate-trajectory-stats", type=user_path, nargs="+", metavar="VIDEO",
         help="estimate the statistics from videos of one camera, with --focal or --camera",
     )  # fmt: skip
     add_camera_options(parser)
     parser.add_argument(
-        "--connections", type=Path, required=True, help="folder of the 14 connection tables"
+        "--connections", type=user_path, required=True, help="folder of the 14 connection tables"
     )
-    parser.add_argument("--smplx", type=Path, required=True, help="SMPLX_NEUTRAL.npz")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new model")
+    parser.add_argument("--smplx", type=user_path, required=True, help="SMPLX_NEUTRAL.npz")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of the new model")
     parser.add_argument(
-        "--config", type=Path, help="architecture (default: models/moro_vit_h.yaml)"
+        "--config", type=user_path, help="architecture (default: models/moro_vit_h.yaml)"
     )
     parser.add_argument(
-        "--connection-sums", type=Path, metavar="JSON",
+        "--connection-sums", type=user_path, metavar="JSON",
         help="JSON with 'connection_sha256', the checksums of tables other than the published "
              "ones",
     )  # fmt: skip

@@ -6,19 +6,22 @@ import argparse
 import dataclasses
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from moro_ros.assets import cached_path
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
-from moro_ros.cli.predict_job import Job, Say, finished, process
+from moro_ros.cli.predict_job import RESULTS, Job, Say, finished, process
 from moro_ros.cli.progress import progress_of
-from moro_ros.cli.results import make_folder
+from moro_ros.cli.results import check_not_replaced, make_folder
 from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, MoroError
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LONGEST_S, LOWEST_RATE_HZ
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.live.two_sided import two_sided
 
@@ -40,7 +43,7 @@ def register(subparsers: Any) -> None:
     add = parser.add_argument
     add(
         "inputs",
-        type=Path,
+        type=user_path,
         nargs="+",
         metavar="INPUT",
         help="video of a static camera, folder of videos, folder of images, or rosbag2 recording",
@@ -64,8 +67,8 @@ def register(subparsers: Any) -> None:
     )
     add("--image-topic", default="", metavar="TOPIC", help="images of a bag with several cameras")
     add("--info-topic", default="", metavar="TOPIC", help="their camera_info")
-    add("--out", type=Path, default=Path("out/predict"), help="folder for the results")
-    add("--config", type=Path, help="YAML file with options of the pipeline")
+    add("--out", type=user_path, default=Path("out/predict"), help="folder for the results")
+    add("--config", type=user_path, help="YAML file with options of the pipeline")
     add(
         "--landmarks",
         choices=("full", "heavy"),
@@ -85,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = job_of(arguments)
     inputs, several = find_inputs(arguments.inputs)
     out: Path = arguments.out
+    folders = [out / one.folder for one in inputs] if several else [out]
+    check_inputs_stay(inputs, folders)
     say = Say(sys.stderr if arguments.json else sys.stdout)
     # Only once, and not before the first input is known to be usable.
     load = cache(lambda: load_pipeline(job.config))
@@ -99,6 +104,23 @@ def run(arguments: argparse.Namespace) -> int:
             summary.pop("settings", None)
         print(json.dumps({"exit_status": status, "inputs": results}, indent=2))
     return status
+
+
+def check_inputs_stay(inputs: list[Input], folders: list[Path]) -> None:
+    """Check that results neither replace an input nor are added to its images.
+
+    folders: of the results. Raises: ConfigError.
+    """
+    check_not_replaced(
+        [one.path for one in inputs], [folder / name for folder in folders for name in RESULTS]
+    )
+    resolved = {folder.resolve() for folder in folders}
+    for one in inputs:
+        if one.kind == "images" and one.path.resolve() in resolved:
+            raise ConfigError(
+                f"--out: got {one.path}, the folder of the images; expected another folder, "
+                "because the results also contain an image."
+            )
 
 
 def process_all(
@@ -127,10 +149,14 @@ def process_all(
                 continue
             say(heading)
             results.append(process(one, job, folder, load, say, progress))
-        except MoroError as error:
-            print(f"moro predict: {error}", file=sys.stderr)
+        except Exception as error:
+            told = str(error)
+            if not isinstance(error, MoroError):
+                traceback.print_exc()
+                told = f"Unexpected error in {one.path}: {type(error).__name__}: {error}"
+            print(f"moro predict: {told}", file=sys.stderr)
             failed.append(str(one.path))
-            results.append({"input": str(one.path), "state": "failed", "error": str(error)})
+            results.append({"input": str(one.path), "state": "failed", "error": told})
         else:
             if results[-1]["exit_status"]:
                 return results, int(results[-1]["exit_status"])
@@ -145,14 +171,17 @@ def process_all(
 def job_of(arguments: argparse.Namespace) -> Job:
     """Check the options; raises MoroError."""
     start_s, end_s = arguments.start, arguments.end
-    if not 0.0 <= start_s < float("inf"):
-        raise ConfigError(f"--start: got {start_s:g}, expected 0 or more seconds.")
-    if end_s is not None and not start_s < end_s:
+    if not 0.0 <= start_s <= LONGEST_S:
+        raise ConfigError(f"--start: got {start_s:g}, expected 0 to {LONGEST_S:g} seconds.")
+    if end_s is not None and not start_s < end_s <= LONGEST_S:
         raise ConfigError(
-            f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s."
+            f"--end: got {end_s:g}, expected a time after the start at {start_s:g} s; omit it for "
+            "the end of the input."
         )
-    if not 0.01 <= arguments.fps <= 1000.0:
-        raise ConfigError(f"--fps: got {arguments.fps:g}, expected 0.01 to 1000 Hz.")
+    if not LOWEST_RATE_HZ <= arguments.fps <= HIGHEST_RATE_HZ:
+        raise ConfigError(
+            f"--fps: got {arguments.fps:g}, expected {LOWEST_RATE_HZ:g} to {HIGHEST_RATE_HZ:g} Hz."
+        )
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     landmarks = arguments.landmarks
     if landmarks is None and arguments.config is None and cached_path(HEAVY).is_file():

@@ -37,6 +37,7 @@ from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import Camera, Frame
 
 SUMMARY = "summary.json"
+RESULTS = (TABLE, CSV, OVERLAY, SHEET, REPORT, SUMMARY)
 # The estimate uses images at this minimum interval [ns], this many with people, out of this many.
 ESTIMATE_STEP_NS, ESTIMATE_FRAMES, ESTIMATE_MOST = 30_000_000, 120, 900
 Load = Callable[[], HumanMotionPipeline]
@@ -173,10 +174,11 @@ def process(
     start_over(pipeline)
     pipeline.set_floor(job.floor)
     before = counters(pipeline)
+    settings = job.settings(one, pipeline)
     full: OSError | None = None
     ignored: dict[int, tuple[int, str]] = {}
     with Interruption() as interruption:
-        files = MotionFiles(out, overwrite=True)
+        files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = camera
         try:
             with closing(one.open(job.reading)) as source:
@@ -273,7 +275,7 @@ def process(
     )
     write_text(out / REPORT, page)
     summary["files"] = [TABLE, CSV, OVERLAY, SHEET, REPORT]
-    summary["settings"] = job.settings(one, pipeline)
+    summary["settings"] = settings
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     names = sorted(path.name for path in out.iterdir() if path.is_file())
     say(f"Results in {out}: {', '.join(names)}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from moro_ros.cli.predict_inputs import Input, Reading
-from moro_ros.errors import MoroError
 from moro_ros.io.frames import Part, VideoFrame
 
 
@@ -48,5 +47,5 @@ def _frames(one: Input, reading: Reading, start_s: float, end_s: float | None) -
     try:
         with closing(one.open(reading)) as source:
             return Part(source, start_s, end_s).frame_count or None
-    except MoroError:
+    except Exception:
         return 0  # processing it raises the error

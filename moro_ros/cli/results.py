@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from moro_ros.errors import DataError
+from moro_ros.errors import ConfigError, DataError
+from moro_ros.io.image_file import write_image
 
 # Digits of scores in tables; all others have one.
 DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
@@ -49,9 +50,28 @@ def make_folder(folder: Path, option: str) -> None:
         (folder / ".part").touch()
         (folder / ".part").unlink()
     except OSError as error:
-        raise DataError(
-            f"Cannot write to {folder} ({error}). Choose another {option} FOLDER."
-        ) from error
+        raise DataError(f"Cannot write to {folder} ({error}). Choose another {option}.") from error
+
+
+def make_place(file: Path, option: str) -> None:
+    """Create the folder of a file that is written after minutes of work.
+
+    option: the option for the file. Raises: DataError if it cannot be written.
+    """
+    if file.is_dir():
+        raise DataError(f"{option}: got the folder {file}, expected a file.")
+    make_folder(file.parent, option)
+
+
+def check_not_replaced(inputs: Iterable[Path], results: Iterable[Path]) -> None:
+    """Check that no input is a file that the results would replace; raises ConfigError."""
+    replaced = {path.resolve() for path in results}
+    for path in inputs:
+        if path.resolve() in replaced:
+            raise ConfigError(
+                f"{path} would be replaced by the results, which have the same name. Choose "
+                "another --out FOLDER, or rename the input."
+            )
 
 
 def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
@@ -60,18 +80,18 @@ def write_images(images: Mapping[str, np.ndarray], folder: Path) -> None:
     Raises: DataError if they cannot be written.
     """
     for name, image in images.items():
-        path = folder / f"{name}.png"
-        if not cv2.imwrite(str(path), image):
-            raise DataError(f"Cannot write the image {path}. Is the disk full?")
+        write_image(folder / f"{name}.png", image)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step; raises DataError if that is not possible."""
     part = path.with_name(f".part-{path.name}")
     try:
-        part.write_text(text, encoding="utf-8")
+        # Names of files may have bytes that are not UTF-8.
+        part.write_text(text, encoding="utf-8", errors="replace")
         part.replace(path)
     except OSError as error:
         raise DataError(f"Cannot write {path} ({error}). Is the disk full?") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()

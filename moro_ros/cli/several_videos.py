@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moro_ros.cli.paths import user_path
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.calibrations import load_calibration
@@ -20,6 +22,7 @@ from moro_ros.evaluation.video_set import (
     read_times,
 )
 from moro_ros.geometry.views import View, check_views
+from moro_ros.io.frames import LONGEST_S
 from moro_ros.io.video import open_video
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.recover.fusion.playback import Taken
@@ -80,14 +83,14 @@ class Filmed:
 def add_calibrated_folder(parser: argparse.ArgumentParser) -> None:
     """DIR, --calibration and --unit-m."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR",
+        "folder", type=user_path, metavar="DIR",
         help="folder with videos named after their cameras, and the calibration: "
              "camera_array.toml of caliscope, Calib*.toml of Pose2Sim or Anipose, or *.qca.txt of "
              "Qualisys",
     )  # fmt: skip
     parser.add_argument(
         "--calibration",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="calibration file, instead of the one in DIR",
     )
@@ -107,7 +110,7 @@ def add_folder_options(parser: argparse.ArgumentParser) -> None:
         "--delay", action="append", default=[], metavar="NAME=S",
         help="the video of camera NAME started S seconds later than the others; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--config", type=Path, help="YAML file with options of the pipeline")
+    parser.add_argument("--config", type=user_path, help="YAML file with options of the pipeline")
 
 
 def open_folder(arguments: argparse.Namespace) -> list[Filmed]:
@@ -147,15 +150,16 @@ def read_delays(options: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     """Return --delay in ns by camera. Raises: ConfigError."""
     delays = {}
     for option in options:
-        name, _, seconds = option.partition("=")
+        name, _, text = option.partition("=")
         try:
-            delays[name] = round(float(seconds) * 1e9)
+            seconds = float(text)
         except ValueError:
-            name = ""
-        if name not in names:
+            seconds = math.nan
+        if name not in names or not abs(seconds) <= LONGEST_S:
             raise ConfigError(
                 f"--delay: got '{option}', expected NAME=SECONDS with a name of {', '.join(names)}."
             )
+        delays[name] = round(seconds * 1e9)
     return delays
 
 

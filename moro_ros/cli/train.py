@@ -12,6 +12,7 @@ import torch
 
 from moro_ros.body.body_model import load_body_model
 from moro_ros.body.size import scale_betas
+from moro_ros.cli.paths import user_path
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import ModelConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, save_model, save_weights
@@ -174,12 +175,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     stages = parser.add_subparsers(dest="stage", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--config", type=Path, default=share_path("config", "open_training.yaml"),
+        "--config", type=user_path, default=share_path("config", "open_training.yaml"),
         help="the recipe (config/open_training.yaml, config/paper_training.yaml)",
     )  # fmt: skip
     shared.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         default=Path("run"),
         help="folder for the runs of all stages (default: run)",
     )
@@ -202,11 +203,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for name in STAGES:
         stage = stages.add_parser(name, parents=[shared], help=words[name])
         stage.add_argument(
-            "--tokenizer", type=Path, help="default: OUT/tokenizer/tokenizer.safetensors"
+            "--tokenizer", type=user_path, help="default: OUT/tokenizer/tokenizer.safetensors"
         )
         stage.add_argument(
             "--start",
-            type=Path,
+            type=user_path,
             help="weights of a whole network to start from, instead of the recipe's start",
         )
     parser.set_defaults(handler=command)

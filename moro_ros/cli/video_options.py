@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moro_ros import assets
+from moro_ros.cli.paths import user_path
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.video import open_video
@@ -46,7 +47,7 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
     )
     camera.add_argument(
         "--camera",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="calibration file of ROS (YAML, ini, camera_info), OpenCV (YAML) or Pose2Sim (TOML)",
     )

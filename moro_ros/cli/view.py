@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moro_ros.body.body_model import load_body_model
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import Children, Interruption, clean_environment, ros_arguments
 from moro_ros.errors import ConfigError, missing_module
 from moro_ros.resources import share_path
@@ -28,7 +29,7 @@ def register(subparsers: Any) -> None:
     add = parser.add_argument
     add(
         "paths",
-        type=Path,
+        type=user_path,
         nargs="*",
         metavar="PATH",
         help="motion.npz, motion.mcap, a rosbag2 folder, or the folder of moro demo or moro "
@@ -59,14 +60,14 @@ def register(subparsers: Any) -> None:
     )
     add(
         "--video",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="video that the motion was recovered from, to be shown in the camera. Not needed for "
         "a folder of moro demo",
     )
     add(
         "--body",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help="body model that the motion was recorded with (default: the open body)",
     )

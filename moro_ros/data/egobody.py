@@ -15,6 +15,7 @@ import numpy as np
 
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, Gender, SetCard, even_stamps
 from moro_ros.data.records import kinect_lens, load_json, read_fits, rigid_transform
+from moro_ros.errors import NPZ_ERRORS
 from moro_ros.types import Camera
 
 CARD = SetCard(
@@ -213,7 +214,7 @@ def read_mask(path: Path, frames: int) -> np.ndarray:
     CARD.need_file(path, "the visibility of every joint in every frame")
     try:
         mask = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except NPZ_ERRORS as error:
         raise CARD.damaged(path, error) from error
     if mask.ndim != 2 or len(mask) != frames or mask.shape[1] < 22:
         raise CARD.damaged(path, f"shape {mask.shape}, expected ({frames}, 22)")

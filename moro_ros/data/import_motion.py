@@ -212,15 +212,17 @@ def category_of(path: Path, categories: Mapping[str, str]) -> str:
 
 
 def read_categories(path: Path) -> dict[str, str]:
-    """Read a table of two columns without a header: name of a file or clip, category.
+    """Read a table of two columns: name of a file or clip, category. It may have this header.
 
     Raises: DataError if it cannot be read or names an unknown category.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); expected a CSV table.") from error
+    if rows and [word.strip().lower() for word in rows[0]] == ["name", "category"]:
+        rows = rows[1:]
     for row in rows:
         if len(row) != 2 or row[1].strip() not in CATEGORY_WEIGHT:
             raise DataError(

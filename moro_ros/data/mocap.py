@@ -7,7 +7,6 @@ subjects, category per clip; fps.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.topology import MIRRORED_JOINTS, NUM_JOINTS, PARENTS
-from moro_ros.errors import DataError
+from moro_ros.errors import NPZ_ERRORS, DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 
 # Weight of a category relative to its share of the frames: dancing is almost half of the open set,
@@ -223,7 +222,7 @@ def load_motion(path: str | Path) -> MotionSet:
             if missing:
                 raise DataError(f"{path}: the arrays {', '.join(missing)} are missing.")
             data = {key: archive[key] for key in keys}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise DataError(
             f"{path}: cannot be read as open motion capture ({error}); expected an npz file with "
             f"the arrays {', '.join(keys)} (see docs/data.md)."

@@ -15,6 +15,7 @@ import numpy as np
 from moro_ros.data.dataset import ALL, BodyFit, Clip, ClipSet, SetCard
 from moro_ros.data.image_labels import OPENPOSE_NAMES
 from moro_ros.data.records import image_size, kinect_lens, load_json, read_fits
+from moro_ros.errors import NPZ_ERRORS
 from moro_ros.types import Camera
 
 CARD = SetCard(
@@ -105,7 +106,7 @@ class Prox(ClipSet):
             return None
         try:
             mask = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except NPZ_ERRORS as error:
             raise CARD.damaged(path, error) from error
         expected = len(self.images[index])
         if mask.ndim != 2 or len(mask) != expected or mask.shape[1] < 22:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from moro_ros.data.dataset import SetCard
+from moro_ros.errors import NPZ_ERRORS
 from moro_ros.types import SmplxParams
 
 # The names for arrays of numbers and words; anything else in a pickle is rejected.
@@ -31,7 +32,6 @@ SAFE = {
 }
 # NumPy 2 renamed its core; either version reads the files of both.
 CORE = "numpy._core." if hasattr(np, "_core") else "numpy.core."
-READ_ERRORS = (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -58,7 +58,7 @@ def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.
     try:
         with path.open("rb") as file:
             content = ArrayUnpickler(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, UnicodeDecodeError, *READ_ERRORS) as error:
+    except (pickle.UnpicklingError, *NPZ_ERRORS) as error:
         raise card.damaged(path, error) from error
     if not isinstance(content, dict):
         raise card.damaged(path, f"a {type(content).__name__} instead of a dictionary")
@@ -77,7 +77,7 @@ class Archive:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        except (zipfile.BadZipFile, OSError) as error:
+        except NPZ_ERRORS as error:
             raise card.damaged(path, error) from error
         self.keys = frozenset(name.removesuffix(".npy") for name in names)
         missing = [key for key in required if key not in self.keys]
@@ -100,7 +100,7 @@ class Archive:
                 if len(values) != count:
                     raise ValueError(f"{key} has {len(values)} values instead of {count}")
                 return values.reshape(shape, order="F" if fortran else "C")
-        except (zipfile.BadZipFile, pickle.UnpicklingError, *READ_ERRORS) as error:
+        except (pickle.UnpicklingError, *NPZ_ERRORS) as error:
             raise self.card.damaged(self.path, error) from error
 
     def shape(self, key: str) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 return _header(file)[1]
-        except (zipfile.BadZipFile, *READ_ERRORS) as error:
+        except NPZ_ERRORS as error:
             raise self.card.damaged(self.path, error) from error
 
     def rows(self, key: str, count: int) -> np.ndarray:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.draw.render import Person, draw_overlay, draw_top_view, project, sheet
-from moro_ros.errors import DataError, VideoError
+from moro_ros.errors import DataError
 from moro_ros.geometry.camera import resized_camera
 from moro_ros.io.frames import VideoFrame
+from moro_ros.io.image_file import write_image
 from moro_ros.io.recording import OBSERVED, MotionRecording
 from moro_ros.io.video_writer import VideoWriter
 from moro_ros.types import Camera
@@ -44,7 +45,7 @@ def write_overlay(
     stamps_ns: (N,) int64, the stamp under which the video's i-th frame was processed, or -1.
     A dropped image repeats the picture before, so that drawing and image match.
     Raises: VideoError if the overlay cannot be written; DataError if the recording has no camera or
-    no frame was processed.
+    no frame was processed, or the image cannot be written.
     """
     camera = recording.camera
     if camera is None:
@@ -156,10 +157,4 @@ def _write_sheet(pictures: list[np.ndarray], path: Path) -> None:
     narrow = pictures[0].shape[1] < 0.8 * pictures[0].shape[0]
     columns = SHEET_FRAMES if narrow else SHEET_FRAMES // 2
     page = sheet(pictures, columns, tile_width=2560 // columns)
-    part = path.with_name(f".part-{path.name}")
-    try:
-        if not cv2.imwrite(str(part), cv2.cvtColor(page, cv2.COLOR_RGB2BGR)):
-            raise VideoError(f"Cannot write the image {path}. Is the disk full?")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_image(path, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))

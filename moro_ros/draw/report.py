@@ -12,6 +12,7 @@ import numpy as np
 
 from moro_ros.draw.plots import line_chart, path_chart
 from moro_ros.draw.render import colour_of
+from moro_ros.io.image_file import read_image
 from moro_ros.io.recording import OBSERVED, MotionRecording
 
 REPORT = "report.html"
@@ -114,7 +115,7 @@ def speeds(stamps_ns: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _scaled(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
+    image = read_image(path)
     assert image is not None  # it was written just now
     factor = min(1.0, SHEET_WIDTH / image.shape[1])
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

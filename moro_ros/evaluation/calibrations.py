@@ -63,7 +63,7 @@ def _toml_views(path: Path, unit_m: float) -> tuple[View, ...]:
         )
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CalibrationError(f"Cannot read the calibration {path}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(f"{path}: {LAYOUTS} ({error!r}).") from error
 
 
@@ -87,7 +87,7 @@ def _qualisys_views(path: Path) -> tuple[View, ...]:
     try:
         cameras = list(ElementTree.parse(path).getroot().iter("camera"))
         return tuple(_qualisys_view(camera) for camera in cameras)
-    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
+    except (OSError, ElementTree.ParseError, KeyError, ValueError, OverflowError) as error:
         raise CalibrationError(
             f"{path} is not a Qualisys calibration: {error!r}; {LAYOUTS}."
         ) from error
@@ -97,10 +97,13 @@ def _qualisys_view(camera: ElementTree.Element) -> View:
     transform, intrinsic, area = (
         _numbers(camera, tag) for tag in ("transform", "intrinsic", "fov_video")
     )
+    # The principal point is that of the sensor; the video may be a part of it, in whole pixels.
+    centre_u = intrinsic["centerPointU"] - QCA_SUBPIXELS * area["left"]
+    centre_v = intrinsic["centerPointV"] - QCA_SUBPIXELS * area["top"]
     matrix = np.array(
         [
-            [intrinsic["focalLengthU"], 0, intrinsic["centerPointU"]],
-            [0, intrinsic["focalLengthV"], intrinsic["centerPointV"]],
+            [intrinsic["focalLengthU"], 0, centre_u],
+            [0, intrinsic["focalLengthV"], centre_v],
             [0, 0, QCA_SUBPIXELS],
         ]
     )
@@ -109,14 +112,17 @@ def _qualisys_view(camera: ElementTree.Element) -> View:
         [transform[f"r{row}{column}"] for column in (1, 2, 3)] for row in (1, 2, 3)
     ]
     centre = np.array([transform[axis] for axis in "xyz"]) / MM_PER_M
-    names = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1")
+    names = ["radialDistortion1", "radialDistortion2"]
+    names += ["tangentalDistortion1", "tangentalDistortion2"]
+    # Not all versions write the third, which is the last one in OpenCV.
+    names += ["radialDistortion3"] * bool(intrinsic.get("radialDistortion3"))
     return View(
         name=camera.attrib["serial"],
         camera=Camera(
             matrix=matrix / QCA_SUBPIXELS,
             width=round(area["right"] - area["left"]) + 1,
             height=round(area["bottom"] - area["top"]) + 1,
-            distortion=(*(intrinsic[name] for name in names), intrinsic["tangentalDistortion2"]),
+            distortion=tuple(intrinsic[name] for name in names),
         ),
         rotation=rotation,
         translation=-rotation @ centre,

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from moro_ros.assets import cache_dir
 from moro_ros.body.body_model import BodyModel
+from moro_ros.errors import NPZ_ERRORS
 from moro_ros.evaluation import body_fit
 from moro_ros.evaluation.association import associate, only
 from moro_ros.evaluation.body_fit import FittedBody, Looks, fit_body
@@ -87,7 +87,7 @@ def cached_fit(
     try:
         with np.load(path, allow_pickle=False) as archive:
             return FittedBody(**{name: archive[name] for name in names})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except NPZ_ERRORS:
         LOGGER.debug("%s is not in the cache", path)
     fit = fit_body(views, looks, start, body, RATE_HZ)
     try:

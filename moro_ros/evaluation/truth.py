@@ -12,7 +12,6 @@ without pickle (F frames):
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.data.dataset import BodyFit, Clip, ClipSet
-from moro_ros.errors import DataError
+from moro_ros.errors import NPZ_ERRORS, DataError
 from moro_ros.evaluation.evaluator import MIN_FRAMES, TrueMotion
 from moro_ros.evaluation.readers.bodies import Bodies, RestJoints, body_of, posed_joints
 
@@ -37,7 +36,7 @@ def load_truth(path: Path) -> TrueMotion:
             count = len(joints)
             given = {name: arrays[name] for name in arrays.files}
             fps = float(arrays["fps"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise DataError(
             f"{path} is not a file of true motion ({error}); expected an npz with joints, fps."
         ) from error

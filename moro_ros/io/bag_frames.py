@@ -16,7 +16,7 @@ from moro_ros.errors import CalibrationError, ConfigError, DataError, ImageError
 from moro_ros.io.bag_reader import open_bag, read_messages
 from moro_ros.io.bag_topics import COMPRESSED, IMAGE, INFO, beside, chosen
 from moro_ros.io.camera_info import camera_of_info
-from moro_ros.io.frames import VideoFrame
+from moro_ros.io.frames import LOWEST_RATE_HZ, VideoFrame
 from moro_ros.io.image_data import compressed_imgmsg_to_cv2, imgmsg_to_cv2
 from moro_ros.types import Camera
 
@@ -64,7 +64,13 @@ class BagFrames:
     def _camera(self, info_topic: str) -> Camera:
         infos = self._topic(info_topic or beside(self._reader, self._images), (INFO,), 1)
         for _, _, data in read_messages(self._reader, infos):
-            info = self._typestore.deserialize_cdr(data, INFO)
+            try:
+                info = self._typestore.deserialize_cdr(data, INFO)
+            except Exception as error:  # depends on what the damaged bytes are taken for
+                raise DataError(
+                    f"A message of {infos[0].topic} of {self.path} is damaged ({error!r}). Give "
+                    "the camera with --focal PX or --camera FILE."
+                ) from error
             # As in image_pipeline, image_rect and image_rect_color are rectified.
             name = self._images[0].topic.removesuffix("/compressed").rpartition("/")[2]
             camera = camera_of_info(info, rectified="rect" in name)
@@ -91,7 +97,8 @@ class BagFrames:
         self.origin_ns = stamps[0]
         self.frame_count = sum(item.msgcount for item in self._images)
         duration_s = self._reader.duration * 1e-9
-        self.rate_hz = max(1.0, (self.frame_count - 1) / duration_s) if duration_s > 0 else 30.0
+        rate_hz = (self.frame_count - 1) / duration_s if duration_s > 0 else 30.0
+        self.rate_hz = max(LOWEST_RATE_HZ, rate_hz)
         camera = self.camera
         if camera is not None and (camera.width, camera.height) != (self.width, self.height):
             raise CalibrationError(
@@ -149,10 +156,15 @@ class BagFrames:
     def _messages(self) -> Iterator[tuple[int, Any, str]]:
         """Yield stamp [ns], message and type of the images in the order of recording.
 
-        In ROS, a stamp of 0 is no stamp: the time of recording is used instead.
+        In ROS, a stamp of 0 is no stamp: the time of recording is used instead. Damaged messages
+        are skipped and counted.
         """
         for connection, recorded_ns, data in read_messages(self._reader, self._images):
-            message: Any = self._typestore.deserialize_cdr(data, connection.msgtype)
+            try:
+                message: Any = self._typestore.deserialize_cdr(data, connection.msgtype)
+            except Exception as error:  # depends on what the damaged bytes are taken for
+                self._left_out, self._fault = self._left_out + 1, f"It is damaged ({error!r})."
+                continue
             stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
             self._unstamped += not stamp_ns
             yield stamp_ns or recorded_ns, message, connection.msgtype

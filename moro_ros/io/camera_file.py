@@ -80,7 +80,7 @@ def load_camera(path: str | Path, frame_id: str = OPTICAL_FRAME) -> Camera:
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         where = " ".join(str(error).split())
         raise CalibrationError(f"{source} cannot be read ({where}); {LAYOUTS}.") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         reason = str(error.args[0]) if error.args else "empty"
         raise CalibrationError(f"{source}: {reason}; {LAYOUTS}.") from error
     return dataclasses.replace(camera, frame_id=frame_id)

@@ -11,6 +11,12 @@ import numpy as np
 
 from moro_ros.errors import VideoError
 
+# Frame rates [Hz]; the lowest is that of a time-lapse video.
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 0.01, 1000.0
+
+# No recording is longer [s].
+LONGEST_S = 1e9
+
 
 class VideoFrame(NamedTuple):
     """One decoded frame: ns since the first one, and (H, W, 3) uint8 BGR."""

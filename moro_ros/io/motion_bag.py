@@ -14,7 +14,7 @@ from moro_ros.io.bag_topics import COMPRESSED, IMAGE, INFO
 from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.image_data import compressed_imgmsg_to_cv2, imgmsg_to_cv2
 from moro_ros.io.pictures import Pictures
-from moro_ros.io.recording import MotionRecording, row_of_human
+from moro_ros.io.recording import MotionRecording, camera_of_frame, row_of_human
 from moro_ros.types import Camera
 
 HUMANS = "moro_ros/msg/HumanArray"
@@ -45,6 +45,7 @@ class BagMotion:
         stamps_ns = self.recording.stamps_ns
         if stamps_ns and stamp_ns - stamps_ns[-1] <= AFTER_LAST_NS:
             return
+        self.recording.frame_id = self.recording.frame_id or message.header.frame_id
         stamps_ns.append(stamp_ns)
         if np.any(message.ground_plane):
             self.ground_plane = np.array(message.ground_plane, np.float64)
@@ -88,6 +89,15 @@ def read_motion_bag(path: Path) -> list[BagMotion]:
         ) from error
 
 
+def has_motion(path: Path) -> bool:
+    """Return whether a recording has a HumanArray, also if it cannot be read."""
+    try:
+        with AnyReader([path]) as reader:
+            return any(c.msgtype == HUMANS for c in reader.connections)
+    except Exception:  # each storage has errors of its own; read_motion_bag tells them
+        return True
+
+
 def _read(reader: AnyReader, path: Path) -> list[BagMotion]:
     topics = {c.topic for c in reader.connections if c.msgtype == HUMANS}
     found = {name: BagMotion(name) for name in sorted(topics) if not name.endswith(OTHER_FRAME)}
@@ -106,9 +116,11 @@ def _read(reader: AnyReader, path: Path) -> list[BagMotion]:
         elif (bgr := _pixels(message, connection.msgtype)) is not None:
             pictures.add(stamp_of(message), bgr)
     for motion in found.values():
-        motion.recording.camera = camera
+        motion.recording.camera = camera_of_frame(motion.recording.frame_id, camera)
         motion.pictures = pictures if len(pictures) else None
-    return list(found.values())
+    motions = list(found.values())
+    # Those of several cameras are in no camera's frame.
+    return [m for m in motions if m.recording.in_camera_frame()] or motions
 
 
 def _pixels(message: Any, kind: str) -> np.ndarray | None:

@@ -78,32 +78,46 @@ class MotionFiles:
     """The files of one recording, which stay in a hidden folder until finish() or place().
 
     others: names of more files that the caller writes to `temporary` and passes to `finish`.
-    camera: set it when it is known.
+    option: the name of the option for the folder.
+    camera: set it when it is known. frame_id: of the motion, if it may not be the camera's.
     Raises: ConfigError if a file of that name exists and may not be overwritten, or if the folder
     is not writable.
     """
 
-    def __init__(self, folder: Path, overwrite: bool, others: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        overwrite: bool,
+        others: tuple[str, ...] = (),
+        option: str = "'output'",
+    ) -> None:
         self._folder, self._names = folder, (*others, TABLE, CSV)
         self._overwrite = overwrite
         self._check_names()
         self._made = not folder.exists()
+        temporary = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.temporary = Path(tempfile.mkdtemp(prefix=".recording-", dir=folder))
+            temporary = Path(tempfile.mkdtemp(prefix=".recording-", dir=folder))
+            self._rows = AppendFile(temporary / ROWS)
+            self._csv = AppendFile(temporary / CSV)
+            self._csv.write(CSV_HEADER.encode())
         except OSError as error:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+            self._remove_own_folder()
             raise ConfigError(
-                f"Cannot write to the folder {folder} ({error}). Set 'output' to another one."
+                f"Cannot write to the folder {folder} ({error}). Free disk space, or set {option} "
+                "to another folder."
             ) from error
+        self.temporary = temporary
         self.camera: Camera | None = None
+        self.frame_id = ""
         self._stamps_ns = array("q")
         self._people: set[int] = set()
         self._pending: list[tuple[bytes, bytes]] = []  # as stored, and the lines of the CSV file
         self._kept = 0  # images whose people are on the disk
         self._reserved = 0
-        self._rows = AppendFile(self.temporary / ROWS)
-        self._csv = AppendFile(self.temporary / CSV)
-        self._csv.write(CSV_HEADER.encode())
 
     def add_image(self, stamp_ns: int) -> None:
         """Add a described image; its people follow. Raises: OSError."""
@@ -158,14 +172,18 @@ class MotionFiles:
         """Remove the temporary files."""
         self._close()
         shutil.rmtree(self.temporary, ignore_errors=True)
-        if self._made:
-            with contextlib.suppress(OSError):
-                self._folder.rmdir()
+        self._remove_own_folder()
 
     @property
     def images(self) -> int:
         """Number of added images; after complete(), of images in the files."""
         return len(self._stamps_ns)
+
+    def _remove_own_folder(self) -> None:
+        """Remove the folder if it was created here and is empty."""
+        if self._made:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
 
     def _check_names(self) -> None:
         # A broken link also counts as an existing file.
@@ -212,7 +230,7 @@ class MotionFiles:
         path.touch()
         # Into the allocated space.
         with path.open("r+b") as file:
-            write_table(file, self.camera, self._stamps_ns, people)
+            write_table(file, self.camera, self._stamps_ns, people, self.frame_id)
 
     def _close(self) -> None:
         self._csv.close()

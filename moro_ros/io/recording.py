@@ -4,7 +4,8 @@ motion.npz contains, readable without pickle (F = frames in which the person was
 
     stamps_ns                 (N,) int64, every described image, also those without people
     ids                       (P,) int64, the people
-    frame_id                  str, the camera optical frame: x right, y down, z forward
+    frame_id                  str, the camera optical frame: x right, y down, z forward. Of people
+                              of several cameras, a frame that no camera has: then without camera
     joint_names               (22,) str, the order of every joint axis
     camera_matrix             (3, 3) float64, pixels; zeros when no camera was recorded
     image_size                (2,) int64, width and height, pixels
@@ -15,7 +16,7 @@ motion.npz contains, readable without pickle (F = frames in which the person was
     <id>/global_orient        (F, 3) float32, rotation vector, rad
     <id>/body_pose            (F, 63) float32, rotation vectors of joints 1..21, rad
     <id>/transl               (F, 3) float32, m
-    <id>/joints               (F, 22, 3) float32, m, camera optical frame
+    <id>/joints               (F, 22, 3) float32, m, in frame_id
     <id>/confidence           (F, 22) float32 in [0, 1]
     <id>/state                (F, 22) uint8, 0 observed, 1 inferred, 2 extrapolated: nothing of the
                               person was seen, 3 held: the measured pose was unreachable
@@ -38,7 +39,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.errors import DataError
+from moro_ros.errors import NPZ_ERRORS, DataError
 from moro_ros.types import PLACE_SOURCES, PRIOR, BodyMotion, Camera
 
 OBSERVED, INFERRED, EXTRAPOLATED, HELD = 0, 1, 2, 3
@@ -68,11 +69,22 @@ CSV_HEADER = "stamp_ns,id,joint,x,y,z,confidence,state,sigma,place_source\n"
 STATE_NAMES = ("observed", "inferred", "extrapolated", "held")
 
 
+def camera_of_frame(frame_id: str, camera: Camera | None) -> Camera | None:
+    """Return the camera if motion in a frame is in its frame; a name that is empty is no other."""
+    if camera is None or not frame_id or not camera.frame_id:
+        return camera
+    return camera if frame_id.lstrip("/") == camera.frame_id.lstrip("/") else None
+
+
 class MotionRecording:
-    """Rows of ROW per person in the order of publication, every image's stamp, and the camera."""
+    """Rows of ROW per person in the order of publication, every image's stamp, and the camera.
+
+    frame_id: of the motion, empty if unknown. camera: None if it is unknown or has another frame.
+    """
 
     def __init__(self, camera: Camera | None = None) -> None:
         self.camera = camera
+        self.frame_id = camera.frame_id if camera else ""
         self.stamps_ns: list[int] = []
         self._rows: dict[int, list[np.ndarray]] = {}
 
@@ -86,10 +98,23 @@ class MotionRecording:
             track_id: np.array(rows, dtype=ROW) for track_id, rows in sorted(self._rows.items())
         }
 
+    def in_camera_frame(self) -> bool:
+        """Return whether it is in a camera's frame, which REP 103 names with the end _optical."""
+        return self.camera is not None or not self.frame_id or "optical" in self.frame_id
+
+    def check_camera_frame(self, path: Path) -> None:
+        """Check that it is in a camera's frame; path: for the message. Raises: DataError."""
+        if not self.in_camera_frame():
+            raise DataError(
+                f"{path} is in the frame '{self.frame_id}', expected motion in the frame of a "
+                "camera: run moro fuse with --frame CAMERA, or record the people of one camera "
+                "(~/humans of moro_node, with its camera_info)."
+            )
+
     def save(self, path: Path) -> None:
         """Write motion.npz (layout above)."""
         with path.open("wb") as file:
-            write_table(file, self.camera, self.stamps_ns, self.people())
+            write_table(file, self.camera, self.stamps_ns, self.people(), self.frame_id)
 
 
 class Rows(Protocol):
@@ -105,12 +130,18 @@ def write_table(
     camera: Camera | None,
     stamps_ns: Sequence[int],
     people: Mapping[int, Rows],
+    frame_id: str = "",
 ) -> None:
-    """Write motion.npz (layout above), a part of a person at a time, and truncate the file."""
+    """Write motion.npz (layout above), a part of a person at a time, and truncate the file.
+
+    frame_id: of the motion if it may be in another frame than the camera's.
+    """
+    frame_id = frame_id or (camera.frame_id if camera else "")
+    camera = camera_of_frame(frame_id, camera)
     arrays: dict[str, Any] = {
         "stamps_ns": np.array(stamps_ns, dtype=np.int64),
         "ids": np.array(sorted(people), dtype=np.int64),
-        "frame_id": np.array(camera.frame_id if camera else ""),
+        "frame_id": np.array(frame_id),
         "joint_names": np.array(JOINT_NAMES),
         "camera_matrix": camera.matrix if camera else np.zeros((3, 3)),
         "image_size": np.array([camera.width, camera.height] if camera else [0, 0]),
@@ -210,6 +241,7 @@ def load_recording(path: Path) -> MotionRecording:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             recording = MotionRecording(_camera_of(arrays))
+            recording.frame_id = str(arrays["frame_id"])
             recording.stamps_ns = arrays["stamps_ns"].tolist()
             for track_id in arrays["ids"].tolist():
                 for row in _rows_of(arrays, track_id):
@@ -218,7 +250,7 @@ def load_recording(path: Path) -> MotionRecording:
         raise DataError(
             f"There is no {path}: expected a motion.npz of moro_ros, or the folder that has it."
         ) from error
-    except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         # numpy assumes that an unknown file is a pickle, and recommends loading it.
         reason = "not an npz file" if "pickle" in str(error) else error
         raise DataError(

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from moro_ros.errors import VideoError
-from moro_ros.io.frames import VideoFrame
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, VideoFrame
 from moro_ros.io.video_file import VideoFile
 from moro_ros.io.video_times import VideoTimes
 
@@ -40,7 +40,7 @@ class VideoReader:
         self._file = VideoFile(path)
         stream = self._file.stream
         rate = stream.average_rate or stream.guessed_rate
-        rate = rate if rate and 1 <= rate <= 1000 else FALLBACK_RATE_HZ
+        rate = rate if rate and LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ else FALLBACK_RATE_HZ
         self.rate_hz = float(rate)
         self.frame_count = self._file.promised or round(self._file.length_s * self.rate_hz)
         self.pixel_aspect = _believable(stream.sample_aspect_ratio or Fraction(1))

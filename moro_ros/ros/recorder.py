@@ -32,7 +32,7 @@ from visualization_msgs.msg import MarkerArray
 from moro_ros.config import option
 from moro_ros.errors import CalibrationError, ConfigError, ImageError, MoroError
 from moro_ros.io.motion_files import TABLE, MotionFiles
-from moro_ros.io.recording import row_of_human
+from moro_ros.io.recording import camera_of_frame, row_of_human
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros import parameters
 from moro_ros.ros.bag import MotionBag
@@ -65,7 +65,11 @@ class RecordingFiles:
     def __init__(self, folder: Path, overwrite: bool, compressed: bool) -> None:
         self._files = MotionFiles(folder, overwrite, (BAG,))
         # The index of an mcap contains the name of its file, so it is written under its final name.
-        self.bag = MotionBag(self._files.temporary / Path(BAG).stem, compressed)
+        try:
+            self.bag = MotionBag(self._files.temporary / Path(BAG).stem, compressed)
+        except BaseException:
+            self._files.discard()
+            raise
         self.motion = self._files
 
     def finish(self) -> tuple[list[Path], list[str]]:
@@ -197,6 +201,7 @@ class RecorderNode(parameters.StartValues, Node):
         if self._report_path is not None:
             self._latencies.append(message.latency)
         self._frames += 1
+        self._files.motion.frame_id = self._files.motion.frame_id or message.header.frame_id
         self._files.motion.add_image(stamp_ns)
         for human in message.humans:
             if human.tracking_state == Human.TRACKING_LOST:
@@ -241,6 +246,12 @@ class RecorderNode(parameters.StartValues, Node):
 
         reason: why the recording ends early, if it does.
         """
+        motion = self._files.motion
+        if motion.camera and camera_of_frame(motion.frame_id, motion.camera) is None:
+            self.get_logger().warning(
+                f"camera_info is not written to {TABLE}: it is of '{motion.camera.frame_id}', but "
+                f"the people are in the frame '{motion.frame_id}'."
+            )
         places, missing = self._files.finish()
         names = ", ".join(path.name for path in places) or "nothing"
         if not (self._frames or self._connected):

@@ -9,13 +9,15 @@ from typing import Any
 from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import ConfigError, VideoError
 from moro_ros.io.export.bodies import check_body
-from moro_ros.io.motion_bag import read_motion_bag
+from moro_ros.io.motion_bag import has_motion, read_motion_bag
 from moro_ros.io.motion_files import TABLE
 from moro_ros.io.pictures import VideoPictures
 from moro_ros.io.recording import MotionRecording, load_recording
 from moro_ros.view.result import Result, recorded_result
 
 BAG = "motion.mcap"
+# motion.mcap and motion.npz of one recording differ by less in their time [s].
+SAME_RECORDING_S = 60.0
 # The reports of moro demo and moro predict about their video, below the folder of results.
 DEMO, PREDICT = Path("logs") / "video.json", "summary.json"
 LONGEST_NS = 10**15
@@ -23,7 +25,8 @@ KINDS = "motion.npz, motion.mcap, a rosbag2 folder, or the folder of moro demo o
 
 
 def open_results(path: Path, video: Path | None, body: BodyModel) -> list[Result]:
-    """Read the motion at a path; of a folder, motion.mcap rather than motion.npz.
+    """Read the motion at a path; of a folder, motion.mcap rather than motion.npz, unless it
+    has no people or is of an earlier recording.
 
     video: the one that the motion was recovered from, if it is known.
     Raises: ConfigError if there is no motion at the path, DataError if it cannot be read or has no
@@ -61,12 +64,20 @@ def file_of(path: Path) -> Path:
         if path.suffix not in (".npz", ".mcap", ".db3"):
             raise ConfigError(f"{path} is none of {KINDS}.")
         return path
-    for name in (BAG, TABLE):
-        if (path / name).is_file():
-            return path / name
+    bag, table = path / BAG, path / TABLE
+    if table.is_file() and not (bag.is_file() and _belongs(bag, table)):
+        return table
+    if bag.is_file():
+        return bag
     if any(path.glob("*.mcap")) or any(path.glob("*.db3")):
         return path
     raise ConfigError(f"{path} contains no motion: expected {KINDS}.")
+
+
+def _belongs(bag: Path, table: Path) -> bool:
+    """Return whether a recording has the motion of a table, and not that of an earlier run."""
+    older_s = table.stat().st_mtime - bag.stat().st_mtime
+    return older_s < SAME_RECORDING_S and has_motion(bag)
 
 
 def pictures_of(

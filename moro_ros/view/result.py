@@ -119,8 +119,10 @@ def recorded_result(
 ) -> Result:
     """Return a recording as a result; bag: the covariances and the ground, if they are known.
 
-    path: for error messages. Raises: DataError if it has no people or its values are damaged.
+    path: for error messages. Raises: DataError if it has no people, is not in a camera's frame or
+    its values are damaged.
     """
+    recording.check_camera_frame(path)
     people = recording.people()
     if not people:
         raise DataError(f"{path} contains no people: there is nothing to show.")

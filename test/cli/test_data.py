@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.cli import data
 from moro_ros.cli.cli import main
 from moro_ros.data.bvh import SKELETONS
 from moro_ros.data.mocap import load_motion
@@ -44,6 +45,17 @@ def write_walk(path, frames=242):
     head = ["HIERARCHY", *bone("hip"), "MOTION", f"Frames: {frames}", "Frame Time: 0.0083333"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*head, *(" ".join(f"{v:g}" for v in row) for row in rows)]))
+
+
+@pytest.mark.parametrize(("out", "told"), [("raw", "got the folder"), ("file/a.npz", "Cannot")])
+def test_a_place_that_cannot_be_written_is_refused_before_the_import(
+    tmp_path, monkeypatch, capsys, out, told
+):
+    monkeypatch.setattr(data, "import_files", lambda *_: pytest.fail("too late"))
+    write_walk(tmp_path / "raw" / "07_01-walk.bvh")
+    (tmp_path / "file").touch()
+    assert main(["data", "import", str(tmp_path / "raw"), "--out", str(tmp_path / out)]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_a_folder_is_imported_and_shown(tmp_path, capsys):

@@ -57,6 +57,36 @@ def test_files_are_written_beside_the_recording(recording, form, capsys):
     assert "Person 2: 0.000 to 0.300 s\n" in output
 
 
+def test_a_c3d_file_has_as_many_frames_as_programs_can_count(recording, capsys):
+    pytest.importorskip("ezc3d")
+    motion = load_recording(recording)
+    row = motion.people()[1][0].copy()
+    row["stamps_ns"] = 65_600 * 33_333_333
+    motion.add(1, row)
+    motion.stamps_ns.append(int(row["stamps_ns"]))
+    motion.save(recording)
+    said = refused(capsys, "c3d", recording, "--people", "1")
+    assert "would have 65601 frames, but C3D files have up to 65534: give --fps 29.96 or" in said
+    assert files(recording.parent) == ["motion.npz"]
+    assert cli.main(["export", "c3d", str(recording), "--people", "1", "--fps", "29.96"]) == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_recording_may_have_any_name(recording, form):
+    pytest.importorskip(LIBRARIES.get(form, "numpy"))
+    named = recording.with_name("Übung 歩く.npz")
+    recording.rename(named)
+    assert cli.main(["export", form, str(named), "--people", "1"]) == 0
+    assert len(files(named.parent)) == 2
+
+
+def test_markers_are_not_written_over_a_live_recording(recording):
+    recording.with_suffix(".mcap").write_text("recorded")
+    assert cli.main(["export", "mcap", str(recording), "--force"]) == 0
+    assert recording.with_suffix(".mcap").read_text() == "recorded"
+    assert (recording.parent / "motion_markers.mcap").is_file()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_an_existing_file_is_replaced_only_with_force(recording, form, capsys):
     pytest.importorskip(LIBRARIES.get(form, "numpy"))
@@ -108,6 +138,19 @@ def test_a_recording_of_nobody_is_refused(form, tmp_path, capsys):
     MotionRecording().save(tmp_path / "motion.npz")
     assert "contains no people" in refused(capsys, form, tmp_path)
     assert files(tmp_path) == ["motion.npz"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_motion_in_the_world_is_not_exported_as_that_of_a_camera(recording, form, capsys):
+    motion = load_recording(recording)
+    motion.frame_id = "world"
+    motion.save(recording)
+    said = refused(capsys, form, recording)
+    assert "is in the frame 'world'" in said and "moro fuse with --frame CAMERA" in said
+    assert files(recording.parent) == ["motion.npz"]
+    motion.frame_id = "front_optical_frame"
+    motion.save(recording)
+    assert cli.main(["export", "csv", str(recording)]) == 0
 
 
 @pytest.mark.parametrize("form", FORMS)

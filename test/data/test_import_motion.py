@@ -135,6 +135,10 @@ def test_names_subjects_and_categories(tmp_path):
     table = tmp_path / "categories.csv"
     table.write_text("141_16,gesture\ntake, walk_run\n")
     assert read_categories(table) == {"141_16": "gesture", "take": "walk_run"}
+    table.write_text("\ufeffName,Category\n141_16,gesture\n", encoding="utf-8")
+    assert read_categories(table) == {"141_16": "gesture"}
+    table.write_text("\ufeff141_16,gesture\n", encoding="utf-8")
+    assert read_categories(table) == {"141_16": "gesture"}
     table.write_text("141_16,waving\n")
     with pytest.raises(DataError, match="'141_16,waving'; expected a name and one of walk_run"):
         read_categories(table)

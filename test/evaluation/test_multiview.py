@@ -116,6 +116,19 @@ def test_reads_a_qualisys_camera_as_an_opencv_camera(tmp_path) -> None:
     np.testing.assert_allclose(centre, [[540, 960]], atol=1e-6)
 
 
+def test_a_qualisys_video_that_is_a_part_of_the_sensor_keeps_its_principal_point(tmp_path) -> None:
+    path = write_calibration(tmp_path / "c.txt", ("cam01", "cam02"))
+    text = path.read_text(encoding="utf-8")
+    text = text.replace('bottom="1919" left="0"', 'bottom="1719" left="100"')
+    text = text.replace('top="0"', 'top="200"')
+    text = text.replace("/>\n</camera>", ' radialDistortion3="0.3"/></camera>')
+    path.write_text(text, encoding="utf-8")
+    camera = load_calibration(path)[0].camera
+    assert (camera.width, camera.height) == (980, 1520)
+    np.testing.assert_allclose(camera.matrix[:2, 2], [440, 760])
+    assert camera.distortion == (-0.1, 0.02, 0.001, 0.002, 0.3)
+
+
 def test_says_what_is_wrong_with_a_calibration(tmp_path) -> None:
     with pytest.raises(CalibrationError, match="has 1 cameras"):
         load_calibration(write_calibration(tmp_path / "one.txt", ("cam01",)))
@@ -126,4 +139,8 @@ def test_says_what_is_wrong_with_a_calibration(tmp_path) -> None:
     write_calibration(broken, ("a", "b"))
     broken.write_text(broken.read_text().replace("<intrinsic", "<lens"), encoding="utf-8")
     with pytest.raises(CalibrationError, match="intrinsic"):
+        load_calibration(broken)
+    write_calibration(broken, ("a", "b"))
+    broken.write_text(broken.read_text().replace('"1079"', '"inf"'), encoding="utf-8")
+    with pytest.raises(CalibrationError, match="not a Qualisys calibration"):
         load_calibration(broken)

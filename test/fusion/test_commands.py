@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def test_fuse_writes_one_motion_in_the_world(folder, small, tmp_path, capsys) ->
     recording = load_recording(out / "motion.npz")
     assert sorted(path.name for path in out.iterdir()) == ["joints.csv", "motion.npz"]
     assert len(recording.stamps_ns) == FRAMES and len(recording.people()) == 2
+    assert recording.frame_id == "world" and not recording.in_camera_frame()
     last = [rows[-1] for rows in recording.people().values()]
     for number in (0, 1):
         true = small.person(number, last[0]["stamps_ns"] * 1e-9).joints[0]
@@ -177,6 +179,16 @@ def test_refining_brings_cameras_back(folder, small, tmp_path, capsys) -> None:
     assert "did not fall" not in printed.err
 
 
+@pytest.mark.parametrize("name", ["GoPro 1", "Küche", "cam.01", 'a "b" \\c', "it's"])
+def test_cameras_of_any_name_are_read_back(small, tmp_path, name) -> None:
+    first, *others = small.views
+    calibrate.write_toml(tmp_path / "Calib.toml", (replace(first, name=name), *others))
+    read = load_calibration(tmp_path / "Calib.toml")
+    assert [view.name for view in read] == [name, "middle", "right"]
+    words = shlex.split(calibrate.transform_command(read[0]))
+    assert words[-1] == f"{name}_optical_frame"
+
+
 def test_a_calibration_that_gains_nothing_is_said(stage) -> None:
     found = Refined(stage.views, (9.0, 5.0, 6.0), (4.0, 5.5, 6.0), (0.0,) * 3, (0.0,) * 3, 300)
     words = calibrate.not_better(found)
@@ -195,6 +207,9 @@ def test_a_calibration_that_gains_nothing_is_said(stage) -> None:
         (["--cameras", "left,front"], "at least two of left, middle, right"),
         (["--delay", "front=1"], "NAME=SECONDS"),
         (["--delay", "left=soon"], "NAME=SECONDS"),
+        (["--delay", "left=inf"], "NAME=SECONDS"),
+        (["--delay", "left=nan"], "NAME=SECONDS"),
+        (["--delay", "left=1e300"], "NAME=SECONDS"),
     ],
 )
 @pytest.mark.parametrize("command", ["fuse", "calibrate"])
@@ -202,6 +217,27 @@ def test_wrong_options_are_refused(command, options, message, folder, tmp_path, 
     assert main([command, str(folder), "--out", str(tmp_path / "x"), *options]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [("set", "got the folder"), ("set/left.avi/c.toml", "Cannot write to")]
+)
+def test_a_calibration_that_cannot_be_written_is_refused_at_the_start(
+    place, told, folder, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibrate, "play", lambda *_: pytest.fail("too late"))
+    assert main(["calibrate", str(folder), "--out", str(tmp_path / place)]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_the_poses_are_printed_although_the_file_cannot_be_written(
+    folder, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(calibrate, "make_place", lambda *_: None)
+    assert main(["calibrate", str(folder), "--out", str(folder / "left.avi" / "c.toml")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("static_transform_publisher") == 3
+    assert "Choose another --out FILE" in printed.err
 
 
 def test_a_frame_of_no_camera_is_refused(folder, tmp_path, capsys) -> None:

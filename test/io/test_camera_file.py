@@ -261,6 +261,9 @@ def test_what_is_not_read_is_named_in_one_sentence(
         ("c.yaml", ROS.replace("500.0", "0.0")),
         ("c.yaml", ROS.replace("500.0", ".nan")),
         ("c.yaml", ROS.replace("640", "0")),
+        ("c.yaml", ROS.replace("640", ".inf")),
+        ("c.yaml", ROS.replace("640", ".nan")),
+        ("c.toml", TOML.format(distortions="[0, 0, 0, 0]", fisheye="false").replace("1768", "inf")),
     ],
 )
 def test_unusable_files_are_refused(tmp_path: Path, name: str, text: str) -> None:

@@ -157,6 +157,19 @@ def test_the_space_of_the_table_is_claimed_while_there_is_some(tmp_path, monkeyp
     check_whole(tmp_path, files.images)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_is_full_from_the_start_is_told_and_nothing_is_left(
+    tmp_path, monkeypatch, there
+):
+    folder = tmp_path / "out"
+    if there:
+        folder.mkdir()
+    Disk(monkeypatch, 10)
+    with pytest.raises(ConfigError, match=r"No space left on device\). .* set --out to another"):
+        MotionFiles(folder, overwrite=False, option="--out")
+    assert list(tmp_path.rglob("*")) == [folder] * there
+
+
 def test_a_limit_of_the_file_size_is_a_full_disk(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     files = MotionFiles(tmp_path, overwrite=False)

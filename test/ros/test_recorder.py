@@ -53,7 +53,7 @@ class Publishers:
             self.info.publish(CameraInfo())  # uncalibrated: counted, not used
             time.sleep(0.05)
 
-    def frame(self, index: int) -> None:
+    def frame(self, index: int, place: str = "camera_optical_frame") -> None:
         stamp_ns = START_NS + index * 40_000_000
         info = CameraInfo(width=640, height=480, distortion_model="plumb_bob")
         info.k = [500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
@@ -61,6 +61,7 @@ class Publishers:
         for header in (info.header, message.header):
             header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
             header.frame_id = "camera_optical_frame"
+        message.header.frame_id = place
         # The first image shows nobody.
         message.humans = [human(track_id, index) for track_id in (3, 5)[:index]]
         self.info.publish(info)
@@ -129,6 +130,18 @@ def test_the_files_are_complete_after_a_signal(
     assert written["people"] == {"3": FRAMES - 1, "5": FRAMES - 2}
     assert written["latency_p50_s"] == pytest.approx(0.065, abs=1e-4)
     assert written["diagnostics"]["moro"]["processed"] == str(FRAMES - 1)
+
+
+def test_people_in_another_frame_get_no_camera(publishers, start_node, tmp_path) -> None:
+    report = tmp_path / "report.json"
+    node = start_node(SCRIPT, output=tmp_path, report=report)
+    publishers.wait_for_recorder(report)
+    publishers.frame(1, "map")
+    wait_for_frames(report, 1)
+    assert node.end() == 0, node.output()
+    recording = load_recording(tmp_path / "motion.npz")
+    assert recording.frame_id == "map" and recording.camera is None
+    assert "'camera_optical_frame', but the people are in the frame 'map'" in node.output()
 
 
 def check_table(out: Path) -> None:

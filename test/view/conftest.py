@@ -84,8 +84,12 @@ def mcap(motion: MotionRecording, tmp_path: Path) -> Path:
 
 
 def write_bag(
-    folder: Path, motion: MotionRecording, topics: tuple[str, ...] = ("/moro/humans",)
+    folder: Path,
+    motion: MotionRecording,
+    topics: tuple[str, ...] = ("/moro/humans",),
+    frame: str = "camera",
 ) -> Path:
+    """frame: of people in topics of several cameras, /fused."""
     types = known_types()
     make = {name.split("/")[-1]: kind for name, kind in types.types.items()}
     bag = MotionBag(folder)
@@ -101,7 +105,9 @@ def write_bag(
             "/camera/camera_info": camera_info(make, header, motion.camera),
             "/camera/image_raw": image(make, header, index),
         }
-        messages |= {topic: human_array(make, header, rows) for topic in topics}
+        for topic in topics:
+            of_people = make["Header"](header.stamp, frame if "fused" in topic else "camera")
+            messages[topic] = human_array(make, of_people, rows)
         for topic, message in messages.items():
             bag.write(topic, stamp_ns, bytes(types.serialize_cdr(message, kinds[topic])))
     assert bag.close() == ""

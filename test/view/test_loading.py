@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,6 +206,37 @@ def test_what_cannot_be_shown_is_named(npz, motion, camera, tmp_path, open_body)
     damaged = tmp_path / "cut.mcap"
     damaged.write_bytes(b"\x89MCAP0\r\n" + bytes(100))
     refused(DataError, damaged, open_body, "cannot be read as a recording")
+
+
+@pytest.mark.parametrize("beside", ["markers", "earlier", "recorded"])
+def test_of_a_folder_the_recording_is_shown_that_has_its_motion(
+    made, npz, motion, tmp_path, open_body, beside
+):
+    """Exports of earlier versions were called motion.mcap."""
+    bag = made.bag(tmp_path / "bag", motion, () if beside == "markers" else ("/moro/humans",))
+    bag.rename(npz.with_suffix(".mcap"))
+    if beside == "earlier":
+        os.utime(npz.with_suffix(".mcap"), (1e9, 1e9))
+    (result,) = open_results(npz.parent, None, open_body)
+    expected = "motion.mcap" if beside == "recorded" else "motion.npz"
+    assert result.name == f"result/{expected}"
+
+
+def test_motion_in_the_frame_of_no_camera_is_refused(made, motion, tmp_path, open_body):
+    said = ("is in the frame 'map'", "moro fuse with --frame CAMERA")
+    bag = made.bag(tmp_path / "fused", motion, ("/fused/humans",), "map")
+    refused(DataError, bag, open_body, *said)
+    motion.camera, motion.frame_id = None, "map"
+    motion.save(tmp_path / "motion.npz")
+    refused(DataError, tmp_path / "motion.npz", open_body, *said)
+
+
+def test_of_a_bag_with_fused_people_those_of_the_camera_are_shown(
+    made, motion, tmp_path, open_body
+):
+    path = made.bag(tmp_path / "bag", motion, ("/fused/humans", "/moro/humans"), "map")
+    (result,) = open_results(path, None, open_body)
+    assert result.camera is not None and len(result.moments) == made.frames
 
 
 def test_values_that_are_not_finite_are_refused(motion, tmp_path, open_body):

@@ -31,6 +31,7 @@ from moro_ros.cli.bench.network import (
     make_tokenizer,
     measure_time,
 )
+from moro_ros.cli.paths import user_path
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import DESCRIPTION
@@ -89,7 +90,7 @@ def register(subparsers: Subparsers) -> None:
         "on meta tensors, so models of any size can be used; times are measured.",
     )
     add = network.add_argument
-    add("--config", type=Path, required=True, help="model.yaml, or a model folder")
+    add("--config", type=user_path, required=True, help="model.yaml, or a model folder")
     add("--frames", type=int, default=60, help="frames of the window")
     add("--iterations", type=int, default=5, help="passes of the masked decoding")
     add("--timed-frames", type=int, help="frames of the timed window; 0: count only")

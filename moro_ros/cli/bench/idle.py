@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import (
     Children,
     ProcessError,
@@ -19,6 +20,7 @@ from moro_ros.cli.processes import (
     private_domain,
     ros_arguments,
 )
+from moro_ros.cli.results import make_place
 from moro_ros.cli.run import params_file
 from moro_ros.errors import ConfigError
 
@@ -60,7 +62,7 @@ def register(subparsers: Any) -> None:
         metavar="S",
         help="duration of the measurement in each state",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file for the results")
+    parser.add_argument("--json", type=user_path, metavar="FILE", help="JSON file for the results")
     parser.set_defaults(handler=run)
 
 
@@ -71,6 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if not Path("/proc/self/statm").exists():
         raise ConfigError("moro idle reads /proc, which exists only on Linux.")
+    if arguments.json:
+        make_place(arguments.json, "--json")
     chosen: dict[str, object] = {"autostart": False}
     if arguments.device:
         chosen["device"] = arguments.device

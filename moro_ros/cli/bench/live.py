@@ -7,13 +7,13 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
 from moro_ros.config import MODES, MotionConfig, PipelineConfig
@@ -47,7 +47,7 @@ def register(subjects: Any) -> None:
         "included; `moro demo` measures the whole node.",
     )
     add = parser.add_argument
-    add("--video", type=Path, help="video file (default: part of the sample video)")
+    add("--video", type=user_path, help="video file (default: part of the sample video)")
     add_camera_options(parser)
     add(
         "--people",

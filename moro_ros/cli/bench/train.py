@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import print_table
 from moro_ros.cli.train import given_training, make_stage
 from moro_ros.errors import ConfigError
@@ -39,14 +40,19 @@ def register(subjects: Any) -> None:
         description="Makes a few steps of each phase from random weights and discards them.",
     )
     add = parser.add_argument
-    add("--config", type=Path, default=share_path("config", "open_training.yaml"), help="recipe")
+    add(
+        "--config",
+        type=user_path,
+        default=share_path("config", "open_training.yaml"),
+        help="recipe",
+    )
     add("--motion", required=True, help="open motion npz, or several, comma-separated")
     add("--stages", default=",".join(STAGES), help=f"default: {','.join(STAGES)}")
     add("--steps", type=int, default=10, help="measured steps of each phase")
     add("--windows", type=int, default=64, help="motion windows of the stage video")
     add(
         "--tokenizer",
-        type=Path,
+        type=user_path,
         default=share_path("models", "moro_open", TOKENIZER_WEIGHTS),
         help="default: that of the open model",
     )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from moro_ros.body.hierarchy import ConnectionTables
-from moro_ros.errors import CheckpointError
+from moro_ros.errors import NPZ_ERRORS, CheckpointError
 from moro_ros.model_config import MoroConfig, SmootherConfig, VitConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.moro import MoRo
@@ -144,7 +144,7 @@ class GoldenSet:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return Group(name, {key: archive[key] for key in archive.files})
-        except (OSError, ValueError, EOFError) as error:
+        except NPZ_ERRORS as error:
             raise CheckpointError(f"{path} is damaged: {error}. Obtain the set again.") from error
 
     def config(self) -> MoroConfig:

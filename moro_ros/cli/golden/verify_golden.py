@@ -14,6 +14,7 @@ import torch
 from moro_ros.body.connections import load_connection_tables
 from moro_ros.cli.golden.golden_set import GoldenSet, Group, GroupReport
 from moro_ros.cli.golden.groups import GROUPS, Subject
+from moro_ros.cli.paths import user_path
 from moro_ros.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="golden set: config.json, weights, .npz groups")
+    parser.add_argument(
+        "folder", type=user_path, help="golden set: config.json, weights, .npz groups"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="float32")
-    parser.add_argument("--connections", type=Path, help="folder of the 14 connection tables")
+    parser.add_argument("--connections", type=user_path, help="folder of the 14 connection tables")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of tables")
 
 

@@ -19,6 +19,8 @@ import torch
 from moro_ros.body.topology import SURFACE_VERTICES
 from moro_ros.cli.open_body.anny_rig import SMPLX_PARENTS, rest_body, skin_weights, surface_points
 from moro_ros.cli.open_body.mesh_decimation import decimate
+from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import make_folder
 from moro_ros.errors import BodyModelError
 
 NUM_VERTICES = 10475
@@ -70,7 +72,7 @@ def register(subparsers: Any) -> None:
         description="Writes OPEN_<GENDER>.npz; needs the package anny (pip install anny==0.6.2).",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("out/open_body"), help="folder for the results"
+        "--output", type=user_path, default=Path("out/open_body"), help="folder for the results"
     )
     parser.add_argument("--gender", nargs="+", default=["NEUTRAL"], choices=list(GENDERS))
     parser.set_defaults(handler=run)
@@ -78,6 +80,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Generate and print the files. Raises: BodyModelError if anny is not installed."""
+    make_folder(arguments.output, "--output")
     for path in make_open_body(arguments.output, tuple(arguments.gender)):
         print(f"{path}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from moro_ros.body.topology import NUM_JOINTS, PARENTS
-from moro_ros.errors import BodyModelError
+from moro_ros.errors import NPZ_ERRORS, BodyModelError
 
 NUM_BETAS = 10
 
@@ -37,7 +36,7 @@ def load_rest_joints(path: Path) -> RestJoints:
             regressor = np.asarray(arrays["J_regressor"], np.float64)[:NUM_JOINTS]
             template = np.asarray(arrays["v_template"], np.float64)
             shapes = np.asarray(arrays["shapedirs"], np.float64)[..., :NUM_BETAS]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise BodyModelError(
             f"{path} cannot be read as a body ({error}). Expected an npz file with v_template, "
             "shapedirs and a dense J_regressor, such as SMPLX_NEUTRAL.npz."

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 
+from moro_ros.errors import ConfigError
 from moro_ros.io.export.axes import Axes
 from moro_ros.io.export.markers import MARKERS
 
 # A C3D file consists of blocks; a coordinate or residual is a float.
 BLOCK_BYTES, FLOAT_BYTES = 512, 4
+# Its header counts frames in 16 bits; the highest number has a meaning of its own.
+MOST_FRAMES = 65_534
 
 
 def write_c3d(path: Path, markers: np.ndarray, frame: Axes, rate_hz: float) -> None:
     """Write one person's markers at a constant rate.
 
     markers: (F, M, 3) m, as MARKERS; NaN is marked as invalid.
-    Raises: OSError; ModuleNotFoundError without ezc3d.
+    Raises: ConfigError if there are too many frames; OSError; ModuleNotFoundError without ezc3d.
     """
     import ezc3d
 
     frames, count = markers.shape[:2]
+    if frames > MOST_FRAMES:
+        lower_hz = math.floor(100 * rate_hz * MOST_FRAMES / frames) / 100
+        raise ConfigError(
+            f"{path.name} would have {frames} frames, but C3D files have up to {MOST_FRAMES}: "
+            f"give --fps {lower_hz:g} or less, or use moro export trc."
+        )
     file = ezc3d.c3d()
     parameters = file["parameters"]["POINT"]
     parameters["RATE"]["value"] = [rate_hz]

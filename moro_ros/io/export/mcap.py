@@ -112,14 +112,15 @@ def write_mcap(
     frame: Axes,
     images: Iterator[VideoFrame] | None,
 ) -> None:
-    """Write folder/stem.mcap: markers at the stamps of the recording, the camera, its images.
+    """Write folder/stem_markers.mcap: markers at the recorded stamps, the camera, its images.
 
     people: of each person the parts without long holes, in `frame`, z up. images: with the stamps
     of the recording, or None.
     """
     camera = recording.camera
     topics = [MARKERS, TF, *([INFO] if camera else []), *([IMAGES] if images else [])]
-    file = McapFile(folder, stem, topics)
+    # motion.mcap is the name of a recording of moro_recorder.
+    file = McapFile(folder, f"{stem}_markers", topics)
     first_ns = min(recording.stamps_ns)
     by_stamp: dict[int, list[tuple[Track, int]]] = defaultdict(list)
     for track in (part for parts in people for part in parts):

@@ -11,13 +11,13 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from moro_ros.errors import DataError
 from moro_ros.io.export.axes import Axes
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from moro_ros.io.recording import MotionRecording
 
 # Longer gaps in a track are not interpolated [s].
 MAX_GAP_S = 0.5
 # Rate of recordings of a single image, which have none [Hz].
 DEFAULT_RATE_HZ = 30.0
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 0.1, 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def rate_of(recording: MotionRecording, path: Path) -> float:
     if not len(steps):
         return DEFAULT_RATE_HZ
     median = float(np.median(steps))
-    rate = round(1e9 / median, 3) if median > 0 else np.inf
+    rate = float(f"{1e9 / median:.6g}") if median > 0 else np.inf
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         raise DataError(
             f"The images of {path} are {median / 1e9:g} s apart, expected "

@@ -35,7 +35,7 @@ def write_trc(path: Path, times_s: np.ndarray, markers: np.ndarray, rate_hz: flo
         ["", "", *(f"{axis}{number}" for number in numbers for axis in "XYZ")],
         [],
     ]
-    with path.open("w", newline="", encoding="ascii") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         for line in head:
             file.write("\t".join(line) + "\n")
         for frame, (time, row) in enumerate(zip(times_s, markers * 1000.0), 1):

@@ -42,7 +42,7 @@ def messages(path: Path) -> dict[str, list[tuple[int, Any]]]:
 
 def test_markers_lie_on_the_recorded_joints(recorded: Any, walk: Path) -> None:
     assert cli.main(["export", "mcap", str(walk)]) == 0
-    found = messages(walk.with_suffix(".mcap"))
+    found = messages(walk.with_name("walk_markers.mcap"))
     stamps = recorded.recording.stamps_ns
     assert [stamp for stamp, _ in found["/moro/markers"]] == stamps
     for frame, (_, array) in enumerate(found["/moro/markers"]):
@@ -69,7 +69,7 @@ def test_markers_lie_on_the_recorded_joints(recorded: Any, walk: Path) -> None:
 def test_the_camera_has_its_place_in_the_map(walk: Path) -> None:
     words = ["--camera-height", "2", "--camera-pitch", "30"]
     assert cli.main(["export", "mcap", str(walk), *words]) == 0
-    found = messages(walk.with_suffix(".mcap"))
+    found = messages(walk.with_name("walk_markers.mcap"))
     info = found["/camera/camera_info"][0][1]
     assert (info.width, info.height, info.k[0]) == (*SIZE, pytest.approx(30))
     ((_, tf),) = found["/tf_static"]
@@ -88,7 +88,7 @@ def test_rviz_gets_the_place_of_the_camera(walk: Path) -> None:
     """It subscribes to transient local publishers only; ros2 bag play reads this from the file."""
     make_reader = pytest.importorskip("mcap.reader").make_reader
     assert cli.main(["export", "mcap", str(walk)]) == 0
-    with walk.with_suffix(".mcap").open("rb") as file:
+    with walk.with_name("walk_markers.mcap").open("rb") as file:
         summary = make_reader(file).get_summary()
     channel = next(c for c in summary.channels.values() if c.topic == "/tf_static")
     assert "durability: 1" in channel.metadata["offered_qos_profiles"]
@@ -100,7 +100,7 @@ def test_ros_reads_the_markers(walk: Path) -> None:
     serialization = pytest.importorskip("rclpy.serialization")
     msg = pytest.importorskip("visualization_msgs.msg")
     assert cli.main(["export", "mcap", str(walk)]) == 0
-    with Reader(walk.with_suffix(".mcap")) as reader:
+    with Reader(walk.with_name("walk_markers.mcap")) as reader:
         topics = [c for c in reader.connections if c.topic == "/moro/markers"]
         data = [bytes(data) for _, _, data in reader.messages(topics)]
     arrays = [serialization.deserialize_message(one, msg.MarkerArray) for one in data]
@@ -118,22 +118,26 @@ def images(folder: Path, count: int) -> Path:
     return folder
 
 
-def since_zero(walk: Path) -> None:
+def since_zero(walk: Path, rate_hz: float = 30.0) -> None:
     """Give the recording the stamps of a folder of images."""
     recording = load_recording(walk)
     first = recording.stamps_ns[0]
-    recording.stamps_ns = [stamp - first for stamp in recording.stamps_ns]
+    scale = 30.0 / rate_hz
+    recording.stamps_ns = [round((stamp - first) * scale) for stamp in recording.stamps_ns]
     for rows in recording._rows.values():
         for row in rows:
-            row["stamps_ns"] -= first
+            row["stamps_ns"] = round((int(row["stamps_ns"]) - first) * scale)
     recording.save(walk)
 
 
-def test_images_have_the_stamps_of_the_recording(walk: Path, tmp_path: Path) -> None:
-    since_zero(walk)
+@pytest.mark.parametrize("rate_hz", [30.0, 29.97003, 0.0123456])
+def test_images_have_the_stamps_of_the_recording(
+    walk: Path, tmp_path: Path, rate_hz: float
+) -> None:
+    since_zero(walk, rate_hz)
     folder = images(tmp_path / "images", MARKER_FRAMES + 5)
     assert cli.main(["export", "mcap", str(walk), "--video", str(folder)]) == 0
-    found = messages(walk.with_suffix(".mcap"))
+    found = messages(walk.with_name("walk_markers.mcap"))
     shown = found["/camera/image_raw/compressed"]
     assert [stamp for stamp, _ in shown] == [stamp for stamp, _ in found["/moro/markers"]]
     for number in (0, 20, MARKER_FRAMES - 1):

@@ -116,7 +116,11 @@ def test_dropped_images_do_not_change_the_rate():
     assert rate_of(stamped([5.0]), PATH) == 30.0
 
 
-@pytest.mark.parametrize("times", [[0.0, 0.0], [0.0, 60.0], [0.0, 1e-8]])
+def test_a_time_lapse_has_its_own_rate():
+    assert rate_of(stamped([0.0, 30.0, 60.0]), PATH) == 0.0333333
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.0], [0.0, 120.0], [0.0, 1e-8]])
 def test_times_of_no_camera_are_refused(times):
     with pytest.raises(DataError, match=r"walk\.npz .* stamps"):
         rate_of(stamped(times), PATH)
