@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -21,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from moro_ros.config import option
-from moro_ros.errors import ConfigError, MoroError, VideoError
+from moro_ros.errors import ConfigError, VideoError
 from moro_ros.geometry.camera import resized_camera
 from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
@@ -29,7 +27,8 @@ from moro_ros.io.video import VideoReader, open_video
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.transport import init_ros, wait_for_arrival
+from moro_ros.ros.serve import run_process
+from moro_ros.ros.transport import wait_for_arrival
 from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.
@@ -240,38 +239,21 @@ def smaller_size(camera: Camera, height: int) -> tuple[int, int] | None:
     return 2 * max(1, round(camera.width * height / camera.height / 2)), height
 
 
-def run(args: list[str] | None) -> int:
-    """Play until the end of the video, SIGINT or SIGTERM; returns the exit status."""
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: Any) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    source = None
-    try:
-        init_ros(args)
-        source = VideoSource(stop)
+def play(stop: threading.Event) -> int:
+    """Play until the end of the video or a stop."""
+    with closing(VideoSource(stop)) as source:
         if not source.config.video:
             raise VideoError("No video: set the parameter 'video' to the path of a file.")
         reader = open_video(source.config.video)
         if note := note_on_pixels(reader):
             source.get_logger().warning(note)
         source.play(reader, camera_of(source.config, reader))
-    except (MoroError, OSError) as error:
-        rclpy.logging.get_logger("moro_video").fatal(str(error))
-        return 1
-    finally:
-        if source is not None:
-            source.close()
-        rclpy.try_shutdown()
     return 0
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_video."""
-    sys.exit(run(args))
+    sys.exit(run_process("moro_video", args, play))
 
 
 if __name__ == "__main__":

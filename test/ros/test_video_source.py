@@ -28,13 +28,13 @@ BEST_EFFORT = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 FAILING = """
 import sys
 from moro_ros.io import decode_ahead
-from moro_ros.ros.video_source import run
+from moro_ros.ros.video_source import main
 
 def fail(image, size):
     raise MemoryError("none left")
 
 decode_ahead.shrunk = fail
-sys.exit(run(sys.argv))
+main(sys.argv)
 """
 
 
