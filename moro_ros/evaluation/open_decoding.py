@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
-from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.inputs import floor_row
-from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.moro import MoRo
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 
 VISIBLE = 0.5
@@ -73,33 +72,10 @@ class WithoutMotion:
     """A MoRo whose decoder only uses the image features."""
 
     def __init__(self, model: MoRo) -> None:
-        self.model = model
         self.num_tokens = model.num_tokens
         self.token_embedding = model.token_embedding
-        self.mask_id = model.mask_id
-        self.codebook = model.codebook
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the codes of token ids."""
-        return self.model.embed(ids)
-
-    def context(self, features: FrameFeatures) -> Any:
-        """Return the data that is constant in all passes."""
-        return self.model.context(features)
-
-    def decode_window(
-        self,
-        codes: Tensor,
-        features: FrameFeatures,
-        rotation: Tensor,
-        translation: Tensor,
-        *,
-        context: Any,
-    ) -> DecoderOutput:
-        """Return one pass without motion features."""
-        return self.model.decode_window(
-            codes, features, rotation, translation, context=context, drop_motion=True
-        )
+        self.context = model.context
+        self.decode_window = partial(model.decode_window, drop_motion=True)
 
 
 @torch.inference_mode()
