@@ -18,14 +18,6 @@ IMAGE_LAYOUT = "image_layout"
 UNDECODABLE = "undecodable"
 
 
-class BadImage(ImageError):
-    """An image that cannot be used, counted under `reason`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The layout of an encoding: values per pixel of a row, extra rows, and the conversion to RGB.
@@ -83,14 +75,14 @@ def imgmsg_to_cv2(img_msg: Any, desired_encoding: str = "passthrough") -> np.nda
 
     desired_encoding: "rgb8" or "bgr8" gives (H, W, 3) uint8; "passthrough" gives the message's own
     layout as a view of its data, (rows, W) or (rows, W, channels) uint8 or uint16.
-    Raises: BadImage if the encoding is unknown, there are no pixels or the data is too short.
+    Raises: ImageError if the encoding is unknown, there are no pixels or the data is too short.
     """
     layout = LAYOUTS.get(img_msg.encoding)
     if layout is None:
-        raise BadImage(
-            ENCODING,
+        raise ImageError(
             f"Image encoding '{img_msg.encoding}' is not supported; expected one of "
             f"{', '.join(LAYOUTS)}.",
+            ENCODING,
         )
     pixels = _pixels(img_msg, layout)
     if desired_encoding in ("passthrough", img_msg.encoding):
@@ -110,50 +102,62 @@ def compressed_imgmsg_to_cv2(
 ) -> np.ndarray:
     """The pixels of a JPEG or PNG image: (H, W, 3) uint8, "bgr8" (also "passthrough") or "rgb8".
 
-    Raises: BadImage if the data is empty or not such an image.
+    Raises: ImageError if the data is empty or not such an image.
     """
     if desired_encoding not in ("rgb8", "bgr8", "passthrough"):
         raise ValueError(f"desired_encoding {desired_encoding!r}; expected rgb8 or bgr8")
     data = np.frombuffer(cmprs_img_msg.data, dtype=np.uint8)
     if data.size == 0:
-        raise BadImage(EMPTY_IMAGE, "The compressed image has no data.")
+        raise ImageError("The compressed image has no data.", EMPTY_IMAGE)
     # The camera_info is for the pixels of the sensor, regardless of EXIF.
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
-        raise BadImage(
-            UNDECODABLE,
+        raise ImageError(
             f"A compressed image of {data.size} bytes and format '{cmprs_img_msg.format}' cannot "
             "be decoded; expected a complete JPEG or PNG. The transport may truncate it.",
+            UNDECODABLE,
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB) if desired_encoding == "rgb8" else bgr
+
+
+def bgr_pixels(message: Any) -> np.ndarray:
+    """The pixels of an Image or CompressedImage, (H, W, 3) uint8 BGR; raises ImageError."""
+    to_cv2 = imgmsg_to_cv2 if hasattr(message, "encoding") else compressed_imgmsg_to_cv2
+    return to_cv2(message, "bgr8")
+
+
+def stamp_of(message: Any) -> int:
+    """Return the stamp of a message with a header [ns]."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def _pixels(message: Any, layout: Layout) -> np.ndarray:
     width, height, step = message.width, message.height, message.step
     if width == 0 or height == 0:
-        raise BadImage(EMPTY_IMAGE, f"The image is {width}x{height} pixels; expected a picture.")
+        raise ImageError(f"The image is {width}x{height} pixels; expected a picture.", EMPTY_IMAGE)
     if width % layout.even[0] or height % layout.even[1]:
-        raise BadImage(
-            IMAGE_LAYOUT,
+        raise ImageError(
             f"An image of {width}x{height} pixels cannot be {message.encoding}, whose colour is "
             f"shared by {layout.even[0]}x{layout.even[1]} pixels.",
+            IMAGE_LAYOUT,
         )
     pixel = layout.channels * layout.size
     row = width * pixel
     rows = int(height * layout.rows)
     if step < row:
-        raise BadImage(
-            IMAGE_LAYOUT,
+        raise ImageError(
             f"The image's step is {step} bytes; {width} pixels of {message.encoding} need {row}.",
+            IMAGE_LAYOUT,
         )
     # The last row's padding may be missing.
     needed = step * (rows - 1) + row
     data = np.frombuffer(message.data, dtype=np.uint8)
     if data.size < needed:
-        raise BadImage(
-            SHORT_DATA,
+        raise ImageError(
             f"The image has {data.size} bytes; {rows} rows of {step} bytes need {needed}. The "
             "driver or the transport truncates it.",
+            SHORT_DATA,
         )
     shape: tuple[int, ...] = (rows, width)
     strides: tuple[int, ...] = (step, pixel)

@@ -35,7 +35,7 @@ CV_BRIDGE_ENCODINGS = frozenset(
 def image_size(message: AnyImage) -> tuple[int, int] | None:
     """Width and height in pixels; None for a compressed image, which is not decoded here.
 
-    Raises: BadImage if a raw image's encoding is unknown or its data does not fit its size.
+    Raises: ImageError if a raw image's encoding is unknown or its data does not fit its size.
     """
     if isinstance(message, CompressedImage):
         return None
@@ -44,7 +44,7 @@ def image_size(message: AnyImage) -> tuple[int, int] | None:
 
 
 def rgb_pixels(message: AnyImage) -> np.ndarray:
-    """The pixels of an image, (H, W, 3) uint8 RGB; raises BadImage (see image_data)."""
+    """The pixels of an image, (H, W, 3) uint8 RGB; raises ImageError (see image_data)."""
     if isinstance(message, CompressedImage):
         return image_data.compressed_imgmsg_to_cv2(message, "rgb8")
     if BRIDGE is not None and message.encoding in CV_BRIDGE_ENCODINGS:
@@ -62,7 +62,7 @@ def image_message(rgb: np.ndarray, header: Header) -> Image:
 
 
 def compressed_message(image: Image) -> CompressedImage:
-    """The JPEG of an image message, as image_transport encodes it; raises BadImage."""
+    """The JPEG of an image message, as image_transport encodes it; raises ImageError."""
     bgr = cv2.cvtColor(rgb_pixels(image), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     message = CompressedImage(header=image.header)

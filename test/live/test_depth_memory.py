@@ -118,7 +118,7 @@ def test_depth_in_which_nobody_is_where_they_are_is_named(memory, value):
 
 
 def test_what_cannot_be_read_is_named_until_it_can(memory):
-    memory.refuse(DepthError("size", "The depth image is 3x2 pixels."))
+    memory.refuse(DepthError("The depth image is 3x2 pixels.", "size"))
     assert memory.problems == {"size": "The depth image is 3x2 pixels."}
     memory.offer(depth(0))
     assert not memory.problems

@@ -11,8 +11,9 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from moro_ros.errors import ImageError
 from moro_ros.io import image_data
-from moro_ros.io.image_data import LAYOUTS, BadImage, imgmsg_to_cv2
+from moro_ros.io.image_data import LAYOUTS, imgmsg_to_cv2
 from moro_ros.ros import bridge as bridge_module
 from moro_ros.ros.bridge import CV_BRIDGE_ENCODINGS, image_size, rgb_pixels
 from moro_ros.ros.image_io import cv2_to_imgmsg
@@ -154,7 +155,7 @@ def test_compressed_images_give_the_colours(converter: Any, suffix: str, error: 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty_image"), (b"no jpeg", "undecodable")])
 def test_what_cannot_be_decoded_is_refused_by_name(data: bytes, reason: str) -> None:
-    with pytest.raises(BadImage) as error:
+    with pytest.raises(ImageError) as error:
         rgb_pixels(CompressedImage(format="jpeg", data=array.array("B", data)))
     assert error.value.reason == reason
 
@@ -170,7 +171,7 @@ def test_the_bridge_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPat
     assert rgb_pixels(cv2_to_imgmsg(encoded("nv12"), "nv12")).shape == (HEIGHT, WIDTH, 3)
     short = cv2_to_imgmsg(two_colors(), "rgb8")
     short.data = short.data[:-1]
-    with pytest.raises(BadImage):
+    with pytest.raises(ImageError):
         rgb_pixels(short)
 
 
@@ -209,7 +210,7 @@ def test_what_cannot_be_an_image_is_refused_by_name(change: dict, reason: str) -
     message = cv2_to_imgmsg(two_colors(), "rgb8")
     for name, value in change.items():
         setattr(message, name, value)
-    with pytest.raises(BadImage) as error:
+    with pytest.raises(ImageError) as error:
         imgmsg_to_cv2(message, "rgb8")
     assert error.value.reason == reason
 
