@@ -26,7 +26,7 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 
 # What is used where a ROS 2 machine has it, and done without elsewhere.
 OPTIONAL = {
-    "cv_bridge", "tf_transformations", "sensor_msgs_py",
+    "cv_bridge", "sensor_msgs_py",
     "vision_msgs", "people_msgs", "moveit_msgs", "shape_msgs",
 }  # fmt: skip
 RELEASES = [("requirements-jazzy.txt",), ("requirements-kilted.txt",)]
