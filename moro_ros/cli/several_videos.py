@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from moro_ros.config import PipelineConfig
+from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.video_set import (
@@ -22,6 +19,8 @@ from moro_ros.evaluation.video_set import (
 from moro_ros.geometry.views import View, check_views
 from moro_ros.io.video import open_video
 from moro_ros.live.pipeline import HumanMotionPipeline
+from moro_ros.live.pipeline_pool import PipelinePool
+from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.playback import Taken
 from moro_ros.types import Frame
 
@@ -48,14 +47,13 @@ class Filmed:
 
     def images(self, pipeline: HumanMotionPipeline) -> Iterator[Taken]:
         """Yield the pipeline's result of each image. Raises: VideoError."""
-        with closing(open_video(self.path)) as reader:
-            for number, (own_ns, image) in enumerate(reader):
+        with open_video(self.path) as reader:
+            for number, frame in enumerate(reader):
                 if self.times is not None and number >= len(self.times):
                     break
-                stamp_ns = own_ns if self.times is None else self.times[number]
+                stamp_ns = frame.stamp_ns if self.times is None else self.times[number]
                 self.ended_ns = stamp_ns + self.delay_ns
-                rgb = np.ascontiguousarray(image[..., ::-1])
-                result = pipeline.push(rgb, self.ended_ns, self.view.camera)
+                result = pipeline.push(frame.rgb, self.ended_ns, self.view.camera)
                 yield Taken(Frame(self.ended_ns, self.view.camera, result.people), result.motions)
             self.missing = lost_frames(reader, self.times is not None)
 
@@ -65,7 +63,7 @@ class Filmed:
         Raises: CalibrationError if the calibration is for another size; VideoError.
         """
         camera = self.view.camera
-        with closing(open_video(self.path)) as reader:
+        with open_video(self.path) as reader:
             padded = camera.width - reader.width, camera.height - reader.height
             if not all(0 <= pixels < PADDING for pixels in padded):
                 raise CalibrationError(
@@ -170,6 +168,18 @@ def incomplete_ones(filmed: Sequence[Filmed]) -> list[str]:
     ]
 
 
-def pipeline_config(config: PipelineConfig) -> PipelineConfig:
-    """Return the options of recorded video: there is time for all people in every image."""
-    return replace(config, realtime=False)
+def fused(
+    arguments: argparse.Namespace, filmed: Sequence[Filmed]
+) -> tuple[Fusion, dict[str, Iterator[Taken]]]:
+    """Return the fusion of a folder's cameras, and each camera's results by its name.
+
+    Raises: MoroError for a problem with --config or the model.
+    """
+    config = load_config(arguments.config) if arguments.config else PipelineConfig()
+    pool = PipelinePool()
+    # There is time for all people in every image.
+    pipelines = [pool.pipeline(replace(config, realtime=False)) for _ in filmed]
+    reels = {
+        one.view.name: one.images(pipeline) for one, pipeline in zip(filmed, pipelines, strict=True)
+    }
+    return Fusion(pipelines[0].stream.body, [one.view for one in filmed]), reels
