@@ -16,7 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.io import marker_style as style
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, header_of
+from moro_ros.ros.outputs.base import Scene, TopicOutput, header_of
 from moro_ros.ros.outputs.humans import joint_states
 from moro_ros.ros.outputs.tf import quaternions
 from moro_ros.ros.parameters import NodeConfig
@@ -184,13 +184,8 @@ class MarkersOutput(TopicOutput):
     needs_mesh = True
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, MarkerArray, "~/markers")
+        super().__init__(node, MarkerArray, "~/markers", rate_hz=lambda o: o.marker_rate_hz)
         self._builder = MarkerBuilder()
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[bytes]:
         """One serialised MarkerArray."""

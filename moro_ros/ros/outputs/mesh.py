@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from moro_ros.msg import HumanMesh, HumanMeshFaces
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, by_stamp, header_of
+from moro_ros.ros.outputs.base import Scene, TopicOutput, by_stamp, header_of
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion
@@ -116,12 +116,7 @@ class CloudOutput(TopicOutput):
     needs_mesh = True
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, PointCloud2, "~/cloud")
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
+        super().__init__(node, PointCloud2, "~/cloud", rate_hz=lambda o: o.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud per image that the motions describe; usually one."""

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2, PointField
 
 from moro_ros.body.extent import surface_points
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.planners.shapes import Shaper
 
@@ -47,13 +47,8 @@ class ObstaclesOutput(TopicOutput):
     prompt = True
 
     def __init__(self, node: Node, shaper: Shaper) -> None:
-        super().__init__(node, PointCloud2, "~/obstacles")
+        super().__init__(node, PointCloud2, "~/obstacles", rate_hz=lambda o: o.planners.rate_hz)
         self._shaper = shaper
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud, empty without people in view."""
@@ -74,14 +69,11 @@ class ClearingOutput(TopicOutput):
     prompt = True
 
     def __init__(self, node: Node, shaper: Shaper) -> None:
-        super().__init__(node, PointCloud2, "~/obstacles_clear")
+        super().__init__(
+            node, PointCloud2, "~/obstacles_clear", rate_hz=lambda o: o.planners.rate_hz
+        )
         self._shaper = shaper
-        self._rhythm = Rhythm()
         self._round = 0
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud."""
