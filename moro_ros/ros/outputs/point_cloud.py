@@ -1,4 +1,4 @@
-"""Replaces sensor_msgs_py, with its function signature, if it is not installed."""
+"""PointCloud2 messages of structured arrays."""
 
 from __future__ import annotations
 
