@@ -79,19 +79,25 @@ class WithoutMotion:
 
 
 @torch.inference_mode()
-def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
-    """Recover a batch of windows with the rotation head; raises ValueError without one."""
-    moro = model.loaded.moro
-    observation = shown(model.loaded, observed, decoding.floor)
+def decode(model: LoadedModel, observed: ObservedMotion, decoding: Decoding) -> MaskedDecoding:
+    """Encode and decode a batch of windows."""
+    moro = model.moro
+    observation = shown(model, observed, decoding.floor)
     features = moro.encode_frames(observation, observed.boxes.condition())
     features = moro.carry_estimates(features, observation)
-    tokens = decode_masked(
+    return decode_masked(
         moro if decoding.motion else WithoutMotion(moro),
         features,
         passes=decoding.passes,
-        soft=model.loaded.config.moro.soft_tokens,
+        soft=model.config.moro.soft_tokens,
         order=None if decoding.guided else torch.Generator().manual_seed(0),
     )
+
+
+@torch.inference_mode()
+def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
+    """Recover a batch of windows with the rotation head; raises ValueError without one."""
+    tokens = decode(model.loaded, observed, decoding)
     output = tokens.output
     if output.body_rotations is None or output.betas is None:
         raise ValueError("this decoder has no rotation head")
