@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     filmed = open_folder(arguments)
     frame = frame_view(arguments.frame, filmed)
     out: Path = arguments.out
-    make_folder(out, "--out")
     fusion, reels = fused(arguments, filmed)
+    make_folder(out, "--out")
     judge = Judge()
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
