@@ -21,12 +21,7 @@ from moro_ros.types import Camera
 
 MS = 1_000_000
 CAMERA = Camera(np.array([[50.0, 0, 4], [0, 50.0, 3], [0, 0, 1]]), 8, 6)
-POSE = BodyPose(
-    torch.eye(3)[None],
-    torch.eye(3).expand(1, 21, 3, 3),
-    torch.zeros(10),
-    torch.tensor([[0, 0, 3.0]]),
-)
+POSE = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.tensor([[0, 0, 3.0]]), torch.zeros(10))
 
 
 class FakeFit:
