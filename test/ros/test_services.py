@@ -14,8 +14,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 LEVEL = [0.0, -1.0, 0.0, 1.5]  # the ground 1.5 m below a level camera
@@ -194,7 +194,7 @@ def test_a_moved_camera_is_said_and_starts_anew(bench: Any, call: Any) -> None:
     def shown(shift: int) -> Any:
         pixels = np.repeat(room[:48, shift : shift + 64, None], 3, axis=2).copy()
         pixels[0, 0] = 1, 0, 0
-        return cv2_to_imgmsg(pixels, "bgr8", bench.header())
+        return image_message(pixels, "bgr8", bench.header())
 
     request = {"mode": CalibrateGround.Request.SET, "ground_plane": np.array(LEVEL, np.float32)}
     assert call(CalibrateGround, "calibrate_ground", **request).success
