@@ -18,7 +18,7 @@ from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import ConfigError
 from moro_ros.io.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros import parameters
@@ -40,21 +40,18 @@ POLL_S = 0.1
 class BagConfig:
     """The parameters of moro_bag."""
 
-    bag: str = option("", "Folder or file of a rosbag2 recording (mcap or sqlite3)", read_only=True)
-    speed: float = option(
-        1.0, "Playback speed relative to the recording", low=0.01, high=100.0, read_only=True
-    )
-    loop: bool = option(False, "Restart at the end; the clock jumps back", read_only=True)
-    clock: bool = option(True, "Publish the recording's time on /clock", read_only=True)
-    wait_for_nodes: str = option(
+    bag: str = fixed("", "Folder or file of a rosbag2 recording (mcap or sqlite3)")
+    speed: float = fixed(1.0, "Playback speed relative to the recording", low=0.01, high=100.0)
+    loop: bool = fixed(False, "Restart at the end; the clock jumps back")
+    clock: bool = fixed(True, "Publish the recording's time on /clock")
+    wait_for_nodes: str = fixed(
         "", "Full names, comma-separated, of the nodes that must subscribe to the recording's "
         "images before playback starts; empty: none",
-        read_only=True,
     )  # fmt: skip
-    start_delay_s: float = option(
+    start_delay_s: float = fixed(
         2.0, "Pause before the first message, after the wait for nodes, for the discovery of "
         "subscribers",
-        unit="s", low=0.0, high=600.0, read_only=True,
+        unit="s", low=0.0, high=600.0,
     )  # fmt: skip
 
 

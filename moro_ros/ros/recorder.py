@@ -27,7 +27,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import CalibrationError, ConfigError, ImageError
 from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.motion_files import TABLE, MotionFiles
@@ -93,18 +93,16 @@ class RecordingFiles:
 class RecorderConfig:
     """The parameters of moro_recorder."""
 
-    output: str = option(".", "Folder to write to", read_only=True)
-    overwrite: bool = option(False, "Replace the files of an earlier recording", read_only=True)
-    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
-    humans_topic: str = option("/moro/humans", "Topic of the people", read_only=True)
-    camera_info_topic: str = option(
-        "/camera/camera_info", "Topic of the camera's calibration", read_only=True
+    output: str = fixed(".", "Folder to write to")
+    overwrite: bool = fixed(False, "Replace the files of an earlier recording")
+    report: str = fixed("", "File for the statistics, JSON; empty: none")
+    humans_topic: str = fixed("/moro/humans", "Topic of the people")
+    camera_info_topic: str = fixed("/camera/camera_info", "Topic of the camera's calibration")
+    image_topics: tuple[str, ...] = fixed(
+        ("",), "Topics of images to record; empty names are ignored"
     )
-    image_topics: tuple[str, ...] = option(
-        ("",), "Topics of images to record; empty names are ignored", read_only=True
-    )
-    markers_topic: str = option("", "Topic of markers to record; empty: none", read_only=True)
-    compress_images: bool = option(False, "Record images as JPEG", read_only=True)
+    markers_topic: str = fixed("", "Topic of markers to record; empty: none")
+    compress_images: bool = fixed(False, "Record images as JPEG")
 
 
 class RecorderNode(parameters.StartValues, Node):

@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import ConfigError, VideoError
 from moro_ros.geometry.camera import resized_camera
 from moro_ros.io.camera_file import camera_of_video, note_on_pixels
@@ -44,50 +44,44 @@ STAMPS_REPORTED = 108_000
 class VideoConfig:
     """The parameters of moro_video."""
 
-    video: str = option("", "Path of the video file", read_only=True)
-    rate: float = option(
+    video: str = fixed("", "Path of the video file")
+    rate: float = fixed(
         0.0, "Frames published per second; 0 uses the video's own times",
-        unit="Hz", low=0.0, high=1000.0, read_only=True,
+        unit="Hz", low=0.0, high=1000.0,
     )  # fmt: skip
-    loop: bool = option(False, "Restart at the end; stamps keep increasing", read_only=True)
-    focal: float = option(
+    loop: bool = fixed(False, "Restart at the end; stamps keep increasing")
+    focal: float = fixed(
         0.0, "Focal length, with principal point in the image centre and no distortion; 0: use "
         "camera",
-        unit="px", low=0.0, high=1e6, read_only=True,
+        unit="px", low=0.0, high=1e6,
     )  # fmt: skip
-    camera: str = option(
-        "",
-        "Calibration file of ROS (YAML, ini), OpenCV (YAML, JSON) or Pose2Sim (TOML)",
-        read_only=True,
+    camera: str = fixed(
+        "", "Calibration file of ROS (YAML, ini), OpenCV (YAML, JSON) or Pose2Sim (TOML)"
     )
-    height: int = option(
+    height: int = fixed(
         0, "Height to which taller images and their camera_info are scaled down; 0: no scaling",
-        unit="px", low=0, high=16384, read_only=True,
+        unit="px", low=0, high=16384,
     )  # fmt: skip
-    frame_id: str = option("camera_optical_frame", "Frame of the images", read_only=True)
-    wait_for_subscribers: int = option(
-        1, "Subscribers of the images to wait for before the first frame", low=0, high=64,
-        read_only=True,
-    )  # fmt: skip
-    wait_for_info_subscribers: int = option(
-        0, "Subscribers of camera_info to wait for before the first frame", low=0, high=64,
-        read_only=True,
-    )  # fmt: skip
-    wait_timeout_s: float = option(
-        30.0, "Time after which to start without these subscribers", unit="s", low=0.0, high=3600.0,
-        read_only=True,
-    )  # fmt: skip
+    frame_id: str = fixed("camera_optical_frame", "Frame of the images")
+    wait_for_subscribers: int = fixed(
+        1, "Subscribers of the images to wait for before the first frame", low=0, high=64
+    )
+    wait_for_info_subscribers: int = fixed(
+        0, "Subscribers of camera_info to wait for before the first frame", low=0, high=64
+    )
+    wait_timeout_s: float = fixed(
+        30.0, "Time after which to start without these subscribers", unit="s", low=0.0, high=3600.0
+    )
     # Publisher and subscriber match at different times; earlier messages are not received.
-    start_delay_s: float = option(
-        0.5, "Additional pause before the first frame", unit="s", low=0.0, high=3600.0,
-        read_only=True,
-    )  # fmt: skip
+    start_delay_s: float = fixed(
+        0.5, "Additional pause before the first frame", unit="s", low=0.0, high=3600.0
+    )
     # Unlike a camera driver, decoding a video takes processor time from the nodes.
-    ahead_mb: int = option(
+    ahead_mb: int = fixed(
         64, "Memory for images that are decoded before the first is published, then in advance",
-        unit="MB", low=1, high=65536, read_only=True,
+        unit="MB", low=1, high=65536,
     )  # fmt: skip
-    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
+    report: str = fixed("", "File for the statistics, JSON; empty: none")
 
 
 class VideoSource(parameters.StartValues, Node):

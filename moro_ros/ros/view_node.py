@@ -16,7 +16,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import CalibrationError, ImageError, MoroError, missing_module
 from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.export.bodies import check_body
@@ -43,17 +43,11 @@ _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 class ViewConfig:
     """Parameters of moro_view."""
 
-    host: str = option(HOST, "Address to listen on; 0.0.0.0: all interfaces", read_only=True)
-    port: int = option(
-        PORT, "Port to listen on; 0: any free port", low=0, high=65535, read_only=True
-    )
-    browser: bool = option(False, "Open the page in the browser of this machine", read_only=True)
-    refined: bool = option(
-        False, "Show humans_refined next to humans; needs motion.refined_lag", read_only=True
-    )
-    body: str = option(
-        "", "Body model that the node uses, npz; empty: the open body", read_only=True
-    )
+    host: str = fixed(HOST, "Address to listen on; 0.0.0.0: all interfaces")
+    port: int = fixed(PORT, "Port to listen on; 0: any free port", low=0, high=65535)
+    browser: bool = fixed(False, "Open the page in the browser of this machine")
+    refined: bool = fixed(False, "Show humans_refined next to humans; needs motion.refined_lag")
+    body: str = fixed("", "Body model that the node uses, npz; empty: the open body")
 
 
 class ViewNode(parameters.StartValues, Node):
