@@ -126,11 +126,13 @@ class MotionConfig:
     )
     passes: int = option(1, "Passes of the masked decoding", low=1, high=20)
     look_ahead: int = option(
-        0, "Output delay. 0 publishes the pose of the newest image",
+        0, "Output delay; less than motion.window in mode window. 0 publishes the pose of the "
+        "newest image",
         unit="frames", low=0, high=60, resets=True,
     )  # fmt: skip
     refined_lag: int = option(
-        0, "Delay of a second output that is refined with later frames. 0 disables it",
+        0, "Delay of a second output that is refined with later frames; at least "
+        "motion.look_ahead, and less than motion.window in mode window. 0 disables it",
         unit="frames", low=0, high=60, resets=True,
     )  # fmt: skip
     fps: float = option(
@@ -163,6 +165,23 @@ class MotionConfig:
         "than 0.2 over this time in view; ~/lock_shape releases it. 0 disables the lock",
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        validate(self, "motion.")
+        if 0 < self.refined_lag < self.look_ahead:
+            raise ConfigError(
+                f"motion.refined_lag: got {self.refined_lag}, expected 0, or at least "
+                f"motion.look_ahead, which is {self.look_ahead} frames: the distance of a person "
+                "in an image is known once the first output has described it."
+            )
+        name = max("look_ahead", "refined_lag", key=lambda delay: getattr(self, delay))
+        delay = getattr(self, name)
+        if self.mode == "window" and delay >= self.window:
+            raise ConfigError(
+                f"motion.{name}: got {delay}, expected less than motion.window, which is "
+                f"{self.window} frames: in mode window, older frames are not decoded. Use a longer "
+                "window or mode incremental."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,23 @@ def test_bad_values_are_named(values, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["look_ahead", "refined_lag"])
+def test_in_mode_window_a_delay_must_be_within_the_window(name):
+    """No frame so old is decoded, so nobody would be published."""
+    with pytest.raises(ConfigError, match=rf"motion.{name}: got 4, expected less than .* 4 frames"):
+        MotionConfig(mode="window", window=4, **{name: 4})
+    MotionConfig(mode="window", window=4, **{name: 3})
+    MotionConfig(mode="incremental", window=4, **{name: 60})
+
+
+def test_the_refined_output_is_not_older_than_the_first():
+    """The places of people are known once the first output has described the image."""
+    with pytest.raises(ConfigError, match=r"motion.refined_lag: got 3, expected 0, or at .* 4"):
+        MotionConfig(look_ahead=4, refined_lag=3)
+    for refined_lag in (0, 4, 5):
+        MotionConfig(look_ahead=4, refined_lag=refined_lag)
+
+
 def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"Cannot read the configuration .*absent"):
         load_config(tmp_path / "absent.yaml")

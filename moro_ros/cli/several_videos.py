@@ -168,6 +168,15 @@ def incomplete_ones(filmed: Sequence[Filmed]) -> list[str]:
     ]
 
 
+def pipeline_config(config: PipelineConfig) -> PipelineConfig:
+    """Return the options of recorded video for fusion.
+
+    There is time for all people in every image, and each image needs the motion of its own time.
+    """
+    motion = replace(config.motion, look_ahead=0, refined_lag=0)
+    return replace(config, realtime=False, motion=motion)
+
+
 def fused(
     arguments: argparse.Namespace, filmed: Sequence[Filmed]
 ) -> tuple[Fusion, dict[str, Iterator[Taken]]]:
@@ -177,8 +186,7 @@ def fused(
     """
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     pool = PipelinePool()
-    # There is time for all people in every image.
-    pipelines = [pool.pipeline(replace(config, realtime=False)) for _ in filmed]
+    pipelines = [pool.pipeline(pipeline_config(config)) for _ in filmed]
     reels = {
         one.view.name: one.images(pipeline) for one, pipeline in zip(filmed, pipelines, strict=True)
     }

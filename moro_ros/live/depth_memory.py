@@ -19,10 +19,12 @@ from moro_ros.recover.steady_pose import BodyPose
 POSES_S = 1.0
 # Maximum speed of people between the two stamps, m/s.
 SPEED_MPS = 1.0
-# Number of depth images that wait for their image.
-WAITING = 4
-# Consecutive depth images without an image, or without the people, before a problem is reported.
-UNMATCHED, UNSEEN = 30, 30
+# Time for which depth images wait for their image, in addition to the output delay [s], and their
+# maximum number: 90 Hz with a delay of 2 s.
+WAITING_S, WAITING = 0.5, 225
+# Consecutive depth images without an image, or without the people, and consecutive images whose
+# depth image did not wait long enough, before a problem is reported.
+UNMATCHED, UNSEEN, MISSED = 30, 30, 30
 # Time for which a fit starts from the previous one [s].
 FOLLOWING_S = 0.5
 
@@ -55,15 +57,18 @@ class DepthTrack:
 class DepthMemory:
     """Receives depth images in one thread and compares them with people's poses in another.
 
-    problems: texts of what is wrong with them, by kind; empty if there are none.
+    lag_s: age of the images whose people are compared (motion.look_ahead); problems: texts of what
+    is wrong with the depth images, by kind; empty if there are none.
     """
 
-    def __init__(self, fit: DepthFit) -> None:
+    def __init__(self, fit: DepthFit, lag_s: float = 0.0) -> None:
+        self.lag_s = lag_s
         self._fit = fit
         self._lock = threading.Lock()
-        self._waiting: deque[DepthImage] = deque(maxlen=WAITING)
+        self._waiting: deque[DepthImage] = deque()
         self._refused: dict[str, str] = {}
-        self._unmatched = self._unseen = 0
+        self._unmatched = self._unseen = self._missed = 0
+        self._dropped_ns: deque[int] = deque(maxlen=WAITING)  # stamps of those that waited too long
         self._stamps_ns: deque[int] = deque(maxlen=256)
         self.used = 0
 
@@ -72,6 +77,12 @@ class DepthMemory:
         with self._lock:
             self._refused.clear()
             self._waiting.append(depth)
+            kept_ns = (self.lag_s + WAITING_S) * 1e9
+            while (
+                abs(depth.stamp_ns - self._waiting[0].stamp_ns) > kept_ns
+                or len(self._waiting) > WAITING
+            ):
+                self._dropped_ns.append(self._waiting.popleft().stamp_ns)
 
     def refuse(self, error: DepthError) -> None:
         """Record a depth image that cannot be used, from any thread."""
@@ -88,6 +99,12 @@ class DepthMemory:
                 f"None of the last {self._unmatched} depth images was taken within "
                 f"{1e3 * MATCH_S:.0f} ms of an image. Both must be stamped with the same clock."
             )
+        if self._missed >= MISSED:
+            found["late"] = (
+                f"The depth images of the last {self._missed} images with people were dropped: "
+                f"they wait for {self.lag_s + WAITING_S:.1f} s, but these images were processed "
+                "later. Lower the rate of the camera or use a faster preset."
+            )
         if self._unseen >= UNSEEN:
             found["contradiction"] = (
                 f"The last {self._unseen} depth images do not show the people of the images. "
@@ -96,21 +113,32 @@ class DepthMemory:
         return found
 
     def image_came(self, stamp_ns: int) -> list[DepthImage]:
-        """Return the depth images that can be compared now, oldest first; once per image."""
+        """Return the depth images that can be compared now, oldest first; once per image.
+
+        stamp_ns: of the image whose people are compared, which is lag_s older than the newest one.
+        """
         with self._lock:
             self._stamps_ns.append(stamp_ns)
-            # A stamp far ahead of all images is from another clock.
+            stamps = np.array(self._stamps_ns)
+            # One farther ahead than half of the usual interval may belong to the next image; one
+            # that is ahead of all images is from another clock.
+            own_s = MATCH_S
+            if len(stamps) > 1:
+                own_s = min(own_s, 0.5e-9 * float(np.median(np.abs(np.diff(stamps)))))
             ahead_s = [(d.stamp_ns - stamp_ns) * 1e-9 for d in self._waiting]
-            ready = [d for d, s in zip(self._waiting, ahead_s) if s <= MATCH_S or s > POSES_S]
+            foreign_s = self.lag_s + POSES_S
+            ready = [d for d, s in zip(self._waiting, ahead_s) if s <= own_s or s > foreign_s]
             for depth in ready:
                 self._waiting.remove(depth)
-        stamps = np.array(self._stamps_ns)
+            missed = any(abs(d - stamp_ns) <= MATCH_S * 1e9 for d in self._dropped_ns)
         matched = []
         for depth in ready:
             near = np.abs(stamps - depth.stamp_ns).min() <= MATCH_S * 1e9
             self._unmatched = 0 if near else self._unmatched + 1
             if near:
                 matched.append(depth)
+        if matched or missed:
+            self._missed = 0 if matched else self._missed + 1
         return sorted(matched, key=lambda depth: depth.stamp_ns)
 
     def clues(self, track: DepthTrack, ready: list[DepthImage]) -> list[tuple[Clue, int]]:

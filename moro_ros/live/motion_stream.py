@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,8 @@ class MoRoStream:
         self.lost: tuple[int, ...] = ()  # ids whose track ended with the newest frame
         self._estimates: dict[int, tuple[Tensor, ...]] = {}  # see _carry_estimates
         self.refined: tuple[BodyMotion, ...] = ()  # see PipelineResult, of the newest frame
-        self._ended: list[int] = []  # since the newest frame
+        self._ended: list[int] = []  # ids whose window ended and that are not listed as lost yet
+        self._locked: dict[int, Tensor] = {}  # shapes that a user locked, by id
         self.unusable_poses = 0  # not finite, so not returned
         self.last_stamp_ns: int | None = None
         self.timings: dict[str, float] = {}
@@ -87,6 +89,7 @@ class MoRoStream:
 
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
+        self.placing.set_lag(motion.look_ahead / motion.fps)
         self.steps = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 
@@ -94,9 +97,10 @@ class MoRoStream:
         self.clock = FrameClock(self.motion.fps, SNAP_PIXELS if self.sees_pixels else SNAP)
 
     def configure(self, motion: MotionConfig) -> None:
-        """Apply new options; an option that resets (config.option) forgets all people."""
+        """Apply new options; an option that resets (config.option) restarts all windows."""
         if resets(self.motion, motion):
-            self.reset()
+            self.end(list(self.tracks))
+            self.last_stamp_ns = None
             self._start(motion)
             return
         for track in self.tracks.values():
@@ -107,10 +111,12 @@ class MoRoStream:
         """Forget one person, or all people."""
         if track_id is None:
             self.end(list(self.tracks))
+            self._forget(self._ended)
             self.last_stamp_ns = None
             self._restart_clock()
         else:
             self.end([track_id])
+            self._forget([track_id])
 
     def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
         """Set the floor, in the camera optical frame; see Placing.set_floor."""
@@ -143,6 +149,9 @@ class MoRoStream:
             return None
         betas = track.steady.last.betas
         track.keep_shape(betas if lock else None)
+        self._locked.pop(track_id, None)
+        if lock:
+            self._locked[track_id] = betas
         return self.placing.shape(track_id, betas).numpy()
 
     @property
@@ -152,17 +161,28 @@ class MoRoStream:
         return sum(len(track) / track.size for track in tracks) / max(1, len(tracks))
 
     def end(self, ids: list[int]) -> None:
-        """Forget some people; the next frame lists them as lost."""
+        """End the windows of some people.
+
+        The next frame lists those who are not in it as lost. Those who are in it start again, with
+        the stature and the locked shape that a user gave them.
+        """
         for track_id in ids:
             if self.tracks.pop(track_id, None) is not None:
                 self.steps.memory.forget(track_id)
                 self._estimates.pop(track_id, None)
-                self.placing.forget(track_id)
-                self._ended.append(track_id)
+                self.placing.restart(track_id)
+                if track_id not in self._ended:
+                    self._ended.append(track_id)
+
+    def _forget(self, ids: Iterable[int]) -> None:
+        """Forget what a user gave some people."""
+        for track_id in ids:
+            self.placing.forget(track_id)
+            self._locked.pop(track_id, None)
 
     def take_ended(self) -> tuple[int, ...]:
         """Return the ids ended since the newest frame; the next one does not list them as lost."""
-        ended, self._ended = tuple(self._ended), []
+        ended, self._ended = tuple(i for i in self._ended if i not in self.tracks), []
         return ended
 
     def forget_arrays(self) -> None:
@@ -176,7 +196,7 @@ class MoRoStream:
 
         Returns one frame (F = 1) of every person whose box is known, nearest first: the newest, or
         the one motion.look_ahead frames before it. A person who is no longer in frame.people is
-        forgotten and listed once in `lost`. Stamps must increase.
+        forgotten and listed once in `lost`. Stamps must increase; after a gap all windows restart.
         """
         start = time.perf_counter()
         gap_ns = frame.stamp_ns - (self.last_stamp_ns or frame.stamp_ns)
@@ -186,7 +206,10 @@ class MoRoStream:
         self.last_stamp_ns = frame.stamp_ns
         present = {person.track_id for person in frame.people}
         self.end([known for known in self.tracks if known not in present])
-        self.lost, self._ended = tuple(i for i in self._ended if i not in present), []
+        ended = [i for i in self._ended if i not in self.tracks]
+        self.lost = tuple(i for i in ended if i not in present)
+        self._ended = [i for i in ended if i in present]
+        self._forget(self.lost)
         tick = self.clock.tick(frame.stamp_ns)
         self.encode(frame, tick)
         encoded = time.perf_counter()
@@ -229,6 +252,7 @@ class MoRoStream:
                     continue
                 lags = max(self.motion.look_ahead, self.motion.refined_lag)
                 track = TrackState(self.steps.extent.ring, self.motion.gain, lags)
+                track.keep_shape(self._locked.get(person.track_id))
                 self.tracks[person.track_id] = track
                 self.steps.memory.admit(person.track_id)
             if self.sees_pixels and image is None:

@@ -50,24 +50,33 @@ class Placing:
         self._people: dict[int, Person] = {}
         self._row = torch.zeros(4)
         self.floor: GroundPlane | None = None
+        self._last_height_m: float | None = None  # the camera's, above the last known floor
         self._floor_sigma = 0.0
         self._told = False
         self._body = body
         self.depth: DepthMemory | None = None
+        self._lag_s = 0.0
         self._ready: tuple[int, list[DepthImage]] = (-1, [])
 
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images; from now on they place people."""
         if self.depth is None:
-            self.depth = DepthMemory(DepthFit(self._body))
+            self.depth = DepthMemory(DepthFit(self._body), self._lag_s)
         return self.depth
+
+    def set_lag(self, lag_s: float) -> None:
+        """Set the age of the images whose people are placed (motion.look_ahead) [s]."""
+        self._lag_s = lag_s
+        if self.depth is not None:
+            self.depth.lag_s = lag_s
 
     def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
         """Place people on a floor, camera optical frame; None: it is unknown.
 
         sigma: of the camera's height above it, relative; tell: also give it to the network. A floor
         less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for all
-        people; one that is not finite is unknown. Statures learned on another floor are forgotten.
+        people; one that is not finite is unknown. Statures learned on another floor are forgotten,
+        also if the floor was unknown in between, unless depth measured the person.
         """
         if plane is not None and not finite(plane):
             plane = None
@@ -75,10 +84,12 @@ class Placing:
             for person in self._people.values():
                 person.judge = FloorJudge()
                 person.place.running[FLOOR].forget()
-        if plane is not None and self.floor is not None and self._is_other(plane.offset):
-            for person in self._people.values():
-                if not person.place.stature.given:
-                    person.place.stature = PersonPlace().stature
+        if plane is not None:
+            if self._is_other(plane.offset):
+                for person in self._people.values():
+                    if not person.place.stature.given and person.depth.found is None:
+                        person.place.stature = PersonPlace().stature
+            self._last_height_m = plane.offset
         self.floor, self._floor_sigma = plane, sigma
         tell = tell and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M
         self._told = tell and self._reads_floor
@@ -88,8 +99,8 @@ class Placing:
             self._row = floor_row(up, height)
 
     def _is_other(self, height_m: float) -> bool:
-        assert self.floor is not None
-        return abs(height_m - self.floor.offset) > OTHER_HEIGHT * abs(self.floor.offset)
+        last_m = self._last_height_m
+        return last_m is not None and abs(height_m - last_m) > OTHER_HEIGHT * abs(last_m)
 
     def row(self, track_id: int) -> Tensor:
         """Return the network's floor input for one person, (4,); zeros: unknown."""
@@ -123,6 +134,13 @@ class Placing:
         person = self._people.get(track_id)
         log_m = None if person is None else person.place.stature.log_m
         return None if log_m is None else math.exp(log_m)
+
+    def restart(self, track_id: int) -> None:
+        """Forget one person except for a stature given by a user."""
+        before = self._people.pop(track_id, None)
+        if before is not None and before.place.stature.given:
+            self._people[track_id] = Person()
+            self._people[track_id].place.stature = before.place.stature
 
     def forget(self, track_id: int) -> None:
         """Forget one person."""

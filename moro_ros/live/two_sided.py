@@ -16,7 +16,7 @@ AFTER = 16
 
 def two_sided(motion: MotionConfig) -> MotionConfig:
     """Return the configuration of a stream for TwoSided."""
-    return replace(motion, mode="window", refined_lag=AFTER)
+    return replace(motion, mode="window", look_ahead=0, refined_lag=AFTER)
 
 
 class TwoSided:

@@ -112,7 +112,7 @@ class Track:
     misses: images since the person was seen. corrected: whether position and velocity are from
     correct(). usual_px: the body circle's diameter in the last half second. looks: times and
     keypoints (K, 2) of the last two sightings that were not extrapolated. picture: whether the
-    person was found to have never moved.
+    person was found to have never moved; dropped: whether they are not published for this reason.
     """
 
     sighting: Sighting
@@ -127,6 +127,7 @@ class Track:
     misses: int = 0
     stillness: Stillness = field(default_factory=Stillness)
     picture: bool = False
+    dropped: bool = False
     first_ns: int = field(init=False)
     posture: np.ndarray = field(init=False)
     colours: np.ndarray | None = field(init=False)

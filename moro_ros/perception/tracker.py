@@ -193,7 +193,7 @@ class PersonTracker:
     def judge_pictures(self, notices: Notices) -> None:
         """Find people who have never moved, once after each `update`, and record new ones.
 
-        A person who is not reported for this reason and then moves gets a new id.
+        People who are dropped for this reason are lost: they get a new id for a later return.
         """
         found = []
         for track in self._tracks:
@@ -201,16 +201,18 @@ class PersonTracker:
             picture = 0.0 < limit_s <= still.watched_s and not still.moved
             if picture and not track.picture and track.track_id:
                 found.append(track.track_id)
-            elif track.picture and not picture and self._config.drop_pictures:
-                track.track_id = next(self.ids)
             track.picture = picture and track.track_id > 0
+            dropped = track.picture and self._config.drop_pictures
+            if dropped and not track.dropped:
+                track.track_id = next(self.ids)
+            track.dropped = dropped
         notices.pictures(found, self._config.picture_s, self._config.drop_pictures)
 
     def observations(self) -> tuple[PersonObservation, ...]:
         """All people to publish, by id; keypoints only of those seen."""
         people = []
         for track in sorted(self._tracks, key=lambda track: track.track_id):
-            if track.track_id == 0 or (track.picture and self._config.drop_pictures):
+            if track.track_id == 0 or track.dropped:
                 continue
             now = track.predicted(self._now_ns)
             seen = track.seen_ns == self._now_ns

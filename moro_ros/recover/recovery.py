@@ -250,7 +250,8 @@ class MotionRecovery:
         else:
             if not steady.gate.believe(motion):
                 steady.velocity = JointVelocity()
-            velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]))
+            seen = bool(motion.keypoints_seen[-1])
+            velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]), seen)
             motion = replace(motion, velocity=velocity[None])
         covariance = steady.uncertainty.covariance(self.uncertainty, motion)
         return steady.gate.tell(replace(motion, covariance=covariance))

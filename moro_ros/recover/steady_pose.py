@@ -18,6 +18,8 @@ from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.refinement import PlacedBody
 from moro_ros.recover.uncertainty import PersonUncertainty
 
+# Time in which the pose of a person who is seen again reaches them [s].
+CORRECTED_S = 0.12
 # Maximum change of the mean of each shape coefficient while it settles: 17 mm for a joint of the
 # open body by the first coefficient, which is the height, and less by each other.
 TOLERANCE = 0.2
@@ -77,20 +79,38 @@ def blend(first: Tensor, second: Tensor, share: float | Tensor) -> Tensor:
 
 
 class JointVelocity:
-    """The velocity of one person's joints, from one image to the next."""
+    """The velocity of one person's joints, from one image to the next.
+
+    When a person is seen again, the pose moves from where they were expected to where they are,
+    which is not their motion. Their velocity then stays the expected one for CORRECTED_S, or for as
+    long as they were not seen, whichever is shorter.
+    """
 
     def __init__(self) -> None:
         self._last: tuple[np.ndarray, int] | None = None
+        self._velocity = np.zeros(0)
+        self._unseen_ns: int | None = None  # stamp of the first image in which they were not seen
+        self._kept_until_ns: int | None = None
 
-    def update(self, joints: np.ndarray, stamp_ns: int) -> np.ndarray:
+    def update(self, joints: np.ndarray, stamp_ns: int, seen: bool = True) -> np.ndarray:
         """Return the mean velocity (J, 3) m/s since the last update, zero in the first one.
 
-        joints: (J, 3) m, camera frame; stamp_ns: acquisition time of their image.
+        joints: (J, 3) m, camera frame; stamp_ns: acquisition time of their image; seen: whether the
+        person was seen in it.
         """
         before, self._last = self._last, (joints, stamp_ns)
+        if not seen:
+            self._kept_until_ns = None
+            if self._unseen_ns is None:
+                self._unseen_ns = stamp_ns
+        elif self._unseen_ns is not None:
+            unseen_ns = min(stamp_ns - self._unseen_ns, round(CORRECTED_S * 1e9))
+            self._unseen_ns, self._kept_until_ns = None, stamp_ns + unseen_ns
         if before is None or stamp_ns <= before[1]:
-            return np.zeros_like(joints)
-        return (joints - before[0]) / ((stamp_ns - before[1]) * 1e-9)
+            self._velocity = np.zeros_like(joints)
+        elif self._kept_until_ns is None or stamp_ns >= self._kept_until_ns:
+            self._velocity = (joints - before[0]) / ((stamp_ns - before[1]) * 1e-9)
+        return self._velocity
 
 
 class SteadyPose:

@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.cli import calibrate, several_videos
 from moro_ros.cli.cli import main
+from moro_ros.cli.several_videos import pipeline_config
+from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.io.recording import load_recording
 from moro_ros.recover.fusion.extrinsics import Refined, apart, stepped
@@ -40,6 +42,13 @@ def small(stage):
     matrix = np.array([[225.0, 0, 160], [0, 225.0, 90], [0, 0, 1]])
     camera = replace(stage.views[0].camera, matrix=matrix, width=SMALL[0], height=SMALL[1])
     return replace(stage, views=tuple(replace(view, camera=camera) for view in stage.views))
+
+
+def test_each_image_gets_the_motion_of_its_own_time():
+    """The fusion combines it with the keypoints of the image."""
+    slow = MotionConfig(passes=3, look_ahead=4, refined_lag=15)
+    config = pipeline_config(PipelineConfig(motion=slow))
+    assert config == PipelineConfig(realtime=False, motion=MotionConfig(passes=3))
 
 
 @pytest.fixture()

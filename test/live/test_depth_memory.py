@@ -8,6 +8,7 @@ import torch
 
 from moro_ros.errors import DepthError
 from moro_ros.live.depth_memory import (
+    MISSED,
     UNMATCHED,
     UNSEEN,
     DepthMemory,
@@ -79,6 +80,53 @@ def test_depth_ahead_of_its_image_waits_for_it(memory):
     assert not shown(memory, track, 100) and not shown(memory, track, 133)
     assert len(shown(memory, track, 200)) == 1
     assert not shown(memory, track, 233), "and counts once"
+
+
+@pytest.mark.parametrize("look_ahead", [1, 4, 10, 60])
+def test_with_an_output_delay_each_image_is_compared_with_its_own_depth(look_ahead):
+    """Depth images come with their image, whose people are described look_ahead images later."""
+    memory = DepthMemory(FakeFit(), lag_s=look_ahead / 30)  # type: ignore[arg-type]
+    track = DepthTrack()
+    for image in range(look_ahead, look_ahead + 90):
+        memory.offer(depth(image * 33))
+        for clue, stamp_ns in shown(memory, track, (image - look_ahead) * 33):
+            own = stamp_ns == (image - look_ahead) * 33 * MS
+            first = not memory._fit.begun[1:]  # the interval between images is not known yet
+            assert (own and clue.sigma == pytest.approx(0.01)) or first
+    assert memory.used >= 90 - look_ahead - 1 and not memory.problems
+
+
+def test_depth_images_that_wait_too_long_are_dropped_and_named(memory):
+    """The people of an image are described only 0.8 s later, without an output delay."""
+    track = DepthTrack()
+    for image in range(MISSED + 24):
+        assert "late" not in memory.problems
+        memory.offer(depth(image * 33))
+        if image >= 24:
+            assert not shown(memory, track, (image - 24) * 33)
+    assert len(memory._waiting) < 20, "they do not fill the memory"
+    assert "wait for 0.5 s" in memory.problems["late"]
+    shown(memory, track, image * 33)
+    assert not memory.problems
+
+
+def test_depth_images_without_people_are_dropped_without_a_problem(memory):
+    for image in range(300):
+        memory.offer(depth(image * 33))
+    assert len(memory._waiting) < 20
+    track = DepthTrack()
+    for image in range(300, 400):
+        memory.offer(depth(image * 33))
+        assert shown(memory, track, image * 33)
+    assert not memory.problems
+
+
+def test_after_stamps_went_back_depth_images_are_used_again(memory):
+    track = DepthTrack()
+    memory.offer(depth(60_000))
+    for image in range(MISSED + 5):
+        memory.offer(depth(image * 33))
+        assert shown(memory, track, image * 33) and not memory.problems
 
 
 def test_stamps_that_lie_apart_are_less_sure(memory):

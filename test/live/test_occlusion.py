@@ -6,7 +6,7 @@ played by the geometry of imagined people, of whom the nearer one hides the fart
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,10 +19,11 @@ from moro_ros.geometry.lens import image_points
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
+from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.live.synthetic_scenes import walker
 from moro_ros.perception.blazepose import CENTRE, RIM, Detection, Landmarks, Region
 from moro_ros.perception.frontend import KeypointFrontend
-from moro_ros.types import KEYPOINTS, Camera, PipelineResult
+from moro_ros.types import KEYPOINTS, Camera, Frame, PipelineResult
 
 FRAME_NS = 33_333_333
 CAMERA = Camera(np.array([[700.0, 0, 480], [0, 700, 270], [0, 0, 1]]), 960, 540)
@@ -163,6 +164,26 @@ def test_somebody_hidden_for_a_second_walks_on_under_his_id(play):
         someone.x += 0.5 / 30
         result = play(someone)
     assert [m.track_id for m in result.motions] == [1] and result.motions[0].keypoints_seen[-1]
+
+
+def test_somebody_seen_again_does_not_move_backwards(open_body):
+    """They walk at 0.9 m/s and are expected farther ahead after a second behind something."""
+    torch.set_num_threads(1)
+    stream = load_stream(PipelineConfig())
+    frontend = SyntheticFrontend(open_body, 6, "walk_by")
+    frontend.camera = Camera(np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]]), 1280, 720)
+    found = []
+    for image in range(72):
+        stamp_ns = 10**10 + image * FRAME_NS
+        people = frontend.observe(np.zeros((2, 2, 3), np.uint8), stamp_ns)
+        if 30 <= image < 60:
+            people = tuple(replace(person, keypoints=None) for person in people)
+        (motion,) = stream.push(Frame(stamp_ns, frontend.camera, people))
+        if image >= 60:
+            assert motion.keypoints_seen[-1] and not motion.held[-1]
+            found.append(motion.velocity[-1, 0])
+    assert min(velocity[0] for velocity in found) > -0.2
+    assert max(np.linalg.norm(velocity) for velocity in found) < 1.6
 
 
 @pytest.mark.slow

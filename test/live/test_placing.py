@@ -115,6 +115,73 @@ def test_a_stature_ends_with_its_person(stream, filmed):
     assert stream.placing.stature(1) is None
 
 
+def after_a_gap(stream: MoRoStream, filmed) -> list[BodyMotion]:
+    pushed(stream, filmed, 60, 10)
+    return pushed(stream, filmed, 70, 1)
+
+
+def after_another_window(stream: MoRoStream, filmed) -> list[BodyMotion]:
+    stream.configure(replace(stream.motion, window=16))
+    return pushed(stream, filmed, 10, 10)
+
+
+def after_an_unusable_pose(stream: MoRoStream, filmed) -> list[BodyMotion]:
+    stream.tracks[1].steady.last = replace(
+        stream.tracks[1].steady.last, translation=torch.full((1, 3), torch.nan)
+    )
+    assert not pushed(stream, filmed, 10, 1) and stream.unusable_poses == 1
+    return pushed(stream, filmed, 11, 10)
+
+
+@pytest.mark.parametrize("restarted", [after_a_gap, after_another_window, after_an_unusable_pose])
+def test_what_a_user_gave_is_kept_when_the_window_restarts(stream, filmed, restarted):
+    """The id stays and nobody is lost."""
+    pushed(stream, filmed, 0, 10)
+    stream.set_stature(1, 1.2)
+    betas = stream.lock_shape(1, True)
+    motion = restarted(stream, filmed)[-1]
+    assert stream.lost == ()
+    assert stream.placing.stature(1) == pytest.approx(1.2)
+    assert motion.place is not None and motion.place.source == STATURE
+    assert motion.shape_locked and np.allclose(motion.smplx.betas, betas, atol=1e-4)
+    stream.lock_shape(1, False)
+    stream.set_stature(1, 0.0)
+    stream.configure(replace(stream.motion, window=20))
+    motion = pushed(stream, filmed, 80, 10)[-1]
+    assert motion.place is None and not motion.shape_locked, "released: nothing to keep"
+
+
+def test_a_learned_stature_ends_when_the_window_restarts(stream, filmed):
+    pushed(stream, filmed, 0, 10)
+    stream.placing._people[1] = Person()
+    stream.placing._people[1].place.stature.learn(math.log(1.75), 0.03, 1.0)
+    pushed(stream, filmed, 60, 1)
+    assert stream.placing.stature(1) is None
+
+
+def test_what_a_user_gave_ends_with_a_reset(stream, filmed):
+    for track_id in (None, 1):
+        pushed(stream, filmed, 0, 10)
+        stream.set_stature(1, 1.2)
+        stream.lock_shape(1, True)
+        stream.reset(track_id)
+        motion = pushed(stream, filmed, 10, 1)[0]
+        assert motion.place is None and not motion.shape_locked
+        stream.reset()
+
+
+def test_who_is_not_seen_after_a_restart_and_leaves_is_lost_once(stream, filmed):
+    pushed(stream, filmed, 0, 10)
+    stream.set_stature(1, 1.2)
+    told = []
+    for at_s in (2.0, 2.03, 2.06, 2.09):
+        (frame,) = filmed(np.array([at_s]), WALKER)
+        people = tuple(replace(person, keypoints=None) for person in frame.people)
+        assert not stream.push(replace(frame, people=people if at_s < 2.05 else ()))
+        told += stream.lost
+    assert told == [1] and stream.placing.stature(1) is None
+
+
 def test_a_locked_shape_is_told_in_its_true_size(stream, filmed):
     pushed(stream, filmed, 0, 10)
     stream.set_stature(1, 1.2)
@@ -181,16 +248,23 @@ def test_a_floor_that_gives_no_clue_is_ignored_and_named(open_body, plane, words
     assert not placing.ignored_floor() and placing.row(1).any()
 
 
+@pytest.mark.parametrize("unknown", [False, True], ids=["directly", "unknown between"])
 @pytest.mark.parametrize(("height_m", "kept"), [(1.21, True), (1.8, False)])
-def test_what_was_learned_on_another_floor_is_forgotten(open_body, height_m, kept):
+def test_what_was_learned_on_another_floor_is_forgotten(open_body, height_m, kept, unknown):
     placing = Placing(open_body, reads_floor=True)
     placing.set_floor(GroundPlane(LEVEL.normal, 1.2))
     placing.set_stature(2, 1.6)
-    placing._people[1] = Person()
-    placing._people[1].place.stature.learn(math.log(1.75), 0.03, 1.0)
+    for track_id in (1, 3):
+        placing._people[track_id] = Person()
+        placing._people[track_id].place.stature.learn(math.log(1.75), 0.03, 1.0)
+    placing._people[3].depth.found = 0.1, 0
+    if unknown:
+        placing.set_floor(None)
+        assert placing.stature(1) == pytest.approx(1.75)
     placing.set_floor(GroundPlane(LEVEL.normal, height_m))
     assert placing.stature(1) == (pytest.approx(1.75) if kept else None)
     assert placing.stature(2) == pytest.approx(1.6), "a user said so"
+    assert placing.stature(3) == pytest.approx(1.75), "depth measured it"
 
 
 def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeypatch):
@@ -215,6 +289,20 @@ def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeyp
     later = pushed(stream, filmed, 60, 240)[-1]
     assert later.place is not None and later.place.source == STATURE
     assert later.place.sigma > placed.place.sigma
+
+
+@pytest.mark.parametrize("look_ahead", [5, 10, 40])
+def test_depth_places_people_with_any_output_delay(tiny_model, filmed, monkeypatch, look_ahead):
+    stream = MoRoStream(tiny_model, MotionConfig(window=12))
+    memory = stream.placing.use_depth()
+    stream.configure(MotionConfig(window=12, look_ahead=look_ahead))
+    monkeypatch.setattr(memory._fit, "clue", lambda *_: Clue(0.1, 0.01))
+    for image in range(look_ahead + 20):
+        stamp_ns = round((10.0 + image / RATE_HZ) * 1e9)
+        memory.offer(DepthImage(np.ones((4, 4), np.float32), CAMERA, stamp_ns))
+        motions = pushed(stream, filmed, image, 1)
+    assert motions[0].place is not None and motions[0].place.source == DEPTH
+    assert memory.used >= 19 and not memory.problems
 
 
 def test_depth_in_which_nobody_is_changes_no_bit(stream, filmed, monkeypatch):

@@ -38,6 +38,11 @@ def filmed(rate_hz: float, present: dict[int, range], skipped: range = range(0))
     return found
 
 
+@pytest.mark.parametrize("look_ahead", [0, 40])
+def test_the_output_delay_of_a_live_stream_has_no_effect(look_ahead: int) -> None:
+    assert two_sided(MotionConfig(look_ahead=look_ahead)) == two_sided(MotionConfig())
+
+
 def described(model: LoadedModel, frames: list[Frame]) -> list[BodyMotion]:
     stream = MoRoStream(model, two_sided(MotionConfig(refine_steps=0)))
     found, both = [], TwoSided(stream)

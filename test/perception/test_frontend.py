@@ -303,6 +303,18 @@ def test_who_never_moved_is_named_and_dropped_if_asked(caplog):
     assert len(people) == 2 and still not in [p.track_id for p in people]
 
 
+@pytest.mark.parametrize("published", [{"drop_pictures": False}, {"picture_s": 0.0}])
+def test_who_was_dropped_as_a_picture_is_published_under_a_new_id(published):
+    """Their id has been reported lost."""
+    run, tracker = Run(every=30), TrackerConfig(picture_s=2.0, drop_pictures=True)
+    run.frontend.configure(DetectorConfig(every=30), tracker, 6)
+    ids = [[p.track_id for p in run((200, 240, 300))] for _ in range(100)]
+    assert [1] in ids and ids[-1] == []
+    run.frontend.configure(DetectorConfig(every=30), replace(tracker, **published), 6)
+    ids = [[p.track_id for p in run((200, 240, 300))] for _ in range(10)]
+    assert ids == [[2]] * 10
+
+
 def test_who_moved_once_may_sit_still_for_ever():
     run = Run(every=30)
     run.frontend.configure(

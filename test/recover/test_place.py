@@ -42,6 +42,16 @@ def test_a_sure_source_outweighs_the_prior_and_is_named():
     assert unsure.clue.sigma == pytest.approx(PRIOR_SIGMA, rel=0.1)
 
 
+@pytest.mark.parametrize("rate_hz", [30, 120, 240])
+def test_an_image_is_placed_a_second_time_after_the_longest_delay(rate_hz):
+    """motion.refined_lag of 60 frames at 30 Hz."""
+    place = PersonPlace()
+    place.stature.give(1.2)
+    stamps_ns = [image * SECOND // rate_hz for image in range(2 * rate_hz + 1)]
+    first, *_ = [place.update(stamp_ns, ADULT, False, True) for stamp_ns in stamps_ns]
+    assert first is not None and place.at(0) == first
+
+
 def test_a_child_is_not_drawn_towards_an_adult():
     """The prior's sigma is an adult's: what contradicts it by five of them is a child."""
     fused = fuse({FLOOR: Clue(-0.45, 0.05)})

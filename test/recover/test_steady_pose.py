@@ -1,9 +1,11 @@
 """The steady live pose: no lag in steady motion, less trembling, rotations stay rotations."""
 
+import numpy as np
+import pytest
 import torch
 
 from moro_ros.geometry.rotation import rotvec_to_matrix
-from moro_ros.recover.steady_pose import BodyPose, SteadyPose
+from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose
 
 
 def motion(frames, noise, generator):
@@ -90,3 +92,33 @@ def test_a_locked_shape_stays_and_a_released_one_follows():
     steady.shape = None
     followed = [update(1.0) for _ in range(5)]
     assert followed == sorted(followed) and 0.2 < followed[-1] < 1.0
+
+
+def velocities(places_m, seen, step_ns=33_333_333):
+    velocity = JointVelocity()
+    return [
+        float(velocity.update(np.full((22, 3), place), image * step_ns, shown)[0, 0])
+        for image, (place, shown) in enumerate(zip(places_m, seen))
+    ]
+
+
+@pytest.mark.parametrize(("unseen", "kept"), [(1, 1), (2, 2), (30, 4)])
+def test_the_correction_after_an_occlusion_is_no_velocity(unseen, kept):
+    """The pose of a walker, expected 0.4 m too far ahead, returns over four images."""
+    walked = 0.03 * np.arange(60)
+    off = np.zeros(60)
+    off[10 : 10 + unseen] = np.linspace(0.0, 0.4, unseen)
+    off[10 + unseen : 14 + unseen] = 0.2, 0.1, 0.05, 0.0
+    seen = np.ones(60, bool)
+    seen[10 : 10 + unseen] = False
+    found = velocities(walked + off, seen)
+    expected = found[9 + unseen]
+    assert found[10 + unseen : 10 + unseen + kept] == [expected] * kept
+    assert found[10 + unseen + kept] != expected
+    np.testing.assert_allclose(found[14 + unseen :], 0.9, rtol=1e-3)
+
+
+def test_the_velocity_of_somebody_who_flickers_still_changes():
+    seen = [image % 2 == 0 for image in range(40)]
+    found = velocities(0.01 * np.arange(40) ** 2, seen)
+    assert all(b > a for a, b in zip(found[2::2], found[4::2]))

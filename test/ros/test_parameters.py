@@ -106,6 +106,8 @@ def test_updates_change_what_they_name_and_nothing_else() -> None:
     assert parameters.updated(config, {"use_sim_time": True}) is config
     with pytest.raises(ConfigError, match=r"motion\.passes: got 0"):
         parameters.updated(config, {"motion.passes": 0})
+    with pytest.raises(ConfigError, match=r"motion\.look_ahead: got 60, expected less than"):
+        parameters.updated(config, {"motion.mode": "window", "motion.look_ahead": 60})
 
 
 def test_the_shipped_file_names_every_parameter_with_its_default() -> None:
