@@ -11,6 +11,7 @@ import difflib
 import re
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +54,10 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+# Declares an option that cannot change while a node runs.
+fixed = partial(option, read_only=True)
+
+
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
     """The BlazePose front-end."""
@@ -70,13 +75,13 @@ class DetectorConfig:
     min_flag: float = option(
         0.5, "Minimum landmark score for a person to stay tracked", low=0.0, high=1.0
     )
-    landmarks: str = option(
+    landmarks: str = fixed(
         "full", "BlazePose landmark network: full, or heavy, which is more accurate where people "
         "occlude each other, takes 3.5 times as long and must be downloaded with "
         "'moro fetch pose_landmark_heavy.tflite'",
-        choices=("full", "heavy"), read_only=True,
+        choices=("full", "heavy"),
     )  # fmt: skip
-    threads: int = option(2, "CPU threads of the detector", low=1, high=64, read_only=True)
+    threads: int = fixed(2, "CPU threads of the detector", low=1, high=64)
     look_share: float = option(
         0.2, "Share of the detector threads' time between two images that may be spent on locating "
         "keypoints of tracked people. If this is not enough, people take turns; each is located "
@@ -183,35 +188,32 @@ class MotionConfig:
 class PipelineConfig:
     """The pipeline from an image to the recovered motion of the people in it."""
 
-    model: str = option(
-        "moro_open", "Name of a model under models/, or path of a model folder", read_only=True
-    )
-    device: str = option("cpu", "Torch device: cpu, cuda or cuda:N", read_only=True)
-    threads: int = option(1, "CPU threads of the network", low=1, high=64, read_only=True)
-    backend: str = option(
+    model: str = fixed("moro_open", "Name of a model under models/, or path of a model folder")
+    device: str = fixed("cpu", "Torch device: cpu, cuda or cuda:N")
+    threads: int = fixed(1, "CPU threads of the network", low=1, high=64)
+    backend: str = fixed(
         "auto", "Inference backend: torch or onnx (onnxruntime). auto selects onnx on a CPU if "
         "onnxruntime and the model's ONNX files are available, else torch",
-        choices=("auto", "torch", "onnx"), read_only=True,
+        choices=("auto", "torch", "onnx"),
     )  # fmt: skip
-    precision: str = option(
+    precision: str = fixed(
         "auto", "Floating-point type of the network. auto selects bfloat16 on a GPU and float32 on "
         "a CPU",
-        choices=("auto", "float32", "bfloat16"), read_only=True,
+        choices=("auto", "float32", "bfloat16"),
     )  # fmt: skip
-    cuda_graphs: bool = option(
-        True, "On a GPU, record each decoding step as a CUDA graph and replay it", read_only=True
+    cuda_graphs: bool = fixed(
+        True, "On a GPU, record each decoding step as a CUDA graph and replay it"
     )
-    people: str = option(
+    people: str = fixed(
         "camera", "Source of people: the camera images, or simulated people (synthetic) for "
         "testing planners without anybody in view",
-        choices=("camera", "synthetic"), read_only=True,
+        choices=("camera", "synthetic"),
     )  # fmt: skip
-    synthetic_scene: str = option(
+    synthetic_scene: str = fixed(
         "room", "What simulated people do: in room one person walks behind a table and another "
         "sits; in the others one person walks by, reaches for a cup, eats at a table, hands "
         "something over, holds out their arms for dressing, or falls",
         choices=("room", "walk_by", "reach", "eat", "handover", "dressing", "fall"),
-        read_only=True,
     )  # fmt: skip
     realtime: bool = option(
         True, "Keep up with a live camera: the search is spread over images, and tracked people "

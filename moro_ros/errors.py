@@ -11,7 +11,14 @@ NPZ_ERRORS = (
 
 
 class MoroError(Exception):
-    """Base of all errors of this package that a user can cause."""
+    """Base of all errors of this package that a user can cause.
+
+    reason: the name under which errors of images are counted (bad.<reason> in the diagnostics).
+    """
+
+    def __init__(self, message: str, reason: str = "rejected") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ConfigError(MoroError):
@@ -35,11 +42,7 @@ class ImageError(MoroError):
 
 
 class DepthError(ImageError):
-    """A depth image cannot be used; kind: of the problem, so that each kind is logged once."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    """A depth image cannot be used; each reason is logged once."""
 
 
 class VideoError(MoroError):

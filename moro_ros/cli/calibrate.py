@@ -19,16 +19,13 @@ from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_place, print_table, rounded
 from moro_ros.cli.several_videos import (
     add_folder_options,
+    fused,
     incomplete_ones,
     open_folder,
-    pipeline_config,
 )
-from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.geometry.views import View
-from moro_ros.live.pipeline_pool import PipelinePool
 from moro_ros.recover.fusion.extrinsics import Refined, refine_extrinsics
-from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.playback import play
 from moro_ros.types import NUM_KEYPOINTS
 
@@ -54,16 +51,10 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Refine, print and write. Raises: MoroError with the reason."""
-    config = pipeline_config(
-        load_config(arguments.config) if arguments.config else PipelineConfig()
-    )
     filmed = open_folder(arguments)
     make_place(arguments.out, "--out")
     views = [one.view for one in filmed]
-    pool = PipelinePool()
-    pipelines = {one.view.name: pool.pipeline(config) for one in filmed}
-    fusion = Fusion(pipelines[views[0].name].stream.body, views)
-    reels = {one.view.name: one.images(pipelines[one.view.name]) for one in filmed}
+    fusion, reels = fused(arguments, filmed)
     points, weights = [], []
     for _, people in tqdm(play(fusion, reels), "Looking", disable=None):
         for one in people:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ def results(source: VideoInput, session: Session, body: BodyModel) -> str:
     recording = load_recording(session.out / "motion.npz")
     # Of a looped video this is the first round; 0: the container did not tell its length.
     stamps_ns = np.array(played["stamps_ns"][: source.frame_count or None], dtype=np.int64)
-    with closing(open_video(source.path)) as reader:
+    with open_video(source.path) as reader:
         write_overlay(reader, stamps_ns, recording, body, session.out)
     names = sorted(path.name for path in session.out.iterdir() if path.is_file())
     return f"{summary(played, recorded)}\nResults in {session.out}: {', '.join(names)}"

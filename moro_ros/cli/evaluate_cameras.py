@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from moro_ros.cli.results import print_table, score_row, write_images
+from moro_ros.cli.results import print_rows, score_row, write_images
 from moro_ros.draw.plots import bar_chart
 from moro_ros.evaluation.pose2sim import Trial
 from moro_ros.evaluation.several_cameras import FusedScore, fused_scores, taken
@@ -25,10 +24,7 @@ def print_cameras(
         found = fused_scores(trial, stream.body, cameras, trial.people)
         scores += [(trial.name, score) for score in found]
     rows = [{"trial": name, **score_row(score)} for name, score in scores]
-    if as_json:
-        print(json.dumps(rows))
-    else:
-        print_table(rows)
+    print_rows(rows, as_json)
     if folder is not None:
         write_images({"cameras": chart(scores)}, folder)
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 
 from moro_ros.cli.evaluate_open import find_motion, motion_options, stream_of
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_least, print_rows
 from moro_ros.config import PipelineConfig
 from moro_ros.data.mocap import load_motion
 from moro_ros.errors import ConfigError
@@ -25,10 +24,8 @@ LEAST_IMAGES = LEAST_POSES + WARM_UP
 
 def command(args: argparse.Namespace) -> int:
     """The videos of Pose2Sim, with other focal lengths as if, and synthetic people."""
-    if args.images < LEAST_IMAGES:
-        raise ConfigError(f"--images: got {args.images}, expected {LEAST_IMAGES} or more.")
-    if args.people < 1:
-        raise ConfigError(f"--people: got {args.people}, expected 1 or more.")
+    check_least(args, LEAST_IMAGES, "images")
+    check_least(args, 1, "people")
     if not all(0.0 < share < math.inf for share in args.shares):
         raise ConfigError(f"--shares: got {args.shares}, expected positive numbers.")
     motion = load_motion(find_motion(args.motion, "test.npz"))
@@ -48,10 +45,7 @@ def command(args: argparse.Namespace) -> int:
     rows.append(
         {"what": f"{len(guesses)} of {args.people} synthetic people", **shown(figures(guesses))}
     )
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        print_table(rows)
+    print_rows(rows, args.json)
     return 0
 
 

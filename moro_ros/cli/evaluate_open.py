@@ -30,7 +30,7 @@ from moro_ros.evaluation.open_worlds import (
 )
 from moro_ros.live.load import load_stream, model_folder
 from moro_ros.live.motion_stream import MoRoStream
-from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, UncertaintyTable, write_uncertainty
+from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, write_uncertainty
 
 Metrics = Mapping[str, float]
 # Conditions and worlds for which the uncertainty is estimated.
@@ -151,33 +151,21 @@ def ablations_command(args: argparse.Namespace) -> int:
         print(json.dumps({k: nested(table) for k, table in tables.items()}))
         return 0
     for table in (parts, ahead):
-        print_table(
-            [
-                {"what": name, "condition": condition, **shown(metrics)}
-                for name, of_condition in table.items()
-                for condition, metrics in of_condition.items()
-            ]
-        )
+        print_table(condition_rows(table, "what"))
     return 0
 
 
 def designs_command(args: argparse.Namespace) -> int:
     """Accuracy of each output of a network: rotation head, soft codes, most likely tokens."""
-    stream = stream_of(args)
+    model = OpenModel.of(stream_of(args).model)
     motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed)
-    table = evaluate_design(stream.model, stream.body, motion, protocol)
-    taken = rounded(window_ms(stream.model, stream.body, motion, protocol.frames), 2)
+    table = evaluate_design(model, motion, protocol)
+    taken = rounded(window_ms(model, motion, protocol.frames), 2)
     if args.json:
         print(json.dumps({**nested(table), "window_ms": taken}))
         return 0
-    print_table(
-        [
-            {"output": name, "condition": condition, **shown(metrics)}
-            for name, of_condition in table.items()
-            for condition, metrics in of_condition.items()
-        ]
-    )
+    print_table(condition_rows(table, "output"))
     print(f"One window of {protocol.frames} frames of one person takes {taken} ms.")
     return 0
 
@@ -185,6 +173,17 @@ def designs_command(args: argparse.Namespace) -> int:
 def nested(table: Mapping[str, Mapping[str, Metrics]]) -> dict[str, dict[str, dict[str, object]]]:
     """Return a table of two levels fit for JSON."""
     return {name: {c: shown(m) for c, m in rows.items()} for name, rows in table.items()}
+
+
+def condition_rows(
+    table: Mapping[str, Mapping[str, Metrics]], column: str
+) -> list[dict[str, object]]:
+    """Return the rows of such a table; column: name of the first column."""
+    return [
+        {column: name, "condition": condition, **shown(metrics)}
+        for name, of_condition in table.items()
+        for condition, metrics in of_condition.items()
+    ]
 
 
 def sigma_command(args: argparse.Namespace) -> int:
@@ -198,7 +197,7 @@ def sigma_command(args: argparse.Namespace) -> int:
     if args.fit:
         validation = validation_motion(args.validation)
         table = sigma.fit(sigma.joined([samples(validation, name) for name in FITTED]))
-        use_table(stream, table)
+        stream.recovery.uncertainty = table
         write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
     elif stream.recovery.uncertainty is None:
         raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to create it.")
@@ -215,11 +214,6 @@ def sigma_command(args: argparse.Namespace) -> int:
         for what, table_of in tables.items():
             print_table([{what: name, **shown(row)} for name, row in table_of.items()])
     return 0
-
-
-def use_table(stream: MoRoStream, table: UncertaintyTable) -> None:
-    """Let a stream use another table of uncertainty."""
-    stream.recovery.uncertainty = table
 
 
 def stream_of(args: argparse.Namespace) -> MoRoStream:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from moro_ros.cli.evaluate_open import find_motion, motion_options, shown, stream_of
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import print_rows
 from moro_ros.data.mocap import load_motion
 from moro_ros.evaluation.place_benchmark import evaluate_place
 
@@ -21,10 +20,7 @@ def command(args: argparse.Namespace) -> int:
             stream, motion, args.people, args.frames, args.seed
         )
     ]
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        print_table(rows)
+    print_rows(rows, args.json)
     return 0
 
 

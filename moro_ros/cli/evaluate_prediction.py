@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from moro_ros.cli.evaluate_open import (
     validation_motion,
 )
 from moro_ros.cli.paths import user_path
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import print_rows
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import ConfigError, DataError
 from moro_ros.evaluation.open_benchmark import OpenProtocol
@@ -67,10 +66,7 @@ def command(args: argparse.Namespace) -> int:
     found = {condition: samples(motion, condition) for condition in CONDITIONS}
     rows = [row for name, part in found.items() for row in error_rows(table, part, name)]
     rows += coverage_rows(table, joined(list(found.values())), "all")
-    if args.json:
-        print(json.dumps(rows))
-    else:
-        print_table(rows)
+    print_rows(rows, args.json)
     return 0
 
 

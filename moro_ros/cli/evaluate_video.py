@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -281,7 +280,7 @@ def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> None:
     Raises: DataError if the folder cannot be made; VideoError if something cannot be written.
     """
     video, frames = video_of(trial.name, trial.views[0].name), trial.frames[0]
-    with closing(open_video(video)) as reader:
+    with open_video(video) as reader:
         numbers = [round(frame.stamp_ns * reader.rate_hz / 1e9) for frame in frames]
     stamps_ns = np.full(numbers[-1] + 1, -1, np.int64)
     stamps_ns[numbers] = [frame.stamp_ns for frame in frames]
@@ -294,5 +293,5 @@ def draw_trial(trial: Trial, stream: MoRoStream, folder: Path) -> None:
                 recording.add(motion.track_id, row_of(motion))
         out = folder / f"{trial.name}_{name.replace(' ', '_')}"
         make_folder(out, "--pictures")
-        with closing(open_video(video)) as reader:
+        with open_video(video) as reader:
             write_overlay(reader, stamps_ns, recording, stream.body, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,7 +126,7 @@ def mcap(export: Export, folder: Path) -> None:
     inputs, _ = find_inputs([video])
     if len(inputs) != 1:
         raise ConfigError(f"--video: got {video} with {len(inputs)} videos, expected one.")
-    with closing(inputs[0].open(Reading(export.rate_hz, own_camera=False))) as source:
+    with inputs[0].open(Reading(export.rate_hz, own_camera=False)) as source:
         images = recorded_images(source, export.recording, video)
         write_mcap(folder, export.stem, export.people, export.recording, export.frame, images)
 

@@ -16,16 +16,14 @@ from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.cli.several_videos import (
     Filmed,
     add_folder_options,
+    fused,
     incomplete_ones,
     open_folder,
-    pipeline_config,
 )
-from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError
 from moro_ros.geometry.views import View
 from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
 from moro_ros.io.recording import row_of
-from moro_ros.live.pipeline_pool import PipelinePool
 from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.judge import Judge
 from moro_ros.recover.fusion.playback import play
@@ -61,23 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises: MoroError for a problem with videos, calibration, model or folder.
     """
-    config = pipeline_config(
-        load_config(arguments.config) if arguments.config else PipelineConfig()
-    )
     filmed = open_folder(arguments)
     frame = frame_view(arguments.frame, filmed)
     out: Path = arguments.out
+    fusion, reels = fused(arguments, filmed)
     make_folder(out, "--out")
-    pool, judge = PipelinePool(), Judge()
-    pipelines = {one.view.name: pool.pipeline(config) for one in filmed}
-    body = pipelines[filmed[0].view.name].stream.body
-    fusion = Fusion(body, [one.view for one in filmed])
+    judge = Judge()
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
         files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = frame.camera
         try:
-            reels = {one.view.name: one.images(pipelines[one.view.name]) for one in filmed}
             for stamp_ns, people in tqdm(play(fusion, reels), "Recovering", disable=None):
                 judge.look(fusion)
                 files.add_image(stamp_ns)

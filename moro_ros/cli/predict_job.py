@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -105,7 +104,7 @@ def camera_of(source: FrameSource, one: Input, job: Job, load: Load) -> tuple[Ca
     if isinstance(source, BagFrames) and source.camera is not None:
         return source.camera, "camera_info"
     if job.focal_px is None and job.camera_file is None:
-        with closing(one.open(job.reading)) as images:
+        with one.open(job.reading) as images:
             return estimated_camera(Part(images, job.start_s, job.end_s), load()), ESTIMATE
     camera = camera_of_video(source, job.focal_px, job.camera_file)
     return camera, "--focal" if job.focal_px is not None else "--camera"
@@ -122,14 +121,13 @@ def estimated_camera(part: Part, pipeline: HumanMotionPipeline) -> Camera:
     # Images with people.
     total = min(part.frame_count or ESTIMATE_FRAMES, ESTIMATE_FRAMES)
     bar = tqdm(desc="Estimating the focal length", total=total, unit="frame", disable=None)
-    for stamp_ns, image in part:
-        if stamp_ns - newest_ns < ESTIMATE_STEP_NS:
+    for shown in part:
+        if shown.stamp_ns - newest_ns < ESTIMATE_STEP_NS:
             continue
-        newest_ns, looked = stamp_ns, looked + 1
-        height, width = image.shape[:2]
+        newest_ns, looked = shown.stamp_ns, looked + 1
+        height, width = shown.image.shape[:2]
         camera = camera_from_focal(USUAL * max(height, width), width, height)
-        rgb = np.ascontiguousarray(image[..., ::-1])
-        frame = pipeline.observe(rgb, stamp_ns, camera).frame
+        frame = pipeline.observe(shown.rgb, newest_ns, camera).frame
         if frame.people:
             frames.append(dataclasses.replace(frame, image=None))
             bar.update()
@@ -154,7 +152,7 @@ def process(
     Raises: MoroError for a problem with the input, its camera, the model or the folder.
     """
     begun_s = time.monotonic()
-    with closing(one.open(job.reading)) as source:
+    with one.open(job.reading) as source:
         part = Part(source, job.start_s, job.end_s)
         camera, known_by = camera_of(source, one, job, load)
         origin_ns = source.origin_ns if isinstance(source, BagFrames) else 0
@@ -181,7 +179,7 @@ def process(
         files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = camera
         try:
-            with closing(one.open(job.reading)) as source:
+            with one.open(job.reading) as source:
                 part = Part(source, job.start_s, job.end_s)
                 try:
                     recover(
@@ -243,7 +241,7 @@ def process(
     try:
         with Interruption(patience=0):
             stamps_ns = np.array(recording.stamps_ns, dtype=np.int64)
-            with closing(one.open(job.reading)) as source:
+            with one.open(job.reading) as source:
                 part = Part(source, job.start_s, job.end_s)
                 write_overlay(part, stamps_ns, recording, pipeline.stream.body, out)
     except KeyboardInterrupt:
@@ -338,11 +336,11 @@ def recover(
     reason. Raises: OSError if they cannot be written any further.
     """
     described = TwoSided(pipeline.stream)
-    for since_ns, image in progress.over(part):
+    for frame in progress.over(part):
         if interruption.number:
             break
-        stamp_ns = origin_ns + since_ns
-        observed = pipeline.observe(np.ascontiguousarray(image[..., ::-1]), stamp_ns, camera)
+        stamp_ns = origin_ns + frame.stamp_ns
+        observed = pipeline.observe(frame.rgb, stamp_ns, camera)
         motions = described.before(observed.frame) if refined else []
         result = pipeline.recover(observed)
         for track_id, reason in pipeline.ignored_floor().items():

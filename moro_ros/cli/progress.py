@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -45,7 +44,7 @@ def progress_of(
 def _frames(one: Input, reading: Reading, start_s: float, end_s: float | None) -> int | None:
     """Approximate number of frames of an input: 0 if it cannot be used, None if unknown."""
     try:
-        with closing(one.open(reading)) as source:
+        with one.open(reading) as source:
             return Part(source, start_s, end_s).frame_count or None
     except Exception:
         return 0  # processing it raises the error

@@ -1,7 +1,9 @@
-"""Results of commands: tables on the terminal, numbers for JSON, folders of images."""
+"""What commands share: ranges of options, tables on the terminal, JSON, folders of images."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +18,24 @@ from moro_ros.io.image_file import write_image
 
 # Digits of scores in tables; all others have one.
 DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
+
+
+def check_least(arguments: argparse.Namespace, least: float, *names: str) -> None:
+    """Check that options, numbers or lists of them, are not below a limit; raises ConfigError."""
+    for name in names:
+        value = getattr(arguments, name)
+        lowest = min(value) if isinstance(value, Sequence) else value
+        if lowest < least:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option}: got {lowest}, expected {least} or more.")
+
+
+def check_positive(arguments: argparse.Namespace, *names: str) -> None:
+    """Check that options are more than 0; raises ConfigError."""
+    for name in names:
+        if not getattr(arguments, name) > 0:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option}: got {getattr(arguments, name)}, expected more than 0.")
 
 
 def rounded(value: float, digits: int = 2) -> float | None:
@@ -38,6 +58,14 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
     print("|" + " --- |" * len(names))
     for row in rows:
         print("| " + " | ".join("" if row[n] is None else str(row[n]) for n in names) + " |")
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:
+    """Print rows as a table, or as a JSON array."""
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        print_table(rows)
 
 
 def make_folder(folder: Path, option: str) -> None:

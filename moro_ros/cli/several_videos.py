@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from moro_ros.cli.paths import user_path
-from moro_ros.config import PipelineConfig
+from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.video_set import (
@@ -25,6 +22,8 @@ from moro_ros.geometry.views import View, check_views
 from moro_ros.io.frames import LONGEST_S
 from moro_ros.io.video import open_video
 from moro_ros.live.pipeline import HumanMotionPipeline
+from moro_ros.live.pipeline_pool import PipelinePool
+from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.playback import Taken
 from moro_ros.types import Frame
 
@@ -51,14 +50,13 @@ class Filmed:
 
     def images(self, pipeline: HumanMotionPipeline) -> Iterator[Taken]:
         """Yield the pipeline's result of each image. Raises: VideoError."""
-        with closing(open_video(self.path)) as reader:
-            for number, (own_ns, image) in enumerate(reader):
+        with open_video(self.path) as reader:
+            for number, frame in enumerate(reader):
                 if self.times is not None and number >= len(self.times):
                     break
-                stamp_ns = own_ns if self.times is None else self.times[number]
+                stamp_ns = frame.stamp_ns if self.times is None else self.times[number]
                 self.ended_ns = stamp_ns + self.delay_ns
-                rgb = np.ascontiguousarray(image[..., ::-1])
-                result = pipeline.push(rgb, self.ended_ns, self.view.camera)
+                result = pipeline.push(frame.rgb, self.ended_ns, self.view.camera)
                 yield Taken(Frame(self.ended_ns, self.view.camera, result.people), result.motions)
             self.missing = lost_frames(reader, self.times is not None)
 
@@ -68,7 +66,7 @@ class Filmed:
         Raises: CalibrationError if the calibration is for another size; VideoError.
         """
         camera = self.view.camera
-        with closing(open_video(self.path)) as reader:
+        with open_video(self.path) as reader:
             padded = camera.width - reader.width, camera.height - reader.height
             if not all(0 <= pixels < PADDING for pixels in padded):
                 raise CalibrationError(
@@ -181,3 +179,19 @@ def pipeline_config(config: PipelineConfig) -> PipelineConfig:
     """
     motion = replace(config.motion, look_ahead=0, refined_lag=0)
     return replace(config, realtime=False, motion=motion)
+
+
+def fused(
+    arguments: argparse.Namespace, filmed: Sequence[Filmed]
+) -> tuple[Fusion, dict[str, Iterator[Taken]]]:
+    """Return the fusion of a folder's cameras, and each camera's results by its name.
+
+    Raises: MoroError for a problem with --config or the model.
+    """
+    config = load_config(arguments.config) if arguments.config else PipelineConfig()
+    pool = PipelinePool()
+    pipelines = [pool.pipeline(pipeline_config(config)) for _ in filmed]
+    reels = {
+        one.view.name: one.images(pipeline) for one, pipeline in zip(filmed, pipelines, strict=True)
+    }
+    return Fusion(pipelines[0].stream.body, [one.view for one in filmed]), reels

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
@@ -57,15 +56,15 @@ def person_clips(video: VideoInput, frontend: KeypointFrontend) -> Iterator[Clip
     """Crop all people from a video at about 30 frames/s, in clips of at most 60 frames."""
     camera = video.camera
     tracks: dict[int, list[tuple[Tensor, Tensor]]] = {}
-    with closing(open_video(video.path)) as reader:
+    with open_video(video.path) as reader:
         step = max(1, round(reader.rate_hz / RATE_HZ))
-        for number, (stamp_ns, image) in enumerate(reader):
+        for number, frame in enumerate(reader):
             if number % step:
                 continue
-            rgb = np.ascontiguousarray(image[..., ::-1])
+            rgb = frame.rgb
             if any(camera.distortion):
                 rgb = cv2.undistort(rgb, camera.matrix, np.array(camera.distortion))
-            people = frontend.observe(rgb, stamp_ns)
+            people = frontend.observe(rgb, frame.stamp_ns)
             seen = {person.track_id for person in people if person.keypoints is not None}
             for track in [track for track in tracks if track not in seen]:
                 yield from _finished(tracks.pop(track))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def video_input(path: Path | None, focal_px: float | None, camera_file: Path | N
         )
     if path is None:
         path, camera_file = assets.fetch(SAMPLE_VIDEO), assets.fetch(SAMPLE_CALIBRATION)
-    with closing(open_video(path)) as reader:
+    with open_video(path) as reader:
         camera = camera_of_video(reader, focal_px, camera_file)
         return VideoInput(
             path, focal_px, camera_file, camera, reader.frame_count, note_on_pixels(reader)

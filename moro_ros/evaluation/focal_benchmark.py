@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,17 +66,17 @@ def frames_with_people(frontend: Frontend, path: Path, images: int) -> Iterator[
     """Yield the first images with people of a video, about 30 a second."""
     frontend.reset()
     found = 0
-    with closing(open_video(path)) as reader:
+    with open_video(path) as reader:
         stride = max(1, round(reader.rate_hz / RATE_HZ))
         width, height = reader.width, reader.height
         camera = camera_from_focal(USUAL * max(width, height), width, height)
-        for number, (stamp_ns, image_bgr) in enumerate(reader):
+        for number, frame in enumerate(reader):
             if number % stride:
                 continue
-            people = frontend.observe(np.ascontiguousarray(image_bgr[..., ::-1]), stamp_ns)
+            people = frontend.observe(frame.rgb, frame.stamp_ns)
             if people:
                 found += 1
-                yield Frame(stamp_ns, camera, people)
+                yield Frame(frame.stamp_ns, camera, people)
             if found == images:
                 return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.live.sampling import MaskedDecoding, decode_masked
 from moro_ros.network.build import LoadedModel
-from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.inputs import floor_row
-from moro_ros.network.moro import FrameFeatures, MoRo
+from moro_ros.network.moro import MoRo
 from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
 
 VISIBLE = 0.5
@@ -73,49 +72,32 @@ class WithoutMotion:
     """A MoRo whose decoder only uses the image features."""
 
     def __init__(self, model: MoRo) -> None:
-        self.model = model
         self.num_tokens = model.num_tokens
         self.token_embedding = model.token_embedding
-        self.mask_id = model.mask_id
-        self.codebook = model.codebook
+        self.context = model.context
+        self.decode_window = partial(model.decode_window, drop_motion=True)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the codes of token ids."""
-        return self.model.embed(ids)
 
-    def context(self, features: FrameFeatures) -> Any:
-        """Return the data that is constant in all passes."""
-        return self.model.context(features)
-
-    def decode_window(
-        self,
-        codes: Tensor,
-        features: FrameFeatures,
-        rotation: Tensor,
-        translation: Tensor,
-        *,
-        context: Any,
-    ) -> DecoderOutput:
-        """Return one pass without motion features."""
-        return self.model.decode_window(
-            codes, features, rotation, translation, context=context, drop_motion=True
-        )
+@torch.inference_mode()
+def decode(model: LoadedModel, observed: ObservedMotion, decoding: Decoding) -> MaskedDecoding:
+    """Encode and decode a batch of windows."""
+    moro = model.moro
+    observation = shown(model, observed, decoding.floor)
+    features = moro.encode_frames(observation, observed.boxes.condition())
+    features = moro.carry_estimates(features, observation)
+    return decode_masked(
+        moro if decoding.motion else WithoutMotion(moro),
+        features,
+        passes=decoding.passes,
+        soft=model.config.moro.soft_tokens,
+        order=None if decoding.guided else torch.Generator().manual_seed(0),
+    )
 
 
 @torch.inference_mode()
 def recover(model: OpenModel, observed: ObservedMotion, decoding: Decoding) -> Recovered:
     """Recover a batch of windows with the rotation head; raises ValueError without one."""
-    moro = model.loaded.moro
-    observation = shown(model.loaded, observed, decoding.floor)
-    features = moro.encode_frames(observation, observed.boxes.condition())
-    features = moro.carry_estimates(features, observation)
-    tokens = decode_masked(
-        moro if decoding.motion else WithoutMotion(moro),
-        features,
-        passes=decoding.passes,
-        soft=model.loaded.config.moro.soft_tokens,
-        order=None if decoding.guided else torch.Generator().manual_seed(0),
-    )
+    tokens = decode(model.loaded, observed, decoding)
     output = tokens.output
     if output.body_rotations is None or output.betas is None:
         raise ValueError("this decoder has no rotation head")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -76,14 +75,14 @@ def observe_video(frontend: Frontend, path: Path, camera: Camera) -> list[Frame]
     """
     frames: list[Frame] = []
     frontend.reset()
-    with closing(open_video(path)) as reader:
+    with open_video(path) as reader:
         camera = replace(camera, width=reader.width, height=reader.height)
         stride = max(1, round(reader.rate_hz / RATE_HZ))
-        for number, (stamp_ns, image_bgr) in enumerate(reader):
+        for number, frame in enumerate(reader):
             if number % stride:
                 continue
-            image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
-            frames.append(Frame(stamp_ns, camera, frontend.observe(image_rgb, stamp_ns)))
+            people = frontend.observe(frame.rgb, frame.stamp_ns)
+            frames.append(Frame(frame.stamp_ns, camera, people))
         if missing := reader.report():
             LOGGER.warning(missing)
     return frames

@@ -10,7 +10,6 @@ import csv
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from moro_ros.evaluation.pose2sim import Condition, Frontend, hide, joined, true
 from moro_ros.evaluation.video_sources import JointSource
 from moro_ros.evaluation.view_score import ViewScore, score_view, shoulder_widths
 from moro_ros.geometry.views import View
-from moro_ros.io.video import VideoReader, open_video
+from moro_ros.io.frames import FrameSource
+from moro_ros.io.video import open_video
 from moro_ros.types import KEYPOINTS, Frame, Keypoints, PersonObservation
 
 LOGGER = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ def read_times(folder: Path) -> dict[str, list[int]]:
     return {name: sorted(of_camera) for name, of_camera in times.items()}
 
 
-def lost_frames(reader: VideoReader, by_number: bool) -> str:
+def lost_frames(reader: FrameSource, by_number: bool) -> str:
     """Return a text of what a video has lost; empty if nothing.
 
     by_number: the times of its frames are those of a table, row by row.
@@ -234,7 +234,7 @@ def observe_at_own_times(
     frames: list[Frame] = []
     given = times.get(view.name)
     frontend.reset()
-    with closing(open_video(path)) as reader:
+    with open_video(path) as reader:
         if (reader.width, reader.height) != (view.camera.width, view.camera.height):
             raise CalibrationError(
                 f"{path} has {reader.width}x{reader.height} pixels, but camera {view.name} was "
@@ -242,18 +242,17 @@ def observe_at_own_times(
                 "size."
             )
         earliest = -np.inf
-        for number, (own_ns, image_bgr) in enumerate(reader):
+        for number, frame in enumerate(reader):
             if given is not None and number >= len(given):
                 raise DataError(
                     f"{path} has more frames than the {len(given)} rows of its times; expected "
                     "a row for every frame."
                 )
-            stamp_ns = own_ns if given is None else given[number]
+            stamp_ns = frame.stamp_ns if given is None else given[number]
             if stamp_ns < earliest:
                 continue
             earliest = stamp_ns + 1e9 / MAX_RATE_HZ
-            image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
-            frames.append(Frame(stamp_ns, view.camera, frontend.observe(image_rgb, stamp_ns)))
+            frames.append(Frame(stamp_ns, view.camera, frontend.observe(frame.rgb, stamp_ns)))
         if missing := lost_frames(reader, given is not None):
             LOGGER.warning(missing)
     return frames

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -50,14 +50,8 @@ class StreamJoints:
     def recover(self, frames: Sequence[Frame]) -> Tracks:
         """Return the stream's final result for each image."""
         self.stream.reset()
-        tracks: Tracks = {}
-        index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
-        for frame in frames:
-            for motion in self.stream.push(frame):
-                points = body_points(motion, self.stream.body)
-                for stamp_ns, place in zip(motion.stamps_ns, points, strict=True):
-                    _place(tracks, motion.track_id, index[int(stamp_ns)], place, len(frames))
-        return tracks
+        motions = (motion for frame in frames for motion in self.stream.push(frame))
+        return tracks_of(motions, frames, self.stream.body)
 
 
 class TwoSidedJoints:
@@ -72,24 +66,12 @@ class TwoSidedJoints:
     def recover(self, frames: Sequence[Frame]) -> Tracks:
         """Return the motion in each image, decoded with later frames."""
         self.stream.reset()
-        tracks: Tracks = {}
-        index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
-        described = TwoSided(self.stream)
-        for frame in [*frames, None]:
-            motions = described.before(frame)
-            if frame is not None:
-                self.stream.push(frame)
-                motions += described.after()
-            for motion in motions:
-                points = body_points(motion, self.stream.body)
-                _place(
-                    tracks,
-                    motion.track_id,
-                    index[int(motion.stamps_ns[-1])],
-                    points[-1],
-                    len(frames),
-                )
-        return tracks
+        described, motions = TwoSided(self.stream), list[BodyMotion]()
+        for frame in frames:
+            motions += described.before(frame)
+            self.stream.push(frame)
+            motions += described.after()
+        return tracks_of(motions + described.before(None), frames, self.stream.body)
 
 
 class FrameJoints:
@@ -100,13 +82,11 @@ class FrameJoints:
 
     def recover(self, frames: Sequence[Frame]) -> Tracks:
         """Return the stream's result for each image without any other."""
-        tracks: Tracks = {}
-        for number, frame in enumerate(frames):
+        motions = list[BodyMotion]()
+        for frame in frames:
             self.stream.reset()
-            for motion in self.stream.push(frame):
-                points = body_points(motion, self.stream.body)
-                _place(tracks, motion.track_id, number, points[-1], len(frames))
-        return tracks
+            motions += self.stream.push(frame)
+        return tracks_of(motions, frames, self.stream.body)
 
 
 class InTurns:
@@ -206,6 +186,17 @@ class WorldJoints:
                     places[rows], places[NUM_JOINTS:] = world[points], world
                     _place(tracks, person.track_id, number, places, len(frames))
         return tracks
+
+
+def tracks_of(motions: Iterable[BodyMotion], frames: Sequence[Frame], body: BodyModel) -> Tracks:
+    """Return the points of motions, each at the images of its stamps."""
+    tracks: Tracks = {}
+    index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
+    for motion in motions:
+        points = body_points(motion, body)
+        for stamp_ns, place in zip(motion.stamps_ns, points, strict=True):
+            _place(tracks, motion.track_id, index[int(stamp_ns)], place, len(frames))
+    return tracks
 
 
 def body_points(motion: BodyMotion, body: BodyModel) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Literal
 
 import numpy as np
 
@@ -47,16 +46,6 @@ EXPECTED = (
     "or equidistant (fisheye) with none or 4"
 )
 
-Kind = Literal["size", "zero", "not_finite", "distortion", "implausible"]
-
-
-class CameraFault(CalibrationError):
-    """A camera that cannot be, or not be computed with; kind: what is wrong, for counters."""
-
-    def __init__(self, kind: Kind, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
 
 def distortion_of(
     name: str, coefficients: Iterable[float], source: str
@@ -65,25 +54,27 @@ def distortion_of(
 
     source: what the message begins with. Returns the model and the coefficients in OpenCV's order,
     () for a pinhole without distortion. An equidistant lens bends the image with zeros too.
-    Raises: CameraFault if the model is not known or has other numbers of coefficients.
+    Raises: CalibrationError if the model is not known or has other numbers of coefficients.
     """
     values = tuple(float(value) for value in coefficients)
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     if not np.isfinite(values).all():
-        raise CameraFault("not_finite", f"{source}: distortion coefficients are not finite.")
+        raise CalibrationError(
+            f"{source}: distortion coefficients are not finite.", "camera_info_not_finite"
+        )
     if plain in EQUIDISTANT_NAMES:
         if any(values) and len(values) not in EQUIDISTANT_COUNTS:
-            raise CameraFault("distortion", _count(name, values, source))
+            raise CalibrationError(_count(name, values, source), "camera_info_distortion")
         return "equidistant", values if any(values) else (0.0,) * EQUIDISTANT_COUNTS[-1]
     other = any(word in plain for word in OTHER_PROJECTIONS) and plain not in PINHOLE_NAMES
     if other or (any(values) and plain not in PINHOLE_NAMES):
-        raise CameraFault(
-            "distortion",
+        raise CalibrationError(
             f"{source}: unknown distortion model '{name}'; {EXPECTED}. Calibrate with one of "
             "these, or use rectified images.",
+            "camera_info_distortion",
         )
     if any(values) and len(values) not in PINHOLE_COUNTS:
-        raise CameraFault("distortion", _count(name, values, source))
+        raise CalibrationError(_count(name, values, source), "camera_info_distortion")
     return "plumb_bob", values if any(values) else ()
 
 
@@ -91,33 +82,34 @@ def check_camera(camera: Camera, source: str) -> None:
     """Check that a real camera can have such a calibration, before a region is cut out of it.
 
     source: what the message begins with.
-    Raises: CameraFault, which says what was got, what was expected and what was probably meant.
+    Raises: CalibrationError with what was got, what was expected and what was probably meant.
     """
     if min(camera.width, camera.height) <= 0:
-        raise CameraFault(
-            "size",
+        raise CalibrationError(
             f"{source}: the image size is {camera.width}x{camera.height}, expected positive.",
+            "camera_info_size",
         )
     if not np.isfinite(camera.matrix).all() or not np.isfinite(camera.distortion).all():
-        raise CameraFault(
-            "not_finite", f"{source}: the intrinsics are not finite; calibrate the camera."
+        raise CalibrationError(
+            f"{source}: the intrinsics are not finite; calibrate the camera.",
+            "camera_info_not_finite",
         )
     focal = camera.matrix[0, 0], camera.matrix[1, 1]
     if min(focal) <= 0:
-        raise CameraFault(
-            "zero",
+        raise CalibrationError(
             f"{source}: focal lengths are {focal[0]:g} and {focal[1]:g} px, expected positive "
             "values. Calibrate the camera, or configure the driver with its calibration file.",
+            "camera_info_zero",
         )
     if fault := _matrix_fault(camera) or _view_fault(camera):
-        raise CameraFault("implausible", f"{source}: {fault}")
+        raise CalibrationError(f"{source}: {fault}", "camera_info_implausible")
     distortion_of(camera.distortion_model, camera.distortion, source)
     if not _bends_like_a_lens(camera):
-        raise CameraFault(
-            "distortion",
+        raise CalibrationError(
             f"{source}: distortion coefficients {_listed(camera.distortion)} of the model "
             f"{camera.distortion_model} bend the image as no lens does. Expected OpenCV's order "
             "(k1, k2, p1, p2, k3, ...; equidistant: k1 to k4) for focal lengths in pixels.",
+            "camera_info_distortion",
         )
 
 

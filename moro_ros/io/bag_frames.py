@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
@@ -16,15 +14,15 @@ from moro_ros.errors import CalibrationError, ConfigError, DataError, ImageError
 from moro_ros.io.bag_reader import open_bag, read_messages
 from moro_ros.io.bag_topics import COMPRESSED, IMAGE, INFO, beside, chosen
 from moro_ros.io.camera_info import camera_of_info
-from moro_ros.io.frames import LOWEST_RATE_HZ, VideoFrame
-from moro_ros.io.image_data import compressed_imgmsg_to_cv2, imgmsg_to_cv2
+from moro_ros.io.frames import LOWEST_RATE_HZ, FrameSource, VideoFrame
+from moro_ros.io.image_data import bgr_pixels, stamp_of
 from moro_ros.types import Camera
 
 OPTIONS = "--image-topic", "--info-topic"
 DEFAULT_FRAME = "camera_optical_frame"
 
 
-class BagFrames:
+class BagFrames(FrameSource):
     """A FrameSource of the images of one topic; images that cannot be used are skipped.
 
     origin_ns: stamp of the first usable image; the stamps of frames are relative to it. camera: of
@@ -32,8 +30,6 @@ class BagFrames:
     one. Raises: ConfigError if the recording cannot be read or does not have the topics, DataError
     if no image can be used, CalibrationError if the camera_info is not for these images.
     """
-
-    pixel_aspect = Fraction(1)
 
     def __init__(
         self, path: Path, image_topic: str = "", info_topic: str = "", own_camera: bool = True
@@ -82,19 +78,17 @@ class BagFrames:
 
     def _begin(self) -> None:
         """Find the first image that can be used, which defines size and origin."""
-        stamps = []
-        for stamp_ns, message, kind in self._messages():
+        for stamp_ns, message in self._messages():
             try:
-                image = _pixels(message, kind)
+                image = bgr_pixels(message)
             except ImageError as error:
                 self._fault = str(error)
                 continue
             self.height, self.width = image.shape[:2]
-            stamps.append(stamp_ns)
+            self.origin_ns = stamp_ns
             break
-        if not stamps:
+        else:
             raise DataError(f"No image of {self.path} can be used. {self._fault}".rstrip())
-        self.origin_ns = stamps[0]
         self.frame_count = sum(item.msgcount for item in self._images)
         duration_s = self._reader.duration * 1e-9
         rate_hz = (self.frame_count - 1) / duration_s if duration_s > 0 else 30.0
@@ -107,24 +101,15 @@ class BagFrames:
                 f"{OPTIONS[0]} and {OPTIONS[1]}."
             )
 
-    @property
-    def stored_size(self) -> tuple[int, int]:
-        """Width and height; the pixels are square."""
-        return self.width, self.height
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """Yield all images."""
-        return self.frames()
-
     def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
         """Yield the images from a stamp on. Raises: DataError if the recording is damaged."""
         self._left_out, self._unstamped, newest_ns = 0, 0, -1
-        for stamp_ns, message, kind in self._messages():
+        for stamp_ns, message in self._messages():
             since_ns = stamp_ns - self.origin_ns
             if 0 <= since_ns < start_ns:
                 continue
             try:
-                image = _pixels(message, kind)
+                image = bgr_pixels(message)
                 if image.shape[:2] != (self.height, self.width):
                     raise ImageError(f"It has {image.shape[1]}x{image.shape[0]} pixels.")
                 if since_ns <= newest_ns:
@@ -153,8 +138,8 @@ class BagFrames:
         """Close the recording."""
         self._reader.close()
 
-    def _messages(self) -> Iterator[tuple[int, Any, str]]:
-        """Yield stamp [ns], message and type of the images in the order of recording.
+    def _messages(self) -> Iterator[tuple[int, Any]]:
+        """Yield stamp [ns] and message of the images in the order of recording.
 
         In ROS, a stamp of 0 is no stamp: the time of recording is used instead. Damaged messages
         are skipped and counted.
@@ -165,13 +150,6 @@ class BagFrames:
             except Exception as error:  # depends on what the damaged bytes are taken for
                 self._left_out, self._fault = self._left_out + 1, f"It is damaged ({error!r})."
                 continue
-            stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            stamp_ns = stamp_of(message)
             self._unstamped += not stamp_ns
-            yield stamp_ns or recorded_ns, message, connection.msgtype
-
-
-def _pixels(message: Any, kind: str) -> np.ndarray:
-    """Return the pixels of an image message, (H, W, 3) uint8 BGR; raises BadImage."""
-    if kind == COMPRESSED:
-        return compressed_imgmsg_to_cv2(message, "bgr8")
-    return imgmsg_to_cv2(message, "bgr8")
+            yield stamp_ns or recorded_ns, message

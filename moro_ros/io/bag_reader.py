@@ -93,11 +93,10 @@ def warn_once(text: str) -> None:
 
 
 def read_messages(
-    reader: AnyReader, connections: Collection[Connection], start: int | None = None,
-    stop: int | None = None,
-) -> Iterator[tuple[Connection, int, bytes]]:  # fmt: skip
+    reader: AnyReader, connections: Collection[Connection]
+) -> Iterator[tuple[Connection, int, bytes]]:
     """Yield messages of an open recording; raises DataError if reading fails."""
-    messages = reader.messages(connections, start, stop)
+    messages = reader.messages(connections)
     while True:
         try:
             item = next(messages, None)

@@ -15,7 +15,7 @@ def camera_of_info(info: Any, rectified: bool = False) -> Camera:
     """The camera of the images that come with a camera_info; binning and ROI are applied.
 
     rectified: the images are rectified, so P is used instead of K and D.
-    Raises: CameraFault if the camera is not calibrated or the calibration is invalid.
+    Raises: CalibrationError if the camera is not calibrated or the calibration is invalid.
     """
     values, source = (info.p, "camera_info (P)") if rectified else (info.k, "camera_info")
     model, distortion = (

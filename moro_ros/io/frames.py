@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,12 +25,19 @@ class VideoFrame(NamedTuple):
     stamp_ns: int
     image: np.ndarray
 
+    @property
+    def rgb(self) -> np.ndarray:
+        """The image as (H, W, 3) uint8 RGB, a copy."""
+        return np.ascontiguousarray(self.image[..., ::-1])
 
-class FrameSource(Protocol):
+
+class FrameSource(ABC):
     """A source of images of one size with strictly increasing stamps, for one iteration.
 
-    width, height: of the images, pixels. stored_size, pixel_aspect: see VideoReader. rate_hz: mean
-    frames per second. frame_count: 0 if it is unknown.
+    A with block closes it.
+
+    width, height: of the images, pixels; rate_hz: mean frames per second; frame_count: 0 if it is
+    unknown; pixel_aspect: a stored pixel's width over its height.
     """
 
     path: Path
@@ -37,22 +45,33 @@ class FrameSource(Protocol):
     height: int
     rate_hz: float
     frame_count: int
-    pixel_aspect: Fraction
+    pixel_aspect = Fraction(1)
 
     @property
-    def stored_size(self) -> tuple[int, int]: ...
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height of the upright images before their pixels were made square."""
+        return self.width, self.height
 
+    @abstractmethod
     def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
         """Yield the frames from a stamp on."""
-        ...
 
+    @abstractmethod
     def report(self) -> str:
         """Return a sentence about frames that are missing so far; empty if none are."""
-        ...
 
-    def close(self) -> None:
-        """Release the files."""
-        ...
+    def close(self) -> None:  # noqa: B027
+        """Release the files, if any are open."""
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Yield all frames."""
+        return self.frames()
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Part:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from moro_ros.errors import VideoError
-from moro_ros.io.frames import VideoFrame
+from moro_ros.io.frames import FrameSource, VideoFrame
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # Maximum number of damaged images in a message.
@@ -21,14 +20,12 @@ NAMED = 3
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)
 
 
-class ImageFolder:
+class ImageFolder(FrameSource):
     """A FrameSource of images of one format and size; image k has the stamp k / rate_hz.
 
     Images are upright as given by their EXIF data. Names are in natural order: 9.png before 10.png.
     Raises: VideoError if no image can be read, or if formats or sizes differ.
     """
-
-    pixel_aspect = Fraction(1)
 
     def __init__(self, path: Path, rate_hz: float) -> None:
         self.path, self.rate_hz = path, rate_hz
@@ -38,15 +35,6 @@ class ImageFolder:
         self.width, self.height = _check(self._images)
         self.frame_count = len(self._images)
         self._damaged: list[str] = []
-
-    @property
-    def stored_size(self) -> tuple[int, int]:
-        """Width and height; the pixels of images are square."""
-        return self.width, self.height
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """Yield all images."""
-        return self.frames()
 
     def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
         """Yield the images from a stamp on; damaged ones are skipped."""
@@ -68,9 +56,6 @@ class ImageFolder:
         count = len(self._damaged)
         are = "image is" if count == 1 else "images are"
         return f"{self.path}: {count} {are} damaged and skipped: {names}."
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
 
 
 def image_files(folder: Path) -> list[Path]:

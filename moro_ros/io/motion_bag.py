@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,9 @@ from rosbags.highlevel import AnyReader
 from moro_ros.errors import CalibrationError, DataError, ImageError, MoroError
 from moro_ros.io.bag_topics import COMPRESSED, IMAGE, INFO
 from moro_ros.io.camera_info import camera_of_info
-from moro_ros.io.image_data import compressed_imgmsg_to_cv2, imgmsg_to_cv2
+from moro_ros.io.image_data import bgr_pixels, stamp_of
 from moro_ros.io.pictures import Pictures
 from moro_ros.io.recording import MotionRecording, camera_of_frame, row_of_human
-from moro_ros.types import Camera
 
 HUMANS = "moro_ros/msg/HumanArray"
 # A message with this tracking state repeats a pose; one stamped this much after the one before
@@ -64,12 +64,6 @@ def covariance_of(human: Any) -> np.ndarray:
     return np.array(rows, np.float32).reshape(-1, 3, 3)
 
 
-def stamp_of(message: Any) -> int:
-    """Return the stamp of a message with a header [ns]."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
-
-
 def read_motion_bag(path: Path) -> list[BagMotion]:
     """Read a recording of rosbag2: its folder or an mcap file; one entry per topic of HumanArray.
 
@@ -112,28 +106,14 @@ def _read(reader: AnyReader, path: Path) -> list[BagMotion]:
         if connection.topic in found:
             found[connection.topic].add(message)
         elif connection.msgtype == INFO:
-            camera = camera or _camera(message)
-        elif (bgr := _pixels(message, connection.msgtype)) is not None:
-            pictures.add(stamp_of(message), bgr)
+            with suppress(CalibrationError):
+                camera = camera or camera_of_info(message)
+        else:
+            with suppress(ImageError):
+                pictures.add(stamp_of(message), bgr_pixels(message))
     for motion in found.values():
         motion.recording.camera = camera_of_frame(motion.recording.frame_id, camera)
         motion.pictures = pictures if len(pictures) else None
     motions = list(found.values())
     # Those of several cameras are in no camera's frame.
     return [m for m in motions if m.recording.in_camera_frame()] or motions
-
-
-def _pixels(message: Any, kind: str) -> np.ndarray | None:
-    """The pixels of an image message, (H, W, 3) uint8 BGR; None if it cannot be used."""
-    try:
-        return (compressed_imgmsg_to_cv2 if kind == COMPRESSED else imgmsg_to_cv2)(message, "bgr8")
-    except ImageError:
-        return None
-
-
-def _camera(message: Any) -> Camera | None:
-    """The camera of a camera_info; None if it is not calibrated."""
-    try:
-        return camera_of_info(message)
-    except CalibrationError:
-        return None

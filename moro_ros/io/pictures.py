@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -74,7 +73,7 @@ class VideoPictures(Pictures):
 
     def __init__(self, video: Path, stamps_ns: list[int], start_ns: int = 0) -> None:
         super().__init__()
-        with closing(open_video(video)) as reader:
+        with open_video(video) as reader:
             count = len(stamps_ns) or reader.frame_count
         self.video, self._frames_ns, self._start_ns = video, stamps_ns, start_ns
         # Of a long video, every n-th frame is kept.
@@ -94,7 +93,7 @@ class VideoPictures(Pictures):
 
     def _read(self) -> None:
         try:
-            with closing(open_video(self.video)) as reader:
+            with open_video(self.video) as reader:
                 for index, (time_ns, image) in enumerate(reader):
                     if self._stopped or (self._frames_ns and index >= len(self._frames_ns)):
                         return

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from moro_ros.errors import VideoError
-from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, VideoFrame
+from moro_ros.io.frames import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, FrameSource, VideoFrame
 from moro_ros.io.video_file import VideoFile
 from moro_ros.io.video_times import VideoTimes
 
@@ -23,15 +23,12 @@ FALLBACK_RATE_HZ = Fraction(30)
 LEAST_ASPECT, MOST_ASPECT = Fraction(101, 100), 4
 
 
-class VideoReader:
+class VideoReader(FrameSource):
     """An opened video file; iterating yields its frames from the current position on.
 
     Images are upright and their pixels square, regardless of the file: it contains the rotation
     and the pixel aspect, and the detector was trained on such images. Frames that cannot be
     decoded are skipped, as by ffmpeg; `report` returns what is missing.
-
-    width, height: of the images, pixels; rate_hz: mean frames per second; frame_count: from the
-    container, 0 if unknown; pixel_aspect: a stored pixel's width over its height.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,10 +58,6 @@ class VideoReader:
     def stored_size(self) -> tuple[int, int]:
         """Width and height of the upright images before their pixels were made square."""
         return self._upright(*self._stored)
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """Yield the frames until the end of the file; their stamps strictly increase."""
-        return self.frames()
 
     def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
         """Yield the frames from a stamp on: earlier ones are decoded, but not converted."""

@@ -87,7 +87,7 @@ class DepthMemory:
     def refuse(self, error: DepthError) -> None:
         """Record a depth image that cannot be used, from any thread."""
         with self._lock:
-            self._refused = {error.kind: str(error)}
+            self._refused = {error.reason: str(error)}
 
     @property
     def problems(self) -> dict[str, str]:

@@ -20,7 +20,6 @@ from moro_ros.live.backends.onnx_network import (
     onnx_folder,
 )
 from moro_ros.live.motion_stream import MoRoStream
-from moro_ros.live.row_decoding import TorchRows
 from moro_ros.network.build import LoadedModel, load_model
 from moro_ros.recover.prediction import PREDICTION_FILE, load_prediction
 from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, load_uncertainty
@@ -95,7 +94,7 @@ def make_runner(model: LoadedModel, folder: Path, config: PipelineConfig) -> Net
         return NetworkRunner(model.moro, soft, network, network)
     cuda = config.device.startswith("cuda")
     recorder = CudaRecorder() if cuda and config.cuda_graphs else None
-    return NetworkRunner(model.moro, soft, TorchRows(model.moro), recorder=recorder)
+    return NetworkRunner(model.moro, soft, recorder=recorder)
 
 
 def onnx_place(model: LoadedModel, folder: Path, config: PipelineConfig) -> Path | None:

@@ -74,16 +74,16 @@ def network_changes(
         decoded = track.decoded_at(track.now, track.described[track.steady][0])
         assert decoded is not None  # the newest frame is always known
         before = at_marks(stream.recovery.pose(decoded), decoded.marks)
-        rotation, turns, translation = (
-            torch.cat([part, torch.from_numpy(ahead[name][row])])
-            for part, name in (
-                (before.rotation, "rotation"),
-                (before.body_rotations, "body_rotations"),
-                (before.translation, "translation"),
-            )
+        root, turns, place = (
+            torch.from_numpy(ahead[name][row])
+            for name in ("rotation", "body_rotations", "translation")
         )
-        pose = BodyPose(rotation, turns, steady.betas, translation)
-        joints = (stream.recovery.kinematics(pose)[2] + translation[:, None]).numpy()
+        pose = BodyPose(
+            torch.cat([before.rotations, torch.cat([root[:, None], turns], 1)]),
+            torch.cat([before.translation, place]),
+            steady.betas,
+        )
+        joints = (stream.recovery.kinematics(pose)[2] + pose.translation[:, None]).numpy()
         if motion.place is not None:
             joints = joints * (motion.joints[-1, 0, 2] / float(steady.translation[0, 2]))
         now = len(decoded.marks) - 1

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from moro_ros.live.sampling import KnownTokens, MaskedDecoding, decode_masked
-from moro_ros.network.decoder import BOX_SPREAD, DecoderOutput, ImageContext
+from moro_ros.network.decoder import BOX_SPREAD, DecoderOutput
 from moro_ros.network.layers import ROPE_BASE
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.rows import KeyValue, Past, Rows, decode_rows, look_at_rows, rotary_turn
+from moro_ros.network.rows import KeyValue, Past, Rows, rotary_turn
 
 EMPTY = -np.inf  # time of a slot without a frame
 
@@ -189,32 +189,6 @@ class RowNetwork(Protocol):
         """One pass; returns the output and the rows' Past, without image if look returned it."""
 
 
-class TorchRows:
-    """The RowNetwork of MoRo's own modules."""
-
-    def __init__(self, moro: MoRo) -> None:
-        self.moro = moro
-
-    def look(
-        self, features: FrameFeatures, rows: Rows, past: Past
-    ) -> tuple[ImageContext, tuple[KeyValue, ...]]:
-        """See RowNetwork."""
-        return look_at_rows(self.moro, features, rows, past)
-
-    def decode(
-        self,
-        codes: Tensor,
-        features: FrameFeatures,
-        rotation: Tensor,
-        translation: Tensor,
-        context: ImageContext,
-        rows: Rows,
-        past: Past,
-    ) -> tuple[DecoderOutput, Past]:
-        """See RowNetwork."""
-        return decode_rows(self.moro, codes, rotation, translation, context, rows, past)
-
-
 class RowModel:
     """One step's rows as a network for masked decoding; afterwards `made` is the rows' Past."""
 
@@ -222,16 +196,10 @@ class RowModel:
         self.network = network
         self.step = step
         self.num_tokens = moro.num_tokens
-        self.mask_id = moro.mask_id
         self.token_embedding = moro.token_embedding
-        self.codebook = moro.codebook
         self.made = Past()
         self._image: tuple[KeyValue, ...] = ()
         self._rows = step.rows
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Codes of token ids."""
-        return self.token_embedding[ids]
 
     def context(self, features: FrameFeatures) -> Any:
         """Prepare the rows' images."""

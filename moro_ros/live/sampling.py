@@ -18,21 +18,13 @@ FIXED_SCORE = 1e5  # above every probability: a fixed token is never masked agai
 
 
 class MaskedModel(Protocol):
-    """Interface of a network for masked decoding: MoRo, or the rows of a live step."""
+    """Interface of a network for masked decoding: MoRo, or the rows of a live step.
+
+    token_embedding: (C + 1, code width), the codes and one row for masked tokens.
+    """
 
     num_tokens: int
     token_embedding: torch.Tensor
-
-    @property
-    def mask_id(self) -> int:
-        """The id of a masked token."""
-
-    @property
-    def codebook(self) -> torch.Tensor:
-        """The codes (C, code width)."""
-
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Codes of token ids."""
 
     def context(self, features: FrameFeatures) -> Any:
         """Data that does not change between passes."""
@@ -144,7 +136,8 @@ class _State:
         logits = logits.flatten(1, 2).float()
         probability = logits.softmax(dim=-1)
         picked = logits.argmax(dim=-1)
-        codes = probability @ model.codebook if soft else model.embed(picked)
+        embedding = model.token_embedding
+        codes = probability @ embedding[:-1] if soft else embedding[picked]
         sure = probability.gather(-1, picked[..., None]).squeeze(-1)
         self.ids = torch.where(masked, picked, self.ids)
         self.codes = torch.where(masked[..., None], codes, self.codes)
@@ -175,15 +168,15 @@ def _resume(known: KnownTokens) -> _State:
 def _start(model: MaskedModel, features: FrameFeatures) -> _State:
     """Start with all tokens masked."""
     batch, frames = features.box_condition.shape[:2]
-    shape = (frames, model.num_tokens)
+    shape, embedding = (frames, model.num_tokens), model.token_embedding
     device = features.box_condition.device
-    ids = torch.full((batch, frames * model.num_tokens), model.mask_id, device=device)
-    nothing = torch.zeros(ids.shape, dtype=model.token_embedding.dtype, device=device)
+    ids = torch.full((batch, frames * model.num_tokens), len(embedding) - 1, device=device)
+    nothing = torch.zeros(ids.shape, dtype=embedding.dtype, device=device)
     return _State(
         shape=shape,
         unknown=torch.ones_like(ids, dtype=torch.bool),
         ids=ids,
-        codes=model.embed(ids),
+        codes=embedding[ids],
         confidence=nothing,
         scores=nothing,
     )

@@ -99,52 +99,60 @@ class Past:
         return Past(tuple(pairs[:first]), tuple(pairs[first:second]), tuple(pairs[second:]))
 
 
-def look_at_rows(
-    moro: MoRo, features: FrameFeatures, rows: Rows, past: Past
-) -> tuple[ImageContext, tuple[KeyValue, ...]]:
-    """Prepare the rows' images for all passes; returns the context and Past.image of the rows.
+class TorchRows:
+    """One pass over rows by MoRo's own modules; the RowNetwork of live/row_decoding.py."""
 
-    features: of the rows, (B, K, ...).
-    """
-    time = RowTime(rows, past.image)
-    context = moro.decoder.look(
-        features.image_tokens,
-        features.box_condition,
-        features.rotation,
-        features.translation,
-        box=rows.box if moro.decoder.box_trajectory else features.box_condition,
-        time=time,
-    )
-    return context, tuple(time.made)
+    def __init__(self, moro: MoRo) -> None:
+        self.moro = moro
 
+    def look(
+        self, features: FrameFeatures, rows: Rows, past: Past
+    ) -> tuple[ImageContext, tuple[KeyValue, ...]]:
+        """Prepare the rows' images for all passes; returns the context and Past.image of the rows.
 
-def decode_rows(
-    moro: MoRo,
-    codes: torch.Tensor,
-    rotation: torch.Tensor,
-    translation: torch.Tensor,
-    context: ImageContext,
-    rows: Rows,
-    past: Past,
-) -> tuple[DecoderOutput, Past]:
-    """One pass over the rows; returns the output and their keys and values (without image).
+        features: of the rows, (B, K, ...).
+        """
+        time, decoder = RowTime(rows, past.image), self.moro.decoder
+        context = decoder.look(
+            features.image_tokens,
+            features.box_condition,
+            features.rotation,
+            features.translation,
+            box=rows.box if decoder.box_trajectory else features.box_condition,
+            time=time,
+        )
+        return context, tuple(time.made)
 
-    codes: (B, K, T, code width), zeros where masked; rotation (B, K, 3, 3) and translation
-    (B, K, 3) m: the best trajectory so far, as in MoRo.decode_window; context: of look_at_rows.
-    """
-    steps = canonical_trajectory(
-        torch.cat((rows.before_rotation, rotation), dim=1),
-        torch.cat((rows.before_translation, translation), dim=1),
-        moro.trajectory_mean,
-        moro.trajectory_std,
-        causal=True,
-    )[:, 1:]
-    steps = torch.where(rows.moved[..., None], steps, torch.zeros_like(steps))
-    trajectory = steps.gather(1, rows.step_of[..., None].expand(-1, -1, steps.shape[-1]))
-    encoding, decoding = RowTime(rows, past.encoder), RowTime(rows, past.decoder)
-    motion = moro.motion_encoder(codes, trajectory, time=encoding)
-    output: DecoderOutput = moro.decoder(motion, context, time=decoding)
-    return output, Past((), tuple(encoding.made), tuple(decoding.made))
+    def decode(
+        self,
+        codes: torch.Tensor,
+        features: FrameFeatures,
+        rotation: torch.Tensor,
+        translation: torch.Tensor,
+        context: ImageContext,
+        rows: Rows,
+        past: Past,
+    ) -> tuple[DecoderOutput, Past]:
+        """One pass over the rows; returns the output and their keys and values (without image).
+
+        codes: (B, K, T, code width), zeros where masked; rotation (B, K, 3, 3) and translation
+        (B, K, 3) m: the best trajectory so far, as in MoRo.decode_window; context: of look, which
+        has used the features.
+        """
+        moro = self.moro
+        steps = canonical_trajectory(
+            torch.cat((rows.before_rotation, rotation), dim=1),
+            torch.cat((rows.before_translation, translation), dim=1),
+            moro.trajectory_mean,
+            moro.trajectory_std,
+            causal=True,
+        )[:, 1:]
+        steps = torch.where(rows.moved[..., None], steps, torch.zeros_like(steps))
+        trajectory = steps.gather(1, rows.step_of[..., None].expand(-1, -1, steps.shape[-1]))
+        encoding, decoding = RowTime(rows, past.encoder), RowTime(rows, past.decoder)
+        motion = moro.motion_encoder(codes, trajectory, time=encoding)
+        output: DecoderOutput = moro.decoder(motion, context, time=decoding)
+        return output, Past((), tuple(encoding.made), tuple(decoding.made))
 
 
 def rotary_turn(times: torch.Tensor, head_width: int, base: float) -> torch.Tensor:

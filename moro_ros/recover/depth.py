@@ -81,9 +81,9 @@ def depth_metres(raw: np.ndarray, encoding: str, camera: Camera) -> np.ndarray:
     """
     if encoding not in UNITS_M:
         raise DepthError(
-            "encoding",
             f"The depth image's encoding is '{encoding}'; expected 16UC1 (millimetres) or 32FC1 "
             "(metres). Use a depth topic, not one of colour, disparity or compressed depth.",
+            "encoding",
         )
     check_size(raw, camera)
     metres = raw.astype(np.float32) * np.float32(UNITS_M[encoding])
@@ -96,10 +96,10 @@ def check_size(raw: np.ndarray, camera: Camera) -> None:
     """Check that a depth image has its camera's size; raises DepthError."""
     if raw.shape != (camera.height, camera.width):
         raise DepthError(
-            "size",
             f"The depth image is {raw.shape[1]}x{raw.shape[0]} pixels but its camera_info is for "
             f"{camera.width}x{camera.height}. Set depth_info_topic to the camera_info of this "
             "depth image; that of the colour image fits only aligned depth.",
+            "size",
         )
 
 
@@ -112,13 +112,13 @@ def check_unit(metres: np.ndarray, encoding: str) -> None:
     middle = float(np.median(some))
     if middle > FARTHEST_M:
         raise DepthError(
-            "unit",
             f"The depth image ({encoding}) has a median distance of {middle:.0f} m: it seems to "
             "be in millimetres. 32FC1 must be in metres; publish millimetres as 16UC1.",
+            "unit",
         )
     if middle < NEAREST_M:
         raise DepthError(
-            "unit",
             f"The depth image ({encoding}) has a median distance of {1e3 * middle:.1f} mm: it "
             "seems to be in metres. 16UC1 must be in millimetres; publish metres as 32FC1.",
+            "unit",
         )

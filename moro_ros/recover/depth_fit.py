@@ -109,8 +109,7 @@ class DepthFit:
         return refined(surface, float(SCALES[int(np.argmax(scores))]), depth)
 
     def _facing(self, pose: BodyPose, observed: np.ndarray) -> Surface:
-        turns = torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
-        posed = self._surface.skin(turns, pose.betas[None])
+        posed = self._surface.skin(pose.rotations, pose.betas[None])
         points = (posed.vertices[0] + pose.translation[0]).numpy().astype(np.float64)
         chain = posed.joint_rotations[0].numpy()[self._parts]
         normals = np.einsum("nij,nj->ni", chain, self._normals)

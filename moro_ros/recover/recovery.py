@@ -16,7 +16,7 @@ from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.place import Placer, Unplaced
-from moro_ros.recover.refinement import PlacedBody, Refiner, Seen
+from moro_ros.recover.refinement import Refiner, Seen
 from moro_ros.recover.sideways import align_sideways
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.recover.uncertainty import UncertaintyTable
@@ -204,7 +204,7 @@ class MotionRecovery:
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
                 skeleton, chain, joints = self.kinematics(pose)
                 growth = float(pose.translation[0, 2] / network[0, 2])
-        rotation, translation, betas = pose.rotation, pose.translation, pose.betas
+        translation, betas = pose.translation, pose.betas
         vertices = None
         if mesh and nearest.body_rotations is not None:
             # The body of the published joints, whatever their source.
@@ -212,11 +212,11 @@ class MotionRecovery:
         elif mesh:
             # A fitted pelvis is slightly off the mesh's own: both move by the same amount.
             shift = decoded.translation - window.translation[-1]
-            vertices = self.mesh([nearest], rotation, network + shift) * growth
+            vertices = self.mesh([nearest], pose.rotations[:, 0], network + shift) * growth
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
         stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
-        turns = matrix_to_rotvec(rotations_of(pose)).numpy()  # (F, 22, 3)
+        turns = matrix_to_rotvec(pose.rotations).numpy()  # (F, 22, 3)
         smplx = SmplxParams(
             betas=betas.numpy(),
             global_orient=turns[:, 0],
@@ -264,25 +264,26 @@ class MotionRecovery:
         heads = [frame.body_rotations for frame in frames if frame.body_rotations is not None]
         if heads and decoded.betas is not None:
             body_rotations = torch.from_numpy(np.stack(heads))
-            return BodyPose(rotation, body_rotations, torch.from_numpy(decoded.betas), translation)
+            rotations = torch.cat([rotation[:, None], body_rotations], 1)
+            return BodyPose(rotations, translation, torch.from_numpy(decoded.betas))
         if self.fitter is None:
             raise ValueError("the decoder gave no rotations though its description promises them")
         mesh = self.mesh(frames, rotation, translation)
         fitted = self.fitter.fit(mesh.numpy())
         betas = torch.from_numpy(fitted.betas)
         pelvis = self.body.skeleton(betas[None]).joints[0, 0]
+        turns = torch.from_numpy(np.concatenate([fitted.global_orient, fitted.body_pose], 1))
         return BodyPose(
-            rotvec_to_matrix(torch.from_numpy(fitted.global_orient)),
-            rotvec_to_matrix(torch.from_numpy(fitted.body_pose).unflatten(-1, (21, 3))),
-            betas,
+            rotvec_to_matrix(turns.unflatten(-1, (NUM_JOINTS, 3))),
             torch.from_numpy(fitted.transl) + pelvis,
+            betas,
         )
 
     def kinematics(self, pose: BodyPose) -> tuple[Skeleton, Tensor, Tensor]:
         """Return the skeleton, joint rotations (F, 22, 3, 3) and positions, the pelvis at zero."""
         skeleton = self.body.skeleton(pose.betas[None])
         rest = skeleton.joints[:, :NUM_JOINTS]
-        chain, joints = self.body.forward_kinematics(rotations_of(pose), rest)
+        chain, joints = self.body.forward_kinematics(pose.rotations, rest)
         return skeleton, chain, joints
 
     def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
@@ -320,7 +321,7 @@ class MotionRecovery:
         visibility = evidence.visibility[-1:]
         weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
         body = self.refiner.refine(
-            PlacedBody(rotations_of(newest), newest.translation),
+            newest,
             self.body.skeleton(betas[None]),
             Seen(
                 torch.from_numpy(evidence.points[-1:]),
@@ -328,16 +329,14 @@ class MotionRecovery:
                 torch.from_numpy(evidence.box_size[-1:]),
             ),
             steps,
-            None if expected is None else PlacedBody(rotations_of(expected), expected.translation),
+            expected,
             stride,
         )
-        return steady.take(
-            BodyPose(body.rotations[:, 0], body.rotations[:, 1:], betas, body.translation)
-        )
+        return steady.take(BodyPose(body.rotations, body.translation, betas))
 
     def skinned(self, pose: BodyPose) -> Tensor:
         """Return the mesh of a pose (F = 1), (1, V, 3) m camera frame, by linear blend skinning."""
-        mesh = self.body.skin(rotations_of(pose), pose.betas[None]).vertices
+        mesh = self.body.skin(pose.rotations, pose.betas[None]).vertices
         return mesh[:, : self.mesh_vertices] + pose.translation[:, None]
 
     def mesh(self, frames: Sequence[DecodedFrame], rotation: Tensor, translation: Tensor) -> Tensor:
@@ -356,23 +355,15 @@ class MotionRecovery:
 def at_marks(pose: BodyPose, marks: Sequence[tuple[int, int, float]]) -> BodyPose:
     """Return a pose between its frames; marks: see Decoded."""
     low, high = [mark[0] for mark in marks], [mark[1] for mark in marks]
-    first = BodyPose(
-        pose.rotation[low], pose.body_rotations[low], pose.betas, pose.translation[low]
-    )
+    first = BodyPose(pose.rotations[low], pose.translation[low], pose.betas)
     if low == high:
         return first
     share = torch.tensor([mark[2] for mark in marks])
     return BodyPose(
-        blend(first.rotation, pose.rotation[high], share[:, None, None]),
-        blend(first.body_rotations, pose.body_rotations[high], share[:, None, None, None]),
-        pose.betas,
+        blend(first.rotations, pose.rotations[high], share[:, None, None, None]),
         torch.lerp(first.translation, pose.translation[high], share[:, None]),
+        pose.betas,
     )
-
-
-def rotations_of(pose: BodyPose) -> Tensor:
-    """Return the global orientation and the joints' rotations in one tensor, (F, 22, 3, 3)."""
-    return torch.cat([pose.rotation[:, None], pose.body_rotations], 1)
 
 
 def token_shares(model: LoadedModel, body: BodyModel) -> Tensor:

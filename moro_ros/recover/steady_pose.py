@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moro_ros.geometry.rotation import matrix_to_rotation_6d, rotation_6d_to_matrix
 from moro_ros.recover.outlier_gate import OutlierGate
+from moro_ros.recover.refinement import PlacedBody
 from moro_ros.recover.uncertainty import PersonUncertainty
 
 # Time in which the pose of a person who is seen again reaches them [s].
@@ -62,23 +63,14 @@ SHAPE_GAIN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class BodyPose:
-    """The pose of F frames of one body, camera optical frame.
+class BodyPose(PlacedBody):
+    """The pose of F frames of one body, each as in PlacedBody, and its shape: betas (10,)."""
 
-    rotation: (F, 3, 3) global orientation; body_rotations: (F, 21, 3, 3); betas: (10,);
-    translation: (F, 3) m, the pelvis.
-    """
-
-    rotation: Tensor
-    body_rotations: Tensor
     betas: Tensor
-    translation: Tensor
 
     def frames(self, part: slice) -> BodyPose:
         """Return some of the frames."""
-        return BodyPose(
-            self.rotation[part], self.body_rotations[part], self.betas, self.translation[part]
-        )
+        return BodyPose(self.rotations[part], self.translation[part], self.betas)
 
 
 def blend(first: Tensor, second: Tensor, share: float | Tensor) -> Tensor:
@@ -143,17 +135,16 @@ class SteadyPose:
         keypoints; stride: frames between the two, which the gain adds up over.
         """
         newest = window.frames(slice(-1, None))
-        estimate = BodyPose(newest.rotation, newest.body_rotations, newest.betas, aligned)
+        estimate = replace(newest, translation=aligned)
         expected = self.expected(window)
         if expected is None or self.gain >= 1.0:
             return self.take(estimate)
         gain = 1.0 - (1.0 - self.gain) ** stride
         return self.take(
             BodyPose(
-                blend(expected.rotation, estimate.rotation, gain),
-                blend(expected.body_rotations, estimate.body_rotations, gain),
-                expected.betas,
+                blend(expected.rotations, estimate.rotations, gain),
                 torch.lerp(expected.translation, aligned, gain),
+                expected.betas,
             )
         )
 
@@ -162,14 +153,13 @@ class SteadyPose:
 
         window: see update. None without a last update, or with no step to take.
         """
-        if self.last is None or window.rotation.shape[0] < 2:
+        if self.last is None or len(window.rotations) < 2:
             return None
         before, newest = window.frames(slice(0, 1)), window.frames(slice(-1, None))
         return BodyPose(
-            self.last.rotation @ (before.rotation.mT @ newest.rotation),
-            self.last.body_rotations @ (before.body_rotations.mT @ newest.body_rotations),
-            self._shape(newest.betas),
+            self.last.rotations @ (before.rotations.mT @ newest.rotations),
             self.last.translation + newest.translation - before.translation,
+            self._shape(newest.betas),
         )
 
     def anew(self, window: BodyPose) -> BodyPose:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -19,12 +18,13 @@ from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from moro_ros.config import option
-from moro_ros.errors import ConfigError, MoroError
+from moro_ros.config import fixed
+from moro_ros.errors import ConfigError
 from moro_ros.io.bag_reader import AnyReader, open_bag, read_messages
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import ns_to_stamp
-from moro_ros.ros.transport import init_ros, wait_for_arrival
+from moro_ros.ros.serve import run_process
+from moro_ros.ros.transport import wait_for_arrival
 
 CLOCK = "/clock"
 # Maximum period of /clock [s of the recording].
@@ -40,21 +40,18 @@ POLL_S = 0.1
 class BagConfig:
     """The parameters of moro_bag."""
 
-    bag: str = option("", "Folder or file of a rosbag2 recording (mcap or sqlite3)", read_only=True)
-    speed: float = option(
-        1.0, "Playback speed relative to the recording", low=0.01, high=100.0, read_only=True
-    )
-    loop: bool = option(False, "Restart at the end; the clock jumps back", read_only=True)
-    clock: bool = option(True, "Publish the recording's time on /clock", read_only=True)
-    wait_for_nodes: str = option(
+    bag: str = fixed("", "Folder or file of a rosbag2 recording (mcap or sqlite3)")
+    speed: float = fixed(1.0, "Playback speed relative to the recording", low=0.01, high=100.0)
+    loop: bool = fixed(False, "Restart at the end; the clock jumps back")
+    clock: bool = fixed(True, "Publish the recording's time on /clock")
+    wait_for_nodes: str = fixed(
         "", "Full names, comma-separated, of the nodes that must subscribe to the recording's "
         "images before playback starts; empty: none",
-        read_only=True,
     )  # fmt: skip
-    start_delay_s: float = option(
+    start_delay_s: float = fixed(
         2.0, "Pause before the first message, after the wait for nodes, for the discovery of "
         "subscribers",
-        unit="s", low=0.0, high=600.0, read_only=True,
+        unit="s", low=0.0, high=600.0,
     )  # fmt: skip
 
 
@@ -191,31 +188,18 @@ def offered_qos(connection: Connection) -> QoSProfile:
     return QoSProfile(depth=DEPTH, durability=durability)
 
 
-def run(args: list[str] | None = None) -> int:
-    """Play until the end, SIGINT or SIGTERM; returns the exit status."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        init_ros(args)
-        source = BagSource(stop)
-        reader = open_bag(source.config.bag)
-        try:
-            source.play(reader)
-        finally:
-            reader.close()
-        source.get_logger().info("Done.")
-    except MoroError as error:
-        rclpy.logging.get_logger("moro_bag").fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
+def play(stop: threading.Event) -> int:
+    """Play until the end or a stop."""
+    source = BagSource(stop)
+    with closing(open_bag(source.config.bag)) as reader:
+        source.play(reader)
+    source.get_logger().info("Done.")
     return 0
 
 
 def main() -> None:
     """Entry point of moro_bag."""
-    sys.exit(run())
+    sys.exit(run_process("moro_bag", None, play))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from collections import deque
 import numpy as np
 from sensor_msgs.msg import CameraInfo
 
+from moro_ros.errors import CalibrationError
 from moro_ros.geometry.lens import image_points
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.ros import faults
-from moro_ros.ros.conversions import camera_from_info, camera_key
-from moro_ros.ros.faults import BadCamera
+from moro_ros.ros.conversions import camera_key
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import Camera
 
@@ -58,18 +59,18 @@ class Calibration:
 
         frame_id: of the image; info: the newest camera_info. The text is empty if the camera is the
         same or the first one.
-        Raises: BadCamera if there is no camera_info or it cannot be used.
+        Raises: CalibrationError if there is no camera_info or it cannot be used.
         """
         if info is None:
-            raise BadCamera(
-                faults.NO_CAMERA_INFO,
+            raise CalibrationError(
                 "No camera_info was received yet, so the image cannot be placed in space. Remap "
                 "'camera_info' to the topic on which the camera publishes it.",
+                faults.NO_CAMERA_INFO,
             )
         key = (camera_key(info), frame_id, options.rectified)
         if self.camera is not None and self._key == key:
             return ""
-        camera = camera_from_info(info, options.rectified)
+        camera = camera_of_info(info, options.rectified)
         # TF frame names have no leading slash, but drivers ported from ROS 1 still use one.
         frame_id = frame_id.lstrip("/") or camera.frame_id.lstrip("/") or DEFAULT_FRAME
         before, self.camera = self.camera, dataclasses.replace(camera, frame_id=frame_id)

@@ -13,8 +13,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from moro_ros.errors import CalibrationError, DepthError
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.recover.depth import MATCH_S, UNITS_M, DepthImage, depth_metres
-from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
+from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.silence import Silence
 from moro_ros.ros.transforms import TransformTree
@@ -46,10 +47,10 @@ def raw_depth(message: Image) -> np.ndarray:
         needed = len(message.data) + 1
     if len(message.data) < needed:
         raise DepthError(
-            "data",
             f"A depth image of {message.width}x{message.height} pixels ({message.encoding}) holds "
             f"{len(message.data)} bytes with rows of {message.step}; the driver or the transport "
             "truncates it.",
+            "data",
         )
     kind = kind.newbyteorder(">" if message.is_bigendian else "<")
     shape, strides = (message.height, message.width), (message.step, kind.itemsize)
@@ -66,22 +67,22 @@ def depth_image(
     """
     if info is None:
         raise DepthError(
-            "camera_info",
             "Depth images have no camera_info. Set depth_info_topic to the camera_info topic of "
             "the depth camera.",
+            "camera_info",
         )
     frame, colour = message.header.frame_id.lstrip("/"), camera_frame.lstrip("/")
     of = info.header.frame_id.lstrip("/")
     if frame and of and frame != of:
         raise DepthError(
-            "camera_info",
             f"Depth images are in the frame '{frame}', but their camera_info is in '{of}': it is "
             "from another camera. Set depth_info_topic to that of the depth camera.",
+            "camera_info",
         )
     try:
-        camera = camera_from_info(info)
+        camera = camera_of_info(info)
     except CalibrationError as error:
-        raise DepthError("camera_info", f"The depth camera_info cannot be used: {error}") from error
+        raise DepthError(f"The depth camera_info cannot be used: {error}", "camera_info") from error
     metres = depth_metres(raw_depth(message), message.encoding, camera)
     stamp_ns = stamp_to_ns(message.header.stamp)
     if not frame or frame == colour:
@@ -89,9 +90,9 @@ def depth_image(
     matrix = tree.lookup(frame, colour)
     if matrix is None:
         raise DepthError(
-            "frame",
             f"Depth images are in the frame '{frame}', which TF does not connect with the image's "
             f"'{colour}'. Publish the transform, or use the depth that is aligned to the image.",
+            "frame",
         )
     return DepthImage(metres, camera, stamp_ns, matrix[:3, :3], matrix[:3, 3])
 

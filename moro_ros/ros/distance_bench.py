@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import os
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.msg import HumanCapsule, HumanCapsules, HumanDistances
 from moro_ros.ros.distance import LAST_ONE, DistanceNode
 from moro_ros.ros.message_bench import CAMERA, percentiles, scenes
+from moro_ros.ros.serve import print_measured
 
 JOINTS, LINK_M, RADIUS_M = 7, 0.18, 0.06
 RATE_HZ = 100.0
@@ -66,7 +65,7 @@ def arm_transforms(angles: Sequence[float]) -> TFMessage:
     return TFMessage(transforms=transforms)
 
 
-def people(pipeline: HumanMotionPipeline, number: int, images: int) -> Iterator[HumanCapsules]:
+def capsules_of(pipeline: HumanMotionPipeline, number: int, images: int) -> Iterator[HumanCapsules]:
     """The capsules of simulated people, image by image."""
     rest = body_capsules(pipeline.stream.body, torch.zeros(10))
     for scene in scenes(pipeline, number, images):
@@ -82,10 +81,23 @@ def people(pipeline: HumanMotionPipeline, number: int, images: int) -> Iterator[
         yield message
 
 
-def bench(number: int, rounds: int) -> dict[str, object]:
-    """Measure the CPU time of one measurement of the node; rclpy is initialised."""
+def bench(people: Sequence[int], rounds: int, seconds: float) -> list[dict[str, object]]:
+    """Measure for each number of people; seconds: also in a separate process, 0: not.
+
+    rclpy must be initialised.
+    """
+    torch.set_num_threads(1)
+    found = [measured(number, rounds) for number in people]
+    if seconds:
+        for cost, number in zip(found, people, strict=True):
+            cost.update(achieved(number, seconds))
+    return found
+
+
+def measured(number: int, rounds: int) -> dict[str, object]:
+    """Measure the CPU time of one measurement of the node."""
     pipeline = load_pipeline(PipelineConfig(people="synthetic"))
-    seen = list(people(pipeline, number, 20))
+    seen = list(capsules_of(pipeline, number, 20))
     node = DistanceNode()
     try:
         node.take_robot(String(data=arm()))
@@ -128,7 +140,7 @@ def achieved(number: int, seconds: float) -> dict[str, float]:
     This process publishes the robot at 100 Hz and the people at 33 Hz.
     """
     pipeline = load_pipeline(PipelineConfig(people="synthetic"))
-    seen = list(people(pipeline, number, 20))
+    seen = list(capsules_of(pipeline, number, 20))
     process = subprocess.Popen([sys.executable, "-m", "moro_ros.ros.distance"])
     node = rclpy.create_node("distance_bench")
     got: list[int] = []
@@ -182,25 +194,5 @@ def cpu_s(process_id: int) -> float:
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Print the figures as a JSON array; started by `moro bench distance`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--people", type=int, nargs="+", default=[2])
-    parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=0.0)
-    chosen = parser.parse_args(args)
-    torch.set_num_threads(1)
-    rclpy.init()
-    try:
-        found = [bench(number, chosen.rounds) for number in chosen.people]
-        if chosen.seconds:
-            for cost, number in zip(found, chosen.people, strict=True):
-                cost.update(achieved(number, chosen.seconds))
-    finally:
-        rclpy.try_shutdown()
-    json.dump(found, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_measured(bench)  # started by `moro bench distance`

@@ -9,36 +9,18 @@ from collections.abc import Callable
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
-from moro_ros.errors import CalibrationError, MoroError
-from moro_ros.io.image_data import BadImage
+from moro_ros.errors import MoroError
 from moro_ros.ros.statistics import NodeStatistics
 
 # A fault is logged when it first occurs, then at most once per period [s].
 LOG_PERIOD_S = 5.0
 
-# Reasons as they appear in the diagnostics (bad.<reason>); image_data.py defines others.
+# Reasons as they appear in the diagnostics (bad.<reason>); image_data.py and camera_check.py have
+# others.
 NO_CAMERA_INFO = "no_camera_info"
-UNCALIBRATED = "camera_info_zero"
-NOT_FINITE = "camera_info_not_finite"
-DISTORTION = "camera_info_distortion"
 CAMERA_SIZE = "camera_info_size"
-IMPLAUSIBLE = "camera_info_implausible"
 REPEATED_STAMP = "repeated_stamp"
 OUT_OF_ORDER = "out_of_order"
-REJECTED = "rejected"
-
-
-class BadCamera(CalibrationError):
-    """A camera_info that cannot be used, counted under `reason`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def reason_of(error: MoroError) -> str:
-    """The counter of an error of one frame."""
-    return error.reason if isinstance(error, BadImage | BadCamera) else REJECTED
 
 
 class FaultLog:
@@ -63,7 +45,7 @@ class FaultLog:
             self._logger.fatal(f"Unexpected error, stopping:\n{words}")
             self._on_failure()
             return
-        reason = reason_of(error)
+        reason = error.reason
         times = self._statistics.bad_frame(reason)
         self.newest = str(error)
         now = time.monotonic()

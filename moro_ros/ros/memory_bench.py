@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import importlib
-import json
 import math
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -30,11 +26,11 @@ from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.live.synthetic_scenes import walker
+from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.diagnostics import memory
-from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.lifecycle import MoroNode
-from moro_ros.ros.serve import SpinThread
+from moro_ros.ros.serve import SpinThread, print_measured
 from moro_ros.types import PersonObservation
 
 CAMERA = camera_from_focal(300.0, 320, 240, "bench_optical_frame")
@@ -95,7 +91,7 @@ def images(rate_hz: float, minutes: float, start_ns: int) -> Iterator[tuple[Imag
     for index in range(round(60.0 * minutes * rate_hz)):
         stamp = ns_to_stamp(start_ns + round(index * 1e9 / rate_hz))
         header = Header(stamp=stamp, frame_id=CAMERA.frame_id)
-        yield cv2_to_imgmsg(pixels, "rgb8", header), camera_info_message(CAMERA, header)
+        yield image_message(pixels, "rgb8", header), camera_info_message(CAMERA, header)
 
 
 def pass_over(message: object) -> None:
@@ -126,10 +122,11 @@ class Listener(Node):
         self._clock_publisher.publish(Clock(clock=stamp))
 
 
-def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: bool) -> list[Level]:
+def bench(people: int, in_view: int, minutes: float, rate: float, rep155: bool) -> list[Level]:
     """Run a node on a number of people in a simulated time; rclpy must be initialised.
 
-    rep155: see Listener.listen_to. Raises: MoroError if the node cannot work or an image fails.
+    rate: images per second; rep155: see Listener.listen_to. Raises: MoroError if the node cannot
+    work or an image fails.
     """
     stay_s = 60.0 * minutes * in_view / people
     made: list[Visitors] = []
@@ -157,7 +154,7 @@ def bench(people: int, in_view: int, minutes: float, rate_hz: float, rep155: boo
         time.sleep(DISCOVERY_S)
         listener.listen_to("moro", rep155)
         time.sleep(DISCOVERY_S)
-        return levels(node, listener, made[-1], images(rate_hz, minutes, time.time_ns()), people)
+        return levels(node, listener, made[-1], images(rate, minutes, time.time_ns()), people)
     finally:
         spinner.end()
         node.trigger_shutdown()
@@ -194,21 +191,5 @@ def levels(
     return found
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Print the levels as a JSON array; started by `moro bench memory`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    for name, kind in (("people", int), ("in-view", int), ("minutes", float), ("rate", float)):
-        parser.add_argument(f"--{name}", type=kind, required=True)
-    parser.add_argument("--rep155", action="store_true")
-    chosen = parser.parse_args(args)
-    rclpy.init()
-    try:
-        found = bench(chosen.people, chosen.in_view, chosen.minutes, chosen.rate, chosen.rep155)
-    finally:
-        rclpy.try_shutdown()
-    json.dump([asdict(level) for level in found], sys.stdout, indent=1)
-    sys.stdout.write("\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_measured(bench)  # started by `moro bench memory`

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import itertools
-import json
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import rclpy
@@ -35,6 +32,7 @@ from moro_ros.ros.planners.obstacles import ObstaclesOutput
 from moro_ros.ros.planners.shapes import Shaper
 from moro_ros.ros.planners.targets import TargetFinder, TargetsOutput
 from moro_ros.ros.rep155.describer import Describer
+from moro_ros.ros.serve import print_measured
 from moro_ros.ros.transforms import Placement
 
 LEVELS = ("body", "smplx22", "rep155", "smplx55")
@@ -156,22 +154,5 @@ def bench(people: Sequence[int], images: int) -> list[MessageCost]:
     return costs
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Print the costs as a JSON array; started by `moro bench messages`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--people", type=int, nargs="+", default=[1, 2, 6])
-    parser.add_argument("--images", type=int, default=100)
-    chosen = parser.parse_args(args)
-    rclpy.init()
-    try:
-        costs: list[Mapping[str, object]] = [
-            dataclasses.asdict(cost) for cost in bench(chosen.people, chosen.images)
-        ]
-    finally:
-        rclpy.try_shutdown()
-    json.dump(costs, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-
-
 if __name__ == "__main__":
-    main()
+    print_measured(bench)  # started by `moro bench messages`

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from moro_ros.config import PipelineConfig
-from moro_ros.errors import ConfigError, MoroError, missing_module
+from moro_ros.errors import ConfigError, missing_module
 from moro_ros.ros.base_node import PipelineFactory
 from moro_ros.ros.lifecycle import MoroNode
-from moro_ros.ros.serve import SpinThread
-from moro_ros.ros.transport import init_ros
+from moro_ros.ros.serve import SpinThread, run_process
 
 if TYPE_CHECKING:
     from moro_ros.live.pipeline import HumanMotionPipeline
@@ -79,42 +76,34 @@ def start(node: MoroNode) -> bool:
 
 def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
     """Run the nodes until SIGINT or SIGTERM; returns the exit status."""
-    stop, failed = threading.Event(), threading.Event()
 
-    def fail() -> None:
-        failed.set()
-        stop.set()
+    def work(stop: threading.Event) -> int:
+        failed = threading.Event()
 
-    # Own signal handlers, so that the context is still valid and the summary is published.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        init_ros(args)
-    except MoroError as error:
-        rclpy.logging.get_logger("moro").fatal(str(error))
-        return 1
-    executor = SingleThreadedExecutor()
-    spinner = SpinThread(executor, fail)
-    nodes: list[MoroNode] = []
-    try:
-        nodes = make_nodes(pipeline_factory, fail)
-        if not all(start(node) for node in nodes):
-            return 1
-        for node in nodes:
-            executor.add_node(node)
-        spinner.start()
-        stop.wait()
-    except MoroError as error:
-        rclpy.logging.get_logger("moro").fatal(str(error))
-        return 1
-    finally:
-        # Transitions and callbacks must not run in two threads at once, so the thread ends first.
-        spinner.end()
-        for node in nodes:
-            if node.state in ("unconfigured", "inactive", "active"):
-                node.trigger_shutdown()
-        rclpy.try_shutdown()
-    return int(failed.is_set())
+        def fail() -> None:
+            failed.set()
+            stop.set()
+
+        executor = SingleThreadedExecutor()
+        spinner = SpinThread(executor, fail)
+        nodes: list[MoroNode] = []
+        try:
+            nodes = make_nodes(pipeline_factory, fail)
+            if not all(start(node) for node in nodes):
+                return 1
+            for node in nodes:
+                executor.add_node(node)
+            spinner.start()
+            stop.wait()
+        finally:
+            # Transitions and callbacks must not run in two threads at once: the thread ends first.
+            spinner.end()
+            for node in nodes:
+                if node.state in ("unconfigured", "inactive", "active"):
+                    node.trigger_shutdown()
+        return int(failed.is_set())
+
+    return run_process("moro", args, work)
 
 
 def main(args: list[str] | None = None) -> None:

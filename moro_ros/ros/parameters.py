@@ -14,7 +14,7 @@ from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from moro_ros.config import check_value, from_dict, option
+from moro_ros.config import check_value, fixed, from_dict, option
 from moro_ros.errors import ConfigError
 from moro_ros.ros.planners.options import PlannersConfig, check_frame
 from moro_ros.ros.rep155.options import HumansConfig
@@ -30,32 +30,27 @@ STANDARD_PREFIXES = ("qos_overrides.",)
 class ProcessBagConfig:
     """Options of the action ~/process_bag."""
 
-    root: str = option(
-        "", "Folder below which the action ~/process_bag may write. Empty disables the action",
-        read_only=True,
-    )  # fmt: skip
+    root: str = fixed(
+        "", "Folder below which the action ~/process_bag may write. Empty disables the action"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
     """Options of moro_node that only concern ROS."""
 
-    autostart: bool = option(
-        True,
-        "Configure and activate the node at startup. false waits for lifecycle transitions",
-        read_only=True,
+    autostart: bool = fixed(
+        True, "Configure and activate the node at startup. false waits for lifecycle transitions"
     )
-    cameras: str = option(
+    cameras: str = fixed(
         "",
         "Names of several cameras, separated by commas. Each gets a node in the namespace of that "
         "name; all nodes share one network. Empty for a single camera",
-        read_only=True,
     )
-    fusion_frame: str = option(
+    fusion_frame: str = fixed(
         "",
         "With cameras: TF frame of fused/humans, which combines the people of all cameras of this "
         "process. Empty disables it",
-        read_only=True,
     )
     camera_guard: bool = option(
         True, "Detect that the camera, which must be static, was moved, and restart tracking"
@@ -74,13 +69,12 @@ class NodeConfig:
         "restarts tracking. Also the largest displacement of a pixel by a change of distortion",
         low=0.0, high=1.0,
     )  # fmt: skip
-    image_reliability: str = option(
+    image_reliability: str = fixed(
         "auto",
         "Reliability of the image subscription. best_effort matches every publisher. reliable "
         "matches reliable publishers only, and lost data is sent again. auto starts with "
         "best_effort and changes to reliable if images are lost and every publisher is reliable",
         choices=("auto", "best_effort", "reliable"),
-        read_only=True,
     )
     rectified: bool = option(False, "The images are rectified: use P of camera_info instead of K")
     image_timeout_s: float = option(
@@ -89,34 +83,28 @@ class NodeConfig:
     log_period_s: float = option(
         5.0, "Period of the statistics in the log", unit="s", low=1.0, high=3600.0
     )
-    image_transport: str = option(
+    image_transport: str = fixed(
         "raw",
         "Transport of the image subscription: raw, or compressed (JPEG, PNG) on image/compressed",
         choices=("raw", "compressed"),
-        read_only=True,
     )
-    boxes_topic: str = option(
+    boxes_topic: str = fixed(
         "",
         "Topic of vision_msgs/Detection2DArray with bounding boxes of people, which replace the "
         "node's own person detector. Empty for none",
-        read_only=True,
     )
-    boxes_class: str = option(
-        "person",
-        "Class id of the detections on boxes_topic that are people. Empty accepts all",
-        read_only=True,
+    boxes_class: str = fixed(
+        "person", "Class id of the detections on boxes_topic that are people. Empty accepts all"
     )
-    depth_topic: str = option(
+    depth_topic: str = fixed(
         "",
         "Topic of depth images (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) that measure the "
         "distance of people. Empty for none",
-        read_only=True,
     )
-    depth_info_topic: str = option(
+    depth_info_topic: str = fixed(
         "",
         "Topic of the camera_info of depth_topic. Empty for camera_info in the namespace of "
         "depth_topic",
-        read_only=True,
     )
     tf_level: str = option(
         "smplx22",
@@ -128,14 +116,11 @@ class NodeConfig:
         0.0, "Maximum rate of the frames of tf_level. 0 publishes them for every image",
         unit="Hz", low=0.0, high=240.0,
     )  # fmt: skip
-    world_frame: str = option(
-        "", "TF frame of ~/humans_world. Empty disables that topic", read_only=True
-    )
-    ground_frame: str = option(
+    world_frame: str = fixed("", "TF frame of ~/humans_world. Empty disables that topic")
+    ground_frame: str = fixed(
         "",
         "TF frame whose plane z = 0 is the ground. If empty, the ground is estimated from foot "
         "contacts",
-        read_only=True,
     )
     marker_rate_hz: float = option(
         10.0, "Maximum rate of ~/markers and ~/cloud, and of the meshes computed for them",

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
+import threading
 import time
 import traceback
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -29,18 +27,18 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from moro_ros.config import option
-from moro_ros.errors import CalibrationError, ConfigError, ImageError, MoroError
+from moro_ros.config import fixed
+from moro_ros.errors import CalibrationError, ConfigError, ImageError
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.motion_files import TABLE, MotionFiles
 from moro_ros.io.recording import camera_of_frame, row_of_human
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros import parameters
 from moro_ros.ros.bag import MotionBag
 from moro_ros.ros.bridge import compressed_message
-from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
-from moro_ros.ros.serve import executor_of
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.serve import run_process, spin
 from moro_ros.ros.stamps import AFTER_LAST_NS
-from moro_ros.ros.transport import init_ros
 
 BAG = "motion.mcap"
 _REPORT_PERIOD_S = 0.5
@@ -99,18 +97,16 @@ class RecordingFiles:
 class RecorderConfig:
     """The parameters of moro_recorder."""
 
-    output: str = option(".", "Folder to write to", read_only=True)
-    overwrite: bool = option(False, "Replace the files of an earlier recording", read_only=True)
-    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
-    humans_topic: str = option("/moro/humans", "Topic of the people", read_only=True)
-    camera_info_topic: str = option(
-        "/camera/camera_info", "Topic of the camera's calibration", read_only=True
+    output: str = fixed(".", "Folder to write to")
+    overwrite: bool = fixed(False, "Replace the files of an earlier recording")
+    report: str = fixed("", "File for the statistics, JSON; empty: none")
+    humans_topic: str = fixed("/moro/humans", "Topic of the people")
+    camera_info_topic: str = fixed("/camera/camera_info", "Topic of the camera's calibration")
+    image_topics: tuple[str, ...] = fixed(
+        ("",), "Topics of images to record; empty names are ignored"
     )
-    image_topics: tuple[str, ...] = option(
-        ("",), "Topics of images to record; empty names are ignored", read_only=True
-    )
-    markers_topic: str = option("", "Topic of markers to record; empty: none", read_only=True)
-    compress_images: bool = option(False, "Record images as JPEG", read_only=True)
+    markers_topic: str = fixed("", "Topic of markers to record; empty: none")
+    compress_images: bool = fixed(False, "Record images as JPEG")
 
 
 class RecorderNode(parameters.StartValues, Node):
@@ -213,7 +209,7 @@ class RecorderNode(parameters.StartValues, Node):
         self._camera_infos += 1
         if self._files.motion.camera is None:
             try:
-                self._files.motion.camera = camera_from_info(message)
+                self._files.motion.camera = camera_of_info(message)
             except CalibrationError as error:
                 self.get_logger().warning(
                     f"camera_info is not written to {TABLE}: {error}", throttle_duration_sec=10.0
@@ -305,53 +301,28 @@ class RecorderNode(parameters.StartValues, Node):
         temporary.replace(self._report_path)
 
 
-def record(args: list[str] | None) -> int:
-    """Run the node until a signal arrives, then complete the files; returns the exit status."""
-    stopped = False
-
-    def stop(_signal: int, _frame: Any) -> None:
-        nonlocal stopped
-        stopped = True
-
-    # Own handlers that only set a flag: an exception raised by a signal in the middle of a write
-    # would leave a broken file.
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    node = None
-    try:
-        init_ros(args)
-        node = RecorderNode()
-        reason = spin(node, lambda: stopped)
-        return 0 if node.finish(reason) else 1
-    except (MoroError, OSError) as error:
-        rclpy.logging.get_logger("moro_recorder").fatal(str(error))
-        return 1
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def spin(node: RecorderNode, stopped: Callable[[], bool]) -> str:
-    """Record until a stop is requested; returns the text of an error that ended it early.
+def record(stop: threading.Event) -> int:
+    """Record until a stop is requested, then complete the files; returns the exit status.
 
     Any error is caught, because hours of recorded data must be kept.
     """
+    node, reason = RecorderNode(), ""
     try:
-        with executor_of(node) as executor:
-            while not stopped():
-                executor.spin_once(timeout_sec=0.2)
-    except OSError as error:
-        return str(error)
-    except Exception as error:
-        node.get_logger().error(f"Unexpected error:\n{traceback.format_exc()}")
-        return repr(error)
-    return ""
+        try:
+            spin(node, stop)
+        except OSError as error:
+            reason = str(error)
+        except Exception as error:
+            node.get_logger().error(f"Unexpected error:\n{traceback.format_exc()}")
+            reason = repr(error)
+        return 0 if node.finish(reason) else 1
+    finally:
+        node.destroy_node()
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_recorder."""
-    sys.exit(record(args))
+    sys.exit(run_process("moro_recorder", args, record))
 
 
 if __name__ == "__main__":

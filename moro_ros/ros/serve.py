@@ -1,13 +1,14 @@
-"""Runs callbacks of nodes until SIGINT or SIGTERM, or in a thread until it is stopped."""
+"""Runs the process of a node until SIGINT or SIGTERM, and callbacks, here or in a thread."""
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -20,43 +21,62 @@ from moro_ros.ros.transport import init_ros
 WAIT_S = 0.2
 
 
-@contextmanager
-def executor_of(node: Node) -> Iterator[SingleThreadedExecutor]:
-    """Yield an executor for a node's callbacks, which is shut down at the end.
+def run_process(name: str, args: list[str] | None, work: Callable[[threading.Event], int]) -> int:
+    """Initialise rclpy and return the exit status of `work`, or 1 after a MoroError or OSError.
 
-    rclpy reports an error for executors that outlive their context.
+    name: for the log; args: the command line, None for sys.argv. work is given an event that
+    SIGINT and SIGTERM set; the context is still valid then.
     """
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        yield executor
-    finally:
-        executor.shutdown()
-
-
-def serve(make_node: Callable[[], Node], name: str, args: list[str] | None = None) -> None:
-    """Spin a node until a signal arrives; name: for the log. Exits with 1 after a MoroError.
-
-    args: the command line; None for sys.argv.
-    """
-    # Python installs no SIGINT handler in a process that a shell script started in the background.
+    # Handlers that only set a flag: an exception in the middle of a write would leave a broken
+    # file. Python installs none for SIGINT in a process that a shell started in the background.
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    node = None
     try:
         init_ros(args)
-        node = make_node()
-        with executor_of(node) as executor:
-            while not stop.is_set():
-                executor.spin_once(timeout_sec=WAIT_S)
-    except MoroError as error:
+        return work(stop)
+    except (MoroError, OSError) as error:
         rclpy.logging.get_logger(name).fatal(str(error))
-        sys.exit(1)
+        return 1
     finally:
-        if node is not None:
-            node.destroy_node()
         rclpy.try_shutdown()
+
+
+def spin(node: Node, stop: threading.Event) -> None:
+    """Run a node's callbacks until a stop is requested."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=WAIT_S)
+    finally:
+        executor.shutdown()  # rclpy reports an error for executors that outlive their context
+
+
+def serve(make_node: Callable[[], Node], name: str, args: list[str] | None = None) -> None:
+    """Spin a node until a signal arrives; see run_process. Exits with 1 after an error."""
+
+    def work(stop: threading.Event) -> int:
+        node = make_node()
+        try:
+            spin(node, stop)
+        finally:
+            node.destroy_node()
+        return 0
+
+    if status := run_process(name, args, work):
+        sys.exit(status)
+
+
+def print_measured(bench: Callable[..., Sequence[object]]) -> None:
+    """Call a benchmark with the arguments in sys.argv, JSON, and print its results as JSON."""
+    rclpy.init()
+    try:
+        found = bench(**json.loads(sys.argv[1]))
+    finally:
+        rclpy.try_shutdown()
+    json.dump(found, sys.stdout, indent=1, default=asdict)
+    sys.stdout.write("\n")
 
 
 class SpinThread:

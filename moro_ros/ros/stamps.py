@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock
 
-from moro_ros.io.image_data import BadImage
+from moro_ros.errors import ImageError
 from moro_ros.ros import faults
 from moro_ros.ros.conversions import stamp_to_ns
 
@@ -36,22 +36,22 @@ class StampOrder:
         """Check the stamp of the next image; returns the seconds that time jumped back, else 0.
 
         An image that is up to max_gap_s older than the newest is out of order.
-        Raises: BadImage for an image out of order, and for one that repeats the newest stamp.
+        Raises: ImageError for an image out of order, and for one that repeats the newest stamp.
         """
         newest_ns = stamp_ns if self._newest_ns is None else self._newest_ns
         back_s = (newest_ns - stamp_ns) * 1e-9
         if stamp_ns == self._newest_ns:
-            raise BadImage(
-                faults.REPEATED_STAMP,
+            raise ImageError(
                 f"Two images have the stamp {stamp_ns * 1e-9:.6f} s. The driver must stamp every "
                 "image with its acquisition time.",
+                faults.REPEATED_STAMP,
             )
         if 0.0 < back_s <= max_gap_s and self._late + 1 < LATE_IN_ROW:
             self._late += 1
-            raise BadImage(
-                faults.OUT_OF_ORDER,
+            raise ImageError(
                 f"The image is {back_s:.3f} s older than one received before it. It is ignored; "
                 "a driver should publish images in the order of their stamps.",
+                faults.OUT_OF_ORDER,
             )
         self._newest_ns, self._late = stamp_ns, 0
         return max(0.0, back_s)

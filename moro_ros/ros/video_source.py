@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -20,16 +18,17 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from moro_ros.config import option
-from moro_ros.errors import ConfigError, MoroError, VideoError
+from moro_ros.config import fixed
+from moro_ros.errors import ConfigError, VideoError
 from moro_ros.geometry.camera import resized_camera
 from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
 from moro_ros.io.video import VideoReader, open_video
 from moro_ros.ros import parameters
+from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
-from moro_ros.ros.image_io import cv2_to_imgmsg
-from moro_ros.ros.transport import init_ros, wait_for_arrival
+from moro_ros.ros.serve import run_process
+from moro_ros.ros.transport import wait_for_arrival
 from moro_ros.types import Camera
 
 # A frame published later than this share of the period is counted as late.
@@ -45,50 +44,44 @@ STAMPS_REPORTED = 108_000
 class VideoConfig:
     """The parameters of moro_video."""
 
-    video: str = option("", "Path of the video file", read_only=True)
-    rate: float = option(
+    video: str = fixed("", "Path of the video file")
+    rate: float = fixed(
         0.0, "Frames published per second; 0 uses the video's own times",
-        unit="Hz", low=0.0, high=1000.0, read_only=True,
+        unit="Hz", low=0.0, high=1000.0,
     )  # fmt: skip
-    loop: bool = option(False, "Restart at the end; stamps keep increasing", read_only=True)
-    focal: float = option(
+    loop: bool = fixed(False, "Restart at the end; stamps keep increasing")
+    focal: float = fixed(
         0.0, "Focal length, with principal point in the image centre and no distortion; 0: use "
         "camera",
-        unit="px", low=0.0, high=1e6, read_only=True,
+        unit="px", low=0.0, high=1e6,
     )  # fmt: skip
-    camera: str = option(
-        "",
-        "Calibration file of ROS (YAML, ini), OpenCV (YAML, JSON) or Pose2Sim (TOML)",
-        read_only=True,
+    camera: str = fixed(
+        "", "Calibration file of ROS (YAML, ini), OpenCV (YAML, JSON) or Pose2Sim (TOML)"
     )
-    height: int = option(
+    height: int = fixed(
         0, "Height to which taller images and their camera_info are scaled down; 0: no scaling",
-        unit="px", low=0, high=16384, read_only=True,
+        unit="px", low=0, high=16384,
     )  # fmt: skip
-    frame_id: str = option("camera_optical_frame", "Frame of the images", read_only=True)
-    wait_for_subscribers: int = option(
-        1, "Subscribers of the images to wait for before the first frame", low=0, high=64,
-        read_only=True,
-    )  # fmt: skip
-    wait_for_info_subscribers: int = option(
-        0, "Subscribers of camera_info to wait for before the first frame", low=0, high=64,
-        read_only=True,
-    )  # fmt: skip
-    wait_timeout_s: float = option(
-        30.0, "Time after which to start without these subscribers", unit="s", low=0.0, high=3600.0,
-        read_only=True,
-    )  # fmt: skip
+    frame_id: str = fixed("camera_optical_frame", "Frame of the images")
+    wait_for_subscribers: int = fixed(
+        1, "Subscribers of the images to wait for before the first frame", low=0, high=64
+    )
+    wait_for_info_subscribers: int = fixed(
+        0, "Subscribers of camera_info to wait for before the first frame", low=0, high=64
+    )
+    wait_timeout_s: float = fixed(
+        30.0, "Time after which to start without these subscribers", unit="s", low=0.0, high=3600.0
+    )
     # Publisher and subscriber match at different times; earlier messages are not received.
-    start_delay_s: float = option(
-        0.5, "Additional pause before the first frame", unit="s", low=0.0, high=3600.0,
-        read_only=True,
-    )  # fmt: skip
+    start_delay_s: float = fixed(
+        0.5, "Additional pause before the first frame", unit="s", low=0.0, high=3600.0
+    )
     # Unlike a camera driver, decoding a video takes processor time from the nodes.
-    ahead_mb: int = option(
+    ahead_mb: int = fixed(
         64, "Memory for images that are decoded before the first is published, then in advance",
-        unit="MB", low=1, high=65536, read_only=True,
+        unit="MB", low=1, high=65536,
     )  # fmt: skip
-    report: str = option("", "File for the statistics, JSON; empty: none", read_only=True)
+    report: str = fixed("", "File for the statistics, JSON; empty: none")
 
 
 class VideoSource(parameters.StartValues, Node):
@@ -154,7 +147,7 @@ class VideoSource(parameters.StartValues, Node):
                 self._held_up_ns += lag_ns
                 due_ns += lag_ns
             header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
-            message = cv2_to_imgmsg(frame.image, "bgr8", header)
+            message = image_message(frame.image, "bgr8", header)
             self._infos.publish(camera_info_message(camera, header))
             if not self._wait_until(due_ns):
                 return
@@ -240,38 +233,21 @@ def smaller_size(camera: Camera, height: int) -> tuple[int, int] | None:
     return 2 * max(1, round(camera.width * height / camera.height / 2)), height
 
 
-def run(args: list[str] | None) -> int:
-    """Play until the end of the video, SIGINT or SIGTERM; returns the exit status."""
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: Any) -> None:
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    source = None
-    try:
-        init_ros(args)
-        source = VideoSource(stop)
+def play(stop: threading.Event) -> int:
+    """Play until the end of the video or a stop."""
+    with closing(VideoSource(stop)) as source:
         if not source.config.video:
             raise VideoError("No video: set the parameter 'video' to the path of a file.")
         reader = open_video(source.config.video)
         if note := note_on_pixels(reader):
             source.get_logger().warning(note)
         source.play(reader, camera_of(source.config, reader))
-    except (MoroError, OSError) as error:
-        rclpy.logging.get_logger("moro_video").fatal(str(error))
-        return 1
-    finally:
-        if source is not None:
-            source.close()
-        rclpy.try_shutdown()
     return 0
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_video."""
-    sys.exit(run(args))
+    sys.exit(run_process("moro_video", args, play))
 
 
 if __name__ == "__main__":

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from moro_ros.body.body_model import BodyModel, load_body_model
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import CalibrationError, ImageError, MoroError, missing_module
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.export.bodies import check_body
+from moro_ros.io.image_data import rgb_pixels
 from moro_ros.io.motion_bag import covariance_of
 from moro_ros.io.pictures import Pictures
 from moro_ros.io.recording import MotionRecording, row_of_human
@@ -27,11 +28,9 @@ from moro_ros.msg import Human, HumanArray
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.resources import share_path
 from moro_ros.ros import parameters
-from moro_ros.ros.bridge import rgb_pixels
-from moro_ros.ros.conversions import camera_from_info, stamp_to_ns
-from moro_ros.ros.serve import executor_of
+from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.serve import run_process, spin
 from moro_ros.ros.stamps import AFTER_LAST_NS
-from moro_ros.ros.transport import init_ros
 from moro_ros.view.address import HOST, PORT, open_browser
 from moro_ros.view.result import RECORDED, Moment, Pose, Result
 
@@ -44,17 +43,11 @@ _RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 class ViewConfig:
     """Parameters of moro_view."""
 
-    host: str = option(HOST, "Address to listen on; 0.0.0.0: all interfaces", read_only=True)
-    port: int = option(
-        PORT, "Port to listen on; 0: any free port", low=0, high=65535, read_only=True
-    )
-    browser: bool = option(False, "Open the page in the browser of this machine", read_only=True)
-    refined: bool = option(
-        False, "Show humans_refined next to humans; needs motion.refined_lag", read_only=True
-    )
-    body: str = option(
-        "", "Body model that the node uses, npz; empty: the open body", read_only=True
-    )
+    host: str = fixed(HOST, "Address to listen on; 0.0.0.0: all interfaces")
+    port: int = fixed(PORT, "Port to listen on; 0: any free port", low=0, high=65535)
+    browser: bool = fixed(False, "Open the page in the browser of this machine")
+    refined: bool = fixed(False, "Show humans_refined next to humans; needs motion.refined_lag")
+    body: str = fixed("", "Body model that the node uses, npz; empty: the open body")
 
 
 class ViewNode(parameters.StartValues, Node):
@@ -106,7 +99,7 @@ class ViewNode(parameters.StartValues, Node):
 
     def run(self, stopped: threading.Event) -> None:
         """Show the page until a stop is requested; raises MoroError if it cannot continue."""
-        listener = threading.Thread(target=self._listen, args=(stopped,), daemon=True)
+        listener = threading.Thread(target=spin, args=(self, stopped), daemon=True)
         listener.start()
         self.viewer.run(lambda: not stopped.is_set() and self.failure is None)
         stopped.set()
@@ -115,13 +108,9 @@ class ViewNode(parameters.StartValues, Node):
             raise self.failure
 
     def close(self) -> None:
-        """End the page."""
+        """End the page and the node."""
         self.viewer.close()
-
-    def _listen(self, stopped: threading.Event) -> None:
-        with executor_of(self) as executor:
-            while not stopped.is_set():
-                executor.spin_once(timeout_sec=0.1)
+        self.destroy_node()
 
     def _on_humans(self, message: HumanArray, result: Result) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -155,7 +144,7 @@ class ViewNode(parameters.StartValues, Node):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
-            camera = camera_from_info(message)
+            camera = camera_of_info(message)
         except CalibrationError as error:
             self.get_logger().warning(f"camera_info: {error}", throttle_duration_sec=10.0)
             return
@@ -173,36 +162,19 @@ class ViewNode(parameters.StartValues, Node):
         pictures.add(stamp_to_ns(message.header.stamp), rgb[..., ::-1])
 
 
-def view(args: list[str] | None) -> int:
-    """Run the node until SIGINT or SIGTERM; returns the exit status."""
-    stopped = threading.Event()
-
-    def stop(_number: int, _frame: Any) -> None:
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    node = None
+def view(stopped: threading.Event) -> int:
+    """Show the page until a stop is requested; raises MoroError if that is not possible."""
     try:
-        init_ros(args)
-        node = ViewNode()
-        node.run(stopped)
-        return 0
-    except (MoroError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            error = missing_module(error)
-        rclpy.logging.get_logger("moro_view").fatal(str(error))
-        return 1
-    finally:
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
+        with closing(ViewNode()) as node:
+            node.run(stopped)
+    except ModuleNotFoundError as error:
+        raise missing_module(error) from error
+    return 0
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_view."""
-    sys.exit(view(args))
+    sys.exit(run_process("moro_view", args, view))
 
 
 if __name__ == "__main__":

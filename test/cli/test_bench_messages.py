@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def run(command: list[str], **_: Any) -> Any:
         commands.append(command)
-        return SimpleNamespace(returncode=0, stdout=json.dumps([COST]))
+        return SimpleNamespace(returncode=0, stdout=json.dumps([COST], indent=1))
 
     monkeypatch.setattr(subprocess, "run", run)
     return commands
@@ -43,9 +43,8 @@ def test_the_table_has_a_line_for_each_cost(
     asked: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     bench_messages.run(parsed("--people", "2", "5", "--images", "7"))
-    assert asked[0][1:] == [
-        "-m", "moro_ros.ros.message_bench", "--people", "2", "5", "--images", "7",
-    ]  # fmt: skip
+    assert asked[0][1:3] == ["-m", "moro_ros.ros.message_bench"]
+    assert json.loads(asked[0][3]) == {"people": [2, 5], "images": 7}
     line = capsys.readouterr().out.splitlines()[-1]
     assert line == "| ~/mesh | 2 | 2 | 230.6 | 0.12 / 0.50 | 0.20 / 1.00 |"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from moro_ros.cli import calibrate, fuse
+from moro_ros.cli import calibrate, several_videos
 from moro_ros.cli.cli import main
 from moro_ros.cli.several_videos import pipeline_config
 from moro_ros.config import MotionConfig, PipelineConfig
@@ -75,8 +75,7 @@ def imagine(monkeypatch, stage, views) -> None:
         def pipeline(self, _config) -> ImaginedPipeline:
             return ImaginedPipeline(stage, next(self.views))
 
-    monkeypatch.setattr(fuse, "PipelinePool", Pool)
-    monkeypatch.setattr(calibrate, "PipelinePool", Pool)
+    monkeypatch.setattr(several_videos, "PipelinePool", Pool)
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int] = SMALL) -> None:

@@ -22,12 +22,7 @@ from moro_ros.types import Camera
 
 MS = 1_000_000
 CAMERA = Camera(np.array([[50.0, 0, 4], [0, 50.0, 3], [0, 0, 1]]), 8, 6)
-POSE = BodyPose(
-    torch.eye(3)[None],
-    torch.eye(3).expand(1, 21, 3, 3),
-    torch.zeros(10),
-    torch.tensor([[0, 0, 3.0]]),
-)
+POSE = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.tensor([[0, 0, 3.0]]), torch.zeros(10))
 
 
 class FakeFit:
@@ -166,7 +161,7 @@ def test_depth_in_which_nobody_is_where_they_are_is_named(memory, value):
 
 
 def test_what_cannot_be_read_is_named_until_it_can(memory):
-    memory.refuse(DepthError("size", "The depth image is 3x2 pixels."))
+    memory.refuse(DepthError("The depth image is 3x2 pixels.", "size"))
     assert memory.problems == {"size": "The depth image is 3x2 pixels."}
     memory.offer(depth(0))
     assert not memory.problems

@@ -237,9 +237,7 @@ def test_a_floor_that_gives_no_clue_is_ignored_and_named(open_body, plane, words
     joints = np.zeros((22, 3))
     joints[:, 1], joints[:, 2], joints[NECK, 1] = 1.1, 3.0, -0.2
     joints = Rotation.from_euler("x", 30.0, degrees=True).apply(joints)
-    pose = BodyPose(
-        torch.eye(3)[None], torch.eye(3).expand(1, 21, 3, 3), torch.zeros(10), torch.ones(1, 3)
-    )
+    pose = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.ones(1, 3), torch.zeros(10))
     for image in range(60):
         stamp_ns = image * 33_333_333
         seen = Unplaced(joints, np.ones(4), np.ones(22, bool), False, stamp_ns)

@@ -10,7 +10,7 @@ from moro_ros.live.row_decoding import EMPTY, PersonRows, plan_step
 from moro_ros.model_config import KeypointsConfig, MoroConfig, VitConfig
 from moro_ros.network.build import build_moro
 from moro_ros.network.moro import FrameFeatures
-from moro_ros.network.rows import Past, decode_rows, look_at_rows
+from moro_ros.network.rows import Past, TorchRows
 
 SPAN, FRAMES = 5, 14
 OPEN = MoroConfig(
@@ -93,9 +93,9 @@ def test_a_whole_clip_as_rows(numbers, ahead):
     ]
     plan = plan_step(people, provisional=False, reach=SPAN, ahead=ahead)
     rows = rows_of(moro, features, plan, 0, FRAMES)
-    context, _ = look_at_rows(moro, features, rows, Past())
-    got, _ = decode_rows(
-        moro, codes, features.rotation, features.translation, context, rows, Past()
+    context, _ = TorchRows(moro).look(features, rows, Past())
+    got, _ = TorchRows(moro).decode(
+        codes, features, features.rotation, features.translation, context, rows, Past()
     )
     same(got, want)
 
@@ -121,9 +121,9 @@ def test_frame_by_frame_with_a_kept_past_equals_the_causal_clip(numbers):
         plan = plan_step(people, provisional=False, reach=SPAN, ahead=0)
         now = cut(features, frame, frame + 1)
         rows = rows_of(moro, features, plan, frame, frame + 1)
-        context, image = look_at_rows(moro, now, rows, past)
-        got, made = decode_rows(
-            moro, codes[:, :1], now.rotation, now.translation, context, rows, past
+        context, image = TorchRows(moro).look(now, rows, past)
+        got, made = TorchRows(moro).decode(
+            codes[:, :1], now, now.rotation, now.translation, context, rows, past
         )
         same(got, cut_output(want, frame))
         new = Past(image, made.encoder, made.decoder).flat()
@@ -153,9 +153,11 @@ def test_padding_changes_nothing():
         people = [PersonRows(time, np.zeros(0), *boxes_of(features, 0, 4), False)]
         plan = plan_step(people, provisional=False, reach=SPAN, ahead=None, width=width)
         rows = rows_of(moro, part, plan, 0, 4)
-        context, _ = look_at_rows(moro, part, rows, Past())
+        context, _ = TorchRows(moro).look(part, rows, Past())
         codes = torch.zeros(1, max(width, 4), 6, 9)
-        return decode_rows(moro, codes, part.rotation, part.translation, context, rows, Past())[0]
+        return TorchRows(moro).decode(
+            codes, part, part.rotation, part.translation, context, rows, Past()
+        )[0]
 
     exact = FrameFeatures(
         *(getattr(features, name)[:1, :4] for name in FrameFeatures.__dataclass_fields__)

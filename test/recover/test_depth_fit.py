@@ -39,7 +39,7 @@ def scene(open_body):
         place = torch.tensor([place[0] * away_m / place[2], 0.0, away_m]).float()
         turns = rotvec_to_matrix(torch.from_numpy(pose).float())[None]
         mesh = open_body.skin(turns, torch.zeros(1, 10)).vertices[0] + place
-        return BodyPose(turns[:, 0], turns[:, 1:], torch.zeros(10), place[None]), mesh.numpy()
+        return BodyPose(turns, place[None], torch.zeros(10)), mesh.numpy()
 
     return make
 

@@ -9,15 +9,15 @@ import pytest
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
+from moro_ros.errors import CalibrationError
+from moro_ros.io.camera_info import camera_of_info
 from moro_ros.ros.conversions import (
-    camera_from_info,
     camera_info_message,
     camera_key,
     check_size,
     ns_to_stamp,
     stamp_to_ns,
 )
-from moro_ros.ros.faults import BadCamera
 from moro_ros.types import Camera
 
 RATIONAL = [0.1, -0.2, 0.001, 0.002, 0.05, 0.2, 0.1, 0.05]
@@ -52,19 +52,19 @@ def info(**changes: Any) -> CameraInfo:
     ],
 )
 def test_camera_survives_the_round_trip(model: str, coefficients: list, expected: str) -> None:
-    camera = camera_from_info(info(distortion_model=model, d=coefficients))
+    camera = camera_of_info(info(distortion_model=model, d=coefficients))
     assert camera.distortion_model == expected
     bent = any(coefficients) or expected == "equidistant"
     assert camera.distortion == (tuple(coefficients) or (0.0,) * 4 if bent else ())
     assert (camera.width, camera.height, camera.frame_id) == (1280, 720, "lens")
     np.testing.assert_array_equal(camera.matrix, MATRIX)
-    again = camera_from_info(camera_info_message(camera, Header(frame_id="lens")))
+    again = camera_of_info(camera_info_message(camera, Header(frame_id="lens")))
     np.testing.assert_array_equal(again.matrix, camera.matrix)
     assert (again.distortion, again.distortion_model) == (camera.distortion, expected)
 
 
 def test_rectified_images_take_p_and_no_distortion() -> None:
-    camera = camera_from_info(info(d=[0.1] * 5), rectified=True)
+    camera = camera_of_info(info(d=[0.1] * 5), rectified=True)
     np.testing.assert_array_equal(camera.matrix, MATRIX + np.diag([11.0, 12.0, 0.0]))
     assert camera.distortion == ()
 
@@ -72,8 +72,8 @@ def test_rectified_images_take_p_and_no_distortion() -> None:
 def test_region_and_binning_keep_directions() -> None:
     """A pixel of the delivered image sees what the pixel of the full image saw."""
     roi = RegionOfInterest(x_offset=200, y_offset=100, width=640, height=400)
-    full = camera_from_info(info())
-    part = camera_from_info(info(roi=roi, binning_x=2, binning_y=4))
+    full = camera_of_info(info())
+    part = camera_of_info(info(roi=roi, binning_x=2, binning_y=4))
     assert (part.width, part.height) == (320, 100)
     pixel = np.array([500.0, 300.0, 1.0])
     in_part = np.array([(500.0 - 200.0) / 2, (300.0 - 100.0) / 4, 1.0])
@@ -81,7 +81,7 @@ def test_region_and_binning_keep_directions() -> None:
         np.linalg.solve(part.matrix, in_part), np.linalg.solve(full.matrix, pixel)
     )
     # A binning of 0 means none.
-    assert camera_from_info(info(binning_x=0)).width == 1280
+    assert camera_of_info(info(binning_x=0)).width == 1280
 
 
 @pytest.mark.parametrize(
@@ -103,22 +103,24 @@ def test_region_and_binning_keep_directions() -> None:
     ],
 )
 def test_bad_calibrations_are_refused_by_name(change: dict, reason: str) -> None:
-    with pytest.raises(BadCamera) as error:
-        camera_from_info(info(**change))
+    with pytest.raises(CalibrationError) as error:
+        camera_of_info(info(**change))
     assert error.value.reason == reason
 
 
 def test_a_region_may_leave_the_principal_point_outside() -> None:
     """The check is of the lens, and not of the part of its image that a driver delivers."""
     roi = RegionOfInterest(x_offset=0, y_offset=400, width=64, height=48)
-    camera = camera_from_info(info(roi=roi))
+    camera = camera_of_info(info(roi=roi))
     assert camera.matrix[0, 2] > 64 and camera.matrix[1, 2] < 0
 
 
 def test_image_size_must_be_the_calibration_s() -> None:
     camera = Camera(MATRIX, 1280, 720)
     check_size(camera, 1280, 720)
-    with pytest.raises(BadCamera, match="640x360 pixels but camera_info is for 1280x720") as error:
+    with pytest.raises(
+        CalibrationError, match="640x360 pixels but camera_info is for 1280x720"
+    ) as error:
         check_size(camera, 640, 360)
     assert error.value.reason == "camera_info_size"
 

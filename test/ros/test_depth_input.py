@@ -46,7 +46,7 @@ def flat(value: float) -> np.ndarray:
 def refused(kind: str, *arguments: Any) -> str:
     with pytest.raises(DepthError) as caught:
         depth_image(*arguments)
-    assert caught.value.kind == kind
+    assert caught.value.reason == kind
     return str(caught.value)
 
 

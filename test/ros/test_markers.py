@@ -16,10 +16,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import PARENTS
+from moro_ros.io.marker_style import STATE_COLORS, TRAIL
 from moro_ros.ros.outputs.markers import (
     ELLIPSOIDS,
-    STATE_COLORS,
-    TRAIL,
     MarkerBuilder,
     MarkersOutput,
     ellipsoid_markers,

@@ -8,7 +8,7 @@ import time
 import pytest
 from rclpy.clock import Clock, ClockType
 
-from moro_ros.io.image_data import BadImage
+from moro_ros.errors import ImageError
 from moro_ros.ros import faults
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.stamps import LATE_IN_ROW, StampOrder, foreign_clock, latency_s
@@ -21,10 +21,10 @@ def test_an_image_a_little_late_is_left_out_and_the_newest_stays_the_newest() ->
     order = StampOrder()
     assert order.jump(START, 1.0) == order.jump(START + 100 * MS, 1.0) == 0.0
     for late in (60 * MS, 0, 99 * MS):
-        with pytest.raises(BadImage, match="older than one received before") as error:
+        with pytest.raises(ImageError, match="older than one received before") as error:
             order.jump(START + late, 1.0)
         assert error.value.reason == faults.OUT_OF_ORDER
-    with pytest.raises(BadImage, match="have the stamp") as error:
+    with pytest.raises(ImageError, match="have the stamp") as error:
         order.jump(START + 100 * MS, 1.0)
     assert error.value.reason == faults.REPEATED_STAMP
     assert order.jump(START + 101 * MS, 1.0) == 0.0
@@ -40,7 +40,7 @@ def test_a_loop_is_a_jump_and_so_is_a_short_one_that_does_not_end() -> None:
     for i in range(3 * LATE_IN_ROW):
         try:
             taken.append(order.jump(START - (5300 - 20 * i) * MS, 1.0))
-        except BadImage:
+        except ImageError:
             assert not taken
     assert taken[0] == pytest.approx(0.4 - 0.02 * (LATE_IN_ROW - 1))
     assert taken[1:] == [0.0] * (2 * LATE_IN_ROW)
@@ -52,7 +52,7 @@ def test_one_image_in_eight_out_of_order_never_restarts() -> None:
         late = 75 if i % 8 == 7 else 0
         try:
             assert order.jump(START + (33 * i - late) * MS, 1.0) == 0.0
-        except BadImage:
+        except ImageError:
             dropped += 1
     assert dropped == 10
 

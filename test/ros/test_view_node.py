@@ -33,7 +33,6 @@ def viewer(client: Any) -> Iterator[tuple[ViewNode, threading.Event]]:
     yield node, stopped
     stopped.set()
     node.close()
-    node.destroy_node()
 
 
 def test_a_port_that_is_taken_is_named_as_a_parameter(ros_context: None) -> None:

@@ -32,6 +32,7 @@ from moro_ros.cli.bench.network import (
     measure_time,
 )
 from moro_ros.cli.paths import user_path
+from moro_ros.cli.results import check_least
 from moro_ros.errors import ConfigError
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import DESCRIPTION
@@ -114,19 +115,17 @@ def register(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Count and measure; returns 1 if the two forms disagree."""
-    for name in ("frames", "iterations", "repeat", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected 1 or more.")
-    timed = arguments.frames if arguments.timed_frames is None else arguments.timed_frames
-    if timed < 0:
-        raise ConfigError(f"--timed-frames: got {timed}, expected 0 or more.")
+    check_least(arguments, 1, "frames", "iterations", "repeat", "threads")
+    if arguments.timed_frames is None:
+        arguments.timed_frames = arguments.frames
+    check_least(arguments, 0, "timed_frames")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: PyTorch finds no GPU. Use --device cpu.")
     torch.set_num_threads(arguments.threads)
     report = bench(
         arguments.config,
         frames=arguments.frames,
-        timed_frames=timed,
+        timed_frames=arguments.timed_frames,
         passes=arguments.iterations,
         repeat=arguments.repeat,
         dtype=arguments.dtype,

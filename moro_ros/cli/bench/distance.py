@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from moro_ros.cli.bench.messages import measured_apart
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_least, print_table
 from moro_ros.errors import ConfigError
 
 # A tenth of them is warm-up; fewer give no reliable 95th percentile.
@@ -41,17 +41,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: ConfigError for a number out of range, ProcessError if the measurement fails.
     """
-    for name, numbers, least in (
-        ("people", arguments.people, 1),
-        ("rounds", [arguments.rounds], LEAST_ROUNDS),
-    ):
-        if min(numbers) < least:
-            raise ConfigError(f"--{name}: got {min(numbers)}, expected {least} or more.")
+    check_least(arguments, 1, "people")
+    check_least(arguments, LEAST_ROUNDS, "rounds")
     if not 0.0 <= arguments.seconds <= LONGEST_S:
         raise ConfigError(f"--seconds: got {arguments.seconds:g}, expected 0 to {LONGEST_S:g} s.")
-    words = ["--people", *map(str, arguments.people), "--rounds", str(arguments.rounds)]
-    words += ["--seconds", str(arguments.seconds)]
-    found = json.loads(measured_apart("moro_ros.ros.distance_bench", words, "the distances"))
+    names = ("people", "rounds", "seconds")
+    found = measured_apart("moro_ros.ros.distance_bench", "the distances", arguments, names)
     if arguments.json:
         print(json.dumps(found, indent=1))
     else:

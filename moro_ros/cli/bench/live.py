@@ -14,10 +14,9 @@ import torch
 
 from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
 from moro_ros.cli.paths import user_path
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_positive, print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
 from moro_ros.config import MODES, MotionConfig, PipelineConfig
-from moro_ros.errors import ConfigError
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.types import Camera, Frame, Observed, PersonObservation, PipelineResult
 
@@ -75,9 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: ConfigError if an option is out of its range; see video_input and load_pipeline.
     """
-    for name in ("people", "rate", "height", "seconds", "threads"):
-        if not getattr(arguments, name) > 0:
-            raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected more than 0.")
+    check_positive(arguments, "people", "rate", "height", "seconds", "threads")
     before_mb = resident_mb()
     source = video_input(arguments.video, arguments.focal, arguments.camera)
     first = FIRST_FRAME if arguments.video is None else 0

@@ -7,11 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from moro_ros.cli.processes import ProcessError, clean_environment, private_domain
-from moro_ros.cli.results import print_table
-from moro_ros.errors import ConfigError
+from moro_ros.cli.results import check_least, print_table
 
 # Two numbers, to derive the cost of an additional person.
 PEOPLE = (1, 2, 6)
@@ -37,28 +37,31 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: ConfigError for a number out of range, ProcessError if the measurement fails.
     """
-    for name, numbers in (("people", arguments.people), ("images", [arguments.images])):
-        if min(numbers) < 1:
-            raise ConfigError(f"--{name}: got {min(numbers)}, expected 1 or more.")
-    words = ["--people", *map(str, arguments.people), "--images", str(arguments.images)]
-    costs = json.loads(measured_apart("moro_ros.ros.message_bench", words, "the messages"))
+    check_least(arguments, 1, "people", "images")
+    names = ("people", "images")
+    costs = measured_apart("moro_ros.ros.message_bench", "the messages", arguments, names)
     if arguments.json:
         print(json.dumps(costs, indent=1))
     else:
         print_table([row(cost) for cost in costs])
 
 
-def measured_apart(module: str, words: list[str], what: str) -> str:
-    """Run a measuring module with arguments in a separate ROS domain; returns its output.
+def measured_apart(
+    module: str, what: str, arguments: argparse.Namespace, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Run a measuring module in a separate ROS domain with some of the arguments.
 
-    Raises: ProcessError if it fails.
+    Returns the array that serve.print_measured prints. Raises: ProcessError if it fails.
     """
     env = clean_environment(os.environ) | private_domain()
-    command = [sys.executable, "-m", module, *words]
+    given = json.dumps({name: getattr(arguments, name) for name in names})
+    command = [sys.executable, "-m", module, given]
     result = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:
         raise ProcessError(f"The measurement of {what} failed with status {result.returncode}.")
-    return result.stdout
+    # The nodes may have logged before.
+    found: list[dict[str, Any]] = json.loads(result.stdout[result.stdout.index("[\n") :])
+    return found
 
 
 def row(cost: dict[str, Any]) -> dict[str, object]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -258,20 +258,13 @@ def count_work(form: Form, inputs: State, passes: int, found: Measured) -> None:
         found.gflop[part.name] = part.calls * counter.get_total_flops() / 1e9
 
 
-@contextmanager
-def fake_tensors() -> Iterator[None]:
-    """Tensors have a device and a size but no contents."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
-
-
 @torch.no_grad()
 def count_memory(form: Form, shapes: State, passes: int, half: bool) -> int:
     """Peak bytes of a window with its weights, on tensors without contents.
 
     form: on the meta device; it is on a fake CPU afterwards. shapes: meta inputs.
     """
-    with fake_tensors():
+    with FakeTensorMode(allow_non_fake_inputs=True):
         for module in (form.model, form.tokenizer):
             assert isinstance(module, nn.Module)
             module.to_empty(device="cpu")

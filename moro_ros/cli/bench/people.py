@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from moro_ros.cli.bench.messages import measured_apart
-from moro_ros.cli.results import print_table
-from moro_ros.errors import ConfigError
+from moro_ros.cli.results import check_positive, print_table
 
 
 def register(subjects: Any) -> None:
@@ -36,16 +35,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: ConfigError for a number out of range, ProcessError if the measurement fails.
     """
-    for name in ("people", "in_view", "minutes", "rate"):
-        if getattr(arguments, name) <= 0:
-            option = name.replace("_", "-")
-            raise ConfigError(f"--{option}: got {getattr(arguments, name)}, expected more than 0.")
-    words = []
-    for name in ("people", "in_view", "minutes", "rate"):
-        words += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    words += ["--rep155"] if arguments.rep155 else []
-    output = measured_apart("moro_ros.ros.memory_bench", words, "the memory")
-    levels = json.loads(output[output.index("[\n") :])
+    check_positive(arguments, "people", "in_view", "minutes", "rate")
+    names = ("people", "in_view", "minutes", "rate", "rep155")
+    levels = measured_apart("moro_ros.ros.memory_bench", "the memory", arguments, names)
     if arguments.json:
         print(json.dumps(levels, indent=1))
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -80,7 +79,7 @@ def decoded(path: Path, camera: Camera, height: int, first: int, count: int) -> 
     scale = height / camera.height
     size = (round(camera.width * scale), height)
     images = []
-    with closing(open_video(path)) as video:
+    with open_video(path) as video:
         for frame in islice(video, first, first + count):
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
             images.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_least, print_table
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_from_focal
@@ -43,10 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises: ConfigError for a number out of range, or if the model cannot predict.
     """
-    for name, least in (("images", 1), ("samples", 0)):
-        if getattr(arguments, name) < least:
-            got = getattr(arguments, name)
-            raise ConfigError(f"--{name}: got {got}, expected {least} or more.")
+    check_least(arguments, 1, "images")
+    check_least(arguments, 0, "samples")
     torch.set_num_threads(1)
     costs = [
         measure(arguments.model, people, arguments.images, arguments.samples) for people in (1, 2)

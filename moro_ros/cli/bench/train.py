@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from moro_ros.cli.paths import user_path
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_least, print_rows
 from moro_ros.cli.train import given_training, make_stage
 from moro_ros.errors import ConfigError
 from moro_ros.network.build import TOKENIZER_WEIGHTS
@@ -64,19 +63,14 @@ def register(subjects: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; raises ConfigError for an invalid stage or number."""
-    for name in ("steps", "windows", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected 1 or more.")
+    check_least(arguments, 1, "steps", "windows", "threads")
     stages = arguments.stages.split(",")
     if unknown := sorted(set(stages) - set(STAGES)):
         raise ConfigError(f"--stages: got {', '.join(unknown)}, expected {' or '.join(STAGES)}.")
     torch.set_num_threads(arguments.threads)
     with joined_world(arguments.device) as world:
         rows = [row for name in stages for row in stage_rows(arguments, name, world)]
-    if arguments.json:
-        print(json.dumps(rows))
-    else:
-        print_table(rows)
+    print_rows(rows, arguments.json)
     return 0
 
 

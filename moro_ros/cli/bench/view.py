@@ -15,9 +15,9 @@ import torch
 
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.cli.bench.chromium import Page, find_chromium
-from moro_ros.cli.results import print_table
+from moro_ros.cli.results import check_positive, print_table
 from moro_ros.cli.view import check_view
-from moro_ros.errors import ConfigError, InstallationError
+from moro_ros.errors import InstallationError
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.io.recording import ROW
 from moro_ros.resources import share_path
@@ -65,9 +65,7 @@ def register(subjects: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print. Raises: ConfigError for a number out of range."""
-    for name in ("people", "rate", "seconds"):
-        if getattr(arguments, name) <= 0:
-            raise ConfigError(f"--{name}: got {getattr(arguments, name)}, expected more than 0.")
+    check_positive(arguments, "people", "rate", "seconds")
     check_view(HOST, 0)
     from moro_ros.view.viewer import Viewer
 

@@ -15,30 +15,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
+from moro_ros.io import marker_style as style
 from moro_ros.io.bag_topics import qos_of
 from moro_ros.io.export.axes import Axes
 from moro_ros.io.export.tracks import Track
 from moro_ros.io.frames import VideoFrame
-from moro_ros.io.marker_style import (
-    BONE_ENDS,
-    BONE_WIDTH_M,
-    HEAD,
-    JOINT_DIAMETER_M,
-    JOINTS,
-    LABEL,
-    LABEL_COLOR,
-    LABEL_HEIGHT_M,
-    LABEL_OFFSET_M,
-    LIFETIME_S,
-    PELVIS,
-    PERSON_COLORS,
-    SKELETON,
-    STATE_COLORS,
-    TRAIL,
-    TRAIL_ALPHA,
-    TRAIL_NS,
-    TRAIL_WIDTH_M,
-)
 from moro_ros.io.recording import MotionRecording
 
 MARKERS, INFO, IMAGES, TF = (
@@ -188,12 +169,13 @@ def _markers(file: McapFile, track: Track, number: int, stamp_ns: int) -> list[A
     joints = track.joints[number]
     points = [file.vector("geometry_msgs/Point", joint) for joint in joints]
     colors = [
-        file.vector("std_msgs/ColorRGBA", STATE_COLORS[s]) for s in track.state[number].tolist()
+        file.vector("std_msgs/ColorRGBA", style.STATE_COLORS[s])
+        for s in track.state[number].tolist()
     ]
 
     def marker(
         name: str, kind: int, scale: tuple[float, float, float], points: list[Any],
-        colors: list[Any], color: tuple[float, ...] = LABEL_COLOR, text: str = "",
+        colors: list[Any], color: tuple[float, ...] = style.LABEL_COLOR, text: str = "",
         place: np.ndarray | None = None,
     ) -> Any:  # fmt: skip
         position = file.vector("geometry_msgs/Point", np.zeros(3) if place is None else place)
@@ -209,24 +191,23 @@ def _markers(file: McapFile, track: Track, number: int, stamp_ns: int) -> list[A
             "visualization_msgs/Marker",
             header, name, track.track_id, kind, 0, pose,
             file.vector("geometry_msgs/Vector3", scale), file.vector("std_msgs/ColorRGBA", color),
-            file.make("builtin_interfaces/Duration", LIFETIME_S, 0), False, points, colors,
+            file.make("builtin_interfaces/Duration", style.LIFETIME_S, 0), False, points, colors,
             "", no_image, [], text, "",
             file.make("visualization_msgs/MeshFile", "", np.zeros(0, np.uint8)), False,
         )  # fmt: skip
 
-    since = np.searchsorted(track.times_s, track.times_s[number] - TRAIL_NS / 1e9)
-    trail = track.joints[since : number + 1, PELVIS]
-    person = PERSON_COLORS[track.track_id % len(PERSON_COLORS)]
+    since = np.searchsorted(track.times_s, track.times_s[number] - style.TRAIL_NS / 1e9)
+    trail = track.joints[since : number + 1, style.PELVIS]
+    person = style.PERSON_COLORS[track.track_id % len(style.PERSON_COLORS)]
     found = [
-        marker(SKELETON, LINE_LIST, (BONE_WIDTH_M, 0, 0), [points[e] for e in BONE_ENDS],
-               [colors[e] for e in BONE_ENDS]),
-        marker(JOINTS, SPHERE_LIST, (JOINT_DIAMETER_M,) * 3, points, colors),
-        marker(LABEL, TEXT, (0, 0, LABEL_HEIGHT_M), [], [], text=str(track.track_id),
-               place=joints[HEAD] + [0, 0, LABEL_OFFSET_M]),
+        marker(style.SKELETON, LINE_LIST, (style.BONE_WIDTH_M, 0, 0),
+               [points[e] for e in style.BONE_ENDS], [colors[e] for e in style.BONE_ENDS]),
+        marker(style.JOINTS, SPHERE_LIST, (style.JOINT_DIAMETER_M,) * 3, points, colors),
+        marker(style.LABEL, TEXT, (0, 0, style.LABEL_HEIGHT_M), [], [], text=str(track.track_id),
+               place=joints[style.HEAD] + [0, 0, style.LABEL_OFFSET_M]),
     ]  # fmt: skip
     if len(trail) > 1:
         line = [file.vector("geometry_msgs/Point", point) for point in trail]
-        found.append(
-            marker(TRAIL, LINE_STRIP, (TRAIL_WIDTH_M, 0, 0), line, [], (*person, TRAIL_ALPHA))
-        )
+        width, colour = (style.TRAIL_WIDTH_M, 0, 0), (*person, style.TRAIL_ALPHA)
+        found.append(marker(style.TRAIL, LINE_STRIP, width, line, [], colour))
     return found

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from moro_ros.live.backends.cuda_graphs import Recorder, StepRecordings
-from moro_ros.live.row_decoding import RowNetwork, Step, TorchRows, decode_step
+from moro_ros.live.row_decoding import RowNetwork, Step, decode_step
 from moro_ros.live.sampling import MaskedDecoding
 from moro_ros.network.image_encoders import KeypointImageEncoder
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.rows import Past
+from moro_ros.network.rows import Past, TorchRows
 
 
 class Encoder(Protocol):

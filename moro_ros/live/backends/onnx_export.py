@@ -34,7 +34,7 @@ from moro_ros.network.build import LoadedModel
 from moro_ros.network.decoder import DecoderOutput
 from moro_ros.network.layers import DualLayer
 from moro_ros.network.moro import FrameFeatures, MoRo
-from moro_ros.network.rows import Past, Rows, decode_rows, look_at_rows
+from moro_ros.network.rows import Past, Rows, TorchRows
 
 OPSET = 20
 DESCRIPTION = "onnx.json"
@@ -76,9 +76,10 @@ class StepPart(nn.Module):
         rows = Rows(near=near, **{name: inputs[name] for name in ROWS})
         features = FrameFeatures(**{name: inputs[name] for name in FEATURES})
         kept = self.form.like(past) if past else Past()
-        context, image = look_at_rows(self.moro, features, rows, kept)
+        network = TorchRows(self.moro)
+        context, image = network.look(features, rows, kept)
         pose = inputs["pose_rotation"], inputs["pose_translation"]
-        output, made = decode_rows(self.moro, inputs["codes"], *pose, context, rows, kept)
+        output, made = network.decode(inputs["codes"], features, *pose, context, rows, kept)
         found = [getattr(output, name) for name in OUTPUTS]
         given = [value for value in found if value is not None]
         return (*given, *Past(image, made.encoder, made.decoder).flat())

@@ -12,7 +12,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.msg import Human, HumanArray, HumanJoint
 from moro_ros.ros import parameters
 from moro_ros.ros.serve import serve
@@ -22,13 +22,10 @@ from moro_ros.ros.serve import serve
 class FollowOptions:
     """The parameters."""
 
-    offset_m: float = option(
-        0.25, "Distance from the wrist", unit="m", low=0.0, high=10.0, read_only=True
+    offset_m: float = fixed(0.25, "Distance from the wrist", unit="m", low=0.0, high=10.0)
+    max_sigma_m: float = fixed(
+        0.5, "Maximum sigma of a wrist that is followed", unit="m", low=0.0, high=10.0
     )
-    max_sigma_m: float = option(
-        0.5, "Maximum sigma of a wrist that is followed", unit="m", low=0.0, high=10.0,
-        read_only=True,
-    )  # fmt: skip
 
 
 class FollowWrist(Node):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.msg import HumanTarget, HumanTargets
 from moro_ros.ros import parameters
 from moro_ros.ros.serve import serve
@@ -25,9 +25,7 @@ RATE_HZ = 20.0
 class LookOptions:
     """The parameters."""
 
-    max_speed: float = option(
-        1.0, "Maximum speed of the head", unit="rad/s", low=0.0, high=100.0, read_only=True
-    )
+    max_speed: float = fixed(1.0, "Maximum speed of the head", unit="rad/s", low=0.0, high=100.0)
 
 
 class LookAtFace(Node):

@@ -14,7 +14,7 @@ import numpy as np
 from geometry_msgs.msg import Twist
 from rclpy.node import Node
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import ConfigError
 from moro_ros.msg import Human, HumanArray
 from moro_ros.ros import parameters
@@ -28,9 +28,9 @@ SIGMAS = 2.0
 class StopOptions:
     """Distances of people for full speed and standstill, and the timeout of messages."""
 
-    stop_m: float = option(1.0, "Robot stops below", unit="m", low=0.0, high=100.0, read_only=True)
-    slow_m: float = option(3.0, "Full speed above", unit="m", low=0.0, high=100.0, read_only=True)
-    timeout_s: float = option(0.5, "Message timeout", unit="s", low=0.01, high=10.0, read_only=True)
+    stop_m: float = fixed(1.0, "Robot stops below", unit="m", low=0.0, high=100.0)
+    slow_m: float = fixed(3.0, "Full speed above", unit="m", low=0.0, high=100.0)
+    timeout_s: float = fixed(0.5, "Message timeout", unit="s", low=0.01, high=10.0)
 
 
 class StopWhenNear(Node):

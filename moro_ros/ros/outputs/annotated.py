@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
 from moro_ros.io.marker_style import PERSON_COLORS, STATE_COLORS
 from moro_ros.ros.bridge import image_message
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
 from moro_ros.ros.outputs.humans import joint_states
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion, Camera
@@ -122,19 +122,14 @@ class AnnotatedOutput(TopicOutput):
     needs_image = True
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, Image, "~/annotated")
-        self._rhythm = Rhythm()
+        super().__init__(node, Image, "~/annotated", rate_hz=lambda o: o.annotated_rate_hz)
 
     def watched(self, options: NodeConfig) -> bool:
         """Whether images may be published and there is a subscriber."""
         return options.publish_images and super().watched(options)
 
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the maximum rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.annotated_rate_hz)
-
     def messages(self, scene: Scene, options: NodeConfig) -> list[Image]:
         """One rgb8 image of the camera's size."""
         result = scene.result
         drawn = annotated_image(scene.image, result.camera, result.motions)
-        return [image_message(drawn, scene.header)]
+        return [image_message(drawn, "rgb8", scene.header)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -177,11 +177,19 @@ class Output(ABC):
 
 
 class TopicOutput(Output):
-    """One topic."""
+    """One topic; rate_hz: its maximum rate by the options, 0: every image."""
 
-    def __init__(self, node: Node, msg_type: Any, topic: str, qos: QoSProfile | int = DEPTH):
+    def __init__(
+        self,
+        node: Node,
+        msg_type: Any,
+        topic: str,
+        qos: QoSProfile | int = DEPTH,
+        rate_hz: Callable[[NodeConfig], float] = lambda options: 0.0,
+    ) -> None:
         self.publisher = create_publisher(node, msg_type, topic, qos)
         self._made = 0
+        self._rate_hz, self._rhythm = rate_hz, Rhythm()
 
     @property
     def topic(self) -> str:
@@ -191,6 +199,11 @@ class TopicOutput(Output):
     def watched(self, options: NodeConfig) -> bool:
         """Whether there is a subscriber."""
         return self.publisher.get_subscription_count() > 0
+
+    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
+        """Whether the maximum rate allows this image."""
+        rate_hz = self._rate_hz(options)
+        return rate_hz == 0.0 or self._rhythm.beat(stamp_ns, rate_hz)
 
     def made(self) -> dict[str, int]:
         """Number of messages created so far, by topic."""

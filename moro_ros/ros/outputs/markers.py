@@ -15,29 +15,9 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from moro_ros.io.marker_style import (
-    BONE_ENDS,
-    BONE_WIDTH_M,
-    ELLIPSOID_JOINTS,
-    HEAD,
-    JOINT_DIAMETER_M,
-    JOINTS,
-    LABEL,
-    LABEL_COLOR,
-    LABEL_HEIGHT_M,
-    LABEL_OFFSET_M,
-    LIFETIME_S,
-    PELVIS,
-    PERSON_COLORS,
-    SKELETON,
-    STATE_COLORS,
-    TRAIL,
-    TRAIL_ALPHA,
-    TRAIL_NS,
-    TRAIL_WIDTH_M,
-)
+from moro_ros.io import marker_style as style
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, header_of
+from moro_ros.ros.outputs.base import Scene, TopicOutput, header_of
 from moro_ros.ros.outputs.humans import joint_states
 from moro_ros.ros.outputs.tf import quaternions
 from moro_ros.ros.parameters import NodeConfig
@@ -84,7 +64,7 @@ MESH, ELLIPSOIDS = "mesh", "covariance"
 MESH_ALPHA, ELLIPSOID_ALPHA = 0.55, 0.2
 # A marker's id if a person has several in a namespace.
 IDS_PER_PERSON = 100
-LIFETIME = Duration(sec=LIFETIME_S)
+LIFETIME = Duration(sec=style.LIFETIME_S)
 
 
 class MarkerBuilder:
@@ -117,16 +97,16 @@ class MarkerBuilder:
     def _trail(self, motion: BodyMotion, header: Header) -> list[Marker]:
         trail = self._trails.setdefault(motion.track_id, deque())
         stamp_ns = stamp_to_ns(header.stamp)
-        x, y, z = motion.joints[-1, PELVIS].tolist()
+        x, y, z = motion.joints[-1, style.PELVIS].tolist()
         trail.append((stamp_ns, Point(x=x, y=y, z=z)))
         # Points later than now are from before a jump back in time.
-        while not 0 <= stamp_ns - trail[0][0] <= TRAIL_NS:
+        while not 0 <= stamp_ns - trail[0][0] <= style.TRAIL_NS:
             trail.popleft()
         if len(trail) < 2:
             return []
-        marker = _marker(motion, header, TRAIL, Marker.LINE_STRIP)
-        marker.scale.x = TRAIL_WIDTH_M
-        marker.color = _color((*_person_color(motion), TRAIL_ALPHA))
+        marker = _marker(motion, header, style.TRAIL, Marker.LINE_STRIP)
+        marker.scale.x = style.TRAIL_WIDTH_M
+        marker.color = _color((*_person_color(motion), style.TRAIL_ALPHA))
         marker.points = [point for _, point in trail]
         return [marker]
 
@@ -135,32 +115,32 @@ def person_markers(motion: BodyMotion, header: Header) -> list[Marker]:
     """Bones, joints and id of one person's newest frame, camera optical frame."""
     joints = motion.joints[-1].astype(np.float64)
     points = [Point(x=x, y=y, z=z) for x, y, z in joints.tolist()]
-    palette = {state: _color(color) for state, color in STATE_COLORS.items()}
+    palette = {state: _color(color) for state, color in style.STATE_COLORS.items()}
     colors = [palette[state] for state in joint_states(motion).tolist()]
 
-    bones = _marker(motion, header, SKELETON, Marker.LINE_LIST)
-    bones.scale.x = BONE_WIDTH_M
-    bones.points = [points[end] for end in BONE_ENDS]
-    bones.colors = [colors[end] for end in BONE_ENDS]
+    bones = _marker(motion, header, style.SKELETON, Marker.LINE_LIST)
+    bones.scale.x = style.BONE_WIDTH_M
+    bones.points = [points[end] for end in style.BONE_ENDS]
+    bones.colors = [colors[end] for end in style.BONE_ENDS]
 
-    spheres = _marker(motion, header, JOINTS, Marker.SPHERE_LIST)
-    spheres.scale.x = spheres.scale.y = spheres.scale.z = JOINT_DIAMETER_M
+    spheres = _marker(motion, header, style.JOINTS, Marker.SPHERE_LIST)
+    spheres.scale.x = spheres.scale.y = spheres.scale.z = style.JOINT_DIAMETER_M
     spheres.points, spheres.colors = points, colors
 
-    label = _marker(motion, header, LABEL, Marker.TEXT_VIEW_FACING)
+    label = _marker(motion, header, style.LABEL, Marker.TEXT_VIEW_FACING)
     label.text = str(motion.track_id)
-    label.scale.z = LABEL_HEIGHT_M
-    label.color = _color(LABEL_COLOR)
+    label.scale.z = style.LABEL_HEIGHT_M
+    label.color = _color(style.LABEL_COLOR)
     place = label.pose.position
     # The camera's y axis points down.
-    place.x, place.y, place.z = (joints[HEAD] - [0.0, LABEL_OFFSET_M, 0.0]).tolist()
+    place.x, place.y, place.z = (joints[style.HEAD] - [0.0, style.LABEL_OFFSET_M, 0.0]).tolist()
     return [bones, spheres, label]
 
 
 def ellipsoid_markers(motion: BodyMotion, header: Header) -> list[Marker]:
     """One standard deviation of some joints as ellipsoids; none if it is unknown (zero)."""
     states, markers = joint_states(motion), []
-    for joint in ELLIPSOID_JOINTS:
+    for joint in style.ELLIPSOID_JOINTS:
         variances, axes = np.linalg.eigh(motion.covariance[-1, joint].astype(np.float64))
         if variances[-1] <= 0.0:
             continue
@@ -172,7 +152,7 @@ def ellipsoid_markers(motion: BodyMotion, header: Header) -> list[Marker]:
         place.x, place.y, place.z = motion.joints[-1, joint].tolist()
         turn.x, turn.y, turn.z, turn.w = quaternions(axes).tolist()
         scale.x, scale.y, scale.z = (2.0 * np.sqrt(np.maximum(variances, 1e-8))).tolist()
-        marker.color = _color((*STATE_COLORS[int(states[joint])][:3], ELLIPSOID_ALPHA))
+        marker.color = _color((*style.STATE_COLORS[int(states[joint])][:3], ELLIPSOID_ALPHA))
         markers.append(marker)
     return markers
 
@@ -186,7 +166,7 @@ def mesh_marker(motion: BodyMotion, header: Header) -> Marker:
 
 
 def _person_color(motion: BodyMotion) -> tuple[float, float, float]:
-    return PERSON_COLORS[motion.track_id % len(PERSON_COLORS)]
+    return style.PERSON_COLORS[motion.track_id % len(style.PERSON_COLORS)]
 
 
 def _marker(motion: BodyMotion, header: Header, namespace: str, kind: int) -> Marker:
@@ -210,19 +190,14 @@ class MarkersOutput(TopicOutput):
     needs_mesh = True
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, MarkerArray, "~/markers")
+        super().__init__(node, MarkerArray, "~/markers", rate_hz=lambda o: o.marker_rate_hz)
         self._builder = MarkerBuilder()
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[bytes]:
         """One serialised MarkerArray."""
         markers = self._builder.build(scene.result.motions, scene.header)
         for marker in markers:
-            marker.lifetime = lifetime(options.marker_rate_hz, LIFETIME_S)
+            marker.lifetime = lifetime(options.marker_rate_hz, style.LIFETIME_S)
         vertices = {
             m.track_id: m.vertices[-1] for m in scene.result.motions if m.vertices is not None
         }

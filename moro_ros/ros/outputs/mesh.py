@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import zlib
 
 import numpy as np
@@ -12,15 +11,12 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from moro_ros.msg import HumanMesh, HumanMeshFaces
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput, by_stamp, header_of
+from moro_ros.ros.conversions import flat
+from moro_ros.ros.outputs.base import Scene, TopicOutput, by_stamp, header_of
+from moro_ros.ros.outputs.point_cloud import create_cloud
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion
-
-try:
-    from sensor_msgs_py.point_cloud2 import create_cloud
-except ModuleNotFoundError:
-    from moro_ros.ros.outputs.point_cloud import create_cloud
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOUD_FIELDS = [
@@ -53,16 +49,6 @@ def mesh_message(motion: BodyMotion, header: Header, topology: int) -> HumanMesh
     message = HumanMesh(header=header, id=motion.track_id, topology=topology)
     message.vertices = flat(motion.vertices[-1], "f")  # type: ignore[index]
     return message
-
-
-def flat(values: np.ndarray, code: str) -> array.array:
-    """An array's numbers, flattened, as array.array of a type code.
-
-    rclpy checks any other kind of sequence element by element, which is a hundred times slower.
-    """
-    numbers = array.array(code)
-    numbers.frombytes(np.ascontiguousarray(values, dtype=np.dtype(code)).tobytes())
-    return numbers
 
 
 def cloud_message(scene: Scene) -> PointCloud2:
@@ -116,12 +102,7 @@ class CloudOutput(TopicOutput):
     needs_mesh = True
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, PointCloud2, "~/cloud")
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.marker_rate_hz)
+        super().__init__(node, PointCloud2, "~/cloud", rate_hz=lambda o: o.marker_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud per image that the motions describe; usually one."""

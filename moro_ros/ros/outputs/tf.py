@@ -16,7 +16,7 @@ from moro_ros.body.anatomy import FINGER_JOINTS, INDEX
 from moro_ros.body.targets import UNSEEN, Hands, Kind
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.errors import ConfigError
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.fit import JointFit
@@ -178,21 +178,15 @@ class TransformsOutput(TopicOutput):
         targets: Callable[[Scene, NodeConfig], list[TransformStamped]],
         own_listeners: int = 0,
     ) -> None:
-        super().__init__(node, TFMessage, "/tf", TF_DEPTH)
+        super().__init__(node, TFMessage, "/tf", TF_DEPTH, rate_hz=lambda o: o.tf_rate_hz)
         self._describer, self._targets = describer, targets
         self._own_listeners = own_listeners
-        self._rhythm = Rhythm()
 
     def watched(self, options: NodeConfig) -> bool:
         """Whether frames are requested and another node subscribes to TF."""
         listeners = self.publisher.get_subscription_count() - self._own_listeners
         wanted = options.tf_level != "none" or options.planners.target_frames
         return wanted and listeners > 0
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether tf_rate_hz allows frames for this image."""
-        rate_hz = options.tf_rate_hz
-        return rate_hz == 0.0 or self._rhythm.beat(stamp_ns, rate_hz)
 
     def needs_hands(self, options: NodeConfig) -> bool:
         """Whether frames of fingers or palms are requested."""

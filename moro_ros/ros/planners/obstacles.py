@@ -9,14 +9,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2, PointField
 
 from moro_ros.body.extent import surface_points
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
+from moro_ros.ros.outputs.point_cloud import create_cloud
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.planners.shapes import Shaper
-
-try:
-    from sensor_msgs_py.point_cloud2 import create_cloud
-except ModuleNotFoundError:
-    from moro_ros.ros.outputs.point_cloud import create_cloud
 
 FIELDS = [
     *(
@@ -47,13 +43,8 @@ class ObstaclesOutput(TopicOutput):
     prompt = True
 
     def __init__(self, node: Node, shaper: Shaper) -> None:
-        super().__init__(node, PointCloud2, "~/obstacles")
+        super().__init__(node, PointCloud2, "~/obstacles", rate_hz=lambda o: o.planners.rate_hz)
         self._shaper = shaper
-        self._rhythm = Rhythm()
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud, empty without people in view; none if images stopped: marks then stay."""
@@ -76,14 +67,11 @@ class ClearingOutput(TopicOutput):
     prompt = True
 
     def __init__(self, node: Node, shaper: Shaper) -> None:
-        super().__init__(node, PointCloud2, "~/obstacles_clear")
+        super().__init__(
+            node, PointCloud2, "~/obstacles_clear", rate_hz=lambda o: o.planners.rate_hz
+        )
         self._shaper = shaper
-        self._rhythm = Rhythm()
         self._round = 0
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[PointCloud2]:
         """One cloud; none if images stopped, because nothing shows that the way is free."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.config import option
+from moro_ros.config import fixed, option
 from moro_ros.errors import ConfigError
 
 # Least number of updates within planners.ttl_s: one may be late or skipped.
@@ -20,10 +20,9 @@ class PlannersConfig:
     removed from the planning scene between two updates.
     """
 
-    frame: str = option(
+    frame: str = fixed(
         "", "TF frame of the outputs for planners. Empty for the camera frame, which is also used "
         "while TF does not connect the two",
-        read_only=True,
     )  # fmt: skip
     ttl_s: float = option(
         1.0, "Time after which a planner must not use a person or a transform that was not updated",
@@ -61,14 +60,12 @@ class PlannersConfig:
         10.0, "Range around the camera in which ~/obstacles_clear clears the costmap", unit="m",
         low=0.5, high=50.0,
     )  # fmt: skip
-    robot_frame: str = option(
-        "", "TF frame of the robot, to which ~/intents refers. Empty for the camera frame",
-        read_only=True,
-    )  # fmt: skip
-    reach_frame: str = option(
+    robot_frame: str = fixed(
+        "", "TF frame of the robot, to which ~/intents refers. Empty for the camera frame"
+    )
+    reach_frame: str = fixed(
         "", "TF frame of the object that hands reach for in ~/intents, such as a gripper or a cup. "
         "Empty for planners.robot_frame",
-        read_only=True,
     )  # fmt: skip
     touch_links: str = option(
         "", "Links of the robot that may touch people, separated by commas: collisions of these "
@@ -85,16 +82,14 @@ class PlannersConfig:
     target_frames: bool = option(
         False, "Publish the targets of ~/targets as TF frames as well, unless they are stale"
     )
-    mouth_opening: bool = option(
+    mouth_opening: bool = fixed(
         False, "Measure how far mouths are open, for ~/targets, with an additional network: about "
         "2 ms per person and image. Its file is downloaded once",
-        read_only=True,
     )  # fmt: skip
-    hand_landmarks: bool = option(
+    hand_landmarks: bool = fixed(
         False, "Locate the fingers of hands, for ~/targets and the hand poses of ~/humans, with an "
         "additional network: about 7 ms per hand and image. "
         "'moro fetch hand_landmark_full.tflite' downloads its file",
-        read_only=True,
     )  # fmt: skip
     prediction_rate_hz: float = option(
         10.0, "Maximum rate of ~/humans_predicted and ~/markers_predicted",

@@ -11,12 +11,12 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import PARENTS
+from moro_ros.io.marker_style import BONE_WIDTH_M, PERSON_COLORS
 from moro_ros.msg import HumanPrediction, HumanPredictionArray
 from moro_ros.recover.prediction import HORIZONS_S, MotionPrediction
-from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
-from moro_ros.ros.outputs.base import DEPTH, Rhythm, Scene, TopicOutput
-from moro_ros.ros.outputs.markers import BONE_WIDTH_M, PERSON_COLORS, lifetime
-from moro_ros.ros.outputs.mesh import flat
+from moro_ros.ros.conversions import flat, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.outputs.base import DEPTH, Scene, TopicOutput
+from moro_ros.ros.outputs.markers import lifetime
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 
@@ -74,18 +74,18 @@ class PredictionOutput(TopicOutput):
     """Both topics, at most at prediction_rate_hz; the prediction is computed once for both."""
 
     def __init__(self, node: Node) -> None:
-        super().__init__(node, HumanPredictionArray, "~/humans_predicted")
+        super().__init__(
+            node,
+            HumanPredictionArray,
+            "~/humans_predicted",
+            rate_hz=lambda o: o.planners.prediction_rate_hz,
+        )
         self._markers = create_publisher(node, MarkerArray, "~/markers_predicted", DEPTH)
-        self._rhythm = Rhythm()
         self._empty = True  # the last message was empty, or there was none yet
 
     def watched(self, options: NodeConfig) -> bool:
         """Whether either topic has a subscriber."""
         return super().watched(options) or self._markers.get_subscription_count() > 0
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.prediction_rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[Any]:
         """One message; none if there are no people and the last one was empty."""

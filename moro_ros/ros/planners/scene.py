@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from moro_ros.ros.outputs.base import Rhythm, Scene, TopicOutput
+from moro_ros.ros.outputs.base import Scene, TopicOutput
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.planners.options import joints_of, names
 from moro_ros.ros.planners.scene_client import SceneClient
@@ -43,22 +43,19 @@ class PlanningSceneOutput(TopicOutput):
     prompt = True
 
     def __init__(self, node: Node, options: NodeConfig, shaper: Shaper) -> None:
-        super().__init__(node, PlanningScene, "~/planning_scene")
+        super().__init__(
+            node, PlanningScene, "~/planning_scene", rate_hz=lambda o: o.planners.rate_hz
+        )
         self._shaper = shaper
         name = node.get_fully_qualified_name().strip("/").replace("/", ".")
         self._objects = SceneObjects(name, options.humans.id_prefix)
         # Images are published in another thread than the executor's, which removes outdated people.
         self._lock = threading.RLock()
         self._client = SceneClient(node, self._objects, self._send, self._lock)
-        self._rhythm = Rhythm()
         self._options = options
         self._readers = 0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(TEND_PERIOD_S, self._tend, clock=steady)
-
-    def due(self, stamp_ns: int, options: NodeConfig) -> bool:
-        """Whether the rate allows it."""
-        return self._rhythm.beat(stamp_ns, options.planners.rate_hz)
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[Any]:
         """One diff; none if nothing changes."""

@@ -18,6 +18,7 @@ from moro_ros.msg import HumanTarget, HumanTargets
 from moro_ros.ros.outputs.base import Body, Scene, TopicOutput
 from moro_ros.ros.outputs.tf import quaternions, transform_message
 from moro_ros.ros.parameters import NodeConfig
+from moro_ros.ros.planners.shapes import LostIds
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.options import body_id
 from moro_ros.ros.stamps import latency_s
@@ -190,16 +191,14 @@ class TargetsOutput(TopicOutput):
         super().__init__(node, HumanTargets, "~/targets")
         self._clock = node.get_clock()
         self._finder, self._mouths = finder, mouths
-        self._known: set[int] = set()
-        self._gone: list[int] = []
+        self._lost = LostIds()
 
     def messages(self, scene: Scene, options: NodeConfig) -> list[HumanTargets]:
         """One message."""
         self.skip(scene.result)
-        gone, self._gone = self._gone, []
-        message = HumanTargets(header=scene.header, ttl=scene.ttl_s(options), lost=gone)
+        message = HumanTargets(header=scene.header, ttl=scene.ttl_s(options))
+        message.lost = self._lost.report([motion.track_id for motion in scene.result.motions])
         for motion in scene.result.motions:
-            self._known.add(motion.track_id)
             for target in self._finder.find(motion, scene):
                 mouth = self._mouth(motion, target, scene)
                 message.targets.append(target_message(motion.track_id, target, *mouth))
@@ -223,5 +222,4 @@ class TargetsOutput(TopicOutput):
     def skip(self, result: PipelineResult) -> None:
         """Store the lost people, who are reported with the next message."""
         self._finder.forget(result.lost)
-        self._gone += sorted(self._known & set(result.lost))
-        self._known -= set(result.lost)
+        self._lost.note(result.lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from moro_ros.config import option
+from moro_ros.config import fixed
 from moro_ros.errors import ConfigError
 
 
@@ -16,32 +16,25 @@ class HumansConfig:
     Raises: ConfigError if the namespace or the prefix cannot be part of a topic name.
     """
 
-    enable: bool = option(
-        True, "Publish the REP-155 topics. They are computed only if they have a subscriber",
-        read_only=True,
-    )  # fmt: skip
-    namespace: str = option(
-        "/humans", "Namespace of the REP-155 topics. Use one per camera; libhri finds /humans only",
-        read_only=True,
-    )  # fmt: skip
-    id_prefix: str = option(
+    enable: bool = fixed(
+        True, "Publish the REP-155 topics. They are computed only if they have a subscriber"
+    )
+    namespace: str = fixed(
+        "/humans", "Namespace of the REP-155 topics. Use one per camera; libhri finds /humans only"
+    )
+    id_prefix: str = fixed(
         "b", "Prefix of body ids, followed by the track id. Use one per camera, so that the names "
         "of TF frames differ",
-        read_only=True,
     )  # fmt: skip
-    persons: bool = option(
+    persons: bool = fixed(
         True, "Publish an anonymous person for each body. Disable it if a person manager such as "
         "hri_person_manager is running",
-        read_only=True,
     )  # fmt: skip
-    reference_frame: str = option(
-        "", "Parent TF frame of person_<id>. Empty for the camera frame",
-        read_only=True,
-    )  # fmt: skip
-    person_memory_s: float = option(
+    reference_frame: str = fixed("", "Parent TF frame of person_<id>. Empty for the camera frame")
+    person_memory_s: float = fixed(
         5.0, "Time in which the location confidence of an unseen person falls from 1 to 0; then "
         "the person is removed",
-        unit="s", low=0.1, high=3600.0, read_only=True,
+        unit="s", low=0.1, high=3600.0,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
