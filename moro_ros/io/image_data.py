@@ -1,4 +1,4 @@
-"""Pixels and stamps of image messages, which may be rclpy's or rosbags'."""
+"""Pixels of image messages, with cv_bridge's signatures; messages may be rclpy's or rosbags'."""
 
 from __future__ import annotations
 
@@ -70,39 +70,69 @@ LAYOUTS: dict[str, Layout] = {
 DEEP_TO_8_BITS = 1.0 / 257.0
 
 
-def rgb_pixels(message: Any) -> np.ndarray:
-    """The pixels of an Image or CompressedImage, (H, W, 3) uint8 RGB; raises ImageError."""
-    if not hasattr(message, "encoding"):
-        return cv2.cvtColor(_decoded(message), cv2.COLOR_BGR2RGB)
-    rgb = np.ascontiguousarray(raw_pixels(message))
-    layout = LAYOUTS[message.encoding]
+def imgmsg_to_cv2(img_msg: Any, desired_encoding: str = "passthrough") -> np.ndarray:
+    """The pixels of an image message without row padding (step).
+
+    desired_encoding: "rgb8" or "bgr8" gives (H, W, 3) uint8; "passthrough" gives the message's own
+    layout as a view of its data, (rows, W) or (rows, W, channels) uint8 or uint16.
+    Raises: ImageError if the encoding is unknown, there are no pixels or the data is too short.
+    """
+    layout = LAYOUTS.get(img_msg.encoding)
+    if layout is None:
+        raise ImageError(
+            f"Image encoding '{img_msg.encoding}' is not supported; expected one of "
+            f"{', '.join(LAYOUTS)}.",
+            ENCODING,
+        )
+    pixels = _pixels(img_msg, layout)
+    if desired_encoding in ("passthrough", img_msg.encoding):
+        return pixels
+    if desired_encoding not in ("rgb8", "bgr8"):
+        raise ValueError(f"desired_encoding {desired_encoding!r}; expected rgb8 or bgr8")
+    rgb = np.ascontiguousarray(pixels)
     if layout.size == 2:
         rgb = cv2.convertScaleAbs(rgb.astype(np.uint16, copy=False), alpha=DEEP_TO_8_BITS)
-    return rgb if layout.to_rgb is None else cv2.cvtColor(rgb, layout.to_rgb)
+    if layout.to_rgb is not None:
+        rgb = cv2.cvtColor(rgb, layout.to_rgb)
+    return rgb if desired_encoding == "rgb8" else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+
+
+def compressed_imgmsg_to_cv2(
+    cmprs_img_msg: Any, desired_encoding: str = "passthrough"
+) -> np.ndarray:
+    """The pixels of a JPEG or PNG image: (H, W, 3) uint8, "bgr8" (also "passthrough") or "rgb8".
+
+    Raises: ImageError if the data is empty or not such an image.
+    """
+    if desired_encoding not in ("rgb8", "bgr8", "passthrough"):
+        raise ValueError(f"desired_encoding {desired_encoding!r}; expected rgb8 or bgr8")
+    data = np.frombuffer(cmprs_img_msg.data, dtype=np.uint8)
+    if data.size == 0:
+        raise ImageError("The compressed image has no data.", EMPTY_IMAGE)
+    # The camera_info is for the pixels of the sensor, regardless of EXIF.
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if bgr is None:
+        raise ImageError(
+            f"A compressed image of {data.size} bytes and format '{cmprs_img_msg.format}' cannot "
+            "be decoded; expected a complete JPEG or PNG. The transport may truncate it.",
+            UNDECODABLE,
+        )
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB) if desired_encoding == "rgb8" else bgr
 
 
 def bgr_pixels(message: Any) -> np.ndarray:
     """The pixels of an Image or CompressedImage, (H, W, 3) uint8 BGR; raises ImageError."""
-    if not hasattr(message, "encoding"):
-        return _decoded(message)
-    if message.encoding == "bgr8":
-        return raw_pixels(message)
-    return cv2.cvtColor(rgb_pixels(message), cv2.COLOR_RGB2BGR)
+    to_cv2 = imgmsg_to_cv2 if hasattr(message, "encoding") else compressed_imgmsg_to_cv2
+    return to_cv2(message, "bgr8")
 
 
-def raw_pixels(message: Any) -> np.ndarray:
-    """The pixels of an Image in its own encoding, without row padding (step).
+def stamp_of(message: Any) -> int:
+    """Return the stamp of a message with a header [ns]."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
-    Returns a view of its data, (rows, W) or (rows, W, channels) uint8 or uint16.
-    Raises: ImageError if the encoding is unknown, there are no pixels or the data is too short.
-    """
-    layout = LAYOUTS.get(message.encoding)
-    if layout is None:
-        raise ImageError(
-            f"Image encoding '{message.encoding}' is not supported; expected one of "
-            f"{', '.join(LAYOUTS)}.",
-            ENCODING,
-        )
+
+def _pixels(message: Any, layout: Layout) -> np.ndarray:
     width, height, step = message.width, message.height, message.step
     if width == 0 or height == 0:
         raise ImageError(f"The image is {width}x{height} pixels; expected a picture.", EMPTY_IMAGE)
@@ -139,25 +169,3 @@ def raw_pixels(message: Any) -> np.ndarray:
     pixels: np.ndarray = np.ndarray(shape, kind, message.data, strides=strides)
     pixels.flags.writeable = False
     return pixels
-
-
-def _decoded(message: Any) -> np.ndarray:
-    """The pixels of a CompressedImage, (H, W, 3) uint8 BGR."""
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    if data.size == 0:
-        raise ImageError("The compressed image has no data.", EMPTY_IMAGE)
-    # The camera_info is for the pixels of the sensor, regardless of EXIF.
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
-        raise ImageError(
-            f"A compressed image of {data.size} bytes and format '{message.format}' cannot "
-            "be decoded; expected a complete JPEG or PNG. The transport may truncate it.",
-            UNDECODABLE,
-        )
-    return bgr
-
-
-def stamp_of(message: Any) -> int:
-    """Return the stamp of a message with a header [ns]."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moro_ros.errors import DataError, MoroError
-from moro_ros.io.image_data import rgb_pixels
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.io.recording import row_of
 from moro_ros.ros.bag_images import BagImage
+from moro_ros.ros.bridge import rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, stamp_to_ns
 from moro_ros.ros.parameters import NodeConfig

@@ -1,8 +1,8 @@
-"""Conversion between image messages and arrays of pixels."""
+"""Conversion between image messages and RGB arrays, by cv_bridge if it is installed."""
 
 from __future__ import annotations
 
-import sys
+import array
 from typing import TypeAlias
 
 import cv2
@@ -10,11 +10,26 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from moro_ros.io.image_data import LAYOUTS, bgr_pixels, raw_pixels
-from moro_ros.ros.conversions import flat
+from moro_ros.io import image_data
+from moro_ros.ros import image_io
+
+try:
+    from cv_bridge import CvBridge
+
+    BRIDGE: CvBridge | None = CvBridge()
+except ModuleNotFoundError:
+    BRIDGE = None
 
 JPEG_QUALITY = 85
 AnyImage: TypeAlias = Image | CompressedImage
+# Encodings that cv_bridge converts to rgb8; it does not support the planar ones.
+CV_BRIDGE_ENCODINGS = frozenset(
+    (
+        *("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "rgb16", "bgr16"),
+        *("yuv422", "yuv422_yuy2"),
+        *(f"bayer_{pattern}8" for pattern in ("rggb", "bggr", "gbrg", "grbg")),
+    )
+)
 
 
 def image_size(message: AnyImage) -> tuple[int, int] | None:
@@ -24,30 +39,34 @@ def image_size(message: AnyImage) -> tuple[int, int] | None:
     """
     if isinstance(message, CompressedImage):
         return None
-    raw_pixels(message)
+    image_data.imgmsg_to_cv2(message, "passthrough")
     return message.width, message.height
 
 
-def image_message(pixels: np.ndarray, encoding: str, header: Header | None = None) -> Image:
-    """The message of an image, (H, W) or (H, W, C) uint8 or uint16 in the named encoding."""
-    layout = LAYOUTS[encoding]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    kind = np.dtype(np.uint8 if layout.size == 1 else np.uint16)
-    if pixels.dtype != kind or channels != layout.channels:
-        raise ValueError(f"{encoding} needs {layout.channels} {kind} channels, got {pixels.shape}")
-    height, width = pixels.shape[:2]
-    message = Image(encoding=encoding, width=width, step=width * channels * layout.size)
-    message.is_bigendian = sys.byteorder == "big"
-    message.height = round(height / layout.rows)
-    if header is not None:
-        message.header = header
-    message.data = flat(np.ascontiguousarray(pixels).view(np.uint8), "B")
-    return message
+def rgb_pixels(message: AnyImage) -> np.ndarray:
+    """The pixels of an image, (H, W, 3) uint8 RGB; raises ImageError (see image_data)."""
+    if isinstance(message, CompressedImage):
+        return image_data.compressed_imgmsg_to_cv2(message, "rgb8")
+    if BRIDGE is not None and message.encoding in CV_BRIDGE_ENCODINGS:
+        # cv_bridge does not check that the data is complete.
+        image_data.imgmsg_to_cv2(message, "passthrough")
+        return BRIDGE.imgmsg_to_cv2(message, "rgb8")
+    return image_data.imgmsg_to_cv2(message, "rgb8")
+
+
+def image_message(rgb: np.ndarray, header: Header) -> Image:
+    """The rgb8 message of an RGB image (H, W, 3) uint8."""
+    if BRIDGE is not None:
+        return BRIDGE.cv2_to_imgmsg(rgb, "rgb8", header)
+    return image_io.cv2_to_imgmsg(rgb, "rgb8", header)
 
 
 def compressed_message(image: Image) -> CompressedImage:
     """The JPEG of an image message, as image_transport encodes it; raises ImageError."""
-    _, data = cv2.imencode(".jpeg", bgr_pixels(image), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    message = CompressedImage(header=image.header, data=flat(data, "B"))
+    bgr = cv2.cvtColor(rgb_pixels(image), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpeg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    message = CompressedImage(header=image.header)
     message.format = f"{image.encoding}; jpeg compressed bgr8"
+    # rclpy checks any other kind of sequence element by element.
+    message.data = array.array("B", data.tobytes())
     return message

@@ -1,8 +1,6 @@
-"""Conversion of camera_info, stamps and arrays; without torch, which is slow to load."""
+"""Conversion of camera_info and stamps; without torch, which is slow to load."""
 
 from __future__ import annotations
-
-import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -25,16 +23,6 @@ def stamp_to_ns(stamp: Time) -> int:
 def ns_to_stamp(stamp_ns: int) -> Time:
     """The message stamp of a time in ns."""
     return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
-
-
-def flat(values: np.ndarray, code: str) -> array.array:
-    """An array's numbers, flattened, as array.array of a type code.
-
-    rclpy checks any other kind of sequence element by element, which is a hundred times slower.
-    """
-    numbers = array.array(code)
-    numbers.frombytes(np.ascontiguousarray(values, np.dtype(code)).reshape(-1).view(np.uint8).data)
-    return numbers
 
 
 def camera_key(info: CameraInfo) -> tuple[object, ...]:

@@ -15,7 +15,6 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.msg import HumanCapsules, HumanDistance, HumanDistances
-from moro_ros.ros.conversions import flat
 from moro_ros.ros.distance_options import DistanceConfig
 
 if TYPE_CHECKING:
@@ -129,11 +128,11 @@ def distances_message(
     message.topics = array.array("B", people.topics)
     message.joints = array.array("B", people.joints)
     message.states = array.array("B", people.states)
-    message.sigmas = flat(people.sigmas, "f")
-    message.distances = flat(found.distances, "f")
-    message.closing_speeds = flat(speeds, "f")
-    message.robot_points = flat(found.robot_points, "f")
-    message.human_points = flat(found.human_points, "f")
+    message.sigmas = _floats(people.sigmas)
+    message.distances = _floats(found.distances)
+    message.closing_speeds = _floats(speeds)
+    message.robot_points = _floats(found.robot_points)
+    message.human_points = _floats(found.human_points)
     whose = zip(people.topics.tolist(), people.ids.tolist(), strict=True)
     for topic, person in dict.fromkeys(whose):
         columns = np.flatnonzero((people.topics == topic) & (people.ids == person))
@@ -154,6 +153,12 @@ def distances_message(
             )
         )
     return message
+
+
+def _floats(values: np.ndarray) -> array.array[float]:
+    numbers = array.array("f")
+    numbers.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
+    return numbers
 
 
 def _point(place: np.ndarray) -> Point:

@@ -26,9 +26,9 @@ from moro_ros.live.load import load_stream
 from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.live.synthetic_scenes import walker
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.diagnostics import memory
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.lifecycle import MoroNode
 from moro_ros.ros.serve import SpinThread, print_measured
 from moro_ros.types import PersonObservation
@@ -91,7 +91,7 @@ def images(rate_hz: float, minutes: float, start_ns: int) -> Iterator[tuple[Imag
     for index in range(round(60.0 * minutes * rate_hz)):
         stamp = ns_to_stamp(start_ns + round(index * 1e9 / rate_hz))
         header = Header(stamp=stamp, frame_id=CAMERA.frame_id)
-        yield image_message(pixels, "rgb8", header), camera_info_message(CAMERA, header)
+        yield cv2_to_imgmsg(pixels, "rgb8", header), camera_info_message(CAMERA, header)
 
 
 def pass_over(message: object) -> None:

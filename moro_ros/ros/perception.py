@@ -13,10 +13,9 @@ from std_msgs.msg import Header
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import ConfigError
-from moro_ros.io.image_data import rgb_pixels
 from moro_ros.live.threads import Relay
 from moro_ros.ros.boxes import BoxesInput
-from moro_ros.ros.bridge import AnyImage, image_size
+from moro_ros.ros.bridge import AnyImage, image_size, rgb_pixels
 from moro_ros.ros.calibration import Calibration
 from moro_ros.ros.conversions import check_size, ns_to_stamp, stamp_to_ns
 from moro_ros.ros.depth_input import DepthInput

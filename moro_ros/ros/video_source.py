@@ -25,8 +25,8 @@ from moro_ros.io.camera_file import camera_of_video, note_on_pixels
 from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
 from moro_ros.io.video import VideoReader, open_video
 from moro_ros.ros import parameters
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.serve import run_process
 from moro_ros.ros.transport import wait_for_arrival
 from moro_ros.types import Camera
@@ -147,7 +147,7 @@ class VideoSource(parameters.StartValues, Node):
                 self._held_up_ns += lag_ns
                 due_ns += lag_ns
             header = Header(stamp=ns_to_stamp(due_ns), frame_id=camera.frame_id)
-            message = image_message(frame.image, "bgr8", header)
+            message = cv2_to_imgmsg(frame.image, "bgr8", header)
             self._infos.publish(camera_info_message(camera, header))
             if not self._wait_until(due_ns):
                 return

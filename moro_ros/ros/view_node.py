@@ -20,7 +20,6 @@ from moro_ros.config import fixed
 from moro_ros.errors import CalibrationError, ImageError, MoroError, missing_module
 from moro_ros.io.camera_info import camera_of_info
 from moro_ros.io.export.bodies import check_body
-from moro_ros.io.image_data import rgb_pixels
 from moro_ros.io.motion_bag import covariance_of
 from moro_ros.io.pictures import Pictures
 from moro_ros.io.recording import MotionRecording, row_of_human
@@ -28,6 +27,7 @@ from moro_ros.msg import Human, HumanArray
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.resources import share_path
 from moro_ros.ros import parameters
+from moro_ros.ros.bridge import rgb_pixels
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.serve import run_process, spin
 from moro_ros.ros.stamps import AFTER_LAST_NS

@@ -29,8 +29,8 @@ from tf2_msgs.msg import TFMessage
 import moro_ros
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.recover.ground import GroundPlane
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.outputs.base import Scene
 from moro_ros.types import BodyMotion, PipelineResult
 
@@ -318,7 +318,7 @@ class Bench:
     def image(self, people: int, header: Header | None = None, red: int = 0) -> Image:
         pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
         pixels[0, 0] = people, 0, red
-        return image_message(pixels, "bgr8", header or self.header())
+        return cv2_to_imgmsg(pixels, "bgr8", header or self.header())
 
     def info(self, width: int = WIDTH, height: int = HEIGHT, focal_px: float = 100.0) -> CameraInfo:
         camera = camera_from_focal(focal_px, width, height, FRAME)

@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 
 class Camera:
@@ -27,7 +27,7 @@ class Camera:
         header = Header(stamp=self._client.node.get_clock().now().to_msg(), frame_id=self._frame_id)
         self._infos.publish(camera_info_message(camera_from_focal(100.0, 64, 48), header))
         pixels = np.full((48, 64, 3), people, np.uint8)
-        self._images.publish(image_message(pixels, "bgr8", header))
+        self._images.publish(cv2_to_imgmsg(pixels, "bgr8", header))
         self._client.spin(0.05)
 
     def close(self) -> None:

@@ -19,8 +19,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
 from moro_ros.io.camera_file import camera_from_focal  # noqa: E402
-from moro_ros.ros.bridge import image_message  # noqa: E402
 from moro_ros.ros.conversions import camera_info_message  # noqa: E402
+from moro_ros.ros.image_io import cv2_to_imgmsg  # noqa: E402
 
 WIDTH, HEIGHT, RATE_HZ = 1280, 720, 10.0
 
@@ -32,7 +32,7 @@ def main(reliability: str, arguments: list[str]) -> None:
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
     images = node.create_publisher(Image, "image", qos)
     infos = node.create_publisher(CameraInfo, "camera_info", 5)
-    image = image_message(np.ones((HEIGHT, WIDTH, 3), np.uint8), "bgr8")
+    image = cv2_to_imgmsg(np.ones((HEIGHT, WIDTH, 3), np.uint8), "bgr8")
     info = camera_info_message(camera_from_focal(900.0, WIDTH, HEIGHT, "lens"), image.header)
     while rclpy.ok():
         image.header.stamp = info.header.stamp = node.get_clock().now().to_msg()

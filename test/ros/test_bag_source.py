@@ -24,8 +24,8 @@ from tf2_msgs.msg import TFMessage
 
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.bag import known_types
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT, COUNT, PERIOD_NS = 64, 48, 12, 100_000_000
@@ -56,7 +56,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
             info = camera_info_message(camera_from_focal(100.0, WIDTH, HEIGHT), header)
             for topic, message in (
                 ("/cam/camera_info", info),
-                ("/cam/image_raw", image_message(pixels, "bgr8", header)),
+                ("/cam/image_raw", cv2_to_imgmsg(pixels, "bgr8", header)),
                 ("/clock", Clock(clock=ns_to_stamp(0))),
             ):
                 writer.write(made[topic], now_ns, serialize_message(message))

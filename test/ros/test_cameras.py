@@ -22,8 +22,8 @@ from std_srvs.srv import Trigger
 
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.node import camera_names
 
 pytestmark = pytest.mark.ros
@@ -61,7 +61,7 @@ class Camera:
         self.infos.publish(camera_info_message(camera, header))
         pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         pixels[0, 0, 0] = people
-        self.images.publish(image_message(pixels, "bgr8", header))
+        self.images.publish(cv2_to_imgmsg(pixels, "bgr8", header))
         return stamp_ns
 
     def answered(self, people: int) -> HumanArray | None:

@@ -17,8 +17,8 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import PersonObservation, PipelineResult
@@ -68,7 +68,7 @@ def test_everything_has_the_stamp_of_the_image_that_it_describes(
         header = Header(stamp=ns_to_stamp(shown[-1]), frame_id="lens")
         infos.publish(camera_info_message(CAMERA, header))
         before = len(heard[HumanArray])
-        images.publish(image_message(np.zeros((240, 320, 3), np.uint8), "rgb8", header))
+        images.publish(cv2_to_imgmsg(np.zeros((240, 320, 3), np.uint8), "rgb8", header))
         end = time.monotonic() + patience_s
         while len(heard[HumanArray]) == before and time.monotonic() < end:
             client.spin(0.02)

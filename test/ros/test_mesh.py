@@ -12,13 +12,13 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from moro_ros.ros.conversions import flat
 from moro_ros.ros.outputs.mesh import (
     CLOUD_DTYPE,
     CLOUD_FIELDS,
     MeshOutput,
     cloud_message,
     faces_message,
+    flat,
     mesh_message,
     topology_of,
 )

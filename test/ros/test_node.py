@@ -24,8 +24,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 
@@ -371,7 +371,7 @@ def test_simulated_time_is_the_only_clock(client: Any, start_fake_node: Callable
         client.spin(0.1)
         header = Header(stamp=ns_to_stamp(round((now_s - age_s) * 1e9)), frame_id=FRAME)
         infos.publish(camera_info_message(camera, header))
-        images.publish(image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "bgr8", header))
+        images.publish(cv2_to_imgmsg(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "bgr8", header))
         client.spin(0.1)
         # Before /clock is heard, the node's time is 0.
         expected = pytest.approx(age_s, abs=1e-6)

@@ -15,8 +15,8 @@ from std_msgs.msg import Header
 
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.recover.prediction import HORIZONS_S
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = [pytest.mark.ros, pytest.mark.weights]
 
@@ -45,7 +45,7 @@ class Theatre:
         """Show one image; returns its people, or None if no answer comes."""
         header, before = Header(stamp=ns_to_stamp(stamp_ns), frame_id="lens"), len(self._humans)
         self._infos.publish(camera_info_message(CAMERA, header))
-        self._images.publish(image_message(np.zeros((240, 320, 3), np.uint8), "rgb8", header))
+        self._images.publish(cv2_to_imgmsg(np.zeros((240, 320, 3), np.uint8), "rgb8", header))
         end = time.monotonic() + patience_s
         while time.monotonic() < end:
             self.client.spin(0.01)

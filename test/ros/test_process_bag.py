@@ -23,8 +23,8 @@ from std_msgs.msg import Header
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.io.recording import load_recording
 from moro_ros.ros.bag import known_types
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT, COUNT, PERIOD_NS = 64, 48, 100, 33_333_333
@@ -42,7 +42,7 @@ def write_bag(folder: Path, topics: dict[str, str], count: int = COUNT, broken: 
             header = Header(stamp=ns_to_stamp(now_ns), frame_id="lens")
             pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             pixels[0, 0, 0] = 2 + (index >= count // 2)
-            image = image_message(pixels, "bgr8", header)
+            image = cv2_to_imgmsg(pixels, "bgr8", header)
             if index < broken:
                 image.encoding = "infrared7"
             info = camera_info_message(camera_from_focal(100.0, WIDTH, HEIGHT), header)

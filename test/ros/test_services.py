@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import stamp_to_ns
+from moro_ros.ros.image_io import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 LEVEL = [0.0, -1.0, 0.0, 1.5]  # the ground 1.5 m below a level camera
@@ -86,7 +86,7 @@ def test_a_region_outlives_the_life_cycle_but_not_another_image_size(bench: Any,
         pixels = np.zeros((*size[::-1], 3), np.uint8)
         pixels[0, 0, 0] = 2
         bench.info_publisher.publish(bench.info(*size))
-        stamp_ns = bench.send(image_message(pixels, "bgr8", bench.header()))
+        stamp_ns = bench.send(cv2_to_imgmsg(pixels, "bgr8", bench.header()))
         bench.client.spin(0.2)
         return bench.humans_of(stamp_ns)
 
@@ -216,7 +216,7 @@ def room(bench: Any, shift: int) -> Any:
     fine = np.kron(coarse, np.ones((4, 4), np.uint8))
     pixels = np.repeat(fine[:48, shift : shift + 64, None], 3, axis=2).copy()
     pixels[0, 0] = 1, 0, 0
-    return image_message(pixels, "bgr8", bench.header())
+    return cv2_to_imgmsg(pixels, "bgr8", bench.header())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from moro_ros.io.image_data import rgb_pixels
+from moro_ros.io.image_data import imgmsg_to_cv2
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.video_source import smaller_size
 from moro_ros.types import Camera
@@ -97,7 +97,7 @@ def test_plays_every_frame_once_with_even_stamps(
     held_up_ns = round(report["held_up_s"] * 1e9)
     assert stamps[-1] - stamps[0] <= (FRAMES - 1) * 20_000_000 + held_up_ns + 1
     assert (steps == 20_000_000).any()
-    means = [rgb_pixels(image).mean() for image in viewer.images]
+    means = [imgmsg_to_cv2(image, "rgb8").mean() for image in viewer.images]
     np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
     assert {image.header.frame_id for image in viewer.images} == {"lens"}
     info = viewer.infos[-1]
@@ -205,7 +205,7 @@ def test_taller_images_are_scaled_down_with_their_camera(
     assert node.process.returncode == 0, node.output()
     assert "as 320x240." in node.output()
     assert {(image.width, image.height) for image in viewer.images} == {(320, 240)}
-    means = [rgb_pixels(image).mean() for image in viewer.images]
+    means = [imgmsg_to_cv2(image, "rgb8").mean() for image in viewer.images]
     np.testing.assert_allclose(means, 10.0 * np.arange(FRAMES), atol=3.0)
     info = viewer.infos[-1]
     assert (info.width, info.height) == (320, 240)

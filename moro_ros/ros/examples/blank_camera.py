@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from moro_ros.io.camera_file import camera_from_focal
-from moro_ros.ros.bridge import image_message
 from moro_ros.ros.conversions import camera_info_message
+from moro_ros.ros.image_io import cv2_to_imgmsg
 from moro_ros.ros.serve import serve
 
 FRAME, RATE_HZ = "camera_optical_frame", 30.0
@@ -30,7 +30,7 @@ class BlankCamera(Node):
     def _tick(self) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME)
         self._infos.publish(camera_info_message(self._camera, header))
-        self._images.publish(image_message(self._pixels, "rgb8", header))
+        self._images.publish(cv2_to_imgmsg(self._pixels, "rgb8", header))
 
 
 if __name__ == "__main__":

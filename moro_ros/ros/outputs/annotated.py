@@ -132,4 +132,4 @@ class AnnotatedOutput(TopicOutput):
         """One rgb8 image of the camera's size."""
         result = scene.result
         drawn = annotated_image(scene.image, result.camera, result.motions)
-        return [image_message(drawn, "rgb8", scene.header)]
+        return [image_message(drawn, scene.header)]

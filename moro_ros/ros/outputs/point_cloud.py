@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import sys
 from collections.abc import Iterable
 
@@ -9,13 +10,13 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from moro_ros.ros.conversions import flat
-
 
 def create_cloud(header: Header, fields: Iterable[PointField], points: np.ndarray) -> PointCloud2:
     """A dense, unordered cloud of structured points (N,), whose type matches the fields."""
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(points).tobytes())
     step = points.dtype.itemsize
-    return PointCloud2(
+    message = PointCloud2(
         header=header,
         height=1,
         width=points.size,
@@ -24,5 +25,6 @@ def create_cloud(header: Header, fields: Iterable[PointField], points: np.ndarra
         fields=list(fields),
         point_step=step,
         row_step=step * points.size,
-        data=flat(np.ascontiguousarray(points).view(np.uint8), "B"),
     )
+    message.data = data
+    return message

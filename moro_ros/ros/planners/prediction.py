@@ -14,9 +14,10 @@ from moro_ros.body.topology import PARENTS
 from moro_ros.io.marker_style import BONE_WIDTH_M, PERSON_COLORS
 from moro_ros.msg import HumanPrediction, HumanPredictionArray
 from moro_ros.recover.prediction import HORIZONS_S, MotionPrediction
-from moro_ros.ros.conversions import flat, ns_to_stamp, stamp_to_ns
+from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.outputs.base import DEPTH, Scene, TopicOutput
 from moro_ros.ros.outputs.markers import lifetime
+from moro_ros.ros.outputs.mesh import flat
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 

@@ -80,7 +80,7 @@ def cropped_message(image: np.ndarray, box: np.ndarray, header: Header) -> Image
     top, bottom = int(np.floor(box[1] * height)), int(np.ceil(box[3] * height))
     if right <= left or bottom <= top:
         return None
-    return image_message(image[top:bottom, left:right], "rgb8", header)
+    return image_message(np.ascontiguousarray(image[top:bottom, left:right]), header)
 
 
 def skeleton_message(

@@ -1,0 +1,36 @@
+"""Arrays to image messages; replaces cv_bridge, with its signature, if it is not installed."""
+
+from __future__ import annotations
+
+import array
+import sys
+
+import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from moro_ros.io.image_data import LAYOUTS
+
+
+def cv2_to_imgmsg(cvim: np.ndarray, encoding: str = "bgr8", header: Header | None = None) -> Image:
+    """An image message of an array.
+
+    cvim: (H, W) or (H, W, C) uint8 or uint16 in the named encoding; header: copied by
+        reference if given.
+    """
+    layout = LAYOUTS[encoding]
+    channels = 1 if cvim.ndim == 2 else cvim.shape[2]
+    kind = np.dtype(np.uint8 if layout.size == 1 else np.uint16)
+    if cvim.dtype != kind or channels != layout.channels:
+        raise ValueError(f"{encoding} needs {layout.channels} {kind} channels, got {cvim.shape}")
+    height, width = cvim.shape[:2]
+    message = Image(encoding=encoding, width=width, step=width * channels * layout.size)
+    message.is_bigendian = sys.byteorder == "big"
+    message.height = round(height / layout.rows)
+    if header is not None:
+        message.header = header
+    # rclpy checks any other kind of sequence element by element: 400 times slower.
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(cvim).data.cast("B"))
+    message.data = data
+    return message
