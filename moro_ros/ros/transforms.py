@@ -13,10 +13,26 @@ from geometry_msgs.msg import Transform
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from scipy.spatial.transform import Rotation
 from tf2_msgs.msg import TFMessage
 
 from moro_ros.recover.ground import GroundPlane
+
+try:
+    from tf_transformations import (
+        concatenate_matrices,
+        inverse_matrix,
+        quaternion_matrix,
+        translation_from_matrix,
+        translation_matrix,
+    )
+except ModuleNotFoundError:
+    from moro_ros.ros.tf_math import (
+        concatenate_matrices,
+        inverse_matrix,
+        quaternion_matrix,
+        translation_from_matrix,
+        translation_matrix,
+    )
 
 TF_DEPTH = 100
 LATCHED = QoSProfile(depth=TF_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -36,10 +52,9 @@ MOST_NAMED = 20
 def matrix_of(transform: Transform) -> np.ndarray:
     """The transform (4, 4) float64 that maps points of the child frame into its parent."""
     t, q = transform.translation, transform.rotation
-    matrix = np.identity(4)
-    matrix[:3, :3] = Rotation.from_quat((q.x, q.y, q.z, q.w)).as_matrix()
-    matrix[:3, 3] = t.x, t.y, t.z
-    return matrix
+    return concatenate_matrices(
+        translation_matrix((t.x, t.y, t.z)), quaternion_matrix((q.x, q.y, q.z, q.w))
+    )
 
 
 def usable(transform: Transform) -> bool:
@@ -147,7 +162,7 @@ class TransformTree:
         oldest_s = time.monotonic() - max_age_s
         if any(self._arrived_s.get(frame, math.inf) < oldest_s for frame in itertools.chain(*used)):
             return None
-        return np.linalg.inv(to_target[common]) @ to_source[common]
+        return concatenate_matrices(inverse_matrix(to_target[common]), to_source[common])
 
     def _chain(self, frame: str) -> dict[str, np.ndarray]:
         """A frame and its ancestors, each with the transform from the frame into it."""
@@ -216,7 +231,7 @@ class Placement:
     def pose(self, camera_frame: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Rotation (3, 3) and translation (3,) m, camera to world; None if unknown."""
         matrix = self._lookup(self.world_frame, camera_frame)
-        return None if matrix is None else (matrix[:3, :3], matrix[:3, 3])
+        return None if matrix is None else (matrix[:3, :3], translation_from_matrix(matrix))
 
     def ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame; None if unknown."""

@@ -25,7 +25,10 @@ ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"}
 
 
 # What is used where a ROS 2 machine has it, and done without elsewhere.
-OPTIONAL = {"cv_bridge", "vision_msgs", "people_msgs", "moveit_msgs", "shape_msgs"}
+OPTIONAL = {
+    "cv_bridge", "tf_transformations", "sensor_msgs_py",
+    "vision_msgs", "people_msgs", "moveit_msgs", "shape_msgs",
+}  # fmt: skip
 RELEASES = [("requirements-jazzy.txt",), ("requirements-kilted.txt",)]
 # Imported by a few commands, which say what to install.
 OF_AN_EXTRA = {

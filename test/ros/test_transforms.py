@@ -1,4 +1,4 @@
-"""TF chains: the newest transforms between two frames."""
+"""TF chains, with tf_transformations and with the file that stands in for it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from moro_ros.ros import tf_math
 from moro_ros.ros.outputs.tf import (
     body_transform,
     hand_and_face_transforms,
@@ -24,16 +25,44 @@ from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.options import body_id
 from moro_ros.ros.transforms import MOST_FRAMES, MOST_NAMED, Placement, TransformTree, matrix_of
 
+try:
+    import tf_transformations
+except ModuleNotFoundError:
+    tf_transformations = None
 
-def test_a_transform_is_a_matrix() -> None:
-    for seed, rotation in enumerate(Rotation.random(20, random_state=0)):
-        message = link("map", "base", seed)
-        turn = message.transform.rotation
-        turn.x, turn.y, turn.z, turn.w = (2.0 * rotation.as_quat()).tolist()  # of any length
-        matrix, shift = matrix_of(message.transform), message.transform.translation
+
+@pytest.fixture(params=["tf_math", "tf_transformations"])
+def library(request: pytest.FixtureRequest) -> Any:
+    """The two that offer the functions of tf_transformations."""
+    if request.param == "tf_math":
+        return tf_math
+    if tf_transformations is None:
+        pytest.skip("tf_transformations is not installed")
+    return tf_transformations
+
+
+def test_quaternions_and_matrices(library: Any) -> None:
+    for rotation in Rotation.random(20, random_state=0):
+        matrix = library.quaternion_matrix(rotation.as_quat())
         np.testing.assert_allclose(matrix[:3, :3], rotation.as_matrix(), atol=1e-9)
-        np.testing.assert_allclose(matrix[:3, 3], [shift.x, shift.y, shift.z])
         np.testing.assert_allclose(matrix[3], [0, 0, 0, 1])
+        back = np.asarray(library.quaternion_from_matrix(matrix))
+        assert abs(back @ rotation.as_quat()) == pytest.approx(1.0)
+    # Unit length is not asked for: x, y, z, w with w last.
+    np.testing.assert_allclose(library.quaternion_matrix((0, 0, 0, 2.0)), np.eye(4))
+
+
+def test_products_and_inverses(library: Any) -> None:
+    turn = library.quaternion_matrix(Rotation.random(random_state=1).as_quat())
+    shift = library.translation_matrix((1.0, 2.0, 3.0))
+    both = library.concatenate_matrices(shift, turn)
+    np.testing.assert_allclose(library.translation_from_matrix(both), [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(both[:3, :3], turn[:3, :3])
+    np.testing.assert_allclose(both @ library.inverse_matrix(both), np.eye(4), atol=1e-12)
+    other = library.concatenate_matrices(turn, shift)
+    np.testing.assert_allclose(
+        library.translation_from_matrix(other), turn[:3, :3] @ [1.0, 2.0, 3.0]
+    )
 
 
 def link(parent: str, child: str, seed: int) -> TransformStamped:

@@ -13,10 +13,14 @@ from std_msgs.msg import Header
 
 from moro_ros.msg import HumanMesh, HumanMeshFaces
 from moro_ros.ros.outputs.base import Scene, TopicOutput, by_stamp, header_of
-from moro_ros.ros.outputs.point_cloud import create_cloud
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 from moro_ros.types import BodyMotion
+
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud
+except ModuleNotFoundError:
+    from moro_ros.ros.outputs.point_cloud import create_cloud
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOUD_FIELDS = [

@@ -1,4 +1,4 @@
-"""PointCloud2 messages of structured arrays."""
+"""Replaces sensor_msgs_py, with its function signature, if it is not installed."""
 
 from __future__ import annotations
 

@@ -10,9 +10,13 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from moro_ros.body.extent import surface_points
 from moro_ros.ros.outputs.base import Scene, TopicOutput
-from moro_ros.ros.outputs.point_cloud import create_cloud
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.planners.shapes import Shaper
+
+try:
+    from sensor_msgs_py.point_cloud2 import create_cloud
+except ModuleNotFoundError:
+    from moro_ros.ros.outputs.point_cloud import create_cloud
 
 FIELDS = [
     *(
