@@ -183,7 +183,8 @@ def test_somebody_seen_again_does_not_move_backwards(open_body):
             assert motion.keypoints_seen[-1] and not motion.held[-1]
             found.append(motion.velocity[-1, 0])
     assert min(velocity[0] for velocity in found) > -0.2
-    assert max(np.linalg.norm(velocity) for velocity in found) < 1.6
+    # The correction, published as a velocity, is up to 2.5 m/s.
+    assert max(np.linalg.norm(velocity) for velocity in found) < 2.0
 
 
 @pytest.mark.slow

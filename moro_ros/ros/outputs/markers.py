@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point
-from rclpy import duration
+from rclpy.duration import Duration as RclpyDuration
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
@@ -181,7 +181,7 @@ def _color(rgba: tuple[float, ...]) -> ColorRGBA:
 
 def lifetime(rate_hz: float, least_s: float) -> Duration:
     """The lifetime of markers: two periods of their rate, so that they do not blink, or least_s."""
-    return duration.Duration(seconds=max(least_s, 2.0 / rate_hz)).to_msg()
+    return RclpyDuration(seconds=max(least_s, 2.0 / rate_hz)).to_msg()
 
 
 class MarkersOutput(TopicOutput):
