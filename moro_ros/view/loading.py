@@ -25,9 +25,10 @@ KINDS = "motion.npz, motion.mcap, a rosbag2 folder, or the folder of moro demo o
 
 
 def open_results(path: Path, video: Path | None, body: BodyModel) -> list[Result]:
-    """Read the motion at a path; of a folder, motion.mcap rather than motion.npz, unless it
-    has no people or is of an earlier recording.
+    """Read the motion at a path.
 
+    Of a folder, motion.mcap rather than motion.npz, unless it has no people or is of an earlier
+    recording.
     video: the one that the motion was recovered from, if it is known.
     Raises: ConfigError if there is no motion at the path, DataError if it cannot be read or has no
     people, VideoError if the video does not open.
