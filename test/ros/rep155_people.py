@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 import numpy as np
-import rclpy
 import torch
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_msgs.msg import Header, String
 
@@ -27,6 +26,7 @@ from moro_ros.resources import share_path
 from moro_ros.ros.conversions import ns_to_stamp
 from moro_ros.ros.rep155.options import HumansConfig
 from moro_ros.ros.rep155.publisher import HumansPublisher
+from moro_ros.ros.serve import run_process, spin
 from moro_ros.types import BodyMotion, Camera, PersonObservation, PipelineResult, SmplxParams
 
 FRAME = "lens"
@@ -91,9 +91,8 @@ def image_at(stamp_ns: int) -> np.ndarray:
     return np.stack([rows, columns % 256, columns // 256], axis=2).astype(np.uint8)
 
 
-def main() -> None:
+def work(stop: threading.Event) -> int:
     """Arguments: the options of HumansConfig as JSON; then those of ROS."""
-    rclpy.init(args=sys.argv[2:])
     node = Node("people")
     humans = HumansPublisher(node, from_dict(HumansConfig, json.loads(sys.argv[1])))
     people, shown = People(), [""]
@@ -118,11 +117,10 @@ def main() -> None:
         counters.publish(String(data=json.dumps(made)))
 
     node.create_timer(PERIOD_NS * 1e-9, step)
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        humans.close()
+    spin(node, stop)
+    humans.close()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_process("rep155_people", sys.argv[2:], work))
