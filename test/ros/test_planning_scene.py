@@ -101,8 +101,10 @@ def test_everybody_is_added_and_moved_and_who_is_lost_is_removed(bench: Any, mov
     assert {name for name in moveit.objects if ".b2." in name} == set()
     later = moveit.operations[start:]
     of_second = [op for op, name in later if ".b2." in name]
-    assert of_second[-22:] == [REMOVE] * 22 and REMOVE not in of_second[:-22]
-    assert {op for op, name in later if ".b1." in name} <= {ADD, MOVE}
+    # On a busy machine an image may come later than ttl_s; then all are removed and added again.
+    assert of_second[-22:] == [REMOVE] * 22
+    assert set(moveit.objects) == {f"moro.b1.{name}" for name in JOINT_NAMES}
+    assert [op for op, name in later if ".b1." in name][-1] in (ADD, MOVE)
     show(bench, moveit, 0)
     assert moveit.errors == []
 
