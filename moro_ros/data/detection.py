@@ -49,16 +49,25 @@ class Detector:
     noise: ObservationNoise
 
     def detect(
-        self, points: Tensor, in_front: Tensor, box: PersonBoxes, half_image: Tensor, dice: Dice
+        self,
+        points: Tensor,
+        in_front: Tensor,
+        box: PersonBoxes,
+        half_image: Tensor,
+        dice: Dice,
+        at_table: Tensor | None = None,
     ) -> Detections:
         """Return the report for true points (B, F, K, 2).
 
-        in_front: (B, F, K) bool; box: (B, F), of all points; half_image: (B, 2).
+        in_front: (B, F, K) bool; box: (B, F), of all points; half_image: (B, 2); at_table: (B,)
+        bool, clips in which everything below the chest is also hidden.
         """
         noise, shape = self.noise, tuple(in_front.shape)
         batch, frames, count = shape
         size = box.size[..., None, None]
         hidden = occluded(points, box, noise.occlusion, dice)
+        if at_table is not None:
+            hidden |= below_the_chest(points, box, dice) & at_table[:, None, None]
         noisy = points + self.errors(batch, frames, count, dice) * size
         noisy, jumped = self.jumps(noisy, size, dice)
         noisy = self.swapped(noisy, dice)

@@ -23,6 +23,7 @@ from moro_ros.data.synthesis import (
     ObservedMotion,
     pose_keypoints,
 )
+from moro_ros.data.variation import HIPS, KNEES
 from moro_ros.network.inputs import PersonBoxes, enclosing_box, floor_row, observe, running_boxes
 
 NEAREST_M, FARTHEST_M = 0.5, 10.0
@@ -35,6 +36,8 @@ ASPECTS = (16 / 9, 4 / 3, 9 / 16)
 ROLL, LARGE_ROLL, LARGE_ROLL_SHARE = 0.05, 0.26, 0.35
 # Accuracy of a calibrated floor.
 FLOOR_TILT, FLOOR_HEIGHT = 0.026, 0.03
+# People whose thighs are farther from the vertical sit; this share of them sits at a table.
+SITTING_DEG, AT_TABLE = 50.0, 0.4
 # A live box is a running one, so boxes of single frames are slightly off.
 BOX_SIZE, BOX_CENTER = 0.08, 0.04
 # Points farther out than this many half images are not used for a person's size.
@@ -101,7 +104,9 @@ def film(
     points = detected[..., :2] / detected[..., 2:].clamp_min(MIN_DEPTH)
     far = FAR_OUT * truth.half_image[:, None, None]
     extent, _ = enclosing_box(points.clamp(-far, far), in_front)
-    found = detector.detect(points, in_front, extent, truth.half_image, dice)
+    share = AT_TABLE if detector.noise.occlusion else 0.0
+    at_table = sitting(joints, truth.up) & dice.chance(batch, share=share)
+    found = detector.detect(points, in_front, extent, truth.half_image, dice, at_table)
     boxes = running_boxes(found.points, found.seen)
     if frames == 1:
         size = boxes.size * (BOX_SIZE * dice.normal(batch, 1)).exp()
@@ -112,6 +117,17 @@ def film(
         row = calibrated_floor(truth, dice) * floor[:, None]
         observation = torch.cat([observation, row[:, None, None].expand(-1, frames, -1, -1)], 2)
     return ObservedMotion(observation, boxes, found.seen, truth, joints, keypoints)
+
+
+def sitting(joints: Tensor, up: Tensor) -> Tensor:
+    """Return which clips (B,) show a sitting or lying person in their middle frame.
+
+    joints: (B, F, 22, 3) m; up: (B, 3), the vertical in the frame of the joints.
+    """
+    middle = joints[:, joints.shape[1] // 2]
+    thighs = normalize(middle[:, list(KNEES)] - middle[:, list(HIPS)], dim=-1)  # (B, 2, 3)
+    upright = -(thighs * up[:, None]).sum(-1)
+    return (upright < math.cos(math.radians(SITTING_DEG))).all(-1)
 
 
 def calibrated_floor(truth: CameraMotion, dice: Dice) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from moro_ros.data.detection import FEET, HEAD, HIPS, LEGS, OCCLUDERS, Detector, head_and_one_arm
 from moro_ros.data.dice import Dice, draw_shapes
-from moro_ros.data.filming import film, place_around
+from moro_ros.data.filming import AT_TABLE, film, place_around, sitting
 from moro_ros.data.occlusion import CLEAN, LIMBS, ObservationNoise
+from moro_ros.data.synthesis import MIN_DEPTH, pose_keypoints
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.inputs import PersonBoxes
 
@@ -20,8 +22,6 @@ FLOOR = torch.arange(CLIPS) % 2 == 0
 
 @pytest.fixture()
 def truth(walking):
-    import numpy as np
-
     windows = walking.draw(CLIPS, 12, np.random.default_rng(0))
     rotations = rotvec_to_matrix(windows.rotations)
     return place_around(rotations, windows.translation, torch.zeros(CLIPS, 10), Dice(1))
@@ -68,6 +68,27 @@ def test_one_seed_draws_one_world(truth, open_body):
         for _ in range(2)
     )
     assert torch.equal(first, second)
+
+
+def test_only_people_who_sit_are_often_behind_a_table(walking, open_body):
+    windows = walking.draw(CLIPS, 12, np.random.default_rng(0))
+    upright = rotvec_to_matrix(windows.rotations)
+    seated = upright.clone()
+    bent = rotvec_to_matrix(torch.tensor([-1.5, 0.0, 0.0]))
+    seated[FLOOR, :, 1:3] = bent  # both hips
+    truth = place_around(seated, windows.translation, torch.zeros(CLIPS, 10), Dice(1))
+    joints, _ = pose_keypoints(truth, open_body)
+    assert torch.equal(sitting(joints, truth.up), FLOOR)
+    few = ObservationNoise(occlusion=0.001, ghosts=0.0)
+    observed = film(truth, open_body, Detector(few), Dice(2))
+    in_view = (observed.keypoints[..., 2] > MIN_DEPTH).all(-1).all(-1)
+    legless = ~observed.seen[..., list(LEGS)].any(-1).any(-1)
+    shown = observed.seen[..., list(HEAD)].any(-1).any(-1) & in_view
+    behind = legless[shown & FLOOR].float().mean()
+    assert AT_TABLE - 0.15 < behind - legless[shown & ~FLOOR].float().mean() < AT_TABLE + 0.15
+    clean = film(truth, open_body, Detector(CLEAN), Dice(2))
+    again = ~clean.seen[..., list(LEGS)].any(-1).any(-1)
+    assert again[shown & FLOOR].float().mean() < behind - 0.15
 
 
 def test_single_frames_need_no_time(truth, open_body):
