@@ -57,7 +57,8 @@ class Filmed:
                 stamp_ns = frame.stamp_ns if self.times is None else self.times[number]
                 self.ended_ns = stamp_ns + self.delay_ns
                 result = pipeline.push(frame.rgb, self.ended_ns, self.view.camera)
-                yield Taken(Frame(self.ended_ns, self.view.camera, result.people), result.motions)
+                taken = Frame(self.ended_ns, self.view.camera, result.people, frame.rgb)
+                yield Taken(taken, result.motions)
             self.missing = lost_frames(reader, self.times is not None)
 
     def check(self) -> None:

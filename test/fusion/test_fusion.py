@@ -21,7 +21,7 @@ def push(fusion: Fusion, stage, seconds: float, names=None, ids=None) -> tuple[F
     for view in stage.views:
         if names is None or view.name in names:
             frame, motions = stage.look(view, seconds, (ids or {}).get(view.name, (1, 2)))
-            fusion.add(view.name, frame.stamp_ns, frame.camera, frame.people, motions)
+            fusion.add(view.name, frame, motions)
     return fusion.at(round(seconds * 1e9))
 
 
@@ -200,7 +200,7 @@ def test_blind_images_do_not_break_anything(stage) -> None:
     for view in stage.views:
         frame, motions = stage.look(view, 0.2)
         blind = tuple(replace(person, keypoints=None) for person in frame.people)
-        fusion.add(view.name, frame.stamp_ns, frame.camera, blind, motions)
+        fusion.add(view.name, replace(frame, people=blind), motions)
     people = fusion.at(round(0.2e9))
     assert len(people) == 2 and all(one.motion.finite for one in people)
     assert not any(one.motion.keypoints_seen[0] for one in people)

@@ -24,7 +24,7 @@ def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
     looks, networks = [], []
     for view in stage.views:
         frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+        looks.append(look_of(frame.people[0], frame, motions[0]))
         networks.append(network_body(view, looks[-1]))
     terms = view_terms(list(stage.views), looks, networks)
     now, betas = networks[0], torch.full((10,), 0.3)
@@ -50,7 +50,7 @@ def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
     looks = []
     for view in stage.views:
         frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+        looks.append(look_of(frame.people[0], frame, motions[0]))
     networks = [network_body(v, look) for v, look in zip(stage.views, looks, strict=True)]
     terms = view_terms(list(stage.views), looks, networks)
     shape: Shape | None = None
@@ -67,7 +67,7 @@ def looks_at(stage, times) -> tuple[Looks, list]:
     made = []
     for seconds in times:
         frame, motions = stage.look(view, seconds)
-        made.append(look_of(frame.people[0], frame.camera, motions[0], frame.stamp_ns))
+        made.append(look_of(frame.people[0], frame, motions[0]))
         looks.add(made[-1])
     return looks, made
 
@@ -81,7 +81,7 @@ def test_looks_are_interpolated_and_carried_on_but_not_for_long(stage) -> None:
     assert after is not None
     assert np.allclose(after.points, last.points + 0.3 * (last.points - first.points))
     assert 0 < after.weight.max() < last.weight.max()
-    assert looks.at(200_000_000) is last
+    assert np.array_equal(looks.at(200_000_000).points, last.points)
     assert looks.at(round((0.2 + LONGEST_CARRY_S) * 1e9) + 1) is None
     assert looks.at(99_000_000) is None
 
@@ -90,7 +90,7 @@ def test_looks_far_apart_are_not_joined_and_old_ones_are_dropped(stage) -> None:
     looks, (_, last) = looks_at(stage, (0.1, 0.6))
     assert looks.at(300_000_000) is None and looks.at(620_000_000) is None
     looks.add(replace(last, stamp_ns=200_000_000))
-    assert looks.at(last.stamp_ns) is last
+    assert np.array_equal(looks.at(last.stamp_ns).points, last.points)
 
 
 def test_one_camera_in_millimetres_is_named(stage) -> None:

@@ -12,11 +12,12 @@ from torch import Tensor
 from moro_ros.geometry.lens import normalised_points
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.geometry.views import View
+from moro_ros.recover.fusion.clothes import UNKNOWN, clothes_of
 from moro_ros.recover.fusion.looks import Key, Look
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, TURNS, Expected, ViewTerm
 from moro_ros.recover.ground import moved
 from moro_ros.recover.refinement import PlacedBody
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Camera, PersonObservation, SmplxParams
+from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame, PersonObservation, SmplxParams
 
 # Minimum visibility of a keypoint that is used.
 VISIBLE = 0.5
@@ -31,16 +32,17 @@ def tensor(values: object) -> Tensor:
     return torch.from_numpy(np.asarray(values, np.float32))
 
 
-def look_of(person: PersonObservation, lens: Camera, motion: BodyMotion, stamp_ns: int) -> Look:
-    """Return one camera's look at one person; lens: of its image; motion: of the person."""
+def look_of(person: PersonObservation, frame: Frame, motion: BodyMotion) -> Look:
+    """Return one camera's look at one person; frame: of that image; motion: of the person."""
     if person.keypoints is None:
         unseen = np.zeros((NUM_KEYPOINTS, 2))
-        return Look(stamp_ns, unseen, np.zeros(NUM_KEYPOINTS), 1.0, motion)
-    points, sound = normalised_points(person.keypoints.points_px, lens)
+        return Look(frame.stamp_ns, unseen, np.zeros(NUM_KEYPOINTS), 1.0, motion)
+    points, sound = normalised_points(person.keypoints.points_px, frame.camera)
     seen = sound & (person.keypoints.visibility > VISIBLE)
     weight = np.where(seen, person.keypoints.visibility, 0.0)
     box = float(np.ptp(points[seen], axis=0).max()) if seen.any() else 1.0
-    return Look(stamp_ns, points, weight, max(box, LEAST_BOX), motion)
+    clothes = UNKNOWN if frame.image is None else clothes_of(frame.image, person.keypoints)
+    return Look(frame.stamp_ns, points, weight, max(box, LEAST_BOX), motion, clothes)
 
 
 def network_body(view: View, look: Look) -> PlacedBody:

@@ -23,7 +23,7 @@ from moro_ros.recover.fusion.matching import Matcher
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, Shape, Solver
 from moro_ros.recover.refinement import PlacedBody
 from moro_ros.recover.steady_pose import JointVelocity
-from moro_ros.types import STATURE, TRIANGULATED, BodyMotion, Camera, PersonObservation, Place
+from moro_ros.types import STATURE, TRIANGULATED, BodyMotion, Frame, Place
 
 # A person who was not seen for this long is restarted, s.
 FORGOTTEN_S = 0.5
@@ -81,24 +81,19 @@ class Fusion:
         self._looks: dict[Key, Looks] = {}
         self._people: dict[int, _Person] = {}
 
-    def add(
-        self,
-        camera: str,
-        stamp_ns: int,
-        lens: Camera,
-        people: Sequence[PersonObservation],
-        motions: Sequence[BodyMotion],
-    ) -> None:
+    def add(self, camera: str, frame: Frame, motions: Sequence[BodyMotion]) -> None:
         """Add the result of one camera's pipeline for one image.
 
-        lens: the calibration of the image; people: in it; motions: of them, in the camera's frame.
+        frame: with the people in it; motions: of them, in the camera's frame. Without an image in
+        the frame, clothes are not compared.
         """
+        people = frame.people
         motion_of = {motion.track_id: motion for motion in motions}
         present = {(camera, person.track_id) for person in people}
         self._forget({key for key in self._looks if key[0] == camera} - present)
         for person in people:
             if person.track_id in motion_of:
-                look = look_of(person, lens, motion_of[person.track_id], stamp_ns)
+                look = look_of(person, frame, motion_of[person.track_id])
                 self._looks.setdefault((camera, person.track_id), Looks()).add(look)
 
     def drop(self, camera: str) -> None:

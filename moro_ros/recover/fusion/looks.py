@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from moro_ros.recover.fusion.clothes import UNKNOWN, blended
 from moro_ros.types import BodyMotion
 
 # Maximum time between looks for interpolation, and after the last one for extrapolation, s.
@@ -25,7 +26,7 @@ class Look:
 
     points: (K, 2) on the normalised image plane; weight: (K,) visibility, 0 for unseen; box_size:
     side of the box around the seen points there; motion: the network's estimate of the person
-    (F = 1), in the camera's frame.
+    (F = 1), in the camera's frame; clothes: (2, 3), see clothes_of, averaged over earlier looks.
     """
 
     stamp_ns: int
@@ -33,6 +34,7 @@ class Look:
     weight: np.ndarray
     box_size: float
     motion: BodyMotion
+    clothes: np.ndarray = field(default_factory=UNKNOWN.copy)
 
 
 class Looks:
@@ -43,8 +45,11 @@ class Looks:
 
     def add(self, look: Look) -> None:
         """Add a look; one that is not newer than the last is ignored."""
-        if not self._looks or look.stamp_ns > self._looks[-1].stamp_ns:
+        if not self._looks:
             self._looks.append(look)
+        elif look.stamp_ns > self._looks[-1].stamp_ns:
+            clothes = blended(self._looks[-1].clothes, look.clothes)
+            self._looks.append(replace(look, clothes=clothes))
 
     def at(self, stamp_ns: int) -> Look | None:
         """Return the look at a time, inter- or extrapolated; None if none is near enough."""
@@ -82,4 +87,5 @@ def between(before: Look, after: Look, stamp_ns: int) -> Look:
         seen * worth,
         before.box_size + min(share, 1.0) * (after.box_size - before.box_size),
         nearest.motion,
+        nearest.clothes,
     )

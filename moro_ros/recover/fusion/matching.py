@@ -1,9 +1,9 @@
-"""Matches people between cameras by place, size and pose, averaged over a while.
+"""Matches people between cameras by place, size, pose and clothes, averaged over a while.
 
 Rays of different people can meet too, for two cameras at the same height: one of them would be a
 giant and the other a dwarf, or both would be turned away. So the keypoints must meet in space, at
 the distance that each network expects for a person of that size, and both networks must estimate
-the same pose.
+the same pose. Clothes decide where this is not clear.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ import numpy as np
 
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.geometry.views import View, intersect, projected
+from moro_ros.recover.fusion.clothes import difference
 from moro_ros.recover.fusion.looks import Key, Look
 
 # Typical differences between two looks at one person: keypoints from the other's rays, in person
 # boxes; distance relative to the network's, logarithm; pose, root mean square over the joints, m;
 # direction of the pelvis, rad.
 MISS, DISTANCE, POSE_M, FACING = 0.04, 0.3, 0.25, 0.6
+# Minimum and maximum cost of clothes. Cameras differ in white balance and exposure, so place and
+# pose can outweigh them.
+SAME_CLOTHES, OTHER_CLOTHES = -0.5, 1.5
 # Minimum number of keypoints seen by both cameras.
 LEAST_COMMON = 5
 # The mean cost below which two looks are at one person; each term adds one if it is as large as
@@ -170,4 +174,6 @@ def mismatch(first: View, one: Look, second: View, two: Look) -> float | None:
     far = max(distance) / DISTANCE
     turns = [v.rotation.T @ look.motion.joint_rotations[-1, 0] for v, look in looks_of]
     facing = np.arccos(np.clip((np.trace(turns[0].T @ turns[1]) - 1) / 2, -1, 1)) / FACING
-    return float(min(place**2 + far**2 + (pose / POSE_M) ** 2 + facing**2, OUTLIER))
+    worn = difference(one.clothes, two.clothes)
+    clothes = 0.0 if worn is None else min(SAME_CLOTHES + worn, OTHER_CLOTHES)
+    return float(min(place**2 + far**2 + (pose / POSE_M) ** 2 + facing**2 + clothes, OUTLIER))

@@ -29,7 +29,7 @@ class _Reel:
         """Give the fusion all images up to the first at or after a time."""
         while self.next is not None and (self._newest_ns is None or self._newest_ns < stamp_ns):
             frame = self.next.frame
-            fusion.add(self._name, frame.stamp_ns, frame.camera, frame.people, self.next.motions)
+            fusion.add(self._name, frame, self.next.motions)
             self._newest_ns, self.next = frame.stamp_ns, next(self._images, None)
         if self._newest_ns is None or self._newest_ns < stamp_ns:
             fusion.drop(self._name)  # its video has ended

@@ -30,7 +30,7 @@ from moro_ros.ros.outputs.tf import own_frames
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.qos import create_publisher
 from moro_ros.ros.transforms import Placement
-from moro_ros.types import PipelineResult
+from moro_ros.types import Frame, PipelineResult
 
 # The first camera that is at most this far behind the others provides the stamps of the messages.
 # It is measured by the stamps of images, so that processing time has no effect, s.
@@ -89,7 +89,8 @@ class FusedPeople:
             if not self._placed(fusion, name, scene):
                 return
             result = scene.result
-            fusion.add(name, stamp_ns, result.camera, result.people, result.motions)
+            frame = Frame(stamp_ns, result.camera, result.people, scene.image)
+            fusion.add(name, frame, result.motions)
             self._heard_ns[name] = stamp_ns
             self._first_ns = self._first_ns or stamp_ns
             for camera in self._names:
