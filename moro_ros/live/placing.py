@@ -19,7 +19,7 @@ from moro_ros.network.inputs import floor_row
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_fit import DepthFit
 from moro_ros.recover.floor import Feet, FloorJudge, Standing
-from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, GroundPlane
+from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR
@@ -95,8 +95,9 @@ class Placing:
         self._told = tell and self._reads_floor
         self._row = torch.zeros(4)
         if plane is not None and tell:
-            up, height = torch.from_numpy(plane.normal).float(), torch.tensor(plane.offset).float()
-            self._row = floor_row(up, height)
+            # The network was trained on barefoot people.
+            height = torch.tensor(plane.offset - SHOES_M).float()
+            self._row = floor_row(torch.from_numpy(plane.normal).float(), height)
 
     def _is_other(self, height_m: float) -> bool:
         last_m = self._last_height_m

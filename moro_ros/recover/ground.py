@@ -11,8 +11,10 @@ from scipy.spatial.transform import Rotation
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES, PARENTS
 from moro_ros.types import BodyMotion, Place, SmplxParams
 
-# Height of CONTACT_JOINTS above the sole [m]: ankle, ball of the foot, on each side.
-JOINT_HEIGHT_M = np.array([0.078, 0.027, 0.078, 0.027])
+# Soles of shoes are 0 to 0.04 m thick; bodies are barefoot.
+SHOES_M = 0.02
+# Height of CONTACT_JOINTS above the ground [m]: ankle, ball of the foot, on each side.
+JOINT_HEIGHT_M = np.array([0.078, 0.027, 0.078, 0.027]) + SHOES_M
 # A standing foot: minimum contact probability, maximum speed [m/s].
 CONTACT, STANDING_SPEED = 0.8, 0.25
 # Number of the newest contacts that are used [contact points].

@@ -14,9 +14,10 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import MotionConfig
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.placing import Person, Placing
+from moro_ros.network.inputs import floor_row
 from moro_ros.recover import floor
 from moro_ros.recover.depth import DepthImage
-from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR, STATURE, BodyMotion, Camera
@@ -52,6 +53,13 @@ def test_without_sources_no_bit_changes(stream, filmed, monkeypatch):
     plain = pushed(stream, filmed, 0, 20)
     assert len(placed) == len(plain) == 20
     assert all(same(a, b) and a.place is None for a, b in zip(placed, plain))
+
+
+def test_the_network_is_told_where_the_soles_of_the_feet_are(stream):
+    """People wear shoes, and the network was trained on barefoot ones."""
+    stream.set_floor(LEVEL)
+    expected = floor_row(torch.tensor([0.0, -1.0, 0.0]), torch.tensor(1.2 - SHOES_M))
+    torch.testing.assert_close(stream.placing.row(1), expected)
 
 
 def test_a_source_that_is_taken_away_leaves_nothing(stream, filmed):

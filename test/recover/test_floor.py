@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
 from moro_ros.recover.floor import Feet, FloorJudge, Standing
-from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
+from moro_ros.recover.ground import JOINT_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import Stature
 
 LEVEL = GroundPlane(np.array([0.0, -1.0, 0.0]), 1.2)
@@ -92,7 +92,7 @@ def test_nobody_is_below_the_floor(part):
     person = standing(joints=joints, **lifted)
     clue = Feet().clue(person, LEVEL, 0.0)
     assert clue is not None
-    height_m = 0.027 if part == "right_foot" else 0.04
+    height_m = 0.027 + SHOES_M if part == "right_foot" else 0.04
     nearer = math.log(1.2 / (1.5 + height_m))
     assert clue.log_scale == pytest.approx(nearer + clue.sigma, abs=1e-6)
     assert nearer < clue.log_scale < 0.0
