@@ -25,7 +25,7 @@ WITH_MESSAGES = os.environ.get("MORO_ROS_MESSAGES", "") not in ("", "0")
 # What the library reads of share/moro_ros; with the messages CMakeLists.txt installs all of it.
 LIBRARY_DATA = ("package.xml", "models", "config")
 BUILD_FAILED = (
-    "moro_ros: building the messages failed; the build's own words are above. It needs a C++ "
+    "moro_ros: building the messages failed; see the build output above. It needs a C++ "
     "compiler and the Python headers (Debian, Ubuntu: apt install g++ python3-dev)."
 )
 NO_ROS = (
@@ -64,7 +64,7 @@ def run_cmake(source: Path, build: Path, stage: Path, prefix: Path, generated_on
     """Configure, build and install one interface package into stage.
 
     The build folder is kept, so that the next build only makes what changed; one that was
-    configured against another ROS 2 (pip's build environments are temporary) is made anew.
+    configured against another ROS 2 (pip's build environments are temporary) is rebuilt.
     """
     env = dict(os.environ)
     for key in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH"):

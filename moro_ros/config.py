@@ -108,8 +108,9 @@ class TrackerConfig:
         unit="s", low=0.0, high=600.0,
     )  # fmt: skip
     drop_pictures: bool = option(
-        False, "Do not publish such people until they move. Sleeping people may be affected"
-    )
+        False, "Do not publish people found by tracker.picture_s until they move. Sleeping people "
+        "may be affected",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

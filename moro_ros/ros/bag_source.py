@@ -46,7 +46,7 @@ class BagConfig:
     clock: bool = fixed(True, "Publish the recording's time on /clock")
     wait_for_nodes: str = fixed(
         "", "Full names, comma-separated, of the nodes that must subscribe to the recording's "
-        "images before playback starts; empty: none",
+        "images before playback starts. Empty disables it",
     )  # fmt: skip
     start_delay_s: float = fixed(
         2.0, "Pause before the first message, after the wait for nodes, for the discovery of "

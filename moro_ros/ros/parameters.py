@@ -91,7 +91,7 @@ class NodeConfig:
     boxes_topic: str = fixed(
         "",
         "Topic of vision_msgs/Detection2DArray with bounding boxes of people, which replace the "
-        "node's own person detector. Empty for none",
+        "node's own person detector. Empty disables it",
     )
     boxes_class: str = fixed(
         "person", "Class id of the detections on boxes_topic that are people. Empty accepts all"
@@ -99,7 +99,7 @@ class NodeConfig:
     depth_topic: str = fixed(
         "",
         "Topic of depth images (sensor_msgs/Image, 16UC1 in mm or 32FC1 in m) that measure the "
-        "distance of people. Empty for none",
+        "distance of people. Empty disables it",
     )
     depth_info_topic: str = fixed(
         "",

@@ -99,13 +99,13 @@ class RecorderConfig:
 
     output: str = fixed(".", "Folder to write to")
     overwrite: bool = fixed(False, "Replace the files of an earlier recording")
-    report: str = fixed("", "File for the statistics, JSON; empty: none")
+    report: str = fixed("", "JSON file for the statistics. Empty disables it")
     humans_topic: str = fixed("/moro/humans", "Topic of the people")
     camera_info_topic: str = fixed("/camera/camera_info", "Topic of the camera's calibration")
     image_topics: tuple[str, ...] = fixed(
         ("",), "Topics of images to record; empty names are ignored"
     )
-    markers_topic: str = fixed("", "Topic of markers to record; empty: none")
+    markers_topic: str = fixed("", "Topic of markers to record. Empty disables it")
     compress_images: bool = fixed(False, "Record images as JPEG")
 
 

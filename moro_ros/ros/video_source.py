@@ -81,7 +81,7 @@ class VideoConfig:
         64, "Memory for images that are decoded before the first is published, then in advance",
         unit="MB", low=1, high=65536,
     )  # fmt: skip
-    report: str = fixed("", "File for the statistics, JSON; empty: none")
+    report: str = fixed("", "JSON file for the statistics. Empty disables it")
 
 
 class VideoSource(parameters.StartValues, Node):

@@ -44,7 +44,7 @@ class ViewConfig:
     """Parameters of moro_view."""
 
     host: str = fixed(HOST, "Address to listen on; 0.0.0.0: all interfaces")
-    port: int = fixed(PORT, "Port to listen on; 0: any free port", low=0, high=65535)
+    port: int = fixed(PORT, "Port to listen on. 0 selects a free port", low=0, high=65535)
     browser: bool = fixed(False, "Open the page in the browser of this machine")
     refined: bool = fixed(False, "Show humans_refined next to humans; needs motion.refined_lag")
     body: str = fixed("", "Body model that the node uses, npz; empty: the open body")

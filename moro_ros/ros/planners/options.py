@@ -69,11 +69,11 @@ class PlannersConfig:
     )  # fmt: skip
     touch_links: str = option(
         "", "Links of the robot that may touch people, separated by commas: collisions of these "
-        "links with touch_parts are allowed in the planning scene. Empty for none"
+        "links with touch_parts are allowed in the planning scene. Empty disables it"
     )  # fmt: skip
     touch_parts: str = option(
         "", "Body parts that may be touched, as names of joints separated by commas: left_wrist is "
-        "the left hand, left_elbow the forearm. Empty for none"
+        "the left hand, left_elbow the forearm. Empty disables it"
     )  # fmt: skip
     touch_id: int = option(
         0, "Id of the person who may be touched. 0 for everybody", low=0, high=2**31 - 1
