@@ -93,6 +93,7 @@ class EstimateUpdate(nn.Module):
         self.update_head.bias.data[:ROTATIONS] = identity.repeat(BODY_JOINTS)
         self.update_head.bias.data[ESTIMATE : ESTIMATE + 6] = identity
 
+    @full_precision
     def forward(
         self,
         x: torch.Tensor,
