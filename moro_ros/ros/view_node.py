@@ -31,6 +31,7 @@ from moro_ros.ros.bridge import rgb_pixels
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.serve import run_process, spin
 from moro_ros.ros.stamps import AFTER_LAST_NS
+from moro_ros.types import Camera
 from moro_ros.view.address import HOST, PORT, open_browser
 from moro_ros.view.result import RECORDED, Moment, Pose, Result
 
@@ -69,6 +70,8 @@ class ViewNode(parameters.StartValues, Node):
         self._body: BodyModel = load_body_model(file)
         self.failure: MoroError | None = None
         self._checked = False
+        self._camera: Camera | None = None
+        self._frames: dict[str, str] = {}  # of the image and camera_info, which may differ
         pictures = Pictures(most=KEPT)
         names = ("humans", "humans_refined") if config.refined else ("humans",)
         self.results = [Result(name, pictures=pictures, limit=KEPT) for name in names]
@@ -116,6 +119,10 @@ class ViewNode(parameters.StartValues, Node):
         stamp_ns = stamp_to_ns(message.header.stamp)
         if result.moments and stamp_ns - result.moments[-1].stamp_ns == AFTER_LAST_NS:
             return  # the images stopped: this describes no new image
+        # People in the frame of the world are not in front of this camera.
+        frame = message.header.frame_id
+        in_front = any(frame == known.removeprefix("/") for known in self._frames.values())
+        result.camera = self._camera if in_front else None
         people = {}
         for human in message.humans:
             if human.tracking_state == Human.TRACKING_LOST:
@@ -148,8 +155,8 @@ class ViewNode(parameters.StartValues, Node):
         except CalibrationError as error:
             self.get_logger().warning(f"camera_info: {error}", throttle_duration_sec=10.0)
             return
-        for result in self.results:
-            result.camera = camera
+        self._camera = camera
+        self._frames["camera_info"] = message.header.frame_id
 
     def _on_image(self, message: Any) -> None:
         try:
@@ -157,6 +164,7 @@ class ViewNode(parameters.StartValues, Node):
         except ImageError as error:
             self.get_logger().warning(f"image: {error}", throttle_duration_sec=10.0)
             return
+        self._frames["image"] = message.header.frame_id
         pictures = self.results[0].pictures
         assert pictures is not None
         pictures.add(stamp_to_ns(message.header.stamp), rgb[..., ::-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +21,14 @@ from moro_ros.types import Camera
 # Maximum distance of a moment from the requested stamp [ns].
 NEAR_NS = 500_000_000
 # Sources of the ground, the best one first.
-SOURCES = ("from the node", "from standing feet", "camera taken to be level")
+SOURCES = ("from the node", "from standing feet", "assumed to be level")
 RECORDED, ESTIMATED, ASSUMED = SOURCES
 # Maximum mean lean of people on a valid ground [rad].
 LEANING = 0.2
 # Without a known ground: percentage of the lowest joints below it, steps of its height [m], and
 # number of joints that are kept.
 BELOW, STEP_M, MOST_LOWEST = 5.0, 0.1, 1000
+UPWARDS = (0.0, 0.0, 1.0)
 NECK, FEET = JOINT_NAMES.index("neck"), list(CONTACT_JOINTS)
 
 
@@ -65,6 +67,7 @@ class Result:
         self.shift_ns = 0
         self._limit = limit
         self._lowest: list[float] = []
+        self._axis, self._up = np.zeros(3), LEVEL
         # Only appended to or replaced, because another thread may be reading it.
         self.moments: list[Moment] = []
 
@@ -91,12 +94,20 @@ class Result:
 
     def _assume_ground(self, moment: Moment) -> None:
         """Place the ground below the lowest feet so far while no better one is known."""
-        lowest = [(pose.row["joints"] @ LEVEL).min() for pose in moment.people.values()]
-        self._lowest = [*self._lowest, *map(float, lowest)][-MOST_LOWEST:]
+        joints = [pose.row["joints"] for pose in moment.people.values()]
+        self._axis += sum((body[NECK] - body[FEET].mean(0) for body in joints), np.zeros(3))
+        # People in the frame of the world, such as those of several cameras, stand along its z.
+        up = UPWARDS if self._axis[2] > abs(self._axis[1]) else LEVEL
+        if up != self._up:
+            self._up, self._lowest = up, []
+        lowest = [float((body @ up).min()) for body in joints]
+        self._lowest = [*self._lowest, *lowest][-MOST_LOWEST:]
         if not self._lowest:
             return
-        ground = level_ground(float(np.percentile(self._lowest, BELOW)))
-        if self.ground is None or abs(ground.offset - self.ground.offset) > STEP_M:
+        ground = level_ground(float(np.percentile(self._lowest, BELOW)), up)
+        known = self.ground
+        same = known is not None and bool(known.normal @ ground.normal > 0.0)
+        if known is None or not same or abs(ground.offset - known.offset) > STEP_M:
             self.ground = ground
 
     def ids(self) -> list[int]:
@@ -173,6 +184,6 @@ def ground_of(people: dict[int, np.ndarray]) -> tuple[GroundPlane, str]:
     return level_ground(float(np.percentile(lowest, BELOW))), ASSUMED
 
 
-def level_ground(lowest_m: float) -> GroundPlane:
-    """Return the ground below a level camera; lowest_m: height of the lowest foot over it."""
-    return GroundPlane(np.array(LEVEL), JOINT_HEIGHT_M[1] - lowest_m)
+def level_ground(lowest_m: float, up: Sequence[float] = LEVEL) -> GroundPlane:
+    """Return the level ground; lowest_m: height of the lowest foot along up, a level camera's."""
+    return GroundPlane(np.array(up), JOINT_HEIGHT_M[1] - lowest_m)

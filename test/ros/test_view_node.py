@@ -101,14 +101,21 @@ def test_people_camera_and_image_are_taken_up(
         wait_for(lambda: live.camera is not None and len(live.pictures) == 5)
         # The timeline follows the newest moment.
         wait_for(lambda: node.viewer.timeline.position_ns == live.moments[-1].stamp_ns)
+        shown = live.camera, list(live.moments)
+        # People in the frame of the world are shown without the camera.
+        world = human_array(posed, 9)
+        world.header.frame_id = "world"
+        humans.publish(world)
+        wait_for(lambda: live.camera is None)
     finally:
         stopped.set()
         listener.join()
-    assert [sorted(moment.people) for moment in live.moments] == [[7]] * 5 + [[]]
+    camera, moments = shown
+    assert [sorted(moment.people) for moment in moments] == [[7]] * 5 + [[]]
     joints = live.axes().points(live.moments[3].people[7].row["joints"])
     assert joints[0] == pytest.approx([0.3, 3.0, 0.9], abs=1e-3)
     assert live.moments[3].people[7].covariance[0, 2, 2] == pytest.approx(4e-4)
-    assert live.ground_from == "from the node" and live.camera.width == 64
+    assert live.ground_from == "from the node" and camera.width == 64
 
 
 def test_a_node_with_another_body_ends_it_with_the_reason(

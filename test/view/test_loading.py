@@ -47,6 +47,24 @@ def test_while_it_grows_the_ground_is_below_the_lowest_feet_until_it_is_known(ma
     assert growing.ground is ground, "it twitches"
 
 
+def test_people_in_the_frame_of_the_world_stand_on_its_ground(made, npz, open_body):
+    """fused/humans has z up and no ground; a level camera's y would lay everybody down."""
+    (whole,) = open_results(npz, None, open_body)
+    in_world = Result("live")
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+    for moment in whole.moments[:3]:
+        people = {}
+        for track_id, pose in moment.people.items():
+            row = pose.row.copy()
+            row["joints"] = row["joints"] @ turn.T
+            people[track_id] = pose._replace(row=row)
+        in_world.add(moment._replace(people=people))
+    assert in_world.ground.normal == pytest.approx([0.0, 0.0, 1.0])
+    assert in_world.ground.offset == pytest.approx(made.camera_height_m, abs=0.1)
+    heights = in_world.axes().points(row["joints"])[:, 2]
+    assert -0.1 < heights.min() < 0.1 and heights.max() > 1.0
+
+
 def test_motion_mcap_has_covariance_ground_camera_and_pictures(made, mcap, open_body, picture_at):
     (result,) = open_results(mcap, None, open_body)
     assert len(result.moments) == made.frames and result.ids() == [1, 2]

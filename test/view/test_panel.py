@@ -38,7 +38,7 @@ def test_a_live_page_says_when_nothing_new_comes(
     monkeypatch.undo()
     (recorded,) = open_results(npz, None, open_body)
     live.results[0].add(recorded.moments[0])
-    assert "2 people; ground: camera taken to be level" in status(live)
+    assert "2 people; ground: assumed to be level" in status(live)
     monkeypatch.setattr(panel, "STALE_S", 0.01)
     assert "nothing new for " in status(live)
     live.results[0].add(recorded.moments[1])
