@@ -99,7 +99,9 @@ def moved(motion: BodyMotion, rotation: np.ndarray, translation: np.ndarray) -> 
         covariance=(rotation @ motion.covariance @ rotation.T).astype(np.float32),
         smplx=SmplxParams(
             betas=smplx.betas,
-            global_orient=(turn * Rotation.from_rotvec(smplx.global_orient)).as_rotvec(),
+            global_orient=(turn * Rotation.from_rotvec(smplx.global_orient))
+            .as_rotvec()
+            .astype(np.float32),
             body_pose=smplx.body_pose,
             transl=transl.astype(np.float32),
         ),

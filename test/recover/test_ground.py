@@ -69,7 +69,8 @@ def test_parameters_in_the_world_give_the_joints_in_the_world(open_body):
     np.testing.assert_allclose(there.joints, expected, atol=1e-5)
     np.testing.assert_allclose(there.vertices, expected, atol=1e-5)
     smplx = there.smplx
-    turns = torch.from_numpy(np.concatenate([smplx.global_orient, smplx.body_pose], 1)).float()
+    # Fusion poses a body by them, in float32.
+    turns = torch.from_numpy(np.concatenate([smplx.global_orient, smplx.body_pose], 1))
     rest = open_body.skeleton(torch.from_numpy(smplx.betas)[None]).joints[:, :22]
     chain, joints = open_body.forward_kinematics(
         rotvec_to_matrix(turns.unflatten(1, (22, 3))), rest
