@@ -9,7 +9,6 @@ and stored in the user's cache. The package is deleted and nothing is installed.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from moro_ros.errors import AssetError
+from moro_ros.resources import file_sha256
 
 LOGGER = logging.getLogger(__name__)
 DOWNLOAD_TIMEOUT_S = 900.0
@@ -262,16 +262,9 @@ def fetch(name: str, download: bool = True) -> Path:
 
 def is_intact(path: Path, asset: Asset) -> bool:
     """True if the file exists and has the asset's size and sha256."""
-    return path.is_file() and path.stat().st_size == asset.size and sha256_of(path) == asset.sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return (
+        path.is_file() and path.stat().st_size == asset.size and file_sha256(path) == asset.sha256
+    )
 
 
 @contextmanager
@@ -330,7 +323,7 @@ def _extract(archive: Path, name: str, temporary: Path) -> None:
             shutil.copyfileobj(source, target)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise AssetError(_failure(name, f"{archive.name} cannot be read: {error}")) from error
-    found = sha256_of(part)
+    found = file_sha256(part)
     if found != asset.sha256:
         reason = f"sha256 of {asset.member} in {archive.name} is {found}, expected {asset.sha256}"
         raise AssetError(_failure(name, reason))
