@@ -105,7 +105,7 @@ class KeypointFrontend:
         self._interval_s = 0.0
         self._spent: list[tuple[str, float]] = []
         threads = detector_config.threads
-        self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads, "moro_detector") if threads > 1 else None
         self._turns = Turns(detector_config.look_share, threads)
         self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
