@@ -83,7 +83,7 @@ lint: setup
 colcon:
 	@PYTHON='$(PYTHON)' scripts/colcon_build.sh '$(DISTRO)' $(if $(TESTS),'$(TESTS)')
 
-setup: check-sourced $(STAMPS)/interfaces $(STAMPS)/heavy
+setup: check-sourced $(STAMPS)/interfaces $(STAMPS)/models $(STAMPS)/heavy
 
 check-sourced:
 ifneq ($(SOURCED_ROS),)
@@ -116,6 +116,11 @@ $(STAMPS)/interfaces: $(STAMPS)/packages $(COMPILED)
 	@echo '[3/3] moro_ros with its ROS 2 messages, compiled'
 	$(call guarded,MORO_ROS_MESSAGES=1 $(PIP) --no-build-isolation --no-deps -e .)
 	@touch $@
+
+# Nodes and tests do not download. Without a network the set-up continues; the next call tries again.
+$(STAMPS)/models: $(STAMPS)/interfaces
+	@if $(BIN)/moro fetch >/dev/null; then touch $@; \
+	  else echo 'Note: nodes that process images need "$(BIN)/moro fetch", on a connected machine.'; fi
 
 # The larger landmark network (41 MB) is optional: without npm the set-up continues without it.
 HEAVY := pose_landmark_heavy.tflite

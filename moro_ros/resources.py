@@ -1,7 +1,8 @@
-"""Paths of the files installed with the package: models, messages, launch and config files."""
+"""Files: paths of those installed with the package (models, launch, config), and the sha256."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,15 @@ def share_folder() -> Path:
         f"The files of {PACKAGE} (models, config) were not found; looked in "
         f"{', '.join(map(str, looked))}. Install the package again: pip install . or colcon build."
     )
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def candidates(package: Path) -> Iterator[Path]:

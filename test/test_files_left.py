@@ -14,10 +14,11 @@ from moro_ros.cli.processes import clean_environment
 from moro_ros.errors import AssetError
 
 MODELS = ("pose_detection.tflite", "pose_landmark_full.tflite")
-# What `moro predict` does with a video, with both backends and the mesh.
+# What `moro predict` does with a video, with both backends, the mesh and a plot.
 WORK = """
 import numpy as np
 from moro_ros.config import PipelineConfig
+from moro_ros.draw.plots import line_chart
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.live.pipeline import load_pipeline
 from moro_ros.io.motion_files import MotionFiles
@@ -30,6 +31,7 @@ for backend in {backends}:
         for index in range(4):
             found = pipeline.recover(pipeline.observe(image, index * 33_333_333, camera), mesh=True)
     assert found.motions
+line_chart("speed", "time", {{"person 1": np.ones(3)}})
 """
 
 

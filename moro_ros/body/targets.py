@@ -13,8 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 from moro_ros.body.anatomy import Anatomy
-from moro_ros.body.hand_fit import fit_hand
-from moro_ros.body.hand_pose import HandPose
+from moro_ros.body.hand_pose import HandPose, fit_hand
 from moro_ros.body.posture import Posture
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.geometry.lens import normalised_points

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from moro_ros import assets
 from moro_ros.body.body_model import BodyModel, load_body_model
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.processes import (
     Child,
@@ -253,12 +253,6 @@ def node_parameters(
         recording["image_topics"] = [CAMERA_TOPICS["image"]]
         playing["wait_for_subscribers"] = 2
     return recording, playing
-
-
-def fetch_models() -> None:
-    """Have the front-end's models in the cache: the node would fetch them unseen, in its log."""
-    for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
-        assets.fetch(name)
 
 
 def body_of(model: str) -> BodyModel:

@@ -6,6 +6,7 @@ import argparse
 import math
 
 from moro_ros.cli.evaluate_open import find_motion, motion_options, stream_of
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.results import check_least, print_rows
 from moro_ros.config import PipelineConfig
 from moro_ros.data.mocap import load_motion
@@ -33,6 +34,7 @@ def command(args: argparse.Namespace) -> int:
     rows: list[dict[str, object]] = []
     config = PipelineConfig()
     if not args.no_videos:
+        fetch_models(config)
         frontend = load_frontend(config.detector, config.tracker, config.max_people, realtime=False)
         clips = list(pose2sim_clips(frontend, args.images))
         mean = sum(clip.share for clip in clips) / len(clips)

@@ -17,9 +17,14 @@ from moro_ros.errors import DataError
 from moro_ros.evaluation import sigma
 from moro_ros.evaluation.ablations import compare, look_ahead, variants
 from moro_ros.evaluation.designs import evaluate_design, window_ms
-from moro_ros.evaluation.open_benchmark import STANDARD_SUBJECTS, OpenProtocol, evaluate_open
+from moro_ros.evaluation.open_benchmark import (
+    STANDARD_SUBJECTS,
+    OpenProtocol,
+    charts,
+    evaluate_open,
+    joint_errors,
+)
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
-from moro_ros.evaluation.open_plots import charts, joint_errors
 from moro_ros.evaluation.open_worlds import (
     CONDITIONS,
     NEAR,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from moro_ros.assets import fetch
+from moro_ros.assets import cached_path
 from moro_ros.body.body_model import BodyModel, load_body_model
 from moro_ros.cli.evaluate_cameras import print_cameras
+from moro_ros.cli.fetch import DETECTOR, fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
@@ -175,9 +176,9 @@ def second_frontend(landmarks: str) -> KeypointFrontend | None:
 def remembering_frontend(landmarks: str = "full") -> tuple[KeypointFrontend, WorldMemory]:
     """Build the default front-end so that BlazePose's world landmarks are available later."""
     config = PipelineConfig(detector=DetectorConfig(landmarks=landmarks))
-    threads = config.detector.threads
+    fetch_models(config)
     memory = WorldMemory(load_landmarker(config.detector))
-    detector = BlazePoseDetector(fetch("pose_detection.tflite"), threads)
+    detector = BlazePoseDetector(cached_path(DETECTOR), config.detector.threads)
     frontend = KeypointFrontend(
         detector,
         memory,  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from moro_ros.body.connections import (
     load_connection_tables,
 )
 from moro_ros.body.hierarchy import ConnectionTables, first_component
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.official_files import (
     TrajectoryStatistics,
     read_checkpoint,
@@ -36,7 +37,7 @@ from moro_ros.cli.video_options import VideoInput, add_camera_options, video_inp
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import BodyModelError, CheckpointError, ConfigError
 from moro_ros.model_config import ModelConfig, load_model_config
-from moro_ros.network.build import DESCRIPTION, build_moro, file_sha256, save_model
+from moro_ros.network.build import DESCRIPTION, build_moro, save_model
 from moro_ros.network.moro import MoRo
 from moro_ros.network.official_names import (
     BODY_MODEL_TENSORS,
@@ -49,7 +50,7 @@ from moro_ros.network.official_names import (
 )
 from moro_ros.network.tokenizer import MeshConvTokenizer
 from moro_ros.perception.frontend import load_frontend
-from moro_ros.resources import share_path
+from moro_ros.resources import file_sha256, share_path
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -237,6 +238,7 @@ def estimate(model: MoRo, videos: Sequence[VideoInput]) -> TrajectoryStatistics:
     """Estimate the trajectory statistics from videos and give them to the network."""
     clips = []
     pipeline = PipelineConfig()
+    fetch_models(pipeline)
     for video in videos:
         frontend = load_frontend(
             pipeline.detector, pipeline.tracker, pipeline.max_people, realtime=False

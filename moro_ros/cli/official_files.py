@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moro_ros.data.records import ArrayUnpickler
+from moro_ros.data.pickles import unpickled
 from moro_ros.errors import CheckpointError
 
 
@@ -31,7 +31,7 @@ def read_statistics(path: Path) -> TrajectoryStatistics:
     """
     try:
         with path.open("rb") as file:
-            values = ArrayUnpickler(file).load()
+            values = unpickled(file)
         mean, std = (np.asarray(values[key]).reshape(9) for key in ("Mean", "Std"))
         mean, std = mean.astype(np.float32), std.astype(np.float32)
     except FileNotFoundError as error:
@@ -39,9 +39,7 @@ def read_statistics(path: Path) -> TrajectoryStatistics:
             f"{path} does not exist. The authors distribute it separately from the checkpoint. "
             "Without it, give videos to --estimate-trajectory-stats."
         ) from error
-    # A damaged pickle can raise nearly anything while it is read.
-    except (pickle.UnpicklingError, OSError, EOFError, LookupError, TypeError, ValueError,
-            AttributeError, ImportError, MemoryError, UnicodeError) as error:  # fmt: skip
+    except (pickle.UnpicklingError, OSError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} is not a pickle of the arrays Mean and Std with 9 numbers each ({error})."
         ) from error

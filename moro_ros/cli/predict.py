@@ -8,11 +8,12 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from moro_ros.assets import cached_path
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
 from moro_ros.cli.predict_job import RESULTS, Job, Say, finished, process
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_inputs_stay(inputs, folders)
     say = Say(sys.stderr if arguments.json else sys.stdout)
     # Only once, and not before the first input is known to be usable.
-    load = cache(lambda: load_pipeline(job.config))
+    load = cache(partial(fetch_and_load, job.config))
     if several:
         make_folder(out, "--out")
         results, status = process_all(inputs, job, out, load, say, arguments.force)
@@ -104,6 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
             summary.pop("settings", None)
         print(json.dumps({"exit_status": status, "inputs": results}, indent=2))
     return status
+
+
+def fetch_and_load(config: PipelineConfig) -> HumanMotionPipeline:
+    """Load the pipeline after a download of the files that are missing; raises MoroError."""
+    fetch_models(config)
+    return load_pipeline(config)
 
 
 def check_inputs_stay(inputs: list[Input], folders: list[Path]) -> None:

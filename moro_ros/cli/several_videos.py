@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import CalibrationError, ConfigError
@@ -190,6 +191,7 @@ def fused(
     Raises: MoroError for a problem with --config or the model.
     """
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
+    fetch_models(config)
     pool = PipelinePool()
     pipelines = [pool.pipeline(pipeline_config(config)) for _ in filmed]
     reels = {

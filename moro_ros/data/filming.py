@@ -17,12 +17,7 @@ from torch.nn.functional import normalize
 from moro_ros.body.body_model import BodyModel
 from moro_ros.data.detection import Detector
 from moro_ros.data.dice import Dice
-from moro_ros.data.synthesis import (
-    MIN_DEPTH,
-    CameraMotion,
-    ObservedMotion,
-    pose_keypoints,
-)
+from moro_ros.data.synthesis import CameraMotion, ObservedMotion, on_plane, pose_keypoints
 from moro_ros.data.variation import HIPS, KNEES
 from moro_ros.network.inputs import PersonBoxes, enclosing_box, floor_row, observe, running_boxes
 
@@ -100,8 +95,7 @@ def film(
     joints, keypoints = pose_keypoints(truth, body)
     batch, frames, count = keypoints.shape[:3]
     detected = keypoints + dice.normal(batch, 1, count, 3) * detector.noise.definition_m
-    in_front = detected[..., 2] > MIN_DEPTH
-    points = detected[..., :2] / detected[..., 2:].clamp_min(MIN_DEPTH)
+    points, in_front = on_plane(detected)
     far = FAR_OUT * truth.half_image[:, None, None]
     extent, _ = enclosing_box(points.clamp(-far, far), in_front)
     share = AT_TABLE if detector.noise.occlusion else 0.0

@@ -1,10 +1,9 @@
-"""Safe reading of the files of published data sets, whose pickles could run any code."""
+"""The files of published data sets, read without running code in them (pickles.py)."""
 
 from __future__ import annotations
 
 import json
 import pickle
-import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,39 +13,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from moro_ros.data.dataset import SetCard
+from moro_ros.data.pickles import unpickled
 from moro_ros.errors import NPZ_ERRORS
 from moro_ros.types import SmplxParams
-
-# The names for arrays of numbers and words; anything else in a pickle is rejected.
-SAFE = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-    ("collections", "OrderedDict"),
-}
-# NumPy 2 renamed its core; either version reads the files of both.
-CORE = "numpy._core." if hasattr(np, "_core") else "numpy.core."
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Unpickles only dictionaries, lists, numbers, strings and arrays."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Reject every class and function that arrays do not need."""
-        if (module, name) not in SAFE:
-            raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not an array")
-        return super().find_class(current(module), name)
-
-
-def current(module: str) -> str:
-    """Return the name of a module of NumPy in the installed version."""
-    return re.sub(r"^numpy\._?core\.", CORE, module)
 
 
 def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -57,7 +26,7 @@ def load_pickle(path: Path, card: SetCard, keys: Sequence[str]) -> dict[str, np.
     card.need_file(path, f"a pickle of the arrays {', '.join(keys)}")
     try:
         with path.open("rb") as file:
-            content = ArrayUnpickler(file, encoding="latin1").load()
+            content = unpickled(file)
     except (pickle.UnpicklingError, *NPZ_ERRORS) as error:
         raise card.damaged(path, error) from error
     if not isinstance(content, dict):
@@ -94,7 +63,7 @@ class Archive:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 dtype, shape, fortran = _header(file)
                 if dtype.hasobject:
-                    return np.asarray(ArrayUnpickler(file, encoding="latin1").load())
+                    return np.asarray(unpickled(file))
                 count = int(np.prod(shape, dtype=np.int64))
                 values = np.frombuffer(bytearray(file.read()), dtype)  # writable, unlike bytes
                 if len(values) != count:

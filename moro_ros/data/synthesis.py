@@ -153,6 +153,11 @@ def pose_keypoints(truth: CameraMotion, body: BodyModel) -> tuple[Tensor, Tensor
     return positions + shift, keypoints + shift
 
 
+def on_plane(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Project points (..., 3) m; returns (..., 2) on the normalised plane and which are seen."""
+    return points[..., :2] / points[..., 2:].clamp_min(MIN_DEPTH), points[..., 2] > MIN_DEPTH
+
+
 def look(
     truth: CameraMotion,
     body: BodyModel,
@@ -168,8 +173,7 @@ def look(
     batch, _, count = keypoints.shape[:3]
     bias = torch.from_numpy(rng.normal(size=(batch, 1, count, 3))).float() * noise.definition_m
     detected = keypoints + bias
-    in_front = detected[..., 2] > MIN_DEPTH
-    points = detected[..., :2] / detected[..., 2:].clamp_min(MIN_DEPTH)
+    points, in_front = on_plane(detected)
     extent, _ = enclosing_box(points, torch.ones_like(in_front))
     noisy = add_noise(points, extent.size, noise, rng)
     inside = (noisy.abs() < truth.half_image[:, None, None]).all(-1) & in_front

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
-from moro_ros.geometry.lens import image_points, normalised_points
+from moro_ros.geometry.lens import NEAREST_M, normalised_points, project_points
 from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.types import Camera
 
@@ -22,7 +22,6 @@ Colour = tuple[float, float, float]
 ALPHA = 0.68
 SUPERSAMPLING = 2  # drawn this much finer, then averaged: smooth outlines
 _SHIFT = 4  # sub-pixel bits of cv2's fixed-point coordinates
-_NEAR_M = 0.1
 _HEAD = JOINT_NAMES.index("head")
 _KEY_LIGHT = np.array([-0.35, -0.55, -0.76])  # from the upper left, behind the camera
 _FILL_LIGHT = np.array([0.75, -0.10, -0.65])
@@ -57,14 +56,10 @@ def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     Points nearer than 0.1 m, or so far outside the image that the distortion polynomial is not
     valid, become nan.
     """
-    points = np.asarray(points, dtype=np.float64)
-    pixels = np.full((len(points), 2), np.nan)
-    valid = points[:, 2] > _NEAR_M
+    pixels = project_points(points, camera)
     if camera.distorted:
-        radius = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], _NEAR_M)
-        valid &= radius < _valid_radius(camera)
-    if valid.any():
-        pixels[valid] = image_points(points[valid], camera)
+        radius = np.hypot(points[:, 0], points[:, 1]) / np.maximum(points[:, 2], NEAREST_M)
+        pixels[radius >= _valid_radius(camera)] = np.nan
     return pixels
 
 

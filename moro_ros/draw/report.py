@@ -20,8 +20,6 @@ REPORT = "report.html"
 SPEED_S = 0.2
 # Maximum width of the sheet [px], because the page may be sent by mail.
 SHEET_WIDTH, JPEG_QUALITY = 1600, 80
-# Space below the axis of a chart for the labels of bars [px].
-BLANK = 80
 STYLE = (
     "body{font:15px/1.45 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}"
     "img{max-width:100%;border:1px solid #ddd}table{border-collapse:collapse}"
@@ -56,7 +54,10 @@ def report_page(
         parts += ["<h2>People</h2>", _table(names, cells, colours)]
     else:
         parts += ["<h2>People</h2><p>No people were found.</p>"]
-    parts += ["<h2>Pictures</h2>", _picture(_scaled(sheet), "Bodies drawn over eight images")]
+    parts += [
+        "<h2>Pictures</h2>",
+        _picture(_scaled(sheet), "Bodies drawn over eight images", "jpeg"),
+    ]
     if rows:
         parts += ["<h2>Plots</h2>", *_plots(recording, rows, origin_ns)]
     return (
@@ -87,13 +88,10 @@ def _plots(recording: MotionRecording, rows: Mapping[int, np.ndarray], origin_ns
         "speed": f"Speed of the pelvis [m/s], over {SPEED_S:g} s",
         "seen": "Joints that were seen [%]",
     }
-    colours = [colour_of(track_id)[::-1] for track_id in rows]
+    colours = [colour_of(track_id) for track_id in rows]
     span = (float(times[0]), float(times[-1]))
     pictures = [
-        _picture(
-            line_chart(titles[name], "time [s]", series[name], span, colours)[:-BLANK],
-            titles[name],
-        )
+        _picture(line_chart(titles[name], "time [s]", series[name], span, colours), titles[name])
         for name in titles
     ]
     paths = {f"person {i}": own["joints"][:, 0][:, [0, 2]] for i, own in rows.items()}
@@ -121,10 +119,9 @@ def _scaled(path: Path) -> np.ndarray:
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
-def _picture(image: np.ndarray, words: str) -> str:
+def _picture(image: np.ndarray, words: str, kind: str = "png") -> str:
     """Return an image (H, W, 3) uint8 BGR as an element of the page."""
-    drawing = len(np.unique(image.reshape(-1, 3)[::7], axis=0)) < 256
-    kind, options = ("png", []) if drawing else ("jpeg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if kind == "jpeg" else []
     _, data = cv2.imencode(f".{kind}", image, options)
     text = base64.b64encode(data.tobytes()).decode()
     return f'<p><img alt="{html.escape(words)}" src="data:image/{kind};base64,{text}"></p>'

@@ -1,12 +1,13 @@
 """The open benchmark: held-out motion seen by random static cameras, without and with occlusion.
 
 Protocol: subjects not in the training set, windows of 48 frames at 30 Hz, BlazePose-like
-keypoint noise (data/occlusion.py), fixed seed; joints relative to the pelvis, millimetres.
+keypoint noise (data/occlusion.py), fixed seed; joints relative to the pelvis, millimetres. Plots
+show the same errors per joint, by the share of hidden joints, and over the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.occlusion import ObservationNoise
 from moro_ros.data.synthesis import ObservedMotion, look, place_cameras
+from moro_ros.draw.plots import bar_chart, line_chart
+from moro_ros.evaluation.evaluator import error_by_level
 from moro_ros.evaluation.metrics import accelerations, jitter, means, procrustes_errors
 from moro_ros.evaluation.open_decoding import (
     Decoding,
@@ -170,3 +173,55 @@ def score_mesh(
     rows.setdefault("pve_mm", []).append(error.numpy())
     for window in (mesh + found.translation[:, :, None]).numpy():
         rows.setdefault("mesh_jitter", []).append(jitter(window, RATE_HZ))
+
+
+@dataclass(frozen=True, slots=True)
+class JointErrors:
+    """error: (W, F, 22) mm relative to the pelvis; seen: (W, F, 22) bool, from keypoints."""
+
+    error: np.ndarray
+    seen: np.ndarray
+
+
+def joint_errors(
+    model: OpenModel,
+    motion: MotionSet,
+    occlusion: float,
+    protocol: OpenProtocol,
+    decoding: Decoding,
+) -> JointErrors:
+    """Return every joint's error in the benchmark's windows; see evaluate_open."""
+    errors, seen = [], []
+    for observed in observed_windows(motion, model.body, occlusion, protocol):
+        found = recover(model, observed, decoding)
+        truth = observed.joints - observed.truth.translation[:, :, None]
+        errors.append(1e3 * (found.joints - truth).norm(dim=-1).numpy())
+        seen.append(shown_joints(observed))
+    return JointErrors(np.concatenate(errors), np.concatenate(seen))
+
+
+def charts(by_condition: Mapping[str, JointErrors]) -> dict[str, np.ndarray]:
+    """Return images (H, W, 3) uint8 BGR by name; by_condition: errors by the condition's name.
+
+    per_joint: seen and hidden joints separately; per_level: the limbs, by the share of them that is
+    hidden; over_time: by the frame of the window.
+    """
+    limbs = list(LIMB_JOINTS)
+    joints, levels, times = {}, {}, {}
+    for name, found in by_condition.items():
+        for part, chosen in (("seen", found.seen), ("hidden", ~found.seen)):
+            count = chosen.sum((0, 1))
+            total = (found.error * chosen).sum((0, 1))
+            mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            joints[f"{name}, {part}"] = mean.tolist()
+        hidden, of_limbs = ~found.seen[..., limbs], found.error[..., limbs]
+        share = hidden.mean(-1).ravel()
+        levels[name] = error_by_level(of_limbs.mean(-1).ravel(), share)
+        times[name] = found.error.mean((0, 2))
+    names = list(next(iter(levels.values())))
+    by_level = {name: [level[n] for n in names] for name, level in levels.items()}
+    return {
+        "per_joint": bar_chart("MPJPE per joint [mm]", JOINT_NAMES, joints),
+        "per_level": bar_chart("limbs: MPJPE by share of hidden joints [mm]", names, by_level),
+        "over_time": line_chart("MPJPE over the window [mm]", "frame", times),
+    }

@@ -21,6 +21,8 @@ from moro_ros.types import Camera
 MAX_ANGLE_DEG = 80.0
 # Distorted again, an undistorted point lies where it was, or the lens model does not hold there.
 TOLERANCE_PX = 1.0
+# Points nearer to the lens are not on the image, m.
+NEAREST_M = 0.1
 
 
 def undistort_points(points_px: np.ndarray, camera: Camera) -> np.ndarray:
@@ -92,6 +94,15 @@ def image_points(points: np.ndarray, camera: Camera) -> np.ndarray:
     function = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
     found, _ = function(source, none, none, matrix, _coefficients(camera))
     return np.asarray(found).reshape(-1, 2)
+
+
+def project_points(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Like image_points for any points (N, 3) m; those nearer than NEAREST_M or behind are NaN."""
+    ahead = points[:, 2] > NEAREST_M
+    pixels = np.full((len(points), 2), np.nan)
+    if ahead.any():
+        pixels[ahead] = image_points(points[ahead], camera)
+    return pixels
 
 
 def part_of_camera(

@@ -7,7 +7,6 @@ and tokenizer.safetensors.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from moro_ros.network.moro import MoRo
 from moro_ros.network.motion_encoder import MotionEncoder
 from moro_ros.network.patch_tokenizer import PatchTokenizer
 from moro_ros.network.tokenizer import MeshConvTokenizer, MeshTokenizer
+from moro_ros.resources import file_sha256
 
 DESCRIPTION = "model.yaml"
 MORO_WEIGHTS = "moro.safetensors"
@@ -280,15 +280,6 @@ def read_checkpoint(path: str | Path, expected_sha256: str = "") -> dict[str, to
         raise CheckpointError(
             f"{path} is not a complete safetensors file ({error}). Download it again."
         ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _plain(value: object) -> object:

@@ -18,7 +18,7 @@ from moro_ros.errors import ImageError
 from moro_ros.geometry.lens import normalised_points, undistort_image
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, PersonObservation
 
-# Spec 1.2: the box is 1.2 times as wide as its contents.
+# As published (arXiv 2601.16079), the box is 1.2 times as wide as its contents.
 BOX_PADDING = 1.2
 # Minimum number of seen keypoints in a frame that updates the box.
 MIN_SEEN = 4

@@ -105,7 +105,7 @@ class KeypointFrontend:
         self._interval_s = 0.0
         self._spent: list[tuple[str, float]] = []
         threads = detector_config.threads
-        self._pool = ThreadPoolExecutor(threads, "moro_eyes") if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads, "moro_detector") if threads > 1 else None
         self._turns = Turns(detector_config.look_share, threads)
         self.ignored_people = self.carried_people = 0
         self.timings = {"detect_s": 0.0, "landmark_s": 0.0}
@@ -373,13 +373,13 @@ def load_frontend(
     max_people: int,
     realtime: bool = True,
 ) -> KeypointFrontend:
-    """Build the front-end with the published BlazePose models, downloaded at the first use.
+    """Build the front-end with the published BlazePose models.
 
-    Raises: AssetError if a model file is not available.
+    Raises: AssetError if a model file was not downloaded.
     """
     threads = detector_config.threads
     return KeypointFrontend(
-        BlazePoseDetector(fetch("pose_detection.tflite"), threads),
+        BlazePoseDetector(fetch("pose_detection.tflite", download=False), threads),
         load_landmarker(detector_config),
         detector_config,
         tracker_config,
@@ -391,7 +391,7 @@ def load_frontend(
 def load_landmarker(config: DetectorConfig) -> BlazePoseLandmarker:
     """Load the landmark network of the configuration.
 
-    Raises: AssetError if its file is not available; the heavy model is not downloaded here.
+    Raises: AssetError if its file was not downloaded.
     """
     name = f"pose_landmark_{config.landmarks}.tflite"
-    return BlazePoseLandmarker(fetch(name, download=config.landmarks == "full"), config.threads)
+    return BlazePoseLandmarker(fetch(name, download=False), config.threads)

@@ -80,5 +80,5 @@ class MouthReader:
 
 
 def load_mouth_reader() -> MouthReader:
-    """Load the face landmark network, downloaded at the first use. Raises: AssetError."""
-    return MouthReader(fetch("face_landmark.tflite"))
+    """Load the face landmark network. Raises: AssetError if it was not downloaded."""
+    return MouthReader(fetch("face_landmark.tflite", download=False))

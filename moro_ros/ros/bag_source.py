@@ -105,7 +105,7 @@ class BagSource(parameters.StartValues, Node):
         topics = ", ".join(sorted(publisher.topic_name for publisher in images)) or "no images"
         told_s = -REMIND_S
         while not self._stop.is_set():
-            if any(self._is_heard(publisher, name) for publisher in images):
+            if any(self._is_received(publisher, name) for publisher in images):
                 return
             if (other := self._image_topics(name)) and not other & {p.topic_name for p in images}:
                 self.get_logger().warning(
@@ -118,7 +118,7 @@ class BagSource(parameters.StartValues, Node):
                 self.get_logger().info(f"Waiting until {name} is active and receives {topics}.")
             self._stop.wait(POLL_S)
 
-    def _is_heard(self, publisher: Publisher, name: str) -> bool:
+    def _is_received(self, publisher: Publisher, name: str) -> bool:
         """Whether a node subscribes to a topic and is connected with this publisher."""
         found = self.get_subscriptions_info_by_topic(publisher.topic_name)
         names = {full_name(item.node_namespace, item.node_name) for item in found}

@@ -71,9 +71,9 @@ class BoxesInput:
     @property
     def silence(self) -> str:
         """A text if no boxes are received, so that nobody can be found; else empty."""
-        words = self._silence.words
-        return words and (
-            f"{words} Without the boxes of boxes_topic nobody new is found. A detector must send "
+        text = self._silence.text
+        return text and (
+            f"{text} Without the boxes of boxes_topic nobody new is found. A detector must send "
             "an empty array if it finds nobody."
         )
 

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from moro_ros.io import image_data
-from moro_ros.ros import image_io
+from moro_ros.ros import fallbacks
 
 try:
     from cv_bridge import CvBridge
@@ -58,7 +58,7 @@ def image_message(rgb: np.ndarray, header: Header) -> Image:
     """The rgb8 message of an RGB image (H, W, 3) uint8."""
     if BRIDGE is not None:
         return BRIDGE.cv2_to_imgmsg(rgb, "rgb8", header)
-    return image_io.cv2_to_imgmsg(rgb, "rgb8", header)
+    return fallbacks.cv2_to_imgmsg(rgb, "rgb8", header)
 
 
 def compressed_message(image: Image) -> CompressedImage:

@@ -122,7 +122,7 @@ class DepthInput:
     @property
     def silence(self) -> str:
         """A text if no depth images are received; else empty."""
-        return self._silence.words
+        return self._silence.text
 
     def deliver(
         self, memory: DepthMemory, tree: TransformTree, camera_frame: str, stamp_ns: int

@@ -1,4 +1,4 @@
-"""Watch: publishes the state of a node on /diagnostics and logs it, periodically."""
+"""Health: publishes the state of a node on /diagnostics and logs it, periodically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moro_ros.ros.stamps import foreign_clock
 DIAGNOSTICS_PERIOD_S = 1.0
 
 
-class Watch:
+class Health:
     """Publishes /diagnostics at 1 Hz in every state, and logs statistics while the node is active.
 
     It uses the steady clock, because a simulated one may stop or jump.

@@ -74,7 +74,7 @@ class ImageInput:
             node, self.topic, "reliability"
         )
         self._mismatches: dict[str, str] = {}
-        self._heard = False
+        self._received = False
         self._transport = Transport()
         self._reliable = options.image_reliability == "reliable"
         self._images = self._subscribe_images()
@@ -178,7 +178,7 @@ class ImageInput:
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if self._mismatches:
             return " ".join(self._mismatches.values())
-        if not publishers and self._heard:
+        if not publishers and self._received:
             return f"{self.topic} has no publisher any more: the camera or the recording has ended."
         if not publishers:
             return f"{self.topic} has no publisher. {self._near_topic()}"
@@ -205,7 +205,7 @@ class ImageInput:
         return "Remap 'image' and 'camera_info' to the camera's topics."
 
     def _take_image(self, image: AnyImage) -> None:
-        self._heard = True
+        self._received = True
         self._transport.came()
         self._on_image(image)
 

@@ -23,7 +23,7 @@ from moro_ros.ros.boxes import BoxesInput, boxes_input
 from moro_ros.ros.bridge import AnyImage
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.depth_input import DepthInput, depth_input
-from moro_ros.ros.health import Watch
+from moro_ros.ros.health import Health
 from moro_ros.ros.image_input import ImageInput, Worker
 from moro_ros.ros.logs import speaking_as
 from moro_ros.ros.outputs.base import Output
@@ -61,7 +61,7 @@ class MoroNode(BaseNode):
         self._camera_info: CameraInfo | None = None
         self._roi: Roi | None = None
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self.watch = Watch(self)
+        self.health = Health(self)
         self._offered = Services(self)
         self._bag_action = BagAction(self)
         self._refuse_wrong_transitions()
@@ -156,7 +156,7 @@ class MoroNode(BaseNode):
         self.input = ImageInput(
             self, self.options, self._on_image, self._on_camera_info, self._on_lost
         )
-        self.watch.start()
+        self.health.start()
         for warning in qos.unused(self):
             self.get_logger().warning(warning)
         sha256 = self.pipeline.model_sha256[:12]
@@ -173,7 +173,7 @@ class MoroNode(BaseNode):
                 extra.destroy(self)
         if self.worker is not None:
             self.worker.stop()
-            self.get_logger().info(f"Done: {self.watch.summary()}")
+            self.get_logger().info(f"Done: {self.health.summary()}")
         if self.perception is not None:
             self.perception.lose_everybody(self.options)
             self.perception.restart()
@@ -198,7 +198,7 @@ class MoroNode(BaseNode):
 
     def _on_image(self, message: AnyImage) -> None:
         self.counters.count("received")
-        self.watch.image_came(stamp_to_ns(message.header.stamp))
+        self.health.image_came(stamp_to_ns(message.header.stamp))
         if not self.enabled:
             self.counters.count("disabled")
         elif self.worker is not None:

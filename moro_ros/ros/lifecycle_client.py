@@ -33,7 +33,7 @@ SHUTDOWN = {
     State.PRIMARY_STATE_ACTIVE: Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
 FIND_TIMEOUT_S = 15.0
-# Includes loading the model, which may have to be downloaded first.
+# Includes loading the model and warming it up, which takes long on a busy or slow machine.
 ANSWER_TIMEOUT_S = 300.0
 # A request for the state is repeated if its response was lost; a transition never is.
 REPEAT_S = 3.0

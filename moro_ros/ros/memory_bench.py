@@ -28,7 +28,7 @@ from moro_ros.live.synthetic import SyntheticFrontend
 from moro_ros.live.synthetic_scenes import walker
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.diagnostics import memory
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 from moro_ros.ros.lifecycle import MoroNode
 from moro_ros.ros.serve import SpinThread, print_measured
 from moro_ros.types import PersonObservation

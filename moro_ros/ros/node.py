@@ -108,10 +108,10 @@ def run(args: list[str] | None, pipeline_factory: PipelineFactory) -> int:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of moro_node."""
-    sys.exit(run(args, lazy_engine()))
+    sys.exit(run(args, lazy_pool()))
 
 
-def lazy_engine() -> PipelineFactory:
+def lazy_pool() -> PipelineFactory:
     """The pipelines of one PipelinePool, which is imported when the first one is requested.
 
     The import takes seconds, and a wrong parameter should be reported at once.

@@ -18,16 +18,16 @@ class Silence:
 
     def __init__(self, node: Node, what: str, topic: str) -> None:
         self._node, self._what, self._topic = node, what, topic
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
 
     def end(self) -> None:
         """Record the arrival of a message."""
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """A text if nothing is received; else empty."""
-        quiet_s = time.monotonic() - self.heard_s
+        quiet_s = time.monotonic() - self.received_s
         if quiet_s < SILENT_S:
             return ""
         count = self._node.count_publishers(self._topic)

@@ -26,7 +26,7 @@ try:
         translation_matrix,
     )
 except ModuleNotFoundError:
-    from moro_ros.ros.tf_math import (
+    from moro_ros.ros.fallbacks import (
         concatenate_matrices,
         inverse_matrix,
         quaternion_matrix,

@@ -26,7 +26,7 @@ from moro_ros.io.decode_ahead import POLL_S, DecodeAhead
 from moro_ros.io.video import VideoReader, open_video
 from moro_ros.ros import parameters
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 from moro_ros.ros.serve import run_process
 from moro_ros.ros.transport import wait_for_arrival
 from moro_ros.types import Camera

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from moro_ros.resources import file_sha256
+
 MANIFEST = "manifest.json"
 
 
@@ -43,16 +45,13 @@ def write_manifest(
 
 def fingerprint(path: Path) -> str:
     """Return the sha256 of a file, or of a folder's list of files and sizes."""
+    if not path.is_dir():
+        return file_sha256(path)
     digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-        return f"names and sizes {digest.hexdigest()}"
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+    return f"names and sizes {digest.hexdigest()}"
 
 
 def commit() -> str:

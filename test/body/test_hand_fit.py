@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from moro_ros.body.hand_fit import fit_hand
+from moro_ros.body.hand_pose import fit_hand
 
 # Pinky, index and thumb of a left hand, from its wrist.
 KNUCKLES = np.array([[0.09, -0.005, -0.039], [0.107, -0.005, 0.027], [0.051, -0.025, 0.045]])

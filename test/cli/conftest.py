@@ -57,5 +57,6 @@ def pipeline(
     open_body: BodyModel, posed: Callable[..., BodyMotion], monkeypatch: pytest.MonkeyPatch
 ) -> Pipeline:
     made = Pipeline(open_body, posed)
+    monkeypatch.setattr(predict, "fetch_models", lambda _config: None)
     monkeypatch.setattr(predict, "load_pipeline", lambda _config: made)
     return made

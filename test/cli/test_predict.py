@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moro_ros.cli import cli, predict, predict_job
+from moro_ros.cli import cli, fetch, predict, predict_job
+from moro_ros.config import DetectorConfig, PipelineConfig
 from moro_ros.draw.overlay import write_overlay
 from moro_ros.errors import VideoError
 from moro_ros.io import video_writer
@@ -84,6 +85,24 @@ def test_too_few_images_for_anybody_to_be_reported_are_told(
     assert ("1 frame, " if images == 1 else f"{images} frames, ") in shown.out
     page = (tmp_path / "out" / "report.html").read_text()
     assert (f"the input has {images}" in page) == told
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (PipelineConfig(), ["pose_detection.tflite", "pose_landmark_full.tflite"]),
+        (PipelineConfig(detector=DetectorConfig(landmarks="heavy")), ["pose_detection.tflite"]),
+        (PipelineConfig(people="synthetic"), []),
+    ],
+)
+def test_commands_download_what_is_missing_before_they_load(
+    config: PipelineConfig, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(fetch, "fetch", calls.append)
+    monkeypatch.setattr(predict, "load_pipeline", lambda _config: calls.append("load"))
+    predict.fetch_and_load(config)
+    assert calls == [*expected, "load"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from moro_ros.draw.plots import path_chart
 from moro_ros.draw.report import SHEET_WIDTH, report_page, speeds
+from moro_ros.errors import InstallationError
 from moro_ros.io.recording import MotionRecording, row_of
 from moro_ros.types import BodyMotion
 
@@ -74,3 +77,15 @@ def test_speed_is_that_of_the_motion() -> None:
     points[:, 0] = 1.5 * stamps / 1e9
     np.testing.assert_allclose(speeds(stamps, points), 1.5, atol=1e-6)
     assert np.isnan(speeds(stamps[:1], points[:1])).all()
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InstallationError, match=r"matplotlib is not installed.*pip install"):
+        path_chart("way", {"person 1": np.zeros((2, 2))})
+
+
+def test_a_person_s_lines_have_the_person_s_colour(posed: Callable[..., BodyMotion]) -> None:
+    red = path_chart("way", {"person 1": np.array([[0, 1], [1, 3.0]])}, [(255, 0, 0)])
+    drawn = red[np.ptp(red.astype(int), axis=-1) > 200]
+    assert len(drawn) > 100 and (drawn[:, 2] > 200).all()  # BGR

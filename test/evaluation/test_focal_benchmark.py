@@ -83,6 +83,7 @@ def test_a_line_for_each_pretended_focal_length_and_for_synthetic_people(
 
     for name, value in {
         "stream_of": lambda _args: None,
+        "fetch_models": lambda _config: None,
         "load_frontend": lambda *_, **__: None,
         "pose2sim_clips": lambda *_: iter([Clip("x", (FRAME,), 640.0)]),
         "guess": seen,

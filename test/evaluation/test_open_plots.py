@@ -7,10 +7,16 @@ import pytest
 
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.config import PipelineConfig
-from moro_ros.evaluation import open_plots
-from moro_ros.evaluation.open_benchmark import LIMB_JOINTS, OpenProtocol, evaluate_open
+from moro_ros.evaluation import open_benchmark
+from moro_ros.evaluation.open_benchmark import (
+    LIMB_JOINTS,
+    JointErrors,
+    OpenProtocol,
+    charts,
+    evaluate_open,
+    joint_errors,
+)
 from moro_ros.evaluation.open_decoding import Decoding, OpenModel
-from moro_ros.evaluation.open_plots import JointErrors, charts, joint_errors
 from moro_ros.live.load import load_stream
 
 SMALL = OpenProtocol(windows=6, frames=12, batch=4)
@@ -35,8 +41,8 @@ def test_charts_show_means_of_seen_and_hidden_apart(monkeypatch) -> None:
         drawn[title.split(":")[0].split(" [")[0]] = dict(series)
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr(open_plots, "bar_chart", note)
-    monkeypatch.setattr(open_plots, "line_chart", note)
+    monkeypatch.setattr(open_benchmark, "bar_chart", note)
+    monkeypatch.setattr(open_benchmark, "line_chart", note)
     error = np.full((2, 3, NUM_JOINTS), 10.0)
     seen = np.ones((2, 3, NUM_JOINTS), bool)
     wrist = max(LIMB_JOINTS)

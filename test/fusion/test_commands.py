@@ -75,6 +75,7 @@ def imagine(monkeypatch, stage, views) -> None:
         def pipeline(self, _config) -> ImaginedPipeline:
             return ImaginedPipeline(stage, next(self.views))
 
+    monkeypatch.setattr(several_videos, "fetch_models", lambda _config: None)
     monkeypatch.setattr(several_videos, "PipelinePool", Pool)
 
 

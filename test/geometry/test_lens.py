@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moro_ros.geometry.lens import MAX_ANGLE_DEG, image_points, normalised_points, part_of_camera
+from moro_ros.geometry.lens import (
+    MAX_ANGLE_DEG,
+    image_points,
+    normalised_points,
+    part_of_camera,
+    project_points,
+)
 from moro_ros.types import Camera
 
 # Intel T265, as its driver publishes it: 163 degrees over the image's width.
@@ -54,3 +60,10 @@ def test_regions_and_binning_as_image_geometry_has_them() -> None:
     assert (part.width, part.height) == (200, 300)
     np.testing.assert_allclose(part.matrix[0], [286.1 / 2, 0, (424.6 - 100) / 2])
     np.testing.assert_allclose(part.matrix[1], [0, 286.3, 399.9 - 50])
+
+
+def test_points_behind_the_camera_are_not_on_its_image():
+    points = np.array([[0.2, 0.1, 2.0], [0.2, 0.1, -2.0], [0.0, 0.0, 0.05]], np.float32)
+    pixels = project_points(points, FISHEYE)
+    np.testing.assert_array_equal(pixels[:1], image_points(points[:1], FISHEYE))
+    assert np.isnan(pixels[1:]).all() and np.isnan(project_points(points[1:], FISHEYE)).all()

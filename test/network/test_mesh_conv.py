@@ -30,7 +30,8 @@ def test_mixing_inputs_first_equals_expanding_kernels(ids):
     torch.nn.init.normal_(conv.bias)
     features = torch.randn(INPUTS, BATCH, 4, requires_grad=True)
     present = torch.from_numpy(ids < INPUTS)
-    # Spec 2.1: W[p,k,o,i] = sum_w (m w_weights)[p,k,w] weights[w, o Cin + i].
+    # The published form, a kernel for each neighbour k of each vertex p:
+    # W[p,k,o,i] = sum_w (m w_weights)[p,k,w] weights[w, o Cin + i].
     mixing = conv.mixing * present[..., None]
     expanded = torch.einsum("pkw,woi->pkoi", mixing, conv.kernels.view(9, 5, 4))
     neighbours = padded(features)[torch.from_numpy(ids).long()]  # (N_out, K, B, C)

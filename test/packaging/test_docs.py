@@ -1,5 +1,6 @@
 """README.md links to every page of docs/, and the links of all pages work."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -45,3 +46,20 @@ def test_topics_of_the_readme_are_those_of_the_interface_page() -> None:
     documented = re.findall(r"^\| `([^`]+)` \|", interface, flags=re.MULTILINE)
     assert topics
     assert [name for name in topics if name not in [*documented, "/humans/..."]] == []
+
+
+def test_the_path_of_an_image_names_methods_that_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("## The path of an image")[1].split("\n## ")[0]
+    methods: dict[str, set[str]] = {}
+    for path in (ROOT / "moro_ros").rglob("*.py"):
+        file = path.relative_to(ROOT / "moro_ros").as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for item in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(item, ast.FunctionDef):
+                    methods.setdefault(f"{node.name}.{item.name}", set()).add(file)
+    steps = re.findall(r"^\| \d+ \| `([^`]+)` \| `([^`]+)` \|", table, flags=re.MULTILINE)
+    assert 5 < len(steps) <= 12
+    assert [step for step in steps if step[1] not in methods.get(step[0], ())] == []
+    named = re.findall(r"`([A-Z]\w+\.\w+)`", table)
+    assert [name for name in named if name not in methods] == []

@@ -20,7 +20,7 @@ INTERFACES = [path for kind in ("msg", "srv", "action") for path in ROOT.glob(f"
 # Distribution that an imported module comes from, where the names differ.
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml"}
 ROSDEP = {"cv2": "python3-opencv", "PIL": "python3-pil", "yaml": "python3-yaml"} | {
-    name: f"python3-{name}" for name in ("numpy", "scipy", "tqdm")
+    name: f"python3-{name}" for name in ("matplotlib", "numpy", "scipy", "tqdm")
 }
 
 

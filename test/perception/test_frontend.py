@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from moro_ros import assets
 from moro_ros.config import DetectorConfig, TrackerConfig
 from moro_ros.errors import AssetError
 from moro_ros.perception.blazepose import Detection, Landmarks, Region
-from moro_ros.perception.frontend import KeypointFrontend, load_landmarker
+from moro_ros.perception.frontend import KeypointFrontend, load_frontend, load_landmarker
+from moro_ros.perception.hands import load_hand_reader
+from moro_ros.perception.mouth import load_mouth_reader
 
 FRAME_NS = 33_333_333
 
@@ -326,10 +329,21 @@ def test_who_moved_once_may_sit_still_for_ever():
     assert run.frontend.notices.counts["pictures"] == 0
 
 
-def test_the_heavy_landmarks_are_never_downloaded_at_run_time(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [
+        (lambda: load_frontend(DetectorConfig(), TrackerConfig(), 1), "pose_detection"),
+        (lambda: load_landmarker(DetectorConfig()), "pose_landmark_full"),
+        (lambda: load_landmarker(DetectorConfig(landmarks="heavy")), "pose_landmark_heavy"),
+        (load_mouth_reader, "face_landmark"),
+        (load_hand_reader, "hand_landmark_full"),
+    ],
+)
+def test_loading_a_network_never_downloads_it(monkeypatch, tmp_path, load, name):
     monkeypatch.setenv("MORO_CACHE", str(tmp_path))
-    with pytest.raises(AssetError, match="moro fetch pose_landmark_heavy"):
-        load_landmarker(DetectorConfig(landmarks="heavy"))
+    monkeypatch.setattr(assets, "_download", lambda name: pytest.fail(f"downloads {name}"))
+    with pytest.raises(AssetError, match=rf"'moro fetch {name}\.tflite'"):
+        load()
 
 
 def test_offered_boxes_replace_the_search_of_one_image():

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
 from moro_ros.io.camera_file import camera_from_focal  # noqa: E402
 from moro_ros.ros.conversions import camera_info_message  # noqa: E402
-from moro_ros.ros.image_io import cv2_to_imgmsg  # noqa: E402
+from moro_ros.ros.fallbacks import cv2_to_imgmsg  # noqa: E402
 
 WIDTH, HEIGHT, RATE_HZ = 1280, 720, 10.0
 

@@ -25,7 +25,7 @@ from tf2_msgs.msg import TFMessage
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.bag import known_types
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT, COUNT, PERIOD_NS = 64, 48, 12, 100_000_000

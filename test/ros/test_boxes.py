@@ -101,7 +101,7 @@ def test_boxes_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> No
     boxes = BoxesInput(node, "people", "person")  # type: ignore[arg-type]
     monkeypatch.undo()
     assert boxes.silence == ""
-    boxes._silence.heard_s -= SILENT_S
+    boxes._silence.received_s -= SILENT_S
     assert boxes.silence.startswith(
         "No message on /people for 5 s (no publisher). Without the boxes "
     )

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 from moro_ros.errors import ConfigError
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 from moro_ros.ros.node import camera_names
 
 pytestmark = pytest.mark.ros

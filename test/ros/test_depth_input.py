@@ -217,7 +217,7 @@ def test_what_waits_is_bounded_and_starts_anew_with_a_recording() -> None:
 def test_depth_that_does_not_come_is_named() -> None:
     desk = Desk()
     assert desk.input.silence == ""
-    desk.input._silence.heard_s -= SILENT_S
+    desk.input._silence.received_s -= SILENT_S
     assert desk.input.silence == "No depth image on /depth for 5 s (no publisher)."
     desk.publishers = 1
     assert "(1 publisher)" in desk.input.silence

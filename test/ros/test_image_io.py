@@ -16,7 +16,7 @@ from moro_ros.io import image_data
 from moro_ros.io.image_data import LAYOUTS, imgmsg_to_cv2
 from moro_ros.ros import bridge as bridge_module
 from moro_ros.ros.bridge import CV_BRIDGE_ENCODINGS, image_size, rgb_pixels
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 
 try:
     from cv_bridge import CvBridge

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +152,17 @@ def test_what_cannot_be_configured_fails_with_the_remedy(
     assert client.call(enable, SetBool.Request(data=False)).success
     assert node.end() == 0
     assert "Traceback" not in node.output()
+
+
+def test_without_the_detector_s_files_it_ends_with_the_command_and_downloads_nothing(
+    start_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    node = start_node(["-m", "moro_ros.ros.node"])
+    assert node.end(None) == 1
+    lines = [line for line in node.output().splitlines() if "pose_detection.tflite" in line]
+    assert len(lines) == 1 and "'moro fetch pose_detection.tflite'" in lines[0]
+    assert "Traceback" not in node.output() and not list(tmp_path.glob("mediapipe*"))
 
 
 def test_a_node_that_is_not_configured_has_not_loaded_the_network_s_library() -> None:

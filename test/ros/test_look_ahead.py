@@ -18,7 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 from moro_ros.ros.outputs.registry import Outputs, Wanted
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import PersonObservation, PipelineResult

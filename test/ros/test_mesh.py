@@ -13,7 +13,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from moro_ros.ros.outputs import point_cloud
+from moro_ros.ros import fallbacks
 from moro_ros.ros.outputs.mesh import (
     CLOUD_DTYPE,
     CLOUD_FIELDS,
@@ -99,7 +99,7 @@ def test_triangles_are_published_once_and_before_the_first_mesh(
 def create_cloud(request: pytest.FixtureRequest) -> Any:
     """The two that offer create_cloud."""
     if request.param == "point_cloud":
-        return point_cloud.create_cloud
+        return fallbacks.create_cloud
     if point_cloud2 is None:
         pytest.skip("sensor_msgs_py is not installed")
     return point_cloud2.create_cloud

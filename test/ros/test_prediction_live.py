@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.recover.prediction import HORIZONS_S
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp, stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 
 pytestmark = [pytest.mark.ros, pytest.mark.weights]
 

@@ -24,7 +24,7 @@ from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.io.recording import load_recording
 from moro_ros.ros.bag import known_types
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT, COUNT, PERIOD_NS = 64, 48, 100, 33_333_333

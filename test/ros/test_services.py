@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
 from moro_ros.ros.conversions import stamp_to_ns
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 
 pytestmark = pytest.mark.ros
 LEVEL = [0.0, -1.0, 0.0, 1.5]  # the ground 1.5 m below a level camera

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.ros import tf_math
+from moro_ros.ros import fallbacks
 from moro_ros.ros.outputs.tf import (
     body_transform,
     hand_and_face_transforms,
@@ -31,11 +31,11 @@ except ModuleNotFoundError:
     tf_transformations = None
 
 
-@pytest.fixture(params=["tf_math", "tf_transformations"])
+@pytest.fixture(params=["fallbacks", "tf_transformations"])
 def library(request: pytest.FixtureRequest) -> Any:
     """The two that offer the functions of tf_transformations."""
-    if request.param == "tf_math":
-        return tf_math
+    if request.param == "fallbacks":
+        return fallbacks
     if tf_transformations is None:
         pytest.skip("tf_transformations is not installed")
     return tf_transformations

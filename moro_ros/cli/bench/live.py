@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from moro_ros.cli.bench.player import Run, Timeline, decoded, play, resident_mb
+from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import check_positive, print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
@@ -80,19 +81,20 @@ def run(arguments: argparse.Namespace) -> None:
     first = FIRST_FRAME if arguments.video is None else 0
     clip = decoded(source.path, source.camera, arguments.height, first, FRAMES)
     clip_mb = sum(image.nbytes for image in clip.images) / 1e6
-    config = engine_config(arguments)
+    config = bench_config(arguments)
+    fetch_models(config)
     pipeline = load_pipeline(config)
-    engine = Crowd(pipeline, arguments.people)
+    crowd = Crowd(pipeline, arguments.people)
     timeline, warm_up_s = Timeline(), min(2.0, arguments.seconds)
-    play(engine, clip, timeline, 0.0, warm_up_s)
-    live = play(engine, clip, timeline, arguments.rate, arguments.seconds)
+    play(crowd, clip, timeline, 0.0, warm_up_s)
+    live = play(crowd, clip, timeline, arguments.rate, arguments.seconds)
     # Only a run at the camera's rate shows after minutes whether the memory stays flat.
     free_s = min(arguments.seconds, FREE_S)
-    free = play(engine, clip, timeline, 0.0, free_s)
+    free = play(crowd, clip, timeline, 0.0, free_s)
     memory_mb = resident_mb() - clip_mb
     pipeline.configure(dataclasses.replace(config, motion=BASELINE))
-    play(engine, clip, timeline, 0.0, warm_up_s)
-    baseline = play(engine, clip, timeline, 0.0, free_s)
+    play(crowd, clip, timeline, 0.0, warm_up_s)
+    baseline = play(crowd, clip, timeline, 0.0, free_s)
     frames = [observed.frame for observed in free.observed]
     costs = window_costs(pipeline, config.motion, frames)
     report = summary(live, free, baseline, costs, memory_mb)
@@ -102,9 +104,9 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(report, indent=1))
         return
     plain = window_costs(pipeline, dataclasses.replace(BASELINE), frames)
-    crowd = people_costs(pipeline, config.motion, frames)
+    by_people = people_costs(pipeline, config.motion, frames)
     print(f"{clip.camera.width}x{clip.camera.height}, {config.motion.mode}, {config.device}")
-    print_text(report, arguments.rate, plain, crowd)
+    print_text(report, arguments.rate, plain, by_people)
     growth = live.resident_mb[-1] - live.resident_mb[0] if live.resident_mb else 0.0
     print(
         f"\nMemory: {memory_mb:.0f} MB ({before_mb:.0f} MB before loading), without the decoded "
@@ -112,7 +114,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def engine_config(arguments: argparse.Namespace) -> PipelineConfig:
+def bench_config(arguments: argparse.Namespace) -> PipelineConfig:
     """The node's configuration with the command's options."""
     motion = MotionConfig() if arguments.mode is None else MotionConfig(mode=arguments.mode)
     return PipelineConfig(
@@ -209,7 +211,7 @@ def summary(
 ) -> dict[str, Any]:
     """The object that --json prints.
 
-    fps and ratio: as fast as the engine takes images; latency_ms, stages_ms and dropped: at the
+    fps and ratio: as fast as the pipeline takes images; latency_ms, stages_ms and dropped: at the
     camera's rate. baseline: as fast as it takes them.
     """
     return {

@@ -1,4 +1,4 @@
-"""Operations, time and memory of one window in the network and in its plain form."""
+"""Operations, time and memory of one window of the network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from moro_ros.body.hierarchy import ConnectionTables
-from moro_ros.cli.bench.plain_network import (
-    PlainMeshTokenizer,
-    plain_moro,
-    plain_tokenizer,
-)
 from moro_ros.errors import ConfigError
 from moro_ros.geometry.camera import weak_to_full_camera
 from moro_ros.geometry.trajectory import canonical_trajectory
@@ -41,9 +36,6 @@ SEED = 0
 LEVELS = (9383, 2618, 546)
 POOL_NEIGHBOURS = (31, 41, 24, 59, 28, 84, 34)
 UNPOOL_NEIGHBOURS = (31, 17, 24, 15, 28, 17, 34)
-# The published code decodes the mesh of the tokens, of the masked tokens, of the smoothed ones and
-# of a differentiable sample, and uses one of them.
-PLAIN_MESH_DECODES = 4
 
 State = dict[str, Any]
 
@@ -61,13 +53,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One way to compute the network: ours, or the plain one with the same weights."""
+class Network:
+    """The network and its tokenizer, whose parts are measured."""
 
     model: MoRo
-    tokenizer: MeshTokenizer | PlainMeshTokenizer
-    mesh_decodes: int
-    images_at_once: int
+    tokenizer: MeshTokenizer
 
     def parts(self, passes: int) -> list[Part]:
         """The parts of a window of `passes` passes, in running order."""
@@ -83,16 +73,14 @@ class Form:
             Part("motion encoder", passes, self._motion),
             Part("decoder", passes, self._decode),
             Part("smoother", 1, lambda state: {"smoothed": self.model.smoother(state["codes"])}),
-            Part("mesh decode", self.mesh_decodes, lambda state: self._mesh(state["smoothed"])),
+            Part("mesh decode", 1, lambda state: self._mesh(state["smoothed"])),
         ]
 
     def window(self, inputs: State, passes: int) -> Tensor:
         """The whole window at once: local meshes (F, V, 3) m."""
         features = self.model.encode_frames(inputs["observation"], inputs["box"])
         decoding = decode_masked(self.model, features, passes)
-        smoothed = self.model.smoother(decoding.codes)
-        for _ in range(self.mesh_decodes):
-            mesh: Tensor = self._mesh(smoothed)["mesh"]
+        mesh: Tensor = self._mesh(self.model.smoother(decoding.codes))["mesh"]
         return mesh
 
     def _image(self, state: State) -> State:
@@ -101,13 +89,13 @@ class Form:
 
     def _backbone(self, state: State) -> State:
         encoder: Any = self.model.image_encoder
-        images = state["observation"].flatten(0, 1).split(self.images_at_once)
+        images = state["observation"].flatten(0, 1).split(IMAGES_AT_ONCE)
         return {"patches": torch.cat([encoder.vit(encoder.normalise(part)) for part in images])}
 
     def _image_transformer(self, state: State) -> State:
         transformer: Any = self.model.image_encoder.transformer
-        patches = state["patches"].split(self.images_at_once)
-        boxes = state["box"].flatten(0, 1).split(self.images_at_once)
+        patches = state["patches"].split(IMAGES_AT_ONCE)
+        boxes = state["box"].flatten(0, 1).split(IMAGES_AT_ONCE)
         parts = [transformer(*pair) for pair in zip(patches, boxes, strict=True)]
         tokens = torch.cat([part.image_tokens for part in parts])
         return {"image_tokens": tokens, "weak_camera": torch.cat([p.weak_camera for p in parts])}
@@ -137,7 +125,7 @@ class Form:
 
 @dataclass(slots=True)
 class Measured:
-    """Measurements of one form; times are of `timed_frames` frames, the rest of `frames`.
+    """Measurements of a network; times are of `timed_frames` frames, the rest of `frames`.
 
     gflop: of all calls of a part; seconds, cpu_seconds: likewise, the best of several runs.
     window_seconds: the whole window, run and not summed. memory_bytes: weights included, counted
@@ -197,10 +185,10 @@ def make_tokenizer(config: ModelConfig, folder: Path | None) -> MeshConvTokenize
     ).eval()
 
 
-def make_forms(
+def make_network(
     config: MoroConfig, tokenizer: MeshConvTokenizer | PatchTokenizer, device: str, half: bool
-) -> tuple[Form, Form]:
-    """Our form and the plain one with the same random weights; half: weights of linear maps bf16.
+) -> Network:
+    """The network with random weights; half: weights of linear maps in bfloat16.
 
     device: "meta" for weights without contents.
     """
@@ -216,13 +204,7 @@ def make_forms(
         for module in model.modules():
             if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
                 module.bfloat16()
-    model.to(device)
-    plain = plain_moro(model)
-    everything = 1 << 30
-    return (
-        Form(model, tokenizer, 1, IMAGES_AT_ONCE),
-        Form(plain, plain_tokenizer(tokenizer), PLAIN_MESH_DECODES, everything),
-    )
+    return Network(model.to(device), tokenizer)
 
 
 def make_inputs(config: MoroConfig, frames: int, device: str) -> State:
@@ -248,10 +230,10 @@ def precision(device: str, half: bool) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def count_work(form: Form, inputs: State, passes: int, found: Measured) -> None:
+def count_work(network: Network, inputs: State, passes: int, found: Measured) -> None:
     """GFLOP (two per multiply and add) of each part, on meta tensors: exact, and nothing runs."""
     state = dict(inputs)
-    for part in form.parts(passes):
+    for part in network.parts(passes):
         with FlopCounterMode(display=False) as counter:
             state |= part.run(state)
         found.calls[part.name] = part.calls
@@ -259,45 +241,43 @@ def count_work(form: Form, inputs: State, passes: int, found: Measured) -> None:
 
 
 @torch.no_grad()
-def count_memory(form: Form, shapes: State, passes: int, half: bool) -> int:
+def count_memory(network: Network, shapes: State, passes: int, half: bool) -> int:
     """Peak bytes of a window with its weights, on tensors without contents.
 
-    form: on the meta device; it is on a fake CPU afterwards. shapes: meta inputs.
+    network: on the meta device; it is on a fake CPU afterwards. shapes: meta inputs.
     """
     with FakeTensorMode(allow_non_fake_inputs=True):
-        for module in (form.model, form.tokenizer):
-            assert isinstance(module, nn.Module)
+        for module in (network.model, network.tokenizer):
             module.to_empty(device="cpu")
         inputs = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in shapes.items()}
         with LiveMemory() as memory, precision("cpu", half):
-            for module in (form.model, form.tokenizer):
-                memory.hold((*module.parameters(), *module.buffers()))  # type: ignore[union-attr]
+            for module in (network.model, network.tokenizer):
+                memory.hold((*module.parameters(), *module.buffers()))
             memory.hold(inputs.values())
-            form.window(inputs, passes)
+            network.window(inputs, passes)
     return memory.bytes_peak
 
 
 @torch.no_grad()
 def measure_time(
-    form: Form, inputs: State, passes: int, repeat: int, half: bool, found: Measured
-) -> State:
-    """Wall and processor time of each part and of the window; returns the parts' results."""
+    network: Network, inputs: State, passes: int, repeat: int, half: bool, found: Measured
+) -> None:
+    """Wall and processor time of each part and of the window."""
     device = inputs["box"].device.type
     state = dict(inputs)
     with precision(device, half):
-        for part in form.parts(passes):
+        for part in network.parts(passes):
             times = [_timed(partial(part.run, state), device) for _ in range(repeat)]
             state |= times[0][2]
             found.seconds[part.name] = part.calls * min(wall for wall, *_ in times)
             found.cpu_seconds[part.name] = part.calls * min(cpu for _, cpu, _ in times)
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        times = [_timed(partial(form.window, inputs, passes), device) for _ in range(repeat)]
+        times = [_timed(partial(network.window, inputs, passes), device) for _ in range(repeat)]
         found.window_seconds = min(wall for wall, *_ in times)
         found.window_cpu_seconds = min(cpu for _, cpu, _ in times)
         if device == "cuda":
             found.cuda_bytes = torch.cuda.max_memory_allocated()
-    return state
 
 
 def _timed(run: Callable[[], Any], device: str) -> tuple[float, float, Any]:
@@ -309,20 +289,6 @@ def _timed(run: Callable[[], Any], device: str) -> tuple[float, float, Any]:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start, time.process_time() - cpu, result
-
-
-def disagreement(ours: State, plain: State) -> dict[str, float]:
-    """Largest difference of each result array of the parts, relative to its largest value."""
-    output, other = ours["output"], plain["output"]
-    names = ("logits", "contact", "rotation", "translation", "clean_trajectory")
-    pairs = {name: (getattr(output, name), getattr(other, name)) for name in names}
-    pairs["image tokens"] = (ours["features"].image_tokens, plain["features"].image_tokens)
-    pairs["pose features"] = (ours["motion"].pose, plain["motion"].pose)
-    pairs["mesh"] = (ours["mesh"], plain["mesh"])
-    return {
-        name: float((one.float() - two.float()).abs().max() / two.float().abs().max())
-        for name, (one, two) in pairs.items()
-    }
 
 
 class LiveMemory(TorchDispatchMode):

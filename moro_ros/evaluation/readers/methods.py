@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from moro_ros.data.pickles import read_pickle
 from moro_ros.errors import DataError
 from moro_ros.evaluation.evaluator import FoundMotion, TrueMotion
 from moro_ros.evaluation.readers.bodies import Bodies, body_of, posed_joints
-from moro_ros.evaluation.readers.pickles import read_pickle
 from moro_ros.io.recording import load_recording
 
 

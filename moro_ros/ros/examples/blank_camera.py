@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from moro_ros.io.camera_file import camera_from_focal
 from moro_ros.ros.conversions import camera_info_message
-from moro_ros.ros.image_io import cv2_to_imgmsg
+from moro_ros.ros.fallbacks import cv2_to_imgmsg
 from moro_ros.ros.serve import serve
 
 FRAME, RATE_HZ = "camera_optical_frame", 30.0

@@ -41,7 +41,7 @@ class StopWhenNear(Node):
         self._options = options = parameters.declare(self, StopOptions)
         if options.stop_m >= options.slow_m:
             raise ConfigError(f"stop_m: got {options.stop_m}, expected less than slow_m.")
-        self._distance_m, self._heard_s = 0.0, -math.inf
+        self._distance_m, self._received_s = 0.0, -math.inf
         self._commands = self.create_publisher(Twist, "cmd_vel", 1)
         self.create_subscription(HumanArray, "moro/humans", self._see, 1)
         self.create_subscription(Twist, "cmd_vel_in", self._command, 1)
@@ -51,12 +51,12 @@ class StopWhenNear(Node):
         if message.humans and not here:
             return  # images may have stopped, which ends all tracks
         gaps = [gap(joint) for human in here for joint in human.joints]
-        self._distance_m, self._heard_s = min(gaps, default=math.inf), time.monotonic()
+        self._distance_m, self._received_s = min(gaps, default=math.inf), time.monotonic()
 
     def _command(self, message: Twist) -> None:
         share = 0.0
         # Missing messages do not mean that the way is free.
-        if time.monotonic() - self._heard_s < self._options.timeout_s:
+        if time.monotonic() - self._received_s < self._options.timeout_s:
             span = self._options.slow_m - self._options.stop_m
             share = float(np.clip((self._distance_m - self._options.stop_m) / span, 0.0, 1.0))
         slower = Twist()

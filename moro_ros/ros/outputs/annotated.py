@@ -8,6 +8,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from moro_ros.body.topology import JOINT_NAMES, PARENTS
+from moro_ros.geometry.lens import NEAREST_M, image_points, project_points
 from moro_ros.io.marker_style import PERSON_COLORS, STATE_COLORS
 from moro_ros.ros.bridge import image_message
 from moro_ros.ros.outputs.base import Scene, TopicOutput
@@ -15,8 +16,6 @@ from moro_ros.ros.outputs.humans import joint_states
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.types import BodyMotion, Camera
 
-# A joint nearer to the lens than this is not drawn [m].
-NEAREST_M = 0.1
 BODY_ALPHA = 0.45
 # Maximum distance of neighbouring vertices of a mesh [m].
 SPACING_M = 0.05
@@ -25,14 +24,6 @@ KERNEL_PX = 4
 # Image height for which the widths of lines and letters are given.
 ROWS = 480
 _HEAD = JOINT_NAMES.index("head")
-
-
-def projected(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Pixels (N, 2) of points (N, 3) m in front of the camera, camera optical frame."""
-    # Imported here because it imports torch, which an unconfigured node does not need.
-    from moro_ros.geometry.lens import image_points
-
-    return image_points(points, camera)
 
 
 def annotated_image(
@@ -60,7 +51,7 @@ def _draw_body(
 ) -> None:
     if vertices[:, 2].min() < NEAREST_M:
         return
-    corners = np.rint(projected(vertices, camera)).astype(np.int32)
+    corners = np.rint(image_points(vertices, camera)).astype(np.int32)
     low = np.clip(corners.min(axis=0), 0, (camera.width, camera.height))
     high = np.clip(corners.max(axis=0) + 1, 0, (camera.width, camera.height))
     width, height = (high - low).tolist()
@@ -85,16 +76,11 @@ def _draw_body(
 
 
 def _draw_skeleton(canvas: np.ndarray, camera: Camera, motion: BodyMotion, scale: int) -> None:
-    joints = motion.joints[-1].astype(np.float64)
-    shown = joints[:, 2] > NEAREST_M
-    if not shown.any():
-        return
-    places = np.zeros((len(joints), 2))
-    places[shown] = projected(joints[shown], camera)
+    places = project_points(motion.joints[-1], camera)
     # cv2's integers overflow far outside of the image.
     limit = 4.0 * max(camera.width, camera.height)
-    shown &= (np.abs(places) < limit).all(axis=1)
-    points = [tuple(map(int, place)) for place in np.rint(places)]
+    shown = (np.abs(places) < limit).all(axis=1)
+    points = [tuple(map(int, place)) for place in np.rint(np.nan_to_num(places))]
     colors = [_rgb(STATE_COLORS[int(state)][:3]) for state in joint_states(motion)]
     for child, parent in enumerate(PARENTS):
         if parent >= 0 and shown[child] and shown[parent]:

@@ -62,7 +62,7 @@ class FusedPeople:
         self._lock = threading.Lock()
         self._fusion: Fusion | None = None
         self._judge = Judge()
-        self._heard_ns: dict[str, int] = {}  # the newest stamp of each camera
+        self._received_ns: dict[str, int] = {}  # the newest stamp of each camera
         self._first_ns: int | None = None
         self._unplaced: dict[str, str] = {}  # cameras without TF, and their frames
         self._unusable = 0  # poses that are not finite, up to the last diagnostics
@@ -85,18 +85,18 @@ class FusedPeople:
                 self._fusion = Fusion(body, ())
             fusion = self._fusion
             if stamp_ns < self._last_ns - BACK_S * 1e9:
-                self._begin_anew(fusion)
+                self._restart(fusion)
             if not self._placed(fusion, name, scene):
                 return
             result = scene.result
             frame = Frame(stamp_ns, result.camera, result.people, scene.image)
             fusion.add(name, frame, result.motions)
-            self._heard_ns[name] = stamp_ns
+            self._received_ns[name] = stamp_ns
             self._first_ns = self._first_ns or stamp_ns
             for camera in self._names:
                 if self._behind_s(camera) > LOST_S:
                     fusion.drop(camera)
-            complete = set(self._names) - self._unplaced.keys() <= self._heard_ns.keys()
+            complete = set(self._names) - self._unplaced.keys() <= self._received_ns.keys()
             begun = complete or (stamp_ns - self._first_ns) * 1e-9 > LOST_S
             leader = next(n for n in self._names if self._behind_s(n) <= BEHIND_S)
             if begun and name == leader and stamp_ns > self._last_ns:
@@ -105,20 +105,20 @@ class FusedPeople:
 
     def _behind_s(self, name: str) -> float:
         """Delay of a camera's newest image behind the newest of all; infinite without an image."""
-        if name not in self._heard_ns:
+        if name not in self._received_ns:
             return math.inf
-        return (max(self._heard_ns.values()) - self._heard_ns[name]) * 1e-9
+        return (max(self._received_ns.values()) - self._received_ns[name]) * 1e-9
 
-    def _begin_anew(self, fusion: Fusion) -> None:
+    def _restart(self, fusion: Fusion) -> None:
         self._last_ns, self._first_ns = -1, None
-        self._heard_ns.clear()
+        self._received_ns.clear()
         for camera in self._names:
             fusion.drop(camera)
 
     def drop(self, name: str) -> None:
         """Forget a camera whose node was deactivated."""
         with self._lock:
-            self._heard_ns.pop(name, None)
+            self._received_ns.pop(name, None)
             if self._fusion is not None:
                 self._fusion.drop(name)
 
@@ -179,7 +179,7 @@ class FusedPeople:
     def _condition(self) -> tuple[bytes, str, dict[str, Any]]:
         """Return level, message and values of the diagnostics."""
         fusion = self._fusion
-        silent = [name for name in self._heard_ns if self._behind_s(name) > LOST_S]
+        silent = [name for name in self._received_ns if self._behind_s(name) > LOST_S]
         words = [self._missing(name) for name in self._unplaced]
         words += [f"No images of camera {name}: the others continue." for name in silent]
         if self._wrong:

@@ -20,7 +20,7 @@ from moro_ros.types import BodyMotion
 try:
     from sensor_msgs_py.point_cloud2 import create_cloud
 except ModuleNotFoundError:
-    from moro_ros.ros.outputs.point_cloud import create_cloud
+    from moro_ros.ros.fallbacks import create_cloud
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOUD_FIELDS = [

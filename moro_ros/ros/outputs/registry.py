@@ -17,7 +17,6 @@ from moro_ros.ros.outputs.base import Body, Output, Scene, by_stamp
 from moro_ros.ros.outputs.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
 from moro_ros.ros.outputs.markers import MarkersOutput
 from moro_ros.ros.outputs.mesh import CloudOutput, MeshOutput
-from moro_ros.ros.outputs.rep155 import BodiesOutput
 from moro_ros.ros.outputs.tf import TransformsOutput, check_level, own_frames
 from moro_ros.ros.parameters import NodeConfig
 from moro_ros.ros.planners import navigation
@@ -29,7 +28,7 @@ from moro_ros.ros.planners.prediction import PredictionOutput
 from moro_ros.ros.planners.shapes import Shaper
 from moro_ros.ros.planners.targets import TargetFinder, TargetsOutput, hand_reader, mouth_reader
 from moro_ros.ros.rep155.describer import Describer
-from moro_ros.ros.rep155.publisher import available
+from moro_ros.ros.rep155.publisher import BodiesOutput, available
 from moro_ros.ros.stamps import latency_s
 from moro_ros.ros.transforms import Placement
 from moro_ros.types import PipelineResult

@@ -16,7 +16,7 @@ from moro_ros.ros.planners.shapes import Shaper
 try:
     from sensor_msgs_py.point_cloud2 import create_cloud
 except ModuleNotFoundError:
-    from moro_ros.ros.outputs.point_cloud import create_cloud
+    from moro_ros.ros.fallbacks import create_cloud
 
 FIELDS = [
     *(

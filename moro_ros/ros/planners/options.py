@@ -84,7 +84,7 @@ class PlannersConfig:
     )
     mouth_opening: bool = fixed(
         False, "Measure how far mouths are open, for ~/targets, with an additional network: about "
-        "2 ms per person and image. Its file is downloaded once",
+        "2 ms per person and image. 'moro fetch face_landmark.tflite' downloads its file",
     )  # fmt: skip
     hand_landmarks: bool = fixed(
         False, "Locate the fingers of hands, for ~/targets and the hand poses of ~/humans, with an "

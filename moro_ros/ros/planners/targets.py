@@ -117,7 +117,7 @@ class TargetFinder:
 def mouth_reader(options: NodeConfig) -> MouthReader | None:
     """The reader of mouth opening, None unless the options request it.
 
-    Raises: AssetError if its file is not available.
+    Raises: AssetError if its file was not downloaded.
     """
     if not options.planners.mouth_opening:
         return None

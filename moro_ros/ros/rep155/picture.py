@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.geometry.lens import image_points
+from moro_ros.geometry.lens import project_points
 from moro_ros.ros.bridge import image_message
 from moro_ros.types import KEYPOINTS, BodyMotion, Camera, Keypoints, PersonObservation
 
@@ -36,8 +36,6 @@ FACE_POINTS: dict[int, str] = {
 _JOINTS = [JOINT_NAMES.index(name) for name in JOINT_POINTS.values()]
 _FACE = [list(KEYPOINTS).index(name) for name in FACE_POINTS.values()]
 _SHOULDERS = [JOINT_NAMES.index("left_shoulder"), JOINT_NAMES.index("right_shoulder")]
-# Points nearer to the lens are not projected [m].
-NEAREST_M = 0.1
 # Margin around the joints of a person without a detected box, relative to the box's sides.
 MARGIN = 0.15
 
@@ -54,10 +52,10 @@ def region(
         box, confidence = seen.box_xyxy.astype(np.float64), float(seen.score)
     else:
         confidence = float(motion.confidence[-1].mean())
-        places, shown = _project(motion.joints[-1], camera)
-        if not shown.any():
+        places = project_points(motion.joints[-1], camera)
+        if np.isnan(places).all():
             return np.zeros(4), 0.0
-        low, high = places[shown].min(axis=0), places[shown].max(axis=0)
+        low, high = np.nanmin(places, axis=0), np.nanmax(places, axis=0)
         margin = MARGIN * (high - low)
         box = np.concatenate([low - margin, high + margin])
     size = np.array([camera.width, camera.height] * 2, dtype=np.float64)
@@ -97,11 +95,11 @@ def skeleton_message(
     confidence = motion.confidence[-1].astype(np.float64)
     joints = motion.joints[-1].astype(np.float64)
     neck = joints[_SHOULDERS].mean(axis=0)
-    found, shown = _project(np.concatenate([joints[_JOINTS], neck[None]]), camera)
+    found = project_points(np.concatenate([joints[_JOINTS], neck[None]]), camera)
     own = [*JOINT_POINTS, Skeleton2D.NECK]
     places[own] = found
     sureness = np.append(confidence[_JOINTS], confidence[_SHOULDERS].min())
-    weights[own] = np.where(shown, sureness, 0.0)
+    weights[own] = sureness
     if keypoints is not None:
         places[list(FACE_POINTS)] = keypoints.points_px[_FACE]
         weights[list(FACE_POINTS)] = keypoints.visibility[_FACE]
@@ -115,13 +113,3 @@ def skeleton_message(
         for (x, y), c in zip(shares.tolist(), weights.tolist(), strict=True)
     ]
     return message
-
-
-def _project(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 2) of points (N, 3) m, and which of them are in front of the lens, (N,) bool."""
-    points = points.astype(np.float64)
-    shown = points[:, 2] > NEAREST_M
-    places = np.zeros((len(points), 2))
-    if shown.any():
-        places[shown] = image_points(points[shown], camera)
-    return places, shown

@@ -10,7 +10,7 @@ pytest.importorskip("rclpy")
 
 from moro_ros.config import PipelineConfig
 from moro_ros.errors import InstallationError
-from moro_ros.ros.node import lazy_engine
+from moro_ros.ros.node import lazy_pool
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,4 +18,4 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "moro_ros.live.motion_stream", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InstallationError, match=r"package torch is not installed.*pip install"):
-        lazy_engine()(PipelineConfig())
+        lazy_pool()(PipelineConfig())

@@ -1,0 +1,96 @@
+"""Replaces functions of ROS packages that pip lacks, with their signatures.
+
+cv_bridge: cv2_to_imgmsg; sensor_msgs_py: create_cloud; tf_transformations: the others. Their
+quaternions are x, y, z, w; matrices are homogeneous and map points of the child into the parent.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from moro_ros.io.image_data import LAYOUTS
+
+
+def cv2_to_imgmsg(cvim: np.ndarray, encoding: str = "bgr8", header: Header | None = None) -> Image:
+    """An image message of an array.
+
+    cvim: (H, W) or (H, W, C) uint8 or uint16 in the named encoding; header: copied by
+        reference if given.
+    """
+    layout = LAYOUTS[encoding]
+    channels = 1 if cvim.ndim == 2 else cvim.shape[2]
+    kind = np.dtype(np.uint8 if layout.size == 1 else np.uint16)
+    if cvim.dtype != kind or channels != layout.channels:
+        raise ValueError(f"{encoding} needs {layout.channels} {kind} channels, got {cvim.shape}")
+    height, width = cvim.shape[:2]
+    message = Image(encoding=encoding, width=width, step=width * channels * layout.size)
+    message.is_bigendian = sys.byteorder == "big"
+    message.height = round(height / layout.rows)
+    if header is not None:
+        message.header = header
+    # rclpy checks any other kind of sequence element by element: 400 times slower.
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(cvim).data.cast("B"))
+    message.data = data
+    return message
+
+
+def create_cloud(header: Header, fields: Iterable[PointField], points: np.ndarray) -> PointCloud2:
+    """A dense, unordered cloud of structured points (N,), whose type matches the fields."""
+    data = array.array("B")
+    data.frombytes(np.ascontiguousarray(points).tobytes())
+    step = points.dtype.itemsize
+    message = PointCloud2(
+        header=header,
+        height=1,
+        width=points.size,
+        is_dense=False,
+        is_bigendian=sys.byteorder != "little",
+        fields=list(fields),
+        point_step=step,
+        row_step=step * points.size,
+    )
+    message.data = data
+    return message
+
+
+def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
+    """The rotation (4, 4) of a quaternion, which need not have unit length."""
+    matrix = np.identity(4)
+    matrix[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
+    return matrix
+
+
+def quaternion_from_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The unit quaternion of the rotation of a transform (4, 4)."""
+    return Rotation.from_matrix(np.asarray(matrix)[:3, :3]).as_quat()
+
+
+def translation_matrix(direction: Sequence[float]) -> np.ndarray:
+    """The translation (4, 4) by a vector (3,)."""
+    matrix = np.identity(4)
+    matrix[:3, 3] = direction[:3]
+    return matrix
+
+
+def translation_from_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The translation (3,) of a transform (4, 4)."""
+    return np.array(matrix)[:3, 3].copy()
+
+
+def concatenate_matrices(*matrices: np.ndarray) -> np.ndarray:
+    """The product of transforms (4, 4), the last one applied first."""
+    return reduce(np.dot, matrices, np.identity(4))
+
+
+def inverse_matrix(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of a transform (4, 4)."""
+    return np.linalg.inv(matrix)
