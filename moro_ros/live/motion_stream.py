@@ -382,8 +382,7 @@ class MoRoStream:
 
 def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
     """Return the evidence for a person in an image."""
-    points, visibility, presence = normalised_keypoints(person, frame.camera)
-    return Sight(tick.now, frame.stamp_ns, points.numpy(), visibility.numpy(), presence.numpy())
+    return Sight(tick.now, frame.stamp_ns, *normalised_keypoints(person, frame.camera))
 
 
 def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:
