@@ -11,13 +11,13 @@ from dataclasses import fields
 import numpy as np
 import torch
 
-from moro_ros.live.clock import Sight
 from moro_ros.live.live_decoder import BOXES, to_host
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.row_decoding import PersonRows, Step, StepPlan, decoded_tensors, plan_step
 from moro_ros.live.track_state import TrackState
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.rows import Past
+from moro_ros.recover.sight import Sight
 
 
 @torch.inference_mode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, resets
 from moro_ros.live.backends.network_runner import NetworkRunner
-from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
+from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Tick
 from moro_ros.live.live_decoder import LiveDecoder
 from moro_ros.live.placing import Placing
 from moro_ros.live.track_state import TrackState
@@ -30,7 +30,8 @@ from moro_ros.network.inputs import (
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.prediction import PredictionTable
-from moro_ros.recover.recovery import Evidence, MotionRecovery
+from moro_ros.recover.recovery import MotionRecovery
+from moro_ros.recover.sight import Sight
 from moro_ros.recover.steady_pose import SteadyPose
 from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import BodyMotion, Frame, PersonObservation
@@ -315,7 +316,7 @@ class MoRoStream:
                 observation = torch.zeros(3, height, width, dtype=torch.uint8)
             pending.append(Pending(track_id, place, observation, condition, bool(visible.any())))
         assert box is not None
-        track.see(sight, float(box.size))
+        track.see(replace(sight, box_size=float(box.size)))
         return pending
 
     def observation(self, track_id: int, seen: Sight, box: PersonBoxes) -> Tensor:
@@ -341,31 +342,25 @@ class MoRoStream:
         None if the person was not tracked yet, or if that image was already described.
         """
         track = self.tracks[track_id]
-        seen = track.seen_at(lag)
-        if seen is None or track.described.get(steady, (0.0, -1))[1] == seen[0].stamp_ns:
+        sight = track.seen_at(lag)
+        if sight is None or track.described.get(steady, (0.0, -1))[1] == sight.stamp_ns:
             return None
-        return self.describe_seen(track_id, seen, steady, mesh)
+        return self.describe_seen(track_id, sight, steady, mesh)
 
     def describe_seen(
-        self, track_id: int, seen: tuple[Sight, float], steady: SteadyPose, mesh: bool = False
+        self, track_id: int, sight: Sight, steady: SteadyPose, mesh: bool = False
     ) -> BodyMotion | None:
         """Return the motion of one person at an image of track.sights; None if it is forgotten."""
-        track, (sight, box_size) = self.tracks[track_id], seen
+        track = self.tracks[track_id]
         before = track.described.get(steady)
         decoded = track.decoded_at(sight.time, None if before is None else before[0])
         if decoded is None:
             return None
         track.described[steady] = sight.time, sight.stamp_ns
-        evidence = Evidence(
-            sight.visibility[None],
-            sight.points[None],
-            np.array([box_size], dtype=np.float32),
-            np.array([sight.stamp_ns], dtype=np.int64),
-        )
         motion = self.recovery.recover(
             track_id,
             decoded,
-            evidence,
+            sight,
             self.motion.visibility,
             steady,
             1.0 if before is None else sight.time - before[0],
@@ -381,7 +376,7 @@ class MoRoStream:
 
 
 def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
-    """Return the evidence for a person in an image."""
+    """Return the observation of a person in an image."""
     return Sight(tick.now, frame.stamp_ns, *normalised_keypoints(person, frame.camera))
 
 

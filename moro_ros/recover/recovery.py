@@ -11,56 +11,16 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.fitting import SmplxFitter
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.place import Placer, Unplaced
-from moro_ros.recover.refinement import Refiner, Seen
-from moro_ros.recover.sideways import align_sideways
+from moro_ros.recover.refinement import Refiner, Seen, align_sideways
+from moro_ros.recover.sight import Sight, joint_visibility
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.recover.uncertainty import UncertaintyTable
-from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
-
-# The 2D keypoints that show where a joint is; a joint counts as observed if all of them are seen.
-JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
-    "pelvis": ("left_hip", "right_hip"),
-    "left_hip": ("left_hip",),
-    "right_hip": ("right_hip",),
-    "spine1": ("left_hip", "right_hip"),
-    "left_knee": ("left_knee",),
-    "right_knee": ("right_knee",),
-    "spine2": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
-    "left_ankle": ("left_ankle",),
-    "right_ankle": ("right_ankle",),
-    "spine3": ("left_shoulder", "right_shoulder"),
-    "left_foot": ("left_foot_index",),
-    "right_foot": ("right_foot_index",),
-    "neck": ("left_shoulder", "right_shoulder"),
-    "left_collar": ("left_shoulder",),
-    "right_collar": ("right_shoulder",),
-    "head": ("nose", "left_ear", "right_ear"),
-    "left_shoulder": ("left_shoulder",),
-    "right_shoulder": ("right_shoulder",),
-    "left_elbow": ("left_elbow",),
-    "right_elbow": ("right_elbow",),
-    "left_wrist": ("left_wrist",),
-    "right_wrist": ("right_wrist",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The observations of one person in F images.
-
-    visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
-    plane; stamps_ns: (F,) int64.
-    """
-
-    visibility: np.ndarray
-    points: np.ndarray
-    box_size: np.ndarray
-    stamps_ns: np.ndarray
+from moro_ros.types import BodyMotion, SmplxParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +69,14 @@ class Decoded:
         return self.frames[high if share > 0.5 else low]
 
 
-def evidence_matrix() -> np.ndarray:
-    """Return (22, K) bool: which keypoints are evidence for which joint."""
-    names = list(KEYPOINTS)
-    matrix = np.zeros((NUM_JOINTS, len(names)), dtype=bool)
-    for joint, points in JOINT_EVIDENCE.items():
-        matrix[JOINT_NAMES.index(joint), [names.index(p) for p in points]] = True
-    return matrix
-
-
-EVIDENCE = evidence_matrix()
-
-
-def joint_visibility(visibility: np.ndarray) -> np.ndarray:
-    """Return the minimum visibility of each joint's evidence: (F, K) -> (F, 22)."""
-    return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
+def seen_of(sight: Sight, threshold: float) -> Seen:
+    """Return an observation for the refiner (N = 1); threshold: minimum visibility."""
+    weight = np.where(sight.visibility > threshold, sight.visibility, 0.0)
+    return Seen(
+        torch.from_numpy(sight.points)[None],
+        torch.from_numpy(weight)[None].float(),
+        torch.tensor([sight.box_size]),
+    )
 
 
 class MotionRecovery:
@@ -151,7 +104,7 @@ class MotionRecovery:
         self,
         track_id: int,
         decoded: Decoded,
-        evidence: Evidence,
+        sight: Sight,
         threshold: float,
         steady: SteadyPose,
         stride: float = 1.0,
@@ -162,7 +115,7 @@ class MotionRecovery:
     ) -> BodyMotion:
         """Return the motion of one person at one time (F = 1).
 
-        evidence: of the image of that time (F = 1); threshold: minimum visibility of an observed
+        sight: of the person in the image of that time; threshold: minimum visibility of an observed
         joint; steady: the person's running pose, which is advanced; stride: frames since it was
         last advanced; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
         seen keypoints (refinement.py) in place of the steady pose's own gain, for a network of
@@ -172,33 +125,30 @@ class MotionRecovery:
         window = at_marks(self.pose(decoded), decoded.marks)
         if steady.gate.holding:
             window = steady.anew(window)
+        seen = seen_of(sight, threshold)
         if refine_steps and self.seen_by_keypoints:
-            pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
+            pose = self.refine(window, seen, steady, stride, refine_steps)
         else:
-            aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
+            aligned = self.place(window.frames(slice(-1, None)), seen)
             pose = steady.update(window, aligned, stride)
         skeleton, chain, joints = self.kinematics(pose)
         nearest = decoded.nearest
         contact = 1.0 / (1.0 + np.exp(-nearest.contact[None]))
-        shown = joint_visibility(evidence.visibility)
+        visible = sight.visibility > threshold
+        shown = joint_visibility(sight.visibility[None])
         observed = shown > threshold
         place, growth, network = None, 1.0, pose.translation
         marked = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)[0] + network[0]
-        steady.uncertainty.compare(
-            marked.numpy(),
-            evidence.points[-1],
-            evidence.visibility[-1] > threshold,
-            float(evidence.box_size[-1]),
-        )
+        steady.uncertainty.compare(marked.numpy(), sight.points, visible, sight.box_size)
         if placer is not None:
-            seen = Unplaced(
+            unplaced = Unplaced(
                 (joints[0] + network[0]).numpy(),
                 contact[0],
                 observed[0],
                 steady.shape is not None,
-                int(evidence.stamps_ns[-1]),
+                sight.stamp_ns,
             )
-            if (placed_pose := placer(pose, seen)) is not None:
+            if (placed_pose := placer(pose, unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place
                 if placed_pose.leapt:  # neither a glitch nor motion
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
@@ -215,7 +165,7 @@ class MotionRecovery:
             vertices = self.mesh([nearest], pose.rotations[:, 0], network + shift) * growth
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
-        stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
+        placed = (joints + translation[:, None]).numpy()
         turns = matrix_to_rotvec(pose.rotations).numpy()  # (F, 22, 3)
         smplx = SmplxParams(
             betas=betas.numpy(),
@@ -225,7 +175,7 @@ class MotionRecovery:
         )
         motion = BodyMotion(
             track_id=track_id,
-            stamps_ns=stamps_ns,
+            stamps_ns=np.array([sight.stamp_ns], np.int64),
             joints=placed,
             joint_rotations=chain.numpy(),
             velocity=np.zeros_like(placed),
@@ -236,7 +186,7 @@ class MotionRecovery:
             smplx=smplx,
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=nearest.ids[None],
-            keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
+            keypoints_seen=np.array([visible.any()]),
             held=np.zeros(1, bool),
             shape_locked=steady.shape is not None,
             place=place,
@@ -286,7 +236,7 @@ class MotionRecovery:
         chain, joints = self.body.forward_kinematics(pose.rotations, rest)
         return skeleton, chain, joints
 
-    def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
+    def place(self, newest: BodyPose, seen: Seen) -> Tensor:
         """Move the newest pose onto the seen keypoints; returns the pelvis (1, 3) m.
 
         The result of a network that uses pixels is not changed.
@@ -295,43 +245,17 @@ class MotionRecovery:
             return newest.translation
         skeleton, chain, joints = self.kinematics(newest)
         keypoints = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)
-        visibility = evidence.visibility[-1:]
-        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
-        return align_sideways(
-            keypoints,
-            torch.from_numpy(evidence.points[-1:]),
-            weight.float(),
-            newest.translation,
-            torch.from_numpy(evidence.box_size[-1:]),
-        )
+        return align_sideways(keypoints, seen, newest.translation)
 
     def refine(
-        self,
-        window: BodyPose,
-        evidence: Evidence,
-        threshold: float,
-        steady: SteadyPose,
-        stride: float,
-        steps: int,
+        self, window: BodyPose, seen: Seen, steady: SteadyPose, stride: float, steps: int
     ) -> BodyPose:
         """Fit the newest pose to the seen keypoints and store it as the steady one; see recover."""
         expected = steady.expected(window)
         newest = window.frames(slice(-1, None))
         betas = newest.betas if expected is None else expected.betas
-        visibility = evidence.visibility[-1:]
-        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
-        body = self.refiner.refine(
-            newest,
-            self.body.skeleton(betas[None]),
-            Seen(
-                torch.from_numpy(evidence.points[-1:]),
-                weight.float(),
-                torch.from_numpy(evidence.box_size[-1:]),
-            ),
-            steps,
-            expected,
-            stride,
-        )
+        skeleton = self.body.skeleton(betas[None])
+        body = self.refiner.refine(newest, skeleton, seen, steps, expected, stride)
         return steady.take(BodyPose(body.rotations, body.translation, betas))
 
     def skinned(self, pose: BodyPose) -> Tensor:

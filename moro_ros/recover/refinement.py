@@ -47,6 +47,10 @@ BLIND_TIME_SPREAD = 0.8
 # Maximum step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2
+# Of align_sideways: the network's own position has the weight of this many seen keypoints, and a
+# keypoint farther off than this share of the box has proportionally less weight (Huber).
+NETWORK_WEIGHT, ROBUST_SHARE = 1.0, 0.1
+ALIGN_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +211,23 @@ def moved(body: PlacedBody, step: Tensor) -> PlacedBody:
     step = step / (step.abs().amax(-1, keepdim=True) / LONGEST_STEP).clamp_min(1.0)
     turn = rotvec_to_matrix(step[:, :-3].unflatten(-1, (NUM_JOINTS, 3)))
     return PlacedBody(body.rotations @ turn, body.translation + step[:, -3:])
+
+
+def align_sideways(body_points: Tensor, seen: Seen, translation: Tensor) -> Tensor:
+    """Return the pelvis positions (N, 3) m, moved across the line of sight to the keypoints.
+
+    body_points: (N, K, 3) m, the body's keypoints in camera axes relative to the pelvis;
+    translation: (N, 3) m, the network's pelvis, which stays without a seen keypoint. Depth is not
+    changed: one frame's keypoints determine it far less well than the network's window, and
+    changing it frame by frame shakes the body along the line of sight (docs/training.md).
+    """
+    placed = body_points + translation[:, None, :]
+    gap = seen.points * placed[..., 2:] - placed[..., :2]  # (N, K, 2) m at the keypoint's depth
+    scale = ROBUST_SHARE * seen.box_size * translation[:, 2]  # (N,) m
+    shift = torch.zeros_like(translation[:, :2])
+    for _ in range(ALIGN_ROUNDS):
+        off = (gap - shift[:, None, :]).norm(dim=-1) / scale[:, None]
+        used = seen.weight / off.clamp_min(1.0)  # (N, K)
+        total = used.sum(-1, keepdim=True) + NETWORK_WEIGHT
+        shift = (used[..., None] * gap).sum(-2) / total
+    return torch.cat([translation[:, :2] + shift, translation[:, 2:]], -1)
