@@ -367,7 +367,7 @@ class MoRoStream:
             mesh,
             self.motion.refine_steps,
             self.motion.max_speed_mps,
-            lambda pose, seen: self.placing.place(track_id, pose, seen, steady is track.steady),
+            lambda seen: self.placing.place(track_id, seen, steady is track.steady),
         )
         if self.motion.shape_lock_s and steady is track.steady:
             visible = bool(motion.keypoints_seen[-1])

@@ -53,17 +53,21 @@ OUTLYING, CONTRADICTED_S = 3.0, 3.0
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """The data of a pose for placing the person, at the network's distance.
+    """One person in one image at the network's distance, camera optical frame.
 
-    joints: (22, 3) m, camera frame; contact: (4,) probabilities; observed: (22,) bool; locked:
-    whether the shape is locked; stamp_ns: of the image.
+    pose: (F = 1); joints: (22, 3) m; contact: (4,) probabilities of CONTACT_JOINTS; observed: (22,)
+    bool; locked: whether the shape is locked; stamp_ns: of the image. Set by Placing: stature_m,
+    and size: of the body over the template's.
     """
 
+    pose: BodyPose
     joints: np.ndarray
     contact: np.ndarray
     observed: np.ndarray
     locked: bool
     stamp_ns: int
+    stature_m: float = 0.0
+    size: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Placed:
     leapt: bool
 
 
-Placer = Callable[[BodyPose, Unplaced], Placed | None]
+Placer = Callable[[Unplaced], Placed | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,13 +142,14 @@ class MotionRecovery:
         steady.uncertainty.compare(marked.numpy(), sight.points, visible, sight.box_size)
         if placer is not None:
             unplaced = Unplaced(
+                pose,
                 (joints[0] + network[0]).numpy(),
                 contact[0],
                 observed[0],
                 steady.shape is not None,
                 sight.stamp_ns,
             )
-            if (placed_pose := placer(pose, unplaced)) is not None:
+            if (placed_pose := placer(unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place
                 if placed_pose.leapt:  # neither a glitch nor motion
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
