@@ -12,15 +12,15 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.fitting import SmplxFitter
 from moro_ros.body.topology import NUM_JOINTS
-from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.place import Placer, Unplaced
-from moro_ros.recover.refinement import Refiner, Seen, align_sideways
+from moro_ros.recover.refinement import Refiner, Seen, align_sideways, smplx_of
 from moro_ros.recover.sight import Sight, joint_visibility
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.recover.uncertainty import UncertaintyTable
-from moro_ros.types import BodyMotion, SmplxParams
+from moro_ros.types import BodyMotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,6 @@ class MotionRecovery:
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
                 skeleton, chain, joints = self.kinematics(pose)
                 growth = float(pose.translation[0, 2] / network[0, 2])
-        translation, betas = pose.translation, pose.betas
         vertices = None
         if mesh and nearest.body_rotations is not None:
             # The body of the published joints, whatever their source.
@@ -166,14 +165,7 @@ class MotionRecovery:
             vertices = self.mesh([nearest], pose.rotations[:, 0], network + shift) * growth
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
-        placed = (joints + translation[:, None]).numpy()
-        turns = matrix_to_rotvec(pose.rotations).numpy()  # (F, 22, 3)
-        smplx = SmplxParams(
-            betas=betas.numpy(),
-            global_orient=turns[:, 0],
-            body_pose=turns[:, 1:].reshape(-1, 63),
-            transl=(translation - skeleton.joints[:, 0]).numpy(),
-        )
+        placed = (joints + pose.translation[:, None]).numpy()
         motion = BodyMotion(
             track_id=track_id,
             stamps_ns=np.array([sight.stamp_ns], np.int64),
@@ -184,7 +176,7 @@ class MotionRecovery:
             confidence=confidence.astype(np.float32),
             observed=observed,
             contact=contact,
-            smplx=smplx,
+            smplx=smplx_of(pose, pose.betas, skeleton.joints[0, 0]),
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=nearest.ids[None],
             keypoints_seen=np.array([visible.any()]),

@@ -16,7 +16,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
-from moro_ros.types import KEYPOINTS
+from moro_ros.types import KEYPOINTS, SmplxParams
 
 # Spread of the network's rotations, rad; tuned on validation motion. Feet, hands and head depend on
 # few or no keypoints and must not follow their noise.
@@ -62,6 +62,17 @@ class PlacedBody:
 
     rotations: Tensor
     translation: Tensor
+
+
+def smplx_of(body: PlacedBody, betas: Tensor, pelvis_rest: Tensor) -> SmplxParams:
+    """Return bodies as SMPL-X parameters; betas: (10,); pelvis_rest: (3,) m, of these betas."""
+    turns = matrix_to_rotvec(body.rotations).numpy()  # (N, 22, 3)
+    return SmplxParams(
+        betas=betas.numpy(),
+        global_orient=turns[:, 0],
+        body_pose=turns[:, 1:].reshape(len(turns), -1),
+        transl=(body.translation - pelvis_rest).numpy(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
