@@ -91,7 +91,7 @@ class MoRoStream:
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
         self.placing.set_lag(motion.look_ahead / motion.fps)
-        self.steps = LiveDecoder(self.model.moro, motion, self.runner)
+        self.decoder = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 
     def _restart_clock(self) -> None:
@@ -106,7 +106,7 @@ class MoRoStream:
             return
         for track in self.tracks.values():
             track.steady.gain = track.refined.gain = motion.gain
-        self.motion = self.steps.motion = motion
+        self.motion = self.decoder.motion = motion
 
     def reset(self, track_id: int | None = None) -> None:
         """Forget one person, or all people."""
@@ -119,9 +119,11 @@ class MoRoStream:
             self.end([track_id])
             self._forget([track_id])
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         """Set the floor, in the camera optical frame; see Placing.set_floor."""
-        self.placing.set_floor(plane, sigma, tell)
+        self.placing.set_floor(plane, sigma, to_network)
 
     def set_stature(self, track_id: int, stature_m: float) -> float | None:
         """Set a person's stature [m] as given by a user; 0: forget it.
@@ -169,7 +171,7 @@ class MoRoStream:
         """
         for track_id in ids:
             if self.tracks.pop(track_id, None) is not None:
-                self.steps.memory.forget(track_id)
+                self.decoder.cache.forget(track_id)
                 self._estimates.pop(track_id, None)
                 self.placing.restart(track_id)
                 if track_id not in self._ended:
@@ -214,9 +216,9 @@ class MoRoStream:
         tick = self.clock.tick(frame.stamp_ns)
         self.encode(frame, tick)
         encoded = time.perf_counter()
-        ids = self.steps.memory.ids
+        ids = self.decoder.cache.ids
         if ids:
-            self.steps.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
+            self.decoder.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
         decoded = time.perf_counter()
         motion = self.motion
         motions = [self.describe(i, motion.look_ahead, self.tracks[i].steady, mesh) for i in ids]
@@ -252,10 +254,10 @@ class MoRoStream:
                 if next_box(None, *self._seen(sight)) is None:
                     continue
                 lags = max(self.motion.look_ahead, self.motion.refined_lag)
-                track = TrackState(self.steps.extent.ring, self.motion.gain, lags)
+                track = TrackState(self.decoder.extent.ring, self.motion.gain, lags)
                 track.keep_shape(self._locked.get(person.track_id))
                 self.tracks[person.track_id] = track
-                self.steps.memory.admit(person.track_id)
+                self.decoder.cache.admit(person.track_id)
             if self.sees_pixels and image is None:
                 image = rectified_image(frame)
             pending += self.observe(person.track_id, track, sight, tick, frame, image)
@@ -266,9 +268,9 @@ class MoRoStream:
         features = self.runner.encode(observations.to(self.device), conditions.to(self.device))
         if self.model.moro.decoder.update is not None:
             self._carry_estimates(pending, features)
-        memory = self.steps.memory
-        rows = np.array([memory.row(entry.track_id) for entry in pending])
-        memory.put_features(rows, np.array([entry.place for entry in pending]), features)
+        cache = self.decoder.cache
+        rows = np.array([cache.row(entry.track_id) for entry in pending])
+        cache.put_features(rows, np.array([entry.place for entry in pending]), features)
 
     def _carry_estimates(self, pending: list[Pending], features: FrameFeatures) -> None:
         """Let frames without keypoints start from the newest estimate that had one.

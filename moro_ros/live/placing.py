@@ -51,7 +51,7 @@ class Placing:
         self.floor: GroundPlane | None = None
         self._last_height_m: float | None = None  # the camera's, above the last known floor
         self._floor_sigma = 0.0
-        self._told = False
+        self._floor_input = False
         self._body = body
         self.depth: DepthMemory | None = None
         self._lag_s = 0.0
@@ -69,13 +69,15 @@ class Placing:
         if self.depth is not None:
             self.depth.lag_s = lag_s
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         """Place people on a floor, camera optical frame; None: it is unknown.
 
-        sigma: of the camera's height above it, relative; tell: also give it to the network. A floor
-        less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for all
-        people; one that is not finite is unknown. Statures learned on another floor are forgotten,
-        also if the floor was unknown in between, unless depth measured the person.
+        sigma: of the camera's height above it, relative; to_network: also give it to the network. A
+        floor less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for
+        all people; one that is not finite is unknown. Statures learned on another floor are
+        forgotten, also if it was unknown in between, unless depth measured the person.
         """
         if plane is not None and not finite(plane):
             plane = None
@@ -90,10 +92,9 @@ class Placing:
                         person.place.stature = PersonPlace().stature
             self._last_height_m = plane.offset
         self.floor, self._floor_sigma = plane, sigma
-        tell = tell and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M
-        self._told = tell and self._reads_floor
-        self._row = torch.zeros(4)
-        if plane is not None and tell:
+        self._floor_input, self._row = False, torch.zeros(4)
+        if to_network and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M:
+            self._floor_input = self._reads_floor
             # The network was trained on barefoot people.
             height = torch.tensor(plane.offset - SHOES_M).float()
             self._row = floor_row(torch.from_numpy(plane.normal).float(), height)
@@ -173,14 +174,14 @@ class Placing:
             found = person.place.update(
                 seen.stamp_ns,
                 math.log(stature_m),
-                self._told and not person.judge.reason,
+                self._floor_input and not person.judge.reason,
                 free and not person.judge.suspicious,
             )
         else:
             found = person.place.at(seen.stamp_ns)
         if found is None:
             return None
-        log_scale, place, leapt = found
+        log_scale, place, jumped = found
         factor = math.exp(log_scale)
         if factor != 1.0:
             log_m = person.place.stature.log_m
@@ -188,7 +189,7 @@ class Placing:
                 pose.betas, stature_m * factor if log_m is None else math.exp(log_m)
             )
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
-        return Placed(pose, place, leapt)
+        return Placed(pose, place, jumped)
 
     def _look_at_depth(self, person: Person, seen: Unplaced) -> None:
         if self.depth is None:
@@ -210,7 +211,7 @@ class Placing:
         clue = person.feet.clue(seen, self.floor, self._floor_sigma)
         stature = person.place.stature
         judge, before = person.judge, person.judge.reason
-        judge.judge(seen, clue, self.floor, stature, self._told and not before)
+        judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
         if judge.reason:
             person.place.running[FLOOR].forget()
             from_it = not before and judge.implies(stature)

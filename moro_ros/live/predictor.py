@@ -61,7 +61,7 @@ def network_changes(
     one. Both have the scale of the published body, which may differ from the network's because of
     other sources (placing.py).
     """
-    ids = stream.steps.memory.ids
+    ids = stream.decoder.cache.ids
     if not ids:
         return {}
     ahead = forecast(stream, HORIZONS_S * stream.motion.fps)

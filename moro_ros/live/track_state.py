@@ -39,20 +39,20 @@ class TrackState:
         self.decoded: dict[str, np.ndarray] = {}
         self.steady = SteadyPose(gain)
         self.refined = SteadyPose(gain)
-        self.settling = ShapeLock()
+        self.shape_lock = ShapeLock()
         # Time and stamp by running pose, not by lag, because both poses may have the same lag.
         self.described: dict[SteadyPose, tuple[float, int]] = {}
 
     def keep_shape(self, betas: Tensor | None) -> None:
         """Lock a shape (10,), or None: follow the images until it settles again."""
         self.steady.shape = self.refined.shape = betas
-        self.settling = ShapeLock()
+        self.shape_lock = ShapeLock()
 
     def settle_shape(self, stamp_ns: int, seen: bool, settle_s: float) -> None:
         """Lock the shape when it has settled; see ShapeLock.update."""
         if self.steady.shape is None and self.steady.last is not None:
             betas = self.steady.last.betas
-            if (settled := self.settling.update(betas, stamp_ns, seen, settle_s)) is not None:
+            if (settled := self.shape_lock.update(betas, stamp_ns, seen, settle_s)) is not None:
                 self.keep_shape(settled)
 
     def __len__(self) -> int:

@@ -34,7 +34,7 @@ CLEARANCE_M = 0.04
 SHORTEST_M, TALLEST_M = 0.75, 2.25
 # The network was trained on people of up to 2.1 m. Given a floor that is too low, it makes them
 # hardly any taller than that, but far away.
-TALLEST_TOLD_M = 2.15
+TALLEST_INPUT_M = 2.15
 # Maximum apparent change of a stature [share], and mean lean of a person's axis [rad].
 CHANGE, LEAN = 0.08, math.radians(25.0)
 # Maximum apparent elevation of standing feet above the camera [rad].
@@ -140,12 +140,12 @@ class FloorJudge:
         clue: Clue | None,
         plane: GroundPlane,
         stature: Stature,
-        told: bool = False,
+        floor_input: bool = False,
     ) -> None:
         """Update with one image and the floor's clue; stature: known from earlier images.
 
-        clue: None if the floor gives no distance. The floor may be wrong anyway. told: the network
-        was given the floor for this image, so that its size of the person follows from it.
+        clue: None if the floor gives no distance. The floor may be wrong anyway. floor_input: the
+        network was given the floor for this image, so its size of the person follows from it.
         """
         seconds = 0.0
         if self._stamp_ns is not None:
@@ -159,8 +159,8 @@ class FloorJudge:
         self._follow_feet(person, plane, gain)
         limit = HYSTERESIS if self.reason else 1.0
         doubt = self._misplaced(plane, limit)
-        if told and not doubt:
-            doubt = impossible(person.stature_m, limit, TALLEST_TOLD_M)
+        if floor_input and not doubt:
+            doubt = impossible(person.stature_m, limit, TALLEST_INPUT_M)
         if clue is not None:
             implied = math.log(person.stature_m) + clue.log_scale
             before = implied if self._log_stature is None else self._log_stature

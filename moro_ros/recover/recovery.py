@@ -124,7 +124,7 @@ class MotionRecovery:
         """
         window = at_marks(self.pose(decoded), decoded.marks)
         if steady.gate.holding:
-            window = steady.anew(window)
+            window = steady.restarted(window)
         seen = seen_of(sight, threshold)
         if refine_steps and self.seen_by_keypoints:
             pose = self.refine(window, seen, steady, stride, refine_steps)
@@ -151,7 +151,7 @@ class MotionRecovery:
             )
             if (placed_pose := placer(unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place
-                if placed_pose.leapt:  # neither a glitch nor motion
+                if placed_pose.jumped:  # neither an outlier nor motion
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
                 skeleton, chain, joints = self.kinematics(pose)
                 growth = float(pose.translation[0, 2] / network[0, 2])
@@ -184,20 +184,20 @@ class MotionRecovery:
             shape_locked=steady.shape is not None,
             place=place,
         )
-        return self.tell(motion, steady, max_speed_mps)
+        return self.publish(motion, steady, max_speed_mps)
 
-    def tell(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
+    def publish(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
         """Pass a motion (F = 1) through the person's gate and add the derived fields."""
         if steady.gate.refuses(motion, max_speed_mps):
             motion = steady.gate.hold(motion)
         else:
-            if not steady.gate.believe(motion):
+            if not steady.gate.accept(motion):
                 steady.velocity = JointVelocity()
             seen = bool(motion.keypoints_seen[-1])
             velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]), seen)
             motion = replace(motion, velocity=velocity[None])
         covariance = steady.uncertainty.covariance(self.uncertainty, motion)
-        return steady.gate.tell(replace(motion, covariance=covariance))
+        return steady.gate.publish(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:
         """Return the pose of all frames: the rotation head's, or fitted to the mesh."""

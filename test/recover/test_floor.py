@@ -169,9 +169,9 @@ def test_a_network_that_believes_a_wrong_floor_makes_giants():
     told, untold, tall = FloorJudge(), FloorJudge(), FloorJudge()
     for image in range(60):
         giant = standing(2.19, image=image)
-        told.judge(giant, None, LEVEL, Stature(), told=True)
+        told.judge(giant, None, LEVEL, Stature(), floor_input=True)
         untold.judge(giant, None, LEVEL, Stature())
-        tall.judge(standing(2.05, image=image), None, LEVEL, Stature(), told=True)
+        tall.judge(standing(2.05, image=image), None, LEVEL, Stature(), floor_input=True)
     assert told.reason == "it would make them 2.19 m tall"
     assert not untold.reason and not tall.reason
 
