@@ -363,12 +363,10 @@ class MoRoStream:
             track_id,
             decoded,
             sight,
-            self.motion.visibility,
+            self.motion,
             steady,
             1.0 if before is None else sight.time - before[0],
             mesh,
-            self.motion.refine_steps,
-            self.motion.max_speed_mps,
             lambda seen: self.placing.place(track_id, seen, steady is track.steady),
         )
         if self.motion.shape_lock_s and steady is track.steady:

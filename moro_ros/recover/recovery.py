@@ -12,6 +12,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.fitting import SmplxFitter
 from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.config import MotionConfig
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
@@ -105,29 +106,25 @@ class MotionRecovery:
         track_id: int,
         decoded: Decoded,
         sight: Sight,
-        threshold: float,
+        options: MotionConfig,
         steady: SteadyPose,
         stride: float = 1.0,
         mesh: bool = False,
-        refine_steps: int = 0,
-        max_speed_mps: float = 0.0,
         placer: Placer | None = None,
     ) -> BodyMotion:
         """Return the motion of one person at one time (F = 1).
 
-        sight: of the person in the image of that time; threshold: minimum visibility of an observed
-        joint; steady: the person's running pose, which is advanced; stride: frames since it was
-        last advanced; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
-        seen keypoints (refinement.py) in place of the steady pose's own gain, for a network of
-        keypoints; max_speed_mps: of a pelvis, faster ones are held back (outlier_gate.py), 0: none;
-        placer: moves the pose to the distance from other sources.
+        sight: of the person in the image of that time; steady: the person's running pose, which is
+        advanced; stride: frames since it was last advanced; mesh: also recover the vertices;
+        placer: moves the pose to the distance from other sources. A network of keypoints is refined
+        (options.refine_steps) in place of the steady pose's own gain.
         """
-        window = at_marks(self.pose(decoded), decoded.marks)
+        threshold, window = options.visibility, self.pose(decoded)
         if steady.gate.holding:
             window = steady.restarted(window)
         seen = seen_of(sight, threshold)
-        if refine_steps and self.seen_by_keypoints:
-            pose = self.refine(window, seen, steady, stride, refine_steps)
+        if options.refine_steps and self.seen_by_keypoints:
+            pose = self.refine(window, seen, steady, stride, options.refine_steps)
         else:
             aligned = self.place(window.frames(slice(-1, None)), seen)
             pose = steady.update(window, aligned, stride)
@@ -184,7 +181,7 @@ class MotionRecovery:
             shape_locked=steady.shape is not None,
             place=place,
         )
-        return self.publish(motion, steady, max_speed_mps)
+        return self.publish(motion, steady, options.max_speed_mps)
 
     def publish(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
         """Pass a motion (F = 1) through the person's gate and add the derived fields."""
@@ -200,7 +197,10 @@ class MotionRecovery:
         return steady.gate.publish(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:
-        """Return the pose of all frames: the rotation head's, or fitted to the mesh."""
+        """Return the pose at the marks: the rotation head's, or fitted to the mesh."""
+        return at_marks(self._pose_of_frames(decoded), decoded.marks)
+
+    def _pose_of_frames(self, decoded: Decoded) -> BodyPose:
         frames = decoded.frames
         rotation = torch.from_numpy(np.stack([frame.rotation for frame in frames]))
         translation = torch.from_numpy(np.stack([frame.translation for frame in frames]))
