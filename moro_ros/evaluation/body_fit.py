@@ -44,7 +44,7 @@ TORSO = [
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Marks:
     """What one detector saw of a person: keypoints (C, F, K, 2) on the normalised plane of C views.
 
     weight: (C, F, K), 0 where unseen (multiview.observations).
@@ -110,7 +110,7 @@ class _Body:
 
 
 def fit_body(
-    views: Sequence[View], looks: Sequence[Looks], start: Truth, body: BodyModel, rate_hz: float
+    views: Sequence[View], marks: Sequence[Marks], start: Truth, body: BodyModel, rate_hz: float
 ) -> FittedBody:
     """Fit a body to what one detector or several saw of a person.
 
@@ -119,9 +119,9 @@ def fit_body(
     rotation = torch.tensor(np.stack([view.rotation for view in views])).float()
     translation = torch.tensor(np.stack([view.translation for view in views])).float()
     focal = torch.tensor([view.camera.matrix[0, 0] for view in views]).float()
-    seen = torch.tensor(np.stack([look.points for look in looks])).float()  # (D, C, F, K, 2)
-    weight = torch.tensor(np.stack([look.weight for look in looks])).float()
-    state = _beginning(start, len(looks))
+    seen = torch.tensor(np.stack([mark.points for mark in marks])).float()  # (D, C, F, K, 2)
+    weight = torch.tensor(np.stack([mark.weight for mark in marks])).float()
+    state = _beginning(start, len(marks))
     slow, fast = [state.offsets], [getattr(state, f.name) for f in fields(_Body)][:-1]
     for value in (*slow, *fast):
         value.requires_grad_(True)

@@ -17,7 +17,7 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import NPZ_ERRORS
 from moro_ros.evaluation import body_fit
 from moro_ros.evaluation.association import associate, only
-from moro_ros.evaluation.body_fit import FittedBody, Looks, fit_body
+from moro_ros.evaluation.body_fit import FittedBody, Marks, fit_body
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial
@@ -46,19 +46,19 @@ def fit_trial(
         found.append([(shown, triangulate(trial.views, shown)) for shown in people])
     fitted = []
     for person in trial.people:
-        looks = [_looks(trial.views, only(trial.frames, person.tracks))]
+        marks = [_marks(trial.views, only(trial.frames, person.tracks))]
         for candidates in found:
             near = [(apart(person.truth, truth), shown) for shown, truth in candidates]
             nearest = min(near, key=lambda pair: pair[0], default=(np.inf, None))
             if nearest[0] < SAME_M and nearest[1] is not None:
-                looks.append(_looks(trial.views, nearest[1]))
-        fit = cached_fit(trial.views, looks, person.truth, body)
+                marks.append(_marks(trial.views, nearest[1]))
+        fit = cached_fit(trial.views, marks, person.truth, body)
         fitted.append(replace(person, truth=fit.truth(), fit=fit))
     return replace(trial, people=tuple(fitted))
 
 
-def _looks(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Looks:
-    return Looks(*observations(views, frames))
+def _marks(views: Sequence[View], frames: Sequence[Sequence[Frame]]) -> Marks:
+    return Marks(*observations(views, frames))
 
 
 def apart(first: Truth, second: Truth) -> float:
@@ -70,7 +70,7 @@ def apart(first: Truth, second: Truth) -> float:
 
 
 def cached_fit(
-    views: Sequence[View], looks: Sequence[Looks], start: Truth, body: BodyModel
+    views: Sequence[View], marks: Sequence[Marks], start: Truth, body: BodyModel
 ) -> FittedBody:
     """Return the fit of a person, from the user's cache if it is there.
 
@@ -78,7 +78,7 @@ def cached_fit(
     """
     digest = hashlib.sha256(Path(body_fit.__file__).read_bytes())
     arrays = [start.points, *(getattr(body, name).numpy() for name in BODY_ARRAYS)]
-    arrays += [array for look in looks for array in (look.points, look.weight)]
+    arrays += [array for mark in marks for array in (mark.points, mark.weight)]
     arrays += [array for v in views for array in (v.camera.matrix, v.rotation, v.translation)]
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -89,7 +89,7 @@ def cached_fit(
             return FittedBody(**{name: archive[name] for name in names})
     except NPZ_ERRORS:
         LOGGER.debug("%s is not in the cache", path)
-    fit = fit_body(views, looks, start, body, RATE_HZ)
+    fit = fit_body(views, marks, start, body, RATE_HZ)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:

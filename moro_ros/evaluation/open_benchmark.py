@@ -28,7 +28,7 @@ from moro_ros.evaluation.open_decoding import (
     mesh_of,
     recover,
 )
-from moro_ros.recover.recovery import joint_visibility
+from moro_ros.recover.sight import joint_visibility
 
 LIMB_JOINTS = tuple(
     JOINT_NAMES.index(f"{side}_{part}")

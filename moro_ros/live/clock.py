@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moro_ros.types import NUM_KEYPOINTS
+from moro_ros.recover.sight import Sight
 
 SNAP = 0.1  # frames; 3 ms at 30 Hz
 # A network that uses pixels cannot interpolate: each image is the frame nearest to it.
@@ -72,27 +72,6 @@ class FrameClock:
             self._stamp_ns += (last - self._slot) * period_ns
             self._slot, self._now = last, max(time, self._now + LEAST_STEP)
         return Tick(range(first, self._slot + 1), self._now)
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """The observation of one person at one time.
-
-    time: frames; stamp_ns: of the image, if any; points: (K, 2) on the normalised image plane;
-    visibility, presence: (K,) in [0, 1]. All float32.
-    """
-
-    time: float
-    stamp_ns: int
-    points: np.ndarray
-    visibility: np.ndarray
-    presence: np.ndarray
-
-    @staticmethod
-    def nothing(time: float, stamp_ns: int = 0) -> Sight:
-        """Return the observation of a frame in which nothing is seen."""
-        zeros = np.zeros(NUM_KEYPOINTS, np.float32)
-        return Sight(time, stamp_ns, np.zeros((NUM_KEYPOINTS, 2), np.float32), zeros, zeros)
 
 
 def sight_between(before: Sight, after: Sight, time: float) -> Sight:

@@ -12,8 +12,7 @@ from moro_ros.errors import DepthError
 from moro_ros.recover.depth import MATCH_S, DepthImage
 from moro_ros.recover.depth_fit import DepthFit
 from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
-from moro_ros.recover.place import Clue
-from moro_ros.recover.steady_pose import BodyPose
+from moro_ros.recover.place import Clue, Unplaced
 
 # Time for which poses are kept, so that a late depth image finds its own.
 POSES_S = 1.0
@@ -29,25 +28,15 @@ UNMATCHED, UNSEEN, MISSED = 30, 30, 30
 FOLLOWING_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class PosedImage:
-    """One person in one image: the network's pose, and which joints were seen."""
-
-    pose: BodyPose
-    observed: np.ndarray
-    stature_m: float
-    stamp_ns: int
-
-
 @dataclass(slots=True)
 class DepthTrack:
     """The recent poses of one person, and the last depth measurement."""
 
-    poses: deque[PosedImage] = field(default_factory=deque)
+    poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
 
-    def add(self, posed: PosedImage) -> None:
+    def add(self, posed: Unplaced) -> None:
         """Keep a pose."""
         self.poses.append(posed)
         while posed.stamp_ns - self.poses[0].stamp_ns > POSES_S * 1e9:
@@ -170,5 +159,5 @@ class DepthMemory:
             return None
         return track.found[0]
 
-    def _plausible(self, clue: Clue, posed: PosedImage) -> bool:
+    def _plausible(self, clue: Clue, posed: Unplaced) -> bool:
         return SHORTEST_M < posed.stature_m * np.exp(clue.log_scale) < TALLEST_M

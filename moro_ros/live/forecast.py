@@ -11,13 +11,13 @@ from dataclasses import fields
 import numpy as np
 import torch
 
-from moro_ros.live.clock import Sight
 from moro_ros.live.live_decoder import BOXES, to_host
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.row_decoding import PersonRows, Step, StepPlan, decoded_tensors, plan_step
 from moro_ros.live.track_state import TrackState
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.network.rows import Past
+from moro_ros.recover.sight import Sight
 
 
 @torch.inference_mode()
@@ -26,9 +26,9 @@ def forecast(stream: MoRoStream, ahead: np.ndarray) -> dict[str, np.ndarray]:
 
     stream: with people, of a network that updates estimates of single frames (model.yaml,
     moro.keypoints.estimate); ahead: (K,) frames after the newest image, increasing. Returns
-    row_decoding.DECODED by name, (B, K, ...), of the people of stream.steps.memory in its order.
+    row_decoding.DECODED by name, (B, K, ...), of the people of stream.decoder.cache in its order.
     """
-    steps, ids = stream.steps, stream.steps.memory.ids
+    decoder, ids = stream.decoder, stream.decoder.cache.ids
     tracks = [stream.tracks[track_id] for track_id in ids]
     plan = _plan(stream, tracks, ahead)
     seen_rows = plan.times.shape[1] - len(ahead)
@@ -38,8 +38,8 @@ def forecast(stream: MoRoStream, ahead: np.ndarray) -> dict[str, np.ndarray]:
         first = seen_rows + 1 - len(seen)
         places[index, first:] = track.places(seen)
         places[index, first - 1] = track.place(float(track.newest))  # before the first row
-    given = steps.memory.features(places)
-    now = steps.memory.features(np.array([[track.place(track.now)] for track in tracks]))
+    given = decoder.cache.features(places)
+    now = decoder.cache.features(np.array([[track.place(track.now)] for track in tracks]))
     blind = _blind_features(stream, tracks, now, len(ahead))
     features = FrameFeatures(
         *(
@@ -48,13 +48,13 @@ def forecast(stream: MoRoStream, ahead: np.ndarray) -> dict[str, np.ndarray]:
         )
     )
     before = given.rotation[:, :1], given.translation[:, :1]
-    width, device = steps.moro.decoder.trunk.head_width, features.rotation.device
+    width, device = decoder.moro.decoder.trunk.head_width, features.rotation.device
     step = Step(
         features=features,
         rows=plan.rows(width, *before, device),
         later_rotation=before[0],
         later_translation=before[1],
-        past=steps.memory.past() if steps.extent.kept else Past(),
+        past=decoder.cache.past() if decoder.extent.kept else Past(),
     )
     decoding, _ = stream.runner.run(step, 1)
     found = to_host(decoded_tensors(decoding))
@@ -66,13 +66,13 @@ def _not_kept(stream: MoRoStream, track: TrackState) -> np.ndarray:
 
     If the newest image is between two frames, it is that image's frame.
     """
-    if stream.steps.extent.kept:
+    if stream.decoder.extent.kept:
         return track.frames(track.newest + 0.5)
-    return track.frames(track.now - stream.steps.extent.rows + 1)
+    return track.frames(track.now - stream.decoder.extent.rows + 1)
 
 
 def _plan(stream: MoRoStream, tracks: list[TrackState], ahead: np.ndarray) -> StepPlan:
-    extent, memory = stream.steps.extent, stream.steps.memory
+    extent, cache = stream.decoder.extent, stream.decoder.cache
     people = []
     for row, track in enumerate(tracks):
         seen, later = _not_kept(stream, track), track.now + ahead
@@ -81,7 +81,7 @@ def _plan(stream: MoRoStream, tracks: list[TrackState], ahead: np.ndarray) -> St
         people.append(
             PersonRows(
                 times=np.concatenate([seen, later]),
-                kept=memory.kept_times(row),
+                kept=cache.kept_times(row),
                 boxes=np.concatenate([boxes, np.repeat(boxes[-1:], len(ahead), 0)]),
                 box_times=np.concatenate([around, later]),
                 has_before=extent.kept > 0,
@@ -100,7 +100,7 @@ def _blind_features(
     nothing, boxes = Sight.nothing(0.0), [track.box for track in tracks]
     observations = [
         stream.observation(track_id, nothing, box)
-        for track_id, box in zip(stream.steps.memory.ids, boxes, strict=True)
+        for track_id, box in zip(stream.decoder.cache.ids, boxes, strict=True)
         if box is not None
     ]
     conditions = [box.condition() for box in boxes if box is not None]

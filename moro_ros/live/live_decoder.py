@@ -55,13 +55,13 @@ class LiveDecoder:
         self.motion = motion
         self.runner = runner
         self.extent = Extent.of(motion, moro.decoder.trunk.attention_span)
-        self.memory = FeatureCache(self.extent.ring, self.extent.kept)
+        self.cache = FeatureCache(self.extent.ring, self.extent.kept)
         self.rows_computed = 0
 
     def decode(self, tracks: list[TrackState], fresh: list[int]) -> None:
         """Decode the frames that the newest image changes; the tracks keep the result.
 
-        tracks: of all people in the memory, in its order, with the features of their newest frames
+        tracks: of all people in the cache, in its order, with the features of their newest frames
         already stored; fresh: first new frame of each, time in frames.
         """
         plan, people = self._plan(tracks, fresh)
@@ -72,7 +72,7 @@ class LiveDecoder:
             places[index, count + 1 - len(person.times) :] = track.places(person.times)
             if person.has_before:
                 places[index, count - len(person.times)] = track.place(person.times[0] - 1.0)
-        given = self.memory.features(places)
+        given = self.cache.features(places)
         features = _columns(given, slice(1, None))
         later = self._decoded_before(tracks, people, given)
         device = features.rotation.device
@@ -86,12 +86,12 @@ class LiveDecoder:
             ),
             later_rotation=later[0],
             later_translation=later[1],
-            past=self.memory.past() if self.extent.kept else Past(),
+            past=self.cache.past() if self.extent.kept else Past(),
             known=self._padding(plan, device),
         )
         decoding, made = self.runner.run(step, self.motion.passes)
         slots = np.floor(plan.times) == plan.times
-        self.memory.put_past(made, plan.times, plan.valid & slots)
+        self.cache.put_past(made, plan.times, plan.valid & slots)
         arrays = to_host(decoded_tensors(decoding))
         for index, (track, person) in enumerate(zip(tracks, people)):
             first = count - len(person.times)
@@ -109,7 +109,7 @@ class LiveDecoder:
             people.append(
                 PersonRows(
                     times=times,
-                    kept=self.memory.kept_times(row),
+                    kept=self.cache.kept_times(row),
                     boxes=track.boxes[track.places(around)],
                     box_times=around,
                     has_before=incremental and math.ceil(times[0]) - 1 >= track.oldest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from moro_ros.body.body_model import load_body_model
 from moro_ros.config import MotionConfig, resets
 from moro_ros.live.backends.network_runner import NetworkRunner
-from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Sight, Tick
+from moro_ros.live.clock import SNAP, SNAP_PIXELS, FrameClock, Tick
 from moro_ros.live.live_decoder import LiveDecoder
 from moro_ros.live.placing import Placing
 from moro_ros.live.track_state import TrackState
@@ -30,7 +30,8 @@ from moro_ros.network.inputs import (
 from moro_ros.network.moro import FrameFeatures
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.prediction import PredictionTable
-from moro_ros.recover.recovery import Evidence, MotionRecovery
+from moro_ros.recover.recovery import MotionRecovery
+from moro_ros.recover.sight import Sight
 from moro_ros.recover.steady_pose import SteadyPose
 from moro_ros.recover.uncertainty import UncertaintyTable
 from moro_ros.types import BodyMotion, Frame, PersonObservation
@@ -90,7 +91,7 @@ class MoRoStream:
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
         self.placing.set_lag(motion.look_ahead / motion.fps)
-        self.steps = LiveDecoder(self.model.moro, motion, self.runner)
+        self.decoder = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 
     def _restart_clock(self) -> None:
@@ -105,7 +106,7 @@ class MoRoStream:
             return
         for track in self.tracks.values():
             track.steady.gain = track.refined.gain = motion.gain
-        self.motion = self.steps.motion = motion
+        self.motion = self.decoder.motion = motion
 
     def reset(self, track_id: int | None = None) -> None:
         """Forget one person, or all people."""
@@ -118,9 +119,11 @@ class MoRoStream:
             self.end([track_id])
             self._forget([track_id])
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         """Set the floor, in the camera optical frame; see Placing.set_floor."""
-        self.placing.set_floor(plane, sigma, tell)
+        self.placing.set_floor(plane, sigma, to_network)
 
     def set_stature(self, track_id: int, stature_m: float) -> float | None:
         """Set a person's stature [m] as given by a user; 0: forget it.
@@ -168,7 +171,7 @@ class MoRoStream:
         """
         for track_id in ids:
             if self.tracks.pop(track_id, None) is not None:
-                self.steps.memory.forget(track_id)
+                self.decoder.cache.forget(track_id)
                 self._estimates.pop(track_id, None)
                 self.placing.restart(track_id)
                 if track_id not in self._ended:
@@ -213,9 +216,9 @@ class MoRoStream:
         tick = self.clock.tick(frame.stamp_ns)
         self.encode(frame, tick)
         encoded = time.perf_counter()
-        ids = self.steps.memory.ids
+        ids = self.decoder.cache.ids
         if ids:
-            self.steps.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
+            self.decoder.decode([self.tracks[i] for i in ids], [self.tracks[i].fresh for i in ids])
         decoded = time.perf_counter()
         motion = self.motion
         motions = [self.describe(i, motion.look_ahead, self.tracks[i].steady, mesh) for i in ids]
@@ -251,10 +254,10 @@ class MoRoStream:
                 if next_box(None, *self._seen(sight)) is None:
                     continue
                 lags = max(self.motion.look_ahead, self.motion.refined_lag)
-                track = TrackState(self.steps.extent.ring, self.motion.gain, lags)
+                track = TrackState(self.decoder.extent.ring, self.motion.gain, lags)
                 track.keep_shape(self._locked.get(person.track_id))
                 self.tracks[person.track_id] = track
-                self.steps.memory.admit(person.track_id)
+                self.decoder.cache.admit(person.track_id)
             if self.sees_pixels and image is None:
                 image = rectified_image(frame)
             pending += self.observe(person.track_id, track, sight, tick, frame, image)
@@ -265,9 +268,9 @@ class MoRoStream:
         features = self.runner.encode(observations.to(self.device), conditions.to(self.device))
         if self.model.moro.decoder.update is not None:
             self._carry_estimates(pending, features)
-        memory = self.steps.memory
-        rows = np.array([memory.row(entry.track_id) for entry in pending])
-        memory.put_features(rows, np.array([entry.place for entry in pending]), features)
+        cache = self.decoder.cache
+        rows = np.array([cache.row(entry.track_id) for entry in pending])
+        cache.put_features(rows, np.array([entry.place for entry in pending]), features)
 
     def _carry_estimates(self, pending: list[Pending], features: FrameFeatures) -> None:
         """Let frames without keypoints start from the newest estimate that had one.
@@ -315,7 +318,7 @@ class MoRoStream:
                 observation = torch.zeros(3, height, width, dtype=torch.uint8)
             pending.append(Pending(track_id, place, observation, condition, bool(visible.any())))
         assert box is not None
-        track.see(sight, float(box.size))
+        track.see(replace(sight, box_size=float(box.size)))
         return pending
 
     def observation(self, track_id: int, seen: Sight, box: PersonBoxes) -> Tensor:
@@ -341,38 +344,30 @@ class MoRoStream:
         None if the person was not tracked yet, or if that image was already described.
         """
         track = self.tracks[track_id]
-        seen = track.seen_at(lag)
-        if seen is None or track.described.get(steady, (0.0, -1))[1] == seen[0].stamp_ns:
+        sight = track.seen_at(lag)
+        if sight is None or track.described.get(steady, (0.0, -1))[1] == sight.stamp_ns:
             return None
-        return self.describe_seen(track_id, seen, steady, mesh)
+        return self.describe_seen(track_id, sight, steady, mesh)
 
     def describe_seen(
-        self, track_id: int, seen: tuple[Sight, float], steady: SteadyPose, mesh: bool = False
+        self, track_id: int, sight: Sight, steady: SteadyPose, mesh: bool = False
     ) -> BodyMotion | None:
         """Return the motion of one person at an image of track.sights; None if it is forgotten."""
-        track, (sight, box_size) = self.tracks[track_id], seen
+        track = self.tracks[track_id]
         before = track.described.get(steady)
         decoded = track.decoded_at(sight.time, None if before is None else before[0])
         if decoded is None:
             return None
         track.described[steady] = sight.time, sight.stamp_ns
-        evidence = Evidence(
-            sight.visibility[None],
-            sight.points[None],
-            np.array([box_size], dtype=np.float32),
-            np.array([sight.stamp_ns], dtype=np.int64),
-        )
         motion = self.recovery.recover(
             track_id,
             decoded,
-            evidence,
-            self.motion.visibility,
+            sight,
+            self.motion,
             steady,
             1.0 if before is None else sight.time - before[0],
             mesh,
-            self.motion.refine_steps,
-            self.motion.max_speed_mps,
-            lambda pose, seen: self.placing.place(track_id, pose, seen, steady is track.steady),
+            lambda seen: self.placing.place(track_id, seen, steady is track.steady),
         )
         if self.motion.shape_lock_s and steady is track.steady:
             visible = bool(motion.keypoints_seen[-1])
@@ -381,9 +376,8 @@ class MoRoStream:
 
 
 def sight_of(person: PersonObservation, frame: Frame, tick: Tick) -> Sight:
-    """Return the evidence for a person in an image."""
-    points, visibility, presence = normalised_keypoints(person, frame.camera)
-    return Sight(tick.now, frame.stamp_ns, points.numpy(), visibility.numpy(), presence.numpy())
+    """Return the observation of a person in an image."""
+    return Sight(tick.now, frame.stamp_ns, *normalised_keypoints(person, frame.camera))
 
 
 def nearest_first(motions: list[BodyMotion | None]) -> tuple[BodyMotion, ...]:

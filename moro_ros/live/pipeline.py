@@ -104,9 +104,11 @@ class HumanMotionPipeline:
         """Lock or unlock a person's shape (MoRoStream.lock_shape)."""
         return self.stream.lock_shape(track_id, lock)
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         """Place people on a floor from the next image on; see Placing.set_floor."""
-        self.stream.set_floor(plane, sigma, tell)
+        self.stream.set_floor(plane, sigma, to_network)
 
     def set_stature(self, track_id: int, stature_m: float) -> float | None:
         """Set a person's stature as given by a user (MoRoStream.set_stature)."""

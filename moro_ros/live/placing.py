@@ -14,14 +14,13 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.size import BodySize
-from moro_ros.live.depth_memory import DepthMemory, DepthTrack, PosedImage
+from moro_ros.live.depth_memory import DepthMemory, DepthTrack
 from moro_ros.network.inputs import floor_row
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_fit import DepthFit
-from moro_ros.recover.floor import Feet, FloorJudge, Standing
+from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
-from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR
 
 # A floor whose height differs by more, relative, is another one.
@@ -52,7 +51,7 @@ class Placing:
         self.floor: GroundPlane | None = None
         self._last_height_m: float | None = None  # the camera's, above the last known floor
         self._floor_sigma = 0.0
-        self._told = False
+        self._floor_input = False
         self._body = body
         self.depth: DepthMemory | None = None
         self._lag_s = 0.0
@@ -70,13 +69,15 @@ class Placing:
         if self.depth is not None:
             self.depth.lag_s = lag_s
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         """Place people on a floor, camera optical frame; None: it is unknown.
 
-        sigma: of the camera's height above it, relative; tell: also give it to the network. A floor
-        less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for all
-        people; one that is not finite is unknown. Statures learned on another floor are forgotten,
-        also if the floor was unknown in between, unless depth measured the person.
+        sigma: of the camera's height above it, relative; to_network: also give it to the network. A
+        floor less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for
+        all people; one that is not finite is unknown. Statures learned on another floor are
+        forgotten, also if it was unknown in between, unless depth measured the person.
         """
         if plane is not None and not finite(plane):
             plane = None
@@ -91,10 +92,9 @@ class Placing:
                         person.place.stature = PersonPlace().stature
             self._last_height_m = plane.offset
         self.floor, self._floor_sigma = plane, sigma
-        tell = tell and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M
-        self._told = tell and self._reads_floor
-        self._row = torch.zeros(4)
-        if plane is not None and tell:
+        self._floor_input, self._row = False, torch.zeros(4)
+        if to_network and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M:
+            self._floor_input = self._reads_floor
             # The network was trained on barefoot people.
             height = torch.tensor(plane.offset - SHOES_M).float()
             self._row = floor_row(torch.from_numpy(plane.normal).float(), height)
@@ -154,36 +154,34 @@ class Placing:
             return betas
         return self._size.with_stature(betas, stature_m)
 
-    def place(self, track_id: int, pose: BodyPose, seen: Unplaced, learn: bool) -> Placed | None:
-        """Return a pose (F = 1) at the distance given by the sources, with its Place.
+    def place(self, track_id: int, seen: Unplaced, learn: bool) -> Placed | None:
+        """Return a person's pose (F = 1) at the distance given by the sources, with its Place.
 
         learn: update the state with this image; not for images described a second time. Returns
         None without sources.
         """
         if self.floor is None and self.depth is None and track_id not in self._people:
             return None
-        person = self._people.setdefault(track_id, Person())
+        person, pose = self._people.setdefault(track_id, Person()), seen.pose
         stature_m = self._size.stature(pose.betas)
         size = stature_m / self._size.stature(torch.zeros_like(pose.betas))
-        standing = Standing(
-            seen.joints, seen.contact, seen.observed, size, stature_m, seen.stamp_ns
-        )
+        seen = replace(seen, stature_m=stature_m, size=size)
         if learn:
-            self._look_at_depth(person, PosedImage(pose, seen.observed, stature_m, seen.stamp_ns))
-            self._look_at_floor(person, standing)
+            self._look_at_depth(person, seen)
+            self._look_at_floor(person, seen)
             # The size of a locked shape changes until the stature is known.
             free = not (seen.locked and person.place.stature.settled)
             found = person.place.update(
                 seen.stamp_ns,
                 math.log(stature_m),
-                self._told and not person.judge.reason,
+                self._floor_input and not person.judge.reason,
                 free and not person.judge.suspicious,
             )
         else:
             found = person.place.at(seen.stamp_ns)
         if found is None:
             return None
-        log_scale, place, leapt = found
+        log_scale, place, jumped = found
         factor = math.exp(log_scale)
         if factor != 1.0:
             log_m = person.place.stature.log_m
@@ -191,18 +189,18 @@ class Placing:
                 pose.betas, stature_m * factor if log_m is None else math.exp(log_m)
             )
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
-        return Placed(pose, place, leapt)
+        return Placed(pose, place, jumped)
 
-    def _look_at_depth(self, person: Person, posed: PosedImage) -> None:
+    def _look_at_depth(self, person: Person, seen: Unplaced) -> None:
         if self.depth is None:
             return
-        person.depth.add(posed)
-        if self._ready[0] != posed.stamp_ns:
-            self._ready = posed.stamp_ns, self.depth.image_came(posed.stamp_ns)
+        person.depth.add(seen)
+        if self._ready[0] != seen.stamp_ns:
+            self._ready = seen.stamp_ns, self.depth.image_came(seen.stamp_ns)
         for clue, stamp_ns in self.depth.clues(person.depth, self._ready[1]):
             person.place.running[DEPTH].add(clue, stamp_ns)
 
-    def _look_at_floor(self, person: Person, standing: Standing) -> None:
+    def _look_at_floor(self, person: Person, seen: Unplaced) -> None:
         if self.floor is None:
             return
         height_m = self.floor.offset
@@ -210,17 +208,17 @@ class Placing:
             side = "above" if height_m >= 0.0 else "below"
             person.judge.refuse(f"the camera would be {abs(height_m):.2f} m {side} it")
             return
-        clue = person.feet.clue(standing, self.floor, self._floor_sigma)
+        clue = person.feet.clue(seen, self.floor, self._floor_sigma)
         stature = person.place.stature
         judge, before = person.judge, person.judge.reason
-        judge.judge(standing, clue, self.floor, stature, self._told and not before)
+        judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
         if judge.reason:
             person.place.running[FLOOR].forget()
             from_it = not before and judge.implies(stature)
             if (judge.outlasted or from_it) and not stature.given:
                 person.place.stature = PersonPlace().stature
         elif clue is not None:
-            person.place.running[FLOOR].add(clue, standing.stamp_ns)
+            person.place.running[FLOOR].add(clue, seen.stamp_ns)
 
 
 def finite(plane: GroundPlane) -> bool:

@@ -10,7 +10,6 @@ import torch
 from moro_ros.live.forecast import forecast
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.prediction import HORIZONS_S, PREDICTION_FILE, MotionPrediction, predict
-from moro_ros.recover.recovery import at_marks
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import BodyMotion
 
@@ -61,7 +60,7 @@ def network_changes(
     one. Both have the scale of the published body, which may differ from the network's because of
     other sources (placing.py).
     """
-    ids = stream.steps.memory.ids
+    ids = stream.decoder.cache.ids
     if not ids:
         return {}
     ahead = forecast(stream, HORIZONS_S * stream.motion.fps)
@@ -73,7 +72,7 @@ def network_changes(
         row, steady = ids.index(motion.track_id), track.steady.last
         decoded = track.decoded_at(track.now, track.described[track.steady][0])
         assert decoded is not None  # the newest frame is always known
-        before = at_marks(stream.recovery.pose(decoded), decoded.marks)
+        before = stream.recovery.pose(decoded)
         root, turns, place = (
             torch.from_numpy(ahead[name][row])
             for name in ("rotation", "body_rotations", "translation")

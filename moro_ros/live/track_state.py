@@ -8,9 +8,10 @@ from collections import deque
 import numpy as np
 from torch import Tensor
 
-from moro_ros.live.clock import Sight, Tick, sight_between
+from moro_ros.live.clock import Tick, sight_between
 from moro_ros.network.inputs import PersonBoxes
 from moro_ros.recover.recovery import Decoded, DecodedFrame
+from moro_ros.recover.sight import Sight
 from moro_ros.recover.steady_pose import ShapeLock, SteadyPose
 
 SAME = 1e-6  # frames; times closer than this are equal
@@ -34,24 +35,24 @@ class TrackState:
         self.now = 0.0
         self.box: PersonBoxes | None = None
         self.boxes = np.ones((size + 1, 3), np.float32)
-        self.sights: deque[tuple[Sight, float]] = deque()
+        self.sights: deque[Sight] = deque()
         self.decoded: dict[str, np.ndarray] = {}
         self.steady = SteadyPose(gain)
         self.refined = SteadyPose(gain)
-        self.settling = ShapeLock()
+        self.shape_lock = ShapeLock()
         # Time and stamp by running pose, not by lag, because both poses may have the same lag.
         self.described: dict[SteadyPose, tuple[float, int]] = {}
 
     def keep_shape(self, betas: Tensor | None) -> None:
         """Lock a shape (10,), or None: follow the images until it settles again."""
         self.steady.shape = self.refined.shape = betas
-        self.settling = ShapeLock()
+        self.shape_lock = ShapeLock()
 
     def settle_shape(self, stamp_ns: int, seen: bool, settle_s: float) -> None:
         """Lock the shape when it has settled; see ShapeLock.update."""
         if self.steady.shape is None and self.steady.last is not None:
             betas = self.steady.last.betas
-            if (settled := self.settling.update(betas, stamp_ns, seen, settle_s)) is not None:
+            if (settled := self.shape_lock.update(betas, stamp_ns, seen, settle_s)) is not None:
                 self.keep_shape(settled)
 
     def __len__(self) -> int:
@@ -80,7 +81,7 @@ class TrackState:
             self.born = slots.start
             before = sight
         else:
-            before = self.sights[-1][0]
+            before = self.sights[-1]
             slots = slots[-longest:]
             if slots.start > self.newest + 1:
                 self.born = slots.start
@@ -88,10 +89,10 @@ class TrackState:
         seen = [sight_between(before, sight, float(slot)) for slot in slots]
         return [*seen, sight] if tick.provisional else seen
 
-    def see(self, sight: Sight, box_size: float) -> None:
+    def see(self, sight: Sight) -> None:
         """Store the observation of the newest image until that image is described."""
-        self.sights.append((sight, box_size))
-        while len(self.sights) > 1 and self.sights[1][0].time < self.now - self._lag - 1.0:
+        self.sights.append(sight)
+        while len(self.sights) > 1 and self.sights[1].time < self.now - self._lag - 1.0:
             self.sights.popleft()
 
     def place(self, time: float) -> int:
@@ -133,12 +134,10 @@ class TrackState:
         high = low + 1.0 if low + 1.0 <= self.newest else self.now
         return low, high, (time - low) / (high - low)
 
-    def seen_at(self, lag: float) -> tuple[Sight, float] | None:
-        """The image `lag` frames ago and its box size; None if the person was not tracked yet."""
-        for sight, box_size in reversed(self.sights):
-            if sight.time <= self.now - lag + 0.5 * (lag > 0):
-                return sight, box_size
-        return None
+    def seen_at(self, lag: float) -> Sight | None:
+        """The image `lag` frames ago; None if the person was not tracked yet."""
+        latest = self.now - lag + 0.5 * (lag > 0)
+        return next((sight for sight in reversed(self.sights) if sight.time <= latest), None)
 
     def decoded_at(self, time: float, before: float | None) -> Decoded | None:
         """The decoding around a time and the one described before it; None if forgotten."""

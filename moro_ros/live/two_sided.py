@@ -57,6 +57,6 @@ class TwoSided:
         track = self._stream.tracks[track_id]
         steady = self._steady.setdefault(track_id, SteadyPose(self._stream.motion.gain))
         done = track.described.get(steady, (-math.inf, -1))[0]
-        seen = [s for s in track.sights if done < s[0].time <= track.now - least]
+        seen = [s for s in track.sights if done < s.time <= track.now - least]
         found = (self._stream.describe_seen(track_id, one, steady) for one in seen)
         return [motion for motion in found if motion is not None and motion.finite]

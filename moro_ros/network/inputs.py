@@ -192,19 +192,20 @@ BOX_UNIT_PX = 200.0  # unit of the published box scale
 
 def normalised_keypoints(
     person: PersonObservation, camera: Camera
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a person's keypoints (K, 2) on the normalised plane, visibility and presence (K,).
 
-    Points that the lens model cannot map (see normalised_points) count as unseen and not present.
+    All float32. Points that the lens model cannot map (see normalised_points) count as unseen and
+    not present.
     """
     if person.keypoints is None:
-        nothing = torch.zeros(NUM_KEYPOINTS)
-        return torch.zeros(NUM_KEYPOINTS, 2), nothing, nothing
+        nothing = np.zeros(NUM_KEYPOINTS, np.float32)
+        return np.zeros((NUM_KEYPOINTS, 2), np.float32), nothing, nothing
     plane, sound = normalised_points(person.keypoints.points_px, camera)
     return (
-        torch.as_tensor(plane, dtype=torch.float32),
-        torch.from_numpy((person.keypoints.visibility * sound).astype(np.float32)),
-        torch.from_numpy((person.keypoints.presence * sound).astype(np.float32)),
+        plane.astype(np.float32),
+        (person.keypoints.visibility * sound).astype(np.float32),
+        (person.keypoints.presence * sound).astype(np.float32),
     )
 
 

@@ -119,19 +119,12 @@ class DepthFit:
         return Surface(points[facing], self._weights[facing], self._trunk[facing], beside)
 
 
-def gaps(surface: Surface, scale: float, depth: DepthImage) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gap from surface to depth image, (N,) m, and the depth image's distance, (N,) m.
+def gaps(points: np.ndarray, scale: float, depth: DepthImage) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gap from points to depth image, (N,) m, and the depth image's distance, (N,) m.
 
-    scale: the logarithm of the distance over that of the surface's points. NaN at holes, edges and
-    outside of the depth image.
+    points: (N, 3) m; scale: the logarithm of the distance over that of the points. NaN at holes,
+    edges and outside of the depth image.
     """
-    return points_gaps(surface.points, scale, depth)
-
-
-def points_gaps(
-    points: np.ndarray, scale: float, depth: DepthImage
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same as gaps for points (N, 3) m."""
     there = depth.in_depth_frame(points * math.exp(scale))
     return depth.at(there) - there[:, 2], there[:, 2]
 
@@ -148,7 +141,7 @@ def around(points: np.ndarray, away_m: float) -> np.ndarray:
 
 def continues(surface: Surface, scale: float, depth: DepthImage) -> bool:
     """Return whether the measured surface continues around the body, like a wall."""
-    gap, _ = points_gaps(surface.beside, scale, depth)
+    gap, _ = gaps(surface.beside, scale, depth)
     known = np.isfinite(gap)
     return bool(known.any() and (np.abs(gap[known]) < FLAT_M).mean() > FLAT_SHARE)
 
@@ -161,7 +154,7 @@ def agreement(gap: np.ndarray, away: np.ndarray) -> np.ndarray:
 
 def score(surface: Surface, scale: float, depth: DepthImage) -> float:
     """Return the score of a scale for a depth image; disagreement reduces it."""
-    gap, away = gaps(surface, scale, depth)
+    gap, away = gaps(surface.points, scale, depth)
     agrees = agreement(gap, away)
     value = (1.0 + AGAINST) * agrees - AGAINST * np.isfinite(gap)
     return float((surface.weight * value).sum())
@@ -170,7 +163,7 @@ def score(surface: Surface, scale: float, depth: DepthImage) -> float:
 def refined(surface: Surface, scale: float, depth: DepthImage) -> Clue | None:
     """Return the clue at the best scale near a given one; None if too little agrees there."""
     for _ in range(ROUNDS):
-        gap, away = gaps(surface, scale, depth)
+        gap, away = gaps(surface.points, scale, depth)
         agrees = agreement(gap, away)
         share = surface.weight * agrees
         if share.sum() < 1e-6:

@@ -9,13 +9,13 @@ who do not stand upright on it, and feet that would be above the camera.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
 from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
-from moro_ros.recover.place import Clue, Stature
+from moro_ros.recover.place import Clue, Stature, Unplaced
 
 FEET = list(CONTACT_JOINTS)
 NECK = JOINT_NAMES.index("neck")
@@ -34,7 +34,7 @@ CLEARANCE_M = 0.04
 SHORTEST_M, TALLEST_M = 0.75, 2.25
 # The network was trained on people of up to 2.1 m. Given a floor that is too low, it makes them
 # hardly any taller than that, but far away.
-TALLEST_TOLD_M = 2.15
+TALLEST_INPUT_M = 2.15
 # Maximum apparent change of a stature [share], and mean lean of a person's axis [rad].
 CHANGE, LEAN = 0.08, math.radians(25.0)
 # Maximum apparent elevation of standing feet above the camera [rad].
@@ -53,29 +53,13 @@ RELEARNING_S = 30.0
 HYSTERESIS = 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """One person in one image, placed by the network, camera optical frame.
-
-    joints: (22, 3) m; contact: (4,) probabilities of CONTACT_JOINTS; observed: (22,) bool; size: of
-    the body over the template's; stature_m; stamp_ns: of the image.
-    """
-
-    joints: np.ndarray
-    contact: np.ndarray
-    observed: np.ndarray
-    size: float
-    stature_m: float
-    stamp_ns: int
-
-
 class Feet:
     """The clue from one person's standing feet; keeps the joints of the last image."""
 
     def __init__(self) -> None:
         self._before: tuple[np.ndarray, int] | None = None
 
-    def clue(self, person: Standing, plane: GroundPlane, height_sigma: float) -> Clue | None:
+    def clue(self, person: Unplaced, plane: GroundPlane, height_sigma: float) -> Clue | None:
         """Return the floor's clue of the distance; None if there is none.
 
         It is from standing feet. Without any, it only keeps the person above the floor.
@@ -96,7 +80,7 @@ class Feet:
         return clue_of(feet.mean(axis=0), float(drops.mean()), plane, lifted, height_sigma)
 
 
-def below(person: Standing, plane: GroundPlane, height_sigma: float) -> Clue | None:
+def below(person: Unplaced, plane: GroundPlane, height_sigma: float) -> Clue | None:
     """Return the clue for a person whose observed joints would be below the floor: nearer.
 
     None unless a joint is lower by more than its sigma. Unobserved joints are not used: they may be
@@ -152,16 +136,16 @@ class FloorJudge:
 
     def judge(
         self,
-        person: Standing,
+        person: Unplaced,
         clue: Clue | None,
         plane: GroundPlane,
         stature: Stature,
-        told: bool = False,
+        floor_input: bool = False,
     ) -> None:
         """Update with one image and the floor's clue; stature: known from earlier images.
 
-        clue: None if the floor gives no distance. The floor may be wrong anyway. told: the network
-        was given the floor for this image, so that its size of the person follows from it.
+        clue: None if the floor gives no distance. The floor may be wrong anyway. floor_input: the
+        network was given the floor for this image, so its size of the person follows from it.
         """
         seconds = 0.0
         if self._stamp_ns is not None:
@@ -175,8 +159,8 @@ class FloorJudge:
         self._follow_feet(person, plane, gain)
         limit = HYSTERESIS if self.reason else 1.0
         doubt = self._misplaced(plane, limit)
-        if told and not doubt:
-            doubt = impossible(person.stature_m, limit, TALLEST_TOLD_M)
+        if floor_input and not doubt:
+            doubt = impossible(person.stature_m, limit, TALLEST_INPUT_M)
         if clue is not None:
             implied = math.log(person.stature_m) + clue.log_scale
             before = implied if self._log_stature is None else self._log_stature
@@ -214,7 +198,7 @@ class FloorJudge:
         return self._stood_s > RELEARNING_S
 
     def _follow_axis(
-        self, person: Standing, plane: GroundPlane, seconds: float, gain: float
+        self, person: Unplaced, plane: GroundPlane, seconds: float, gain: float
     ) -> None:
         axis = person.joints[NECK] - person.joints[FEET].mean(axis=0)
         length = float(np.linalg.norm(axis))
@@ -226,7 +210,7 @@ class FloorJudge:
             upright = not self.reason and lean(self._axis, plane) < LEAN * HYSTERESIS
             self._upright_s = self._upright_s + seconds if upright else 0.0
 
-    def _follow_feet(self, person: Standing, plane: GroundPlane, gain: float) -> None:
+    def _follow_feet(self, person: Unplaced, plane: GroundPlane, gain: float) -> None:
         """Track how far standing feet would be above the camera, relative to their distance."""
         stands = (person.contact > LEAST_CONTACT) & person.observed[FEET]
         if not stands.any():
@@ -270,7 +254,7 @@ def lean(axis: np.ndarray, plane: GroundPlane) -> float:
     return math.acos(min(1.0, max(-1.0, along)))
 
 
-def lies(person: Standing, plane: GroundPlane) -> bool:
+def lies(person: Unplaced, plane: GroundPlane) -> bool:
     """Return whether a person's neck is about as high above the floor as their feet."""
     axis = person.joints[NECK] - person.joints[FEET].mean(axis=0)
     return bool(person.observed[NECK]) and LYING[0] < lean(axis, plane) < LYING[1]

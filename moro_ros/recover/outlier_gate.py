@@ -11,7 +11,7 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.recover.ground import moved
 from moro_ros.types import BodyMotion
 
-# Maximum number of consecutive poses held back; a pose that persists is not a glitch.
+# Maximum number of consecutive poses held back; a pose that persists is not an outlier.
 MOST_HELD = 2
 # Maximum speed of a joint relative to the pelvis over the pelvis' own: a kick, a throw.
 LIMBS = 2.0
@@ -37,12 +37,12 @@ class OutlierGate:
     """
 
     def __init__(self) -> None:
-        self._told: BodyMotion | None = None
+        self._published: BodyMotion | None = None
         self._measured: tuple[np.ndarray, int] | None = None  # joints and stamp, last accepted
         self._trunk: np.ndarray | None = None  # towards the neck, of the last accepted pose
         self._depths: deque[tuple[float, int]] = deque(maxlen=DEPTHS)  # and their stamps
         self._held = 0
-        self._leapt = False
+        self._jumped = False
 
     @property
     def holding(self) -> bool:
@@ -58,10 +58,10 @@ class OutlierGate:
             return False  # the stream drops it and restarts the person, so it is not hidden here
         if max_speed_mps <= 0.0 or not motion.keypoints_seen[-1]:
             # The motion continues from the pose that was held back, not from the published one.
-            self._leapt = self.holding
+            self._jumped = self.holding
             return False
-        self._leapt = self._measured is not None and not self._reached(motion, max_speed_mps)
-        return (self._leapt and self._held < MOST_HELD) or self._overturned(motion)
+        self._jumped = self._measured is not None and not self._reached(motion, max_speed_mps)
+        return (self._jumped and self._held < MOST_HELD) or self._overturned(motion)
 
     def _overturned(self, motion: BodyMotion) -> bool:
         """Whether a trunk turned over although its lower end was not seen."""
@@ -70,7 +70,7 @@ class OutlierGate:
         seconds = (int(motion.stamps_ns[-1]) - self._measured[1]) * 1e-9
         along = float(_trunk(motion) @ self._trunk)
         turned = along < np.cos(OVERTURNED) * float(np.linalg.norm(self._trunk))
-        self._leapt |= turned
+        self._jumped |= turned
         return turned and seconds <= OVERTURNED_S
 
     def _follow_trunk(self, motion: BodyMotion) -> None:
@@ -80,7 +80,7 @@ class OutlierGate:
             self._trunk is None
             or self._measured is None
             or motion.observed[-1, PELVIS]
-            or self._leapt
+            or self._jumped
         ):
             self._trunk = now
             return
@@ -123,41 +123,41 @@ class OutlierGate:
         It is the last published pose, moved by the velocity of its pelvis. None of its joints
         counts as observed.
         """
-        told = self._told
-        assert told is not None  # the first pose is never refused
+        last = self._published
+        assert last is not None  # the first pose is never refused
         self._held += 1
-        seconds = float(motion.stamps_ns[-1] - told.stamps_ns[-1]) * 1e-9
-        shift = told.velocity[-1, 0] * seconds
-        there = moved(told, np.eye(3), shift)
+        seconds = float(motion.stamps_ns[-1] - last.stamps_ns[-1]) * 1e-9
+        shift = last.velocity[-1, 0] * seconds
+        there = moved(last, np.eye(3), shift)
         return replace(
             there,
             stamps_ns=motion.stamps_ns,
-            velocity=np.broadcast_to(told.velocity[:, :1], told.velocity.shape),
-            confidence=np.minimum(told.confidence, motion.confidence),
+            velocity=np.broadcast_to(last.velocity[:, :1], last.velocity.shape),
+            confidence=np.minimum(last.confidence, motion.confidence),
             observed=np.zeros_like(motion.observed),
             vertices=None if motion.vertices is None else there.vertices,
             keypoints_seen=motion.keypoints_seen,
             held=np.ones_like(motion.held),
         )
 
-    def believe(self, motion: BodyMotion) -> bool:
+    def accept(self, motion: BodyMotion) -> bool:
         """Accept a pose (F = 1) published as measured; False if it does not continue the last.
 
         That is the case for one that persisted until it was published: no velocity leads to it.
         """
         self._held = 0
-        if self._leapt:
+        if self._jumped:
             self._depths.clear()
         if motion.keypoints_seen[-1]:
             joints, stamp_ns = motion.joints[-1].astype(np.float64), int(motion.stamps_ns[-1])
             self._follow_trunk(motion)
             self._measured = joints, stamp_ns
             self._depths.append((float(joints[0, 2]), stamp_ns))
-        return not self._leapt
+        return not self._jumped
 
-    def tell(self, motion: BodyMotion) -> BodyMotion:
+    def publish(self, motion: BodyMotion) -> BodyMotion:
         """Store the published pose with its velocity, as the replacement of a later pose."""
-        self._told = motion
+        self._published = motion
         return motion
 
 

@@ -21,7 +21,7 @@ from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
 
 # The network's own sigma without and with a floor input; measured on validation motion of adults.
 # Children are far outside of it, so sources that contradict it take precedence.
-PRIOR_SIGMA, TOLD_SIGMA = 0.09, 0.06
+PRIOR_SIGMA, FLOOR_INPUT_SIGMA = 0.09, 0.06
 # Sigma of stature over distance in the image, because the posture is not known exactly.
 APPARENT_SIGMA = 0.06
 # Statures are learned from clues that are not older than this [s].
@@ -36,9 +36,9 @@ AVERAGING_S = {FLOOR: 0.7, DEPTH: 0.1}
 # Error of the sources that averaging does not remove.
 SYSTEMATIC = {FLOOR: 0.03, DEPTH: 0.005, STATURE: 0.0}
 # The published value follows the sources with this time constant [s]; that of depth, which is
-# precise, with a shorter one and with its rate of change. A change larger than LEAP is not motion
+# precise, with a shorter one and with its rate of change. A change larger than JUMP is not motion
 # and is published at once.
-SMOOTHING_S, DEPTH_SMOOTHING_S, LEAP = 0.2, 0.12, 0.1
+SMOOTHING_S, DEPTH_SMOOTHING_S, JUMP = 0.2, 0.12, 0.1
 # Smaller corrections are ignored.
 NEGLIGIBLE = 1e-3
 # Statures are learned from one independent clue per this time [s]; minimum sigma LEAST.
@@ -53,32 +53,36 @@ OUTLYING, CONTRADICTED_S = 3.0, 3.0
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """The data of a pose for placing the person, at the network's distance.
+    """One person in one image at the network's distance, camera optical frame.
 
-    joints: (22, 3) m, camera frame; contact: (4,) probabilities; observed: (22,) bool; locked:
-    whether the shape is locked; stamp_ns: of the image.
+    pose: (F = 1); joints: (22, 3) m; contact: (4,) probabilities of CONTACT_JOINTS; observed: (22,)
+    bool; locked: whether the shape is locked; stamp_ns: of the image. Set by Placing: stature_m,
+    and size: of the body over the template's.
     """
 
+    pose: BodyPose
     joints: np.ndarray
     contact: np.ndarray
     observed: np.ndarray
     locked: bool
     stamp_ns: int
+    stature_m: float = 0.0
+    size: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """A pose (F = 1) at the distance estimated from all sources, and these sources.
 
-    leapt: the published place jumped without a motion of the person.
+    jumped: the published place jumped without a motion of the person.
     """
 
     pose: BodyPose
     place: Place
-    leapt: bool
+    jumped: bool
 
 
-Placer = Callable[[BodyPose, Unplaced], Placed | None]
+Placer = Callable[[Unplaced], Placed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +208,13 @@ class Fused:
     source: int
 
 
-def fuse(clues: Mapping[int, Clue], told_floor: bool = False) -> Fused:
+def fuse(clues: Mapping[int, Clue], floor_input: bool = False) -> Fused:
     """Weight the sources by their sigma; sources that contradict the network take precedence.
 
-    clues: by source (types.PLACE_SOURCES); told_floor: the network was given the floor.
+    clues: by source (types.PLACE_SOURCES); floor_input: the network was given the floor.
     """
-    prior = TOLD_SIGMA if told_floor else PRIOR_SIGMA
-    own = FLOOR if told_floor else PRIOR
+    prior = FLOOR_INPUT_SIGMA if floor_input else PRIOR_SIGMA
+    own = FLOOR if floor_input else PRIOR
     total = sum(clue.sigma**-2 for clue in clues.values())
     log_scale = sum(c.log_scale * c.sigma**-2 for c in clues.values()) / max(total, 1e-12)
     # Like a distribution with heavy tails: children are rare, but far from adults.
@@ -233,17 +237,17 @@ class Follower:
         self.value, self._rate, self._started = 0.0, 0.0, True
 
     def follow(self, target: float, seconds: float, depth: bool) -> bool:
-        """Move towards a target, `seconds` after the last one; returns whether it leapt there.
+        """Move towards a target, `seconds` after the last one; returns whether it jumped there.
 
         depth: whether the target is from depth; then it is an alpha-beta filter with the gains of
         Benedict and Bordner (1962), which follows a constant rate without lag.
         """
         if not self._started:
             self.value, self._started = target, True
-            return abs(target) > LEAP
+            return abs(target) > JUMP
         expected = self.value + self._rate * seconds
         step = target - expected
-        if abs(target - self.value) > LEAP:
+        if abs(target - self.value) > JUMP:
             self.value, self._rate = target, 0.0
             return True
         gain = -math.expm1(-max(seconds, 0.0) / (DEPTH_SMOOTHING_S if depth else SMOOTHING_S))
@@ -265,7 +269,7 @@ class PersonPlace:
     def __init__(self) -> None:
         self.stature = Stature()
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
-        self._told = Follower()
+        self._published = Follower()
         self._stamp_ns: int | None = None
         self._placed: OrderedDict[int, PlacedBy | None] = OrderedDict()
 
@@ -274,20 +278,20 @@ class PersonPlace:
         return self._placed.get(stamp_ns)
 
     def update(
-        self, stamp_ns: int, log_network: float, told_floor: bool, learn: bool
+        self, stamp_ns: int, log_network: float, floor_input: bool, learn: bool
     ) -> PlacedBy | None:
-        """Return the logarithm of true over network's distance, its sources, and Placed.leapt.
+        """Return the logarithm of true over network's distance, its sources, and Placed.jumped.
 
-        log_network: logarithm of the network's stature [m]; told_floor: see fuse; learn: whether
+        log_network: logarithm of the network's stature [m]; floor_input: see fuse; learn: whether
         the stature may follow the sources. None: there is no source but the network.
         """
-        found = self._placed[stamp_ns] = self._update(stamp_ns, log_network, told_floor, learn)
+        found = self._placed[stamp_ns] = self._update(stamp_ns, log_network, floor_input, learn)
         if len(self._placed) > PLACES_KEPT:
             self._placed.popitem(last=False)
         return found
 
     def _update(
-        self, stamp_ns: int, log_network: float, told_floor: bool, learn: bool
+        self, stamp_ns: int, log_network: float, floor_input: bool, learn: bool
     ) -> PlacedBy | None:
         clues = {
             source: clue
@@ -299,21 +303,21 @@ class PersonPlace:
         if self.stature.given and (clue := fresh.get(DEPTH)) is not None:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
         if learn and fresh:
-            measured = fuse(fresh, told_floor).clue
+            measured = fuse(fresh, floor_input).clue
             self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds)
         if (known := self.stature.clue(log_network)) is not None:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns
-        if not clues and not told_floor and abs(self._told.value) < NEGLIGIBLE:
-            self._told.start()
+        if not clues and not floor_input and abs(self._published.value) < NEGLIGIBLE:
+            self._published.start()
             return None
-        fused = fuse(clues, told_floor)
-        leapt = self._told.follow(fused.clue.log_scale, seconds, fused.source == DEPTH)
-        told = self._told.value
+        fused = fuse(clues, floor_input)
+        jumped = self._published.follow(fused.clue.log_scale, seconds, fused.source == DEPTH)
+        published = self._published.value
         # A learned stature may have been learned from the floor.
         sure = {DEPTH, STATURE} if self.stature.given else {DEPTH}
         free = fuse({s: c for s, c in clues.items() if s in sure}).clue
         # Until the published value has reached the sources', it is off by the difference.
-        sigma = math.hypot(fused.clue.sigma, fused.clue.log_scale - told)
-        place = Place(fused.source, sigma, math.exp(free.log_scale - told), free.sigma)
-        return told, place, leapt
+        sigma = math.hypot(fused.clue.sigma, fused.clue.log_scale - published)
+        place = Place(fused.source, sigma, math.exp(free.log_scale - published), free.sigma)
+        return published, place, jumped

@@ -11,56 +11,17 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.fitting import SmplxFitter
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
-from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.config import MotionConfig
+from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.network.build import LoadedModel
 from moro_ros.recover.outlier_gate import OutlierGate
 from moro_ros.recover.place import Placer, Unplaced
-from moro_ros.recover.refinement import Refiner, Seen
-from moro_ros.recover.sideways import align_sideways
+from moro_ros.recover.refinement import Refiner, Seen, align_sideways, smplx_of
+from moro_ros.recover.sight import Sight, joint_visibility
 from moro_ros.recover.steady_pose import BodyPose, JointVelocity, SteadyPose, blend
 from moro_ros.recover.uncertainty import UncertaintyTable
-from moro_ros.types import KEYPOINTS, BodyMotion, SmplxParams
-
-# The 2D keypoints that show where a joint is; a joint counts as observed if all of them are seen.
-JOINT_EVIDENCE: dict[str, tuple[str, ...]] = {
-    "pelvis": ("left_hip", "right_hip"),
-    "left_hip": ("left_hip",),
-    "right_hip": ("right_hip",),
-    "spine1": ("left_hip", "right_hip"),
-    "left_knee": ("left_knee",),
-    "right_knee": ("right_knee",),
-    "spine2": ("left_hip", "right_hip", "left_shoulder", "right_shoulder"),
-    "left_ankle": ("left_ankle",),
-    "right_ankle": ("right_ankle",),
-    "spine3": ("left_shoulder", "right_shoulder"),
-    "left_foot": ("left_foot_index",),
-    "right_foot": ("right_foot_index",),
-    "neck": ("left_shoulder", "right_shoulder"),
-    "left_collar": ("left_shoulder",),
-    "right_collar": ("right_shoulder",),
-    "head": ("nose", "left_ear", "right_ear"),
-    "left_shoulder": ("left_shoulder",),
-    "right_shoulder": ("right_shoulder",),
-    "left_elbow": ("left_elbow",),
-    "right_elbow": ("right_elbow",),
-    "left_wrist": ("left_wrist",),
-    "right_wrist": ("right_wrist",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The observations of one person in F images.
-
-    visibility: (F, K) in [0, 1]; points: (F, K, 2) and box_size: (F,) on the normalised image
-    plane; stamps_ns: (F,) int64.
-    """
-
-    visibility: np.ndarray
-    points: np.ndarray
-    box_size: np.ndarray
-    stamps_ns: np.ndarray
+from moro_ros.types import BodyMotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +70,14 @@ class Decoded:
         return self.frames[high if share > 0.5 else low]
 
 
-def evidence_matrix() -> np.ndarray:
-    """Return (22, K) bool: which keypoints are evidence for which joint."""
-    names = list(KEYPOINTS)
-    matrix = np.zeros((NUM_JOINTS, len(names)), dtype=bool)
-    for joint, points in JOINT_EVIDENCE.items():
-        matrix[JOINT_NAMES.index(joint), [names.index(p) for p in points]] = True
-    return matrix
-
-
-EVIDENCE = evidence_matrix()
-
-
-def joint_visibility(visibility: np.ndarray) -> np.ndarray:
-    """Return the minimum visibility of each joint's evidence: (F, K) -> (F, 22)."""
-    return np.where(EVIDENCE, visibility[:, None, :], 1.0).min(-1).astype(np.float32)
+def seen_of(sight: Sight, threshold: float) -> Seen:
+    """Return an observation for the refiner (N = 1); threshold: minimum visibility."""
+    weight = np.where(sight.visibility > threshold, sight.visibility, 0.0)
+    return Seen(
+        torch.from_numpy(sight.points)[None],
+        torch.from_numpy(weight)[None].float(),
+        torch.tensor([sight.box_size]),
+    )
 
 
 class MotionRecovery:
@@ -151,60 +105,53 @@ class MotionRecovery:
         self,
         track_id: int,
         decoded: Decoded,
-        evidence: Evidence,
-        threshold: float,
+        sight: Sight,
+        options: MotionConfig,
         steady: SteadyPose,
         stride: float = 1.0,
         mesh: bool = False,
-        refine_steps: int = 0,
-        max_speed_mps: float = 0.0,
         placer: Placer | None = None,
     ) -> BodyMotion:
         """Return the motion of one person at one time (F = 1).
 
-        evidence: of the image of that time (F = 1); threshold: minimum visibility of an observed
-        joint; steady: the person's running pose, which is advanced; stride: frames since it was
-        last advanced; mesh: also recover the vertices; refine_steps: Gauss-Newton steps onto the
-        seen keypoints (refinement.py) in place of the steady pose's own gain, for a network of
-        keypoints; max_speed_mps: of a pelvis, faster ones are held back (outlier_gate.py), 0: none;
-        placer: moves the pose to the distance from other sources.
+        sight: of the person in the image of that time; steady: the person's running pose, which is
+        advanced; stride: frames since it was last advanced; mesh: also recover the vertices;
+        placer: moves the pose to the distance from other sources. A network of keypoints is refined
+        (options.refine_steps) in place of the steady pose's own gain.
         """
-        window = at_marks(self.pose(decoded), decoded.marks)
+        threshold, window = options.visibility, self.pose(decoded)
         if steady.gate.holding:
-            window = steady.anew(window)
-        if refine_steps and self.seen_by_keypoints:
-            pose = self.refine(window, evidence, threshold, steady, stride, refine_steps)
+            window = steady.restarted(window)
+        seen = seen_of(sight, threshold)
+        if options.refine_steps and self.seen_by_keypoints:
+            pose = self.refine(window, seen, steady, stride, options.refine_steps)
         else:
-            aligned = self.place(window.frames(slice(-1, None)), evidence, threshold)
+            aligned = self.place(window.frames(slice(-1, None)), seen)
             pose = steady.update(window, aligned, stride)
         skeleton, chain, joints = self.kinematics(pose)
         nearest = decoded.nearest
         contact = 1.0 / (1.0 + np.exp(-nearest.contact[None]))
-        shown = joint_visibility(evidence.visibility)
+        visible = sight.visibility > threshold
+        shown = joint_visibility(sight.visibility[None])
         observed = shown > threshold
         place, growth, network = None, 1.0, pose.translation
         marked = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)[0] + network[0]
-        steady.uncertainty.compare(
-            marked.numpy(),
-            evidence.points[-1],
-            evidence.visibility[-1] > threshold,
-            float(evidence.box_size[-1]),
-        )
+        steady.uncertainty.compare(marked.numpy(), sight.points, visible, sight.box_size)
         if placer is not None:
-            seen = Unplaced(
+            unplaced = Unplaced(
+                pose,
                 (joints[0] + network[0]).numpy(),
                 contact[0],
                 observed[0],
                 steady.shape is not None,
-                int(evidence.stamps_ns[-1]),
+                sight.stamp_ns,
             )
-            if (placed_pose := placer(pose, seen)) is not None:
+            if (placed_pose := placer(unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place
-                if placed_pose.leapt:  # neither a glitch nor motion
+                if placed_pose.jumped:  # neither an outlier nor motion
                     steady.gate, steady.velocity = OutlierGate(), JointVelocity()
                 skeleton, chain, joints = self.kinematics(pose)
                 growth = float(pose.translation[0, 2] / network[0, 2])
-        translation, betas = pose.translation, pose.betas
         vertices = None
         if mesh and nearest.body_rotations is not None:
             # The body of the published joints, whatever their source.
@@ -215,17 +162,10 @@ class MotionRecovery:
             vertices = self.mesh([nearest], pose.rotations[:, 0], network + shift) * growth
         token_confidence = nearest.confidence[None] @ self.token_of_joint.numpy().T  # (F, 22)
         confidence = np.where(observed, shown, threshold * token_confidence)
-        stamps_ns, placed = evidence.stamps_ns, (joints + translation[:, None]).numpy()
-        turns = matrix_to_rotvec(pose.rotations).numpy()  # (F, 22, 3)
-        smplx = SmplxParams(
-            betas=betas.numpy(),
-            global_orient=turns[:, 0],
-            body_pose=turns[:, 1:].reshape(-1, 63),
-            transl=(translation - skeleton.joints[:, 0]).numpy(),
-        )
+        placed = (joints + pose.translation[:, None]).numpy()
         motion = BodyMotion(
             track_id=track_id,
-            stamps_ns=stamps_ns,
+            stamps_ns=np.array([sight.stamp_ns], np.int64),
             joints=placed,
             joint_rotations=chain.numpy(),
             velocity=np.zeros_like(placed),
@@ -233,31 +173,34 @@ class MotionRecovery:
             confidence=confidence.astype(np.float32),
             observed=observed,
             contact=contact,
-            smplx=smplx,
+            smplx=smplx_of(pose, pose.betas, skeleton.joints[0, 0]),
             vertices=None if vertices is None else vertices.numpy(),
             token_ids=nearest.ids[None],
-            keypoints_seen=np.asarray((evidence.visibility > threshold).any(-1)),
+            keypoints_seen=np.array([visible.any()]),
             held=np.zeros(1, bool),
             shape_locked=steady.shape is not None,
             place=place,
         )
-        return self.tell(motion, steady, max_speed_mps)
+        return self.publish(motion, steady, options.max_speed_mps)
 
-    def tell(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
+    def publish(self, motion: BodyMotion, steady: SteadyPose, max_speed_mps: float) -> BodyMotion:
         """Pass a motion (F = 1) through the person's gate and add the derived fields."""
         if steady.gate.refuses(motion, max_speed_mps):
             motion = steady.gate.hold(motion)
         else:
-            if not steady.gate.believe(motion):
+            if not steady.gate.accept(motion):
                 steady.velocity = JointVelocity()
             seen = bool(motion.keypoints_seen[-1])
             velocity = steady.velocity.update(motion.joints[0], int(motion.stamps_ns[-1]), seen)
             motion = replace(motion, velocity=velocity[None])
         covariance = steady.uncertainty.covariance(self.uncertainty, motion)
-        return steady.gate.tell(replace(motion, covariance=covariance))
+        return steady.gate.publish(replace(motion, covariance=covariance))
 
     def pose(self, decoded: Decoded) -> BodyPose:
-        """Return the pose of all frames: the rotation head's, or fitted to the mesh."""
+        """Return the pose at the marks: the rotation head's, or fitted to the mesh."""
+        return at_marks(self._pose_of_frames(decoded), decoded.marks)
+
+    def _pose_of_frames(self, decoded: Decoded) -> BodyPose:
         frames = decoded.frames
         rotation = torch.from_numpy(np.stack([frame.rotation for frame in frames]))
         translation = torch.from_numpy(np.stack([frame.translation for frame in frames]))
@@ -286,7 +229,7 @@ class MotionRecovery:
         chain, joints = self.body.forward_kinematics(pose.rotations, rest)
         return skeleton, chain, joints
 
-    def place(self, newest: BodyPose, evidence: Evidence, threshold: float) -> Tensor:
+    def place(self, newest: BodyPose, seen: Seen) -> Tensor:
         """Move the newest pose onto the seen keypoints; returns the pelvis (1, 3) m.
 
         The result of a network that uses pixels is not changed.
@@ -295,43 +238,17 @@ class MotionRecovery:
             return newest.translation
         skeleton, chain, joints = self.kinematics(newest)
         keypoints = self.body.keypoints(chain, joints, skeleton.keypoint_offsets)
-        visibility = evidence.visibility[-1:]
-        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
-        return align_sideways(
-            keypoints,
-            torch.from_numpy(evidence.points[-1:]),
-            weight.float(),
-            newest.translation,
-            torch.from_numpy(evidence.box_size[-1:]),
-        )
+        return align_sideways(keypoints, seen, newest.translation)
 
     def refine(
-        self,
-        window: BodyPose,
-        evidence: Evidence,
-        threshold: float,
-        steady: SteadyPose,
-        stride: float,
-        steps: int,
+        self, window: BodyPose, seen: Seen, steady: SteadyPose, stride: float, steps: int
     ) -> BodyPose:
         """Fit the newest pose to the seen keypoints and store it as the steady one; see recover."""
         expected = steady.expected(window)
         newest = window.frames(slice(-1, None))
         betas = newest.betas if expected is None else expected.betas
-        visibility = evidence.visibility[-1:]
-        weight = torch.from_numpy(np.where(visibility > threshold, visibility, 0.0))
-        body = self.refiner.refine(
-            newest,
-            self.body.skeleton(betas[None]),
-            Seen(
-                torch.from_numpy(evidence.points[-1:]),
-                weight.float(),
-                torch.from_numpy(evidence.box_size[-1:]),
-            ),
-            steps,
-            expected,
-            stride,
-        )
+        skeleton = self.body.skeleton(betas[None])
+        body = self.refiner.refine(newest, skeleton, seen, steps, expected, stride)
         return steady.take(BodyPose(body.rotations, body.translation, betas))
 
     def skinned(self, pose: BodyPose) -> Tensor:

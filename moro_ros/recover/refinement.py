@@ -16,7 +16,7 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS, PARENTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
-from moro_ros.types import KEYPOINTS
+from moro_ros.types import KEYPOINTS, SmplxParams
 
 # Spread of the network's rotations, rad; tuned on validation motion. Feet, hands and head depend on
 # few or no keypoints and must not follow their noise.
@@ -47,6 +47,10 @@ BLIND_TIME_SPREAD = 0.8
 # Maximum step of one iteration, rad and m.
 LONGEST_STEP = 0.4
 MIN_DEPTH_M = 0.2
+# Of align_sideways: the network's own position has the weight of this many seen keypoints, and a
+# keypoint farther off than this share of the box has proportionally less weight (Huber).
+NETWORK_WEIGHT, ROBUST_SHARE = 1.0, 0.1
+ALIGN_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,17 @@ class PlacedBody:
 
     rotations: Tensor
     translation: Tensor
+
+
+def smplx_of(body: PlacedBody, betas: Tensor, pelvis_rest: Tensor) -> SmplxParams:
+    """Return bodies as SMPL-X parameters; betas: (10,); pelvis_rest: (3,) m, of these betas."""
+    turns = matrix_to_rotvec(body.rotations).numpy()  # (N, 22, 3)
+    return SmplxParams(
+        betas=betas.numpy(),
+        global_orient=turns[:, 0],
+        body_pose=turns[:, 1:].reshape(len(turns), -1),
+        transl=(body.translation - pelvis_rest).numpy(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +222,23 @@ def moved(body: PlacedBody, step: Tensor) -> PlacedBody:
     step = step / (step.abs().amax(-1, keepdim=True) / LONGEST_STEP).clamp_min(1.0)
     turn = rotvec_to_matrix(step[:, :-3].unflatten(-1, (NUM_JOINTS, 3)))
     return PlacedBody(body.rotations @ turn, body.translation + step[:, -3:])
+
+
+def align_sideways(body_points: Tensor, seen: Seen, translation: Tensor) -> Tensor:
+    """Return the pelvis positions (N, 3) m, moved across the line of sight to the keypoints.
+
+    body_points: (N, K, 3) m, the body's keypoints in camera axes relative to the pelvis;
+    translation: (N, 3) m, the network's pelvis, which stays without a seen keypoint. Depth is not
+    changed: one frame's keypoints determine it far less well than the network's window, and
+    changing it frame by frame shakes the body along the line of sight (docs/training.md).
+    """
+    placed = body_points + translation[:, None, :]
+    gap = seen.points * placed[..., 2:] - placed[..., :2]  # (N, K, 2) m at the keypoint's depth
+    scale = ROBUST_SHARE * seen.box_size * translation[:, 2]  # (N,) m
+    shift = torch.zeros_like(translation[:, :2])
+    for _ in range(ALIGN_ROUNDS):
+        off = (gap - shift[:, None, :]).norm(dim=-1) / scale[:, None]
+        used = seen.weight / off.clamp_min(1.0)  # (N, K)
+        total = used.sum(-1, keepdim=True) + NETWORK_WEIGHT
+        shift = (used[..., None] * gap).sum(-2) / total
+    return torch.cat([translation[:, :2] + shift, translation[:, 2:]], -1)

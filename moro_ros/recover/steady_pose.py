@@ -162,7 +162,7 @@ class SteadyPose:
             self._shape(newest.betas),
         )
 
-    def anew(self, window: BodyPose) -> BodyPose:
+    def restarted(self, window: BodyPose) -> BodyPose:
         """Return the newest frame of a window alone, of the running shape.
 
         Used after an update that was not published, from which a step would be wrong.

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import body_fit, fitted_truth
-from moro_ros.evaluation.body_fit import FittedBody, Looks, fit_body
+from moro_ros.evaluation.body_fit import FittedBody, Marks, fit_body
 from moro_ros.evaluation.fitted_truth import cached_fit, fit_trial, residuals
 from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial, TruePerson, size_name
@@ -90,8 +90,8 @@ def fitted(views, walk, open_body) -> FittedBody:
     for frame in frames[1][5:15]:
         points = frame.people[0].keypoints.points_px
         points[:] = points[[NAMES.index(name) for name in swapped]]
-    looks = Looks(*observations(views, frames))
-    return fit_body(views, [looks], triangulate(views, frames), open_body, RATE_HZ)
+    marks = Marks(*observations(views, frames))
+    return fit_body(views, [marks], triangulate(views, frames), open_body, RATE_HZ)
 
 
 def test_the_fit_finds_the_body_and_where_its_points_are_marked(fitted, walk) -> None:
@@ -131,7 +131,7 @@ def test_a_frame_that_one_view_sees_has_no_truth(fitted) -> None:
 
 def test_without_a_torso_there_is_no_beginning(views, open_body) -> None:
     nothing = Truth(np.full((4, NUM_KEYPOINTS, 3), np.nan), np.full((4, NUM_KEYPOINTS), np.nan))
-    blind = Looks(np.zeros((4, 4, NUM_KEYPOINTS, 2)), np.zeros((4, 4, NUM_KEYPOINTS)))
+    blind = Marks(np.zeros((4, 4, NUM_KEYPOINTS, 2)), np.zeros((4, 4, NUM_KEYPOINTS)))
     with pytest.raises(ValueError, match="torso"):
         fit_body(views, [blind], nothing, open_body, RATE_HZ)
 
@@ -175,11 +175,11 @@ def test_a_damaged_cache_is_made_anew(views, walk, open_body, monkeypatch, tmp_p
     monkeypatch.setenv("MORO_CACHE", str(tmp_path))
     monkeypatch.setattr(body_fit, "STEPS", 2)
     frames = frames_of(views, walk[2])
-    looks, truth = [Looks(*observations(views, frames))], triangulate(views, frames)
-    first = cached_fit(views, looks, truth, open_body)
+    marks, truth = [Marks(*observations(views, frames))], triangulate(views, frames)
+    first = cached_fit(views, marks, truth, open_body)
     (file,) = (tmp_path / "fits").iterdir()
     file.write_bytes(file.read_bytes()[:100])
-    again = cached_fit(views, looks, truth, open_body)
+    again = cached_fit(views, marks, truth, open_body)
     np.testing.assert_allclose(again.joints, first.joints)
     with np.load(file) as archive:
         np.testing.assert_allclose(archive["joints"], first.joints)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moro_ros.live.clock import BRIDGE, FrameClock, Sight, sight_between
+from moro_ros.live.clock import BRIDGE, FrameClock, sight_between
+from moro_ros.recover.sight import Sight
 from moro_ros.types import NUM_KEYPOINTS
 
 

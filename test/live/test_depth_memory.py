@@ -13,10 +13,9 @@ from moro_ros.live.depth_memory import (
     UNSEEN,
     DepthMemory,
     DepthTrack,
-    PosedImage,
 )
 from moro_ros.recover.depth import DepthImage
-from moro_ros.recover.place import Clue
+from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import Camera
 
@@ -48,8 +47,9 @@ def memory() -> DepthMemory:
 
 def shown(memory: DepthMemory, track: DepthTrack, at_ms: float) -> list[tuple[Clue, int]]:
     """What is found when an image comes."""
-    track.add(PosedImage(POSE, np.ones(22, bool), 1.7, round(at_ms * MS)))
-    return memory.clues(track, memory.image_came(round(at_ms * MS)))
+    seen, stamp_ns = np.ones(22, bool), round(at_ms * MS)
+    track.add(Unplaced(POSE, np.zeros((22, 3)), np.zeros(4), seen, False, stamp_ns, 1.7))
+    return memory.clues(track, memory.image_came(stamp_ns))
 
 
 @pytest.mark.parametrize("depth_hz", [6.0, 15.0, 30.0, 60.0])

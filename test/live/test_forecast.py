@@ -45,7 +45,7 @@ def test_a_forecast_is_what_images_that_show_nothing_would_give(model, filmed, s
     clip = filmed(np.arange(shown + 30) / 30, {1: ALWAYS, 2: (0.2, 1e9, 2.0)})
     for frame in clip[:shown]:
         stream.push(frame)
-    ids = list(stream.steps.memory.ids)
+    ids = list(stream.decoder.cache.ids)
     ahead = forecast(stream, np.arange(1.0, 31.0))
     for number, frame in enumerate(clip[shown:]):
         stream.push(without_keypoints(frame))
@@ -65,10 +65,10 @@ def test_predicting_does_not_change_the_stream_by_a_bit(model, filmed, mode, rat
         for one, other in zip(want, found, strict=True):
             np.testing.assert_array_equal(one.joints, other.joints)
         assert len(predict_people(asked, found, samples=2)) == len(found)
-        memories = still.steps.memory, asked.steps.memory
-        for one, other in zip(*(memory.past().flat() for memory in memories), strict=True):
+        caches = still.decoder.cache, asked.decoder.cache
+        for one, other in zip(*(cache.past().flat() for cache in caches), strict=True):
             np.testing.assert_array_equal(one.numpy(), other.numpy())
-        np.testing.assert_array_equal(*(memory.times for memory in memories))
+        np.testing.assert_array_equal(*(cache.times for cache in caches))
         for track_id, track in still.tracks.items():
             for name, values in track.decoded.items():
                 np.testing.assert_array_equal(values, asked.tracks[track_id].decoded[name])

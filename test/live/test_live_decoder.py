@@ -43,9 +43,9 @@ class CausalModel:
 
 
 def features_of(stream, row=0):
-    track = stream.tracks[stream.steps.memory.ids[row]]
+    track = stream.tracks[stream.decoder.cache.ids[row]]
     places = np.tile(track.places(track.frames(0.0)), (len(stream.tracks), 1))
-    found = stream.steps.memory.features(places)
+    found = stream.decoder.cache.features(places)
     return FrameFeatures(
         *(getattr(found, name)[row : row + 1] for name in FrameFeatures.__dataclass_fields__)
     )
@@ -92,16 +92,16 @@ def test_the_cost_of_incremental_does_not_depend_on_the_window(tiny_model, filme
         stream = MoRoStream(tiny_model, motion)
         for frame in clip[:125]:
             stream.push(frame)
-        before, shapes = stream.steps.rows_computed, set()
+        before, shapes = stream.decoder.rows_computed, set()
         for frame in clip[125:]:
             stream.push(frame)
-            shapes |= {part.shape[3] for part in stream.steps.memory.past().flat()}
-        assert stream.steps.rows_computed - before == 5 * k
+            shapes |= {part.shape[3] for part in stream.decoder.cache.past().flat()}
+        assert stream.decoder.rows_computed - before == 5 * k
         assert shapes == {min(60, window - 1) + k + 1}  # keys kept: the reach, not the clip
     window = MoRoStream(tiny_model, not_refined(mode="window", window=15))
     for frame in clip[:20]:
         window.push(frame)
-    assert window.steps.rows_computed == sum(range(1, 15)) + 6 * 15
+    assert window.decoder.rows_computed == sum(range(1, 15)) + 6 * 15
 
 
 @pytest.mark.parametrize("mode", MODES)

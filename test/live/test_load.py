@@ -117,7 +117,7 @@ def test_a_precision_that_is_far_off_is_warned_of(tiny_model, caplog, monkeypatc
 def test_a_cpu_is_left_in_float32_and_not_warmed_up(tiny_model):
     stream = MoRoStream(tiny_model, MotionConfig())
     assert prepare(stream, PipelineConfig()) is None
-    assert stream.steps.rows_computed == 0
+    assert stream.decoder.rows_computed == 0
 
 
 @pytest.mark.weights

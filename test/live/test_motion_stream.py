@@ -54,9 +54,9 @@ def kept(stream, track_id):
     """The features and the decoded arrays of a person's window."""
     track = stream.tracks[track_id]
     places = track.places(track.frames(0.0))
-    row = stream.steps.memory.row(track_id)
-    every = np.tile(places, (len(stream.steps.memory), 1))
-    features = stream.steps.memory.features(every)
+    row = stream.decoder.cache.row(track_id)
+    every = np.tile(places, (len(stream.decoder.cache), 1))
+    features = stream.decoder.cache.features(every)
     features = FrameFeatures(
         *(getattr(features, name)[row : row + 1] for name in FrameFeatures.__dataclass_fields__)
     )
@@ -311,7 +311,7 @@ def test_a_leap_to_the_side_is_held_and_what_follows_it_is_told_unharmed(model, 
     kept = np.linalg.norm(found[5].joints[0, 0] - calm[5].joints[0, 0])
     assert leap > 0.5 and kept < 0.1 * leap
     assert not found[5].observed.any() and found[5].keypoints_seen.all()
-    # The step back from where the glitch led is not taken for the person's.
+    # The step back from where the outlier led is not taken for the person's.
     speeds = [np.linalg.norm(motion.velocity[0, 0]) for motion in found]
     assert max(speeds) < MotionConfig().max_speed_mps
 

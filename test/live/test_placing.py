@@ -248,8 +248,8 @@ def test_a_floor_that_gives_no_clue_is_ignored_and_named(open_body, plane, words
     pose = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.ones(1, 3), torch.zeros(10))
     for image in range(60):
         stamp_ns = image * 33_333_333
-        seen = Unplaced(joints, np.ones(4), np.ones(22, bool), False, stamp_ns)
-        placing.place(1, pose, seen, learn=True)
+        seen = Unplaced(pose, joints, np.ones(4), np.ones(22, bool), False, stamp_ns)
+        placing.place(1, seen, learn=True)
     assert words in placing.ignored_floor()[1]
     assert not placing.row(1).any(), "the network is not told it either"
     placing.set_floor(GroundPlane.below_camera(1.2, 30.0))

@@ -12,10 +12,10 @@ RATE_HZ = 30
 
 def settled_at(shapes, settle_s, seen=lambda index: True):
     """The index at which a sequence of shapes (10,) at 30 Hz has settled, and at what."""
-    settling = ShapeLock()
+    shape_lock = ShapeLock()
     for index, betas in enumerate(shapes):
         stamp_ns = round(index * 1e9 / RATE_HZ)
-        if (shape := settling.update(betas, stamp_ns, seen(index), settle_s)) is not None:
+        if (shape := shape_lock.update(betas, stamp_ns, seen(index), settle_s)) is not None:
             return index, shape
     return None, None
 

@@ -158,8 +158,9 @@ def test_a_keypoint_at_the_fisheye_s_rim_does_not_move_the_box(
         keypoints = Keypoints(points_px, visibility, sure)
         person = PersonObservation(1, np.zeros(4, np.float32), 1.0, keypoints)
         points, shown, presence = normalised_keypoints(person, camera)
-        assert np.isfinite(points.numpy()).all()
-        return next_box(None, points, shown > 0.5), shown.numpy(), presence.numpy()
+        assert np.isfinite(points).all()
+        seen = torch.from_numpy(shown > 0.5)
+        return next_box(None, torch.from_numpy(points), seen), shown, presence
 
     hidden = sure.copy()
     hidden[3] = 0.0

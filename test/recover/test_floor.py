@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
-from moro_ros.recover.floor import Feet, FloorJudge, Standing
+from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.ground import JOINT_HEIGHT_M, SHOES_M, GroundPlane
-from moro_ros.recover.place import Stature
+from moro_ros.recover.place import Stature, Unplaced
+from moro_ros.recover.steady_pose import BodyPose
 
 LEVEL = GroundPlane(np.array([0.0, -1.0, 0.0]), 1.2)
 FEET = list(CONTACT_JOINTS)
@@ -21,7 +23,7 @@ TEMPLATE_M = 1.7
 
 def standing(
     stature_m: float = 1.7, scale: float = 1.0, step_m: float = 0.0, image: int = 0, **changes
-) -> Standing:
+) -> Unplaced:
     """Somebody who stands 3 m away below a level camera, as a network that is off by 1 / scale.
 
     step_m: height of what they stand on.
@@ -33,14 +35,16 @@ def standing(
     joints[FEET, 1] = 1.2 - step_m - JOINT_HEIGHT_M * size
     joints[JOINT_NAMES.index("neck"), 1] = 1.2 - step_m - 1.45 * size
     values = {
+        "pose": BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.zeros(1, 3), torch.zeros(10)),
         "joints": joints / scale,
         "contact": np.ones(4),
         "observed": np.ones(22, bool),
+        "locked": False,
         "size": size / scale,
         "stature_m": stature_m / scale,
         "stamp_ns": image * 33_333_333,
     }
-    return Standing(**(values | changes))
+    return Unplaced(**(values | changes))
 
 
 def judged(judge: FloorJudge, stature: Stature, first: int, count: int, plane=LEVEL, **who) -> None:
@@ -125,13 +129,13 @@ def test_a_tilted_floor_makes_people_lean():
     assert "lean by 40 degrees" in judge.reason
 
 
-def pitched(pitch_deg: float) -> Standing:
+def pitched(pitch_deg: float) -> Unplaced:
     """Somebody who stands upright 3 m before a camera 1.2 m up that looks down."""
     down = Rotation.from_euler("x", pitch_deg, degrees=True)
     return standing(joints=down.apply(standing().joints))
 
 
-def seated(person: Standing) -> Standing:
+def seated(person: Unplaced) -> Unplaced:
     """The same feet, and a trunk that says nothing of the upright."""
     joints = person.joints.copy()
     neck = JOINT_NAMES.index("neck")
@@ -165,9 +169,9 @@ def test_a_network_that_believes_a_wrong_floor_makes_giants():
     told, untold, tall = FloorJudge(), FloorJudge(), FloorJudge()
     for image in range(60):
         giant = standing(2.19, image=image)
-        told.judge(giant, None, LEVEL, Stature(), told=True)
+        told.judge(giant, None, LEVEL, Stature(), floor_input=True)
         untold.judge(giant, None, LEVEL, Stature())
-        tall.judge(standing(2.05, image=image), None, LEVEL, Stature(), told=True)
+        tall.judge(standing(2.05, image=image), None, LEVEL, Stature(), floor_input=True)
     assert told.reason == "it would make them 2.19 m tall"
     assert not untold.reason and not tall.reason
 

@@ -59,7 +59,7 @@ def test_a_child_is_not_drawn_towards_an_adult():
 
 
 def test_a_network_that_was_given_the_floor_is_a_floor_s_word():
-    assert fuse({}, told_floor=True).source == FLOOR
+    assert fuse({}, floor_input=True).source == FLOOR
     assert fuse({}).source == PRIOR
 
 
@@ -132,7 +132,7 @@ def test_nobody_is_learned_to_be_that_tall(stature_m):
     assert stature.log_m == pytest.approx(ADULT)
 
 
-def test_one_glitch_does_not_change_a_stature():
+def test_one_outlier_does_not_change_a_stature():
     stature = Stature()
     for _ in range(60):
         stature.learn(ADULT, 0.03, 1 / 30)

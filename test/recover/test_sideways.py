@@ -2,7 +2,7 @@
 
 import torch
 
-from moro_ros.recover.sideways import align_sideways
+from moro_ros.recover.refinement import Seen, align_sideways
 
 
 def scene(batch=6):
@@ -10,42 +10,44 @@ def scene(batch=6):
     body = 0.4 * torch.randn(batch, 19, 3, generator=generator)
     pelvis = torch.tensor([0.8, -0.3, 4.0]) + 0.3 * torch.randn(batch, 3, generator=generator)
     placed = body + pelvis[:, None]
-    return body, placed[..., :2] / placed[..., 2:], pelvis, torch.full((batch,), 0.45)
+    points = placed[..., :2] / placed[..., 2:]
+    return body, Seen(points, torch.ones(batch, 19), torch.full((batch,), 0.45)), pelvis
 
 
 def test_the_true_position_stays():
-    body, points, pelvis, size = scene()
-    found = align_sideways(body, points, torch.ones(6, 19), pelvis, size)
+    body, seen, pelvis = scene()
+    found = align_sideways(body, seen, pelvis)
     torch.testing.assert_close(found, pelvis, atol=1e-5, rtol=0)
 
 
 def test_a_sideways_error_is_nearly_removed_and_depth_is_left_alone():
-    body, points, pelvis, size = scene()
+    body, seen, pelvis = scene()
     wrong = pelvis + torch.tensor([0.15, -0.1, 0.0])
-    found = align_sideways(body, points, torch.ones(6, 19), wrong, size)
+    found = align_sideways(body, seen, wrong)
     assert (found - pelvis).norm(dim=-1).max() < 0.02
     assert torch.equal(found[:, 2], wrong[:, 2])
 
 
 def test_unseen_keypoints_do_not_pull():
-    body, points, pelvis, size = scene()
-    found = align_sideways(body, points + 9.0, torch.zeros(6, 19), pelvis, size)
+    body, seen, pelvis = scene()
+    unseen = Seen(seen.points + 9.0, torch.zeros(6, 19), seen.box_size)
+    found = align_sideways(body, unseen, pelvis)
     assert torch.equal(found, pelvis)
 
 
 def test_an_outlier_pulls_little():
-    body, points, pelvis, size = scene()
-    points = points.clone()
-    points[:, 3] += 0.5  # 2 m off at this depth
-    found = align_sideways(body, points, torch.ones(6, 19), pelvis, size)
+    body, seen, pelvis = scene()
+    seen.points[:, 3] += 0.5  # 2 m off at this depth
+    found = align_sideways(body, seen, pelvis)
     assert (found - pelvis).norm(dim=-1).max() < 0.04
 
 
 def test_batch_equals_one_by_one():
-    body, points, pelvis, size = scene()
+    body, seen, pelvis = scene()
     wrong = pelvis + 0.1
     weight = torch.rand(6, 19, generator=torch.Generator().manual_seed(1))
-    together = align_sideways(body, points, weight, wrong, size)
+    together = align_sideways(body, Seen(seen.points, weight, seen.box_size), wrong)
     for i in range(6):
-        one = align_sideways(body[i], points[i], weight[i], wrong[i], size[i])
-        torch.testing.assert_close(one, together[i])
+        alone = Seen(seen.points[i : i + 1], weight[i : i + 1], seen.box_size[i : i + 1])
+        found = align_sideways(body[i : i + 1], alone, wrong[i : i + 1])
+        torch.testing.assert_close(found[0], together[i])

@@ -179,7 +179,9 @@ class FakePipeline:
     def ignored_floor(self) -> dict[int, str]:
         return dict(self.floor_doubts)
 
-    def set_floor(self, plane: GroundPlane | None, sigma: float = 0.0, tell: bool = True) -> None:
+    def set_floor(
+        self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
+    ) -> None:
         # A floor far below the camera holds for nobody.
         doubted = plane is not None and plane.offset > 5.0
         self.floor_doubts = {1: "it would make them 3.00 m tall"} if doubted else {}

@@ -16,8 +16,8 @@ from moro_ros.recover.fusion.clothes import UNKNOWN, clothes_of
 from moro_ros.recover.fusion.looks import Key, Look
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, TURNS, Expected, ViewTerm
 from moro_ros.recover.ground import moved
-from moro_ros.recover.refinement import PlacedBody
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame, PersonObservation, SmplxParams
+from moro_ros.recover.refinement import PlacedBody, smplx_of
+from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame, PersonObservation
 
 # Minimum visibility of a keypoint that is used.
 VISIBLE = 0.5
@@ -133,7 +133,6 @@ def fused_motion(
     looks: all of one time; chain: (22, 3, 3) rotations of the joints; joints: (22, 3) m.
     """
     motions = [look.motion for look in looks]
-    turns = matrix_to_rotvec(body.rotations)
     best = max(looks, key=lambda look: float(look.weight.sum())).motion
     seen = np.array([look.weight.any() for look in looks])
     return BodyMotion(
@@ -146,12 +145,7 @@ def fused_motion(
         confidence=np.max([motion.confidence[-1:] for motion in motions], 0),
         observed=np.any([motion.observed[-1:] for motion in motions], 0),
         contact=np.mean([motion.contact[-1:] for motion in motions], 0),
-        smplx=SmplxParams(
-            betas=betas.numpy(),
-            global_orient=turns[:, 0].numpy(),
-            body_pose=turns[:, 1:].reshape(1, -1).numpy(),
-            transl=(body.translation - pelvis_rest).numpy(),
-        ),
+        smplx=smplx_of(body, betas, pelvis_rest),
         vertices=None,
         token_ids=best.token_ids[-1:],
         keypoints_seen=np.array([bool(seen.any())]),
