@@ -141,7 +141,7 @@ class IntentTracker:
             attention_rad=angle,
             attention=self._look.update(looks, stamp_ns),
             handover=self._offering(joints, rotations, speeds, robot, up, palms, stamp_ns),
-            transition=self._transition(joints, up, stamp_ns, leapt=not speeds.any()),
+            transition=self._transition(joints, up, stamp_ns, jumped=not speeds.any()),
         )
 
     def _reaching(
@@ -179,11 +179,11 @@ class IntentTracker:
         return found
 
     def _transition(
-        self, joints: np.ndarray, up: np.ndarray, stamp_ns: int, leapt: bool
+        self, joints: np.ndarray, up: np.ndarray, stamp_ns: int, jumped: bool
     ) -> Transition:
-        # Positions are kept, not heights, which jump when the ground becomes known. leapt: no
+        # Positions are kept, not heights, which jump when the ground becomes known. jumped: no
         # motion leads from the last position to this one.
-        if leapt:
+        if jumped:
             self._places.clear()
         self._places.append((stamp_ns, joints[_PELVIS]))
         while len(self._places) > 2 and stamp_ns - self._places[1][0] >= SPAN_NS:

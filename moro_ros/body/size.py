@@ -15,9 +15,10 @@ def scale_betas(body: BodyModel) -> Tensor:
     body half the size is met to 13 mm (joints), three quarters to 6 mm.
     """
     root, turn = body.joint_template[0], body.joint_shapedirs[0]
-    directions = (body.shapedirs - turn).flatten(0, 1)
-    target = (body.template - root).flatten()
-    return torch.linalg.lstsq(directions, target[:, None]).solution[:, 0]
+    # In float64, float32's result is the same in every run.
+    directions = (body.shapedirs - turn).flatten(0, 1).double()
+    target = (body.template - root).flatten().double()
+    return torch.linalg.lstsq(directions, target[:, None]).solution[:, 0].float()
 
 
 class BodySize:

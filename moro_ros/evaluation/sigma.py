@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.optimize import nnls
 
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.body.topology import JOINT_NAMES, MIRRORED_JOINTS, NUM_JOINTS
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
 from moro_ros.live.motion_stream import MoRoStream
@@ -105,17 +105,18 @@ def fit(samples: Samples) -> UncertaintyTable:
     """Fit the variance of each joint, state and direction by non-negative least squares.
 
     The additional variance of an inferred joint over an observed one is fitted, so that hiding a
-    joint never makes it more certain.
+    joint never makes it more certain. Left and right have the same coefficients.
     """
     observed = STATES.index("observed")
     coefficients = np.zeros((len(STATES), len(DIRECTIONS), NUM_JOINTS, len(TERMS)))
     squared = np.minimum(np.abs(samples.error_m), LARGEST_ERROR_M) ** 2
     every = terms_of(samples)
     for joint in range(NUM_JOINTS):
+        both = sorted({joint, MIRRORED_JOINTS[joint]})
+        seen = samples.observed[:, both].ravel()
         for direction, axes in enumerate(AXES):
-            terms = every[:, joint, direction]
-            target = squared[:, joint][:, list(axes)].mean(-1)
-            seen = samples.observed[:, joint]
+            terms = every[:, both, direction].reshape(len(seen), -1)
+            target = squared[:, both][..., list(axes)].mean(-1).ravel()
             base = non_negative(terms[seen], target[seen])
             more = non_negative(terms[~seen], target[~seen] - terms[~seen] @ base)
             coefficients[observed, direction, joint] = base

@@ -33,7 +33,8 @@ class View:
 
     def inside(self, points: np.ndarray) -> np.ndarray:
         """Return points (..., 3) m of the world frame in the camera's frame."""
-        return np.asarray(points @ self.rotation.T + self.translation)
+        with np.errstate(invalid="ignore"):  # unknown points are NaN, of which some BLAS warn
+            return np.asarray(points @ self.rotation.T + self.translation)
 
     def world(self, points: np.ndarray) -> np.ndarray:
         """Return points (..., 3) m of the camera's frame in the world frame."""

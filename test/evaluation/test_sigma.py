@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.body.topology import JOINT_NAMES, MIRRORED_JOINTS, NUM_JOINTS
 from moro_ros.evaluation.sigma import Samples, coverage, fit, sight_axes
 from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance, load_uncertainty
 from moro_ros.resources import share_path
@@ -76,6 +76,14 @@ def test_a_joint_that_is_never_hidden_is_fitted_to_what_there_is() -> None:
     always = replace(samples, observed=np.ones_like(samples.observed))
     assert np.isfinite(fit(always).coefficients).all()
     assert set(coverage(always)) == {"all", "observed", *JOINT_NAMES}
+
+
+def test_left_and_right_have_one_uncertainty() -> None:
+    """Separate fits once gave one collar bone no constant part, and half the true sigma."""
+    table = load_uncertainty(share_path("models", "moro_open", "uncertainty.json"))
+    assert table is not None
+    mirrored = table.coefficients[:, :, list(MIRRORED_JOINTS)]
+    np.testing.assert_allclose(table.coefficients, mirrored, rtol=1e-3)
 
 
 def test_the_shipped_model_is_less_sure_of_what_is_hidden() -> None:
