@@ -243,7 +243,7 @@ def fetch(name: str, download: bool = True) -> Path:
     if not download:
         raise AssetError(
             f"{path} {state}. It is not downloaded when a network is loaded: download it with "
-            f"'moro fetch {name}'."
+            f"'moro fetch {name}' (with colcon 'ros2 run moro_ros moro fetch {name}')."
         )
     if os.environ.get("MORO_OFFLINE", "0") not in ("", "0"):
         reason = f"its copy in the cache {state}, and MORO_OFFLINE prevents downloads"

@@ -120,6 +120,16 @@ class EstimateUpdate(nn.Module):
         return updated(mixed, self.update_head(x), self.scale_betas)
 
 
+def halve_layers(*parts: nn.Module) -> None:
+    """Convert linear layers and convolutions to bfloat16, except those that update estimates."""
+    updates = [m for part in parts for m in part.modules() if isinstance(m, EstimateUpdate)]
+    exact = {id(module) for update in updates for module in update.modules()}
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and id(module) not in exact:
+                module.bfloat16()
+
+
 def value_groups() -> list[list[int]]:
     """Which of the PLACED numbers are mixed with the same weights."""
     groups = [[6 * (j - 1) + i for j in joints for i in range(6)] for joints in JOINT_GROUPS]

@@ -28,6 +28,7 @@ from moro_ros.recover.ground import GroundPlane
 from moro_ros.resources import share_path
 from moro_ros.ros import parameters
 from moro_ros.ros.bridge import rgb_pixels
+from moro_ros.ros.calibration import DEFAULT_FRAME
 from moro_ros.ros.conversions import stamp_to_ns
 from moro_ros.ros.serve import run_process, spin
 from moro_ros.ros.stamps import AFTER_LAST_NS
@@ -120,9 +121,12 @@ class ViewNode(parameters.StartValues, Node):
         if result.moments and stamp_ns - result.moments[-1].stamp_ns == AFTER_LAST_NS:
             return  # the images stopped: this describes no new image
         # People in the frame of the world are not in front of this camera.
-        frame = message.header.frame_id
-        in_front = any(frame == known.removeprefix("/") for known in self._frames.values())
-        result.camera = self._camera if in_front else None
+        # The node publishes DEFAULT_FRAME if the camera has no frame.
+        frame, *known = (
+            name.lstrip("/") or DEFAULT_FRAME
+            for name in (message.header.frame_id, *self._frames.values())
+        )
+        result.camera = self._camera if frame in known else None
         people = {}
         for human in message.humans:
             if human.tracking_state == Human.TRACKING_LOST:

@@ -97,7 +97,8 @@ class Result:
         joints = [pose.row["joints"] for pose in moment.people.values()]
         self._axis += sum((body[NECK] - body[FEET].mean(0) for body in joints), np.zeros(3))
         # People in the frame of the world, such as those of several cameras, stand along its z.
-        up = UPWARDS if self._axis[2] > abs(self._axis[1]) else LEVEL
+        upwards = self.camera is None and self._axis[2] > abs(self._axis[1])
+        up = UPWARDS if upwards else LEVEL
         if up != self._up:
             self._up, self._lowest = up, []
         lowest = [float((body @ up).min()) for body in joints]

@@ -165,6 +165,8 @@ class Stage:
     def _show_camera(self, stamp_ns: int, frame: Axes, shown: Shown) -> None:
         camera = self.result.camera
         if camera is None:
+            if self._camera is not None:
+                self._camera.visible = False
             return
         if self._camera is None:
             self._camera = self._scene.add_camera_frustum(

@@ -153,10 +153,11 @@ def test_command(path, dtype, capsys):
 
 
 @pytest.mark.weights
-def test_the_shipped_model_is_measured(capsys):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_shipped_model_is_measured(dtype, capsys):
     config = str(share_path("models", "moro_open"))
     words = ["bench", "network", "--config", config, "--frames", "4", "--timed-frames", "2"]
-    assert cli.main([*words, "--repeat", "1", "--json"]) == 0
+    assert cli.main([*words, "--repeat", "1", "--dtype", dtype, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["timed_frames"] == 2
 
 

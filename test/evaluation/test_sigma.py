@@ -23,7 +23,8 @@ def made(seed: int, table: UncertaintyTable | None = None) -> Samples:
     rng = np.random.default_rng(seed)
     joints = rng.normal([0, 0, 4], [0.5, 0.5, 1.0], (COUNT, NUM_JOINTS, 3))
     observed = rng.random((COUNT, NUM_JOINTS)) < 0.7
-    confidence = np.where(observed, 0.9, rng.random((COUNT, NUM_JOINTS)))
+    confidence = rng.random((COUNT, NUM_JOINTS))
+    confidence = np.where(observed, 0.8 + 0.2 * confidence, confidence)
     variance = np.where(observed, 0.02**2, 0.05**2 + 0.02 * (1 - confidence) ** 2)
     distance = np.linalg.norm(joints, axis=-1)
     misfit = rng.uniform(0.0, 0.02, (COUNT, 1)) * [1.0, 2.0]

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from moro_ros.cli.fetch import fetch_models
+from moro_ros.errors import AssetError
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("moro_ros", "models", "config")
 FILES = ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "README.md", "LICENSE")
@@ -71,6 +74,10 @@ def test_it_holds_no_messages_and_no_nodes(installed):
 
 
 def test_its_models_load(installed):
+    try:
+        fetch_models()
+    except AssetError as error:
+        pytest.skip(f"the front-end's models cannot be had: {error}")
     code = "from moro_ros.config import PipelineConfig\n"
     code += "from moro_ros.live.pipeline import load_pipeline\n"
     code += "import moro_ros; print(moro_ros.__file__, load_pipeline(PipelineConfig()).model_name)"

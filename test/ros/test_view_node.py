@@ -87,6 +87,8 @@ def test_people_camera_and_image_are_taken_up(
             message = human_array(posed, index)
             picture.header.stamp = message.header.stamp
             image.publish(picture)
+            # The node's name for the frame of a camera that has none.
+            message.header.frame_id = "camera_optical_frame"
             humans.publish(message)
             if index < 2:
                 refined.publish(message)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -26,6 +26,7 @@ from moro_ros.geometry.trajectory import canonical_trajectory
 from moro_ros.live.sampling import decode_masked
 from moro_ros.model_config import ModelConfig, MoroConfig
 from moro_ros.network.build import TOKENIZER_WEIGHTS, build_moro, load_tokenizer
+from moro_ros.network.estimate import halve_layers
 from moro_ros.network.image_encoders import IMAGES_AT_ONCE
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.patch_tokenizer import PatchTokenizer
@@ -201,9 +202,7 @@ def make_network(
                 parameter.add_(0.02 * torch.randn_like(parameter))
         model.set_codebook(tokenizer.codebook)
     if half:
-        for module in model.modules():
-            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-                module.bfloat16()
+        halve_layers(model)
     return Network(model.to(device), tokenizer)
 
 

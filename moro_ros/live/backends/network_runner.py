@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from moro_ros.live.backends.cuda_graphs import Recorder, StepRecordings
 from moro_ros.live.row_decoding import RowNetwork, Step, decode_step
 from moro_ros.live.sampling import MaskedDecoding
+from moro_ros.network.estimate import halve_layers
 from moro_ros.network.image_encoders import KeypointImageEncoder
 from moro_ros.network.moro import FrameFeatures, MoRo
 from moro_ros.network.rows import Past, TorchRows
@@ -60,12 +61,7 @@ class NetworkRunner:
         parts = [self.moro.motion_encoder, self.moro.decoder]
         if not self._by_keypoints:
             parts.append(self.moro.image_encoder)
-        update = self.moro.decoder.update
-        exact = set() if update is None else {id(module) for module in update.modules()}
-        for part in parts:
-            for module in part.modules():
-                if isinstance(module, (nn.Linear, nn.Conv2d)) and id(module) not in exact:
-                    module.bfloat16()
+        halve_layers(*parts)
         self.half = True
         if self.recordings is not None:
             self.recordings = StepRecordings(self.recordings.recorder)
