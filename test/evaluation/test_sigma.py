@@ -9,7 +9,12 @@ import pytest
 
 from moro_ros.body.topology import JOINT_NAMES, MIRRORED_JOINTS, NUM_JOINTS
 from moro_ros.evaluation.sigma import Samples, coverage, fit, sight_axes
-from moro_ros.recover.uncertainty import UncertaintyTable, joint_covariance, load_uncertainty
+from moro_ros.recover.uncertainty import (
+    STATES,
+    UncertaintyTable,
+    joint_covariance,
+    load_uncertainty,
+)
 from moro_ros.resources import share_path
 
 COUNT = 4000
@@ -85,6 +90,17 @@ def test_left_and_right_have_one_uncertainty() -> None:
     assert table is not None
     mirrored = table.coefficients[:, :, list(MIRRORED_JOINTS)]
     np.testing.assert_allclose(table.coefficients, mirrored, rtol=1e-3)
+
+
+def test_no_joint_of_the_trunk_is_much_surer_than_the_others() -> None:
+    """The constant and the detector's part of seen joints, at a usual misfit."""
+    table = load_uncertainty(share_path("models", "moro_open", "uncertainty.json"))
+    assert table is not None
+    usual = np.array([1.0, 0.0, 0.0, 9.0, (0.02 * 3.0) ** 2])
+    trunk = [JOINT_NAMES.index(name) for name in ("spine3", "neck", "left_collar", "right_collar")]
+    seen = table.coefficients[STATES.index("observed")]
+    variance = (seen[:, trunk] * usual).sum(-1)
+    assert (variance.min(-1) > 0.4 * variance.max(-1)).all()
 
 
 def test_the_shipped_model_is_less_sure_of_what_is_hidden() -> None:
