@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             ) from error
         finally:
             files.discard()
-    for word in (*judge.words(fusion), *incomplete_ones(filmed) * (not interruption.number)):
+    for word in (*judge.problems(fusion), *incomplete_ones(filmed) * (not interruption.number)):
         print(word, file=sys.stderr)
     if fusion.unusable_poses:
         print(f"Omitted because not finite: {fusion.unusable_poses} poses", file=sys.stderr)

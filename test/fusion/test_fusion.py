@@ -154,7 +154,7 @@ def test_exchanged_cameras_match_nobody_and_that_is_said(stage) -> None:
         push(fusion, two, number / RATE_HZ)
         judge.look(fusion)
     assert not fusion.matcher.matched
-    (word,) = judge.words(fusion)
+    (word,) = judge.problems(fusion)
     assert "exchanged" in word and "left" in word and "right" in word
 
 
@@ -169,7 +169,7 @@ def test_a_camera_that_is_turned_is_named(stage) -> None:
     for number in range(60):
         push(fusion, stage, number / RATE_HZ)
         judge.look(fusion)
-    (word,) = judge.words(fusion)
+    (word,) = judge.problems(fusion)
     assert "Camera right disagrees" in word and "moro calibrate" in word
 
 
@@ -179,7 +179,7 @@ def test_cameras_that_agree_say_nothing(stage) -> None:
     for number in range(60):
         push(fusion, noisy, number / RATE_HZ)
         judge.look(fusion)
-    assert judge.words(fusion) == []
+    assert judge.problems(fusion) == []
     assert 0 < max(fusion.residual.values()) < 0.02
 
 

@@ -29,7 +29,7 @@ class Judge:
         elif len(seeing) > 1:
             self._unmatched += 1
 
-    def words(self, fusion: Fusion) -> list[str]:
+    def problems(self, fusion: Fusion) -> list[str]:
         """Return the sentences."""
         if self._unmatched >= PATIENCE:
             names = ", ".join(sorted(fusion.views))

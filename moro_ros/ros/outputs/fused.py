@@ -185,7 +185,7 @@ class FusedPeople:
         if self._wrong:
             words.append(self._wrong)
         elif fusion is not None:
-            words += self._judge.words(fusion)
+            words += self._judge.problems(fusion)
         unusable = 0 if fusion is None else fusion.unusable_poses
         if unusable > self._unusable:
             words.append("Poses that are not finite were not published.")
