@@ -172,19 +172,23 @@ def test_somebody_seen_again_does_not_move_backwards(open_body):
     stream = load_stream(PipelineConfig())
     frontend = SyntheticFrontend(open_body, 6, "walk_by")
     frontend.camera = Camera(np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]]), 1280, 720)
-    found = []
+    found, places = [], []
     for image in range(72):
         stamp_ns = 10**10 + image * FRAME_NS
         people = frontend.observe(np.zeros((2, 2, 3), np.uint8), stamp_ns)
         if 30 <= image < 60:
             people = tuple(replace(person, keypoints=None) for person in people)
         (motion,) = stream.push(Frame(stamp_ns, frontend.camera, people))
+        places.append(motion.joints[-1, 0])
         if image >= 60:
             assert motion.keypoints_seen[-1] and not motion.held[-1]
             found.append(motion.velocity[-1, 0])
     assert min(velocity[0] for velocity in found) > -0.2
-    # The correction, published as a velocity, is up to 2.5 m/s.
-    assert max(np.linalg.norm(velocity) for velocity in found) < 2.0
+    # The places are corrected backwards and faster than anything that is published.
+    corrections = np.diff(places[59:], axis=0) * 1e9 / FRAME_NS
+    assert corrections[:, 0].min() < -0.5
+    fastest = np.linalg.norm(corrections, axis=-1).max()
+    assert max(np.linalg.norm(velocity) for velocity in found) < 0.9 * fastest
 
 
 @pytest.mark.slow
