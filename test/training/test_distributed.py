@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from moro_ros.errors import ConfigError
+from moro_ros.training import distributed
 from moro_ros.training.distributed import World, autocast_dtype, joined_world
 
 
@@ -27,12 +28,25 @@ def test_devices_that_are_not_there_are_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("able", "expected"),
-    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({}, None)],
+    ("able", "share_of_float32", "expected"),
+    [
+        ({"avx512_bf16": True}, 0.5, torch.bfloat16),
+        ({"amx_bf16": True}, 0.1, torch.bfloat16),
+        ({"avx512_bf16": True}, 1.9, None),
+        ({}, 0.1, None),
+    ],
 )
-def test_bfloat16_is_taken_where_the_hardware_multiplies_it(monkeypatch, able, expected):
+def test_bfloat16_is_taken_where_the_hardware_multiplies_it_faster(
+    monkeypatch, able, share_of_float32, expected
+):
+    seconds = {torch.float32: 1.0, torch.bfloat16: share_of_float32}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(distributed, "product_seconds", seconds.__getitem__)
+    monkeypatch.setattr(
+        distributed, "faster_in_bfloat16", distributed.faster_in_bfloat16.__wrapped__
+    )
     cpu = torch.device("cpu")
     assert autocast_dtype("auto", cpu) is expected
     assert autocast_dtype("float32", cpu) is None
     assert autocast_dtype("bfloat16", cpu) is torch.bfloat16
+
