@@ -49,4 +49,3 @@ def test_bfloat16_is_taken_where_the_hardware_multiplies_it_faster(
     assert autocast_dtype("auto", cpu) is expected
     assert autocast_dtype("float32", cpu) is None
     assert autocast_dtype("bfloat16", cpu) is torch.bfloat16
-
