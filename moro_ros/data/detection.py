@@ -22,11 +22,27 @@ SHOULDERS = tuple(NAMES.index(f"{side}_shoulder") for side in ("left", "right"))
 LEGS = tuple(i for i, n in enumerate(NAMES) if n.endswith(("knee", "ankle", "heel", "foot_index")))
 FEET = tuple(i for i, n in enumerate(NAMES) if n.endswith(("ankle", "heel", "foot_index")))
 HEAD = LIMBS[4]
-# Share of clips with hidden hips that are reported as seen, and their error.
+# Pairs of keypoints and the radius of the body between them; the trunk is wide.
+BODY_PARTS = tuple(
+    (NAMES.index(f"{side}_{first}"), NAMES.index(f"{other}_{second}"), radius)
+    for first, second, radius in (
+        ("shoulder", "elbow", 0.04), ("elbow", "wrist", 0.035), ("shoulder", "hip", 0.08),
+        ("hip", "knee", 0.05), ("knee", "ankle", 0.04), ("ear", "ear", 0.08),
+    )
+    for side, other in (("left", "left"), ("right", "right"))
+)  # fmt: skip
+KNEES = tuple(NAMES.index(f"{side}_knee") for side in ("left", "right"))
+# Share of clips with hidden hips that are reported as seen, and their error; share of these clips
+# whose hidden knees are, too.
 GUESS_SHARE, GUESS_SIZE, GUESS_DRIFT = 0.5, 0.05, 0.015
-# Share of clips with bursts of a misplaced limb, and its error.
+KNEE_SHARE = 0.25
+# Share of clips with bursts of a misplaced limb, and its error; share of the bursts in which it is
+# on another person.
 JUMP_SHARE, JUMP_SIZE, JUMP_FRAMES = 0.1, 0.3, 12
+JUMP_TO_OTHER = 0.5
 SWAP_FRAMES = 8
+# Share of tables that also hide arms below their edge.
+ARMS_HIDDEN = 0.5
 NOBODY_SHARE = 0.8
 # A single frame stands for any frame of a clip: bursts are as rare as in time.
 BURST_IN_TIME = 0.1
@@ -69,7 +85,7 @@ class Detector:
         if at_table is not None:
             hidden |= below_the_chest(points, box, dice) & at_table[:, None, None]
         noisy = points + self.errors(batch, frames, count, dice) * size
-        noisy, jumped = self.jumps(noisy, size, dice)
+        noisy, jumped = self.jumps(noisy, box, dice)
         noisy = self.swapped(noisy, dice)
         inside = (noisy.abs() < half_image[:, None, None]).all(-1) & in_front
         visible = inside & ~hidden
@@ -102,7 +118,7 @@ class Detector:
         gross = dice.chance(batch, frames, count, 1, share=noise.outliers)
         return fast + slow + gross * dice.normal(batch, frames, count, 2) * noise.outlier_size
 
-    def jumps(self, points: Tensor, size: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
+    def jumps(self, points: Tensor, box: PersonBoxes, dice: Dice) -> tuple[Tensor, Tensor]:
         """Displace one limb of some clips for a while; returns the points and which."""
         batch, frames, count = points.shape[:3]
         share = JUMP_SHARE if frames > 1 else JUMP_SHARE * BURST_IN_TIME
@@ -112,8 +128,10 @@ class Detector:
         limb = limbs[dice.integers(batch, below=len(LIMBS))]
         run = dice.runs(batch, frames, 1, JUMP_FRAMES) & dice.chance(batch, 1, share=share)
         jumped = run[..., None] & limb[:, None]
-        step = dice.normal(batch, 1, 1, 2) * JUMP_SIZE * size
-        return torch.where(jumped[..., None], points + step, points), jumped
+        astray = points + dice.normal(batch, 1, 1, 2) * JUMP_SIZE * box.size[..., None, None]
+        to_other = dice.chance(batch, 1, 1, 1, share=JUMP_TO_OTHER)
+        astray = torch.where(to_other, next_person(points, box, dice), astray)
+        return torch.where(jumped[..., None], astray, points), jumped
 
     def swapped(self, points: Tensor, dice: Dice) -> Tensor:
         """Swap left and right of some clips for a while."""
@@ -124,13 +142,15 @@ class Detector:
         return torch.where(run[..., None, None], other, points)
 
     def guessed(self, visible: Tensor, in_front: Tensor, dice: Dice) -> Tensor:
-        """Return which hidden hips are reported at inferred positions, (B, F, K)."""
-        batch, _, count = visible.shape
-        hips = torch.zeros(count, dtype=torch.bool, device=visible.device)
-        hips[list(HIPS)] = True
+        """Return which hidden hips and knees are reported at inferred positions, (B, F, K)."""
+        batch = len(visible)
+        hips = ~visible[..., list(HIPS)]
+        knees = hips.all(-1, keepdim=True) & dice.chance(batch, 1, 1, share=KNEE_SHARE)
+        guessed = torch.zeros_like(visible)
+        guessed[..., list(HIPS)] = hips
+        guessed[..., list(KNEES)] = knees & ~visible[..., list(KNEES)]
         shoulders = visible[..., list(SHOULDERS)].all(-1, keepdim=True)
-        chosen = dice.chance(batch, 1, 1, share=GUESS_SHARE)
-        return hips & ~visible & in_front & shoulders & chosen
+        return guessed & in_front & shoulders & dice.chance(batch, 1, 1, share=GUESS_SHARE)
 
 
 def occluded(points: Tensor, box: PersonBoxes, share: float, dice: Dice) -> Tensor:
@@ -184,12 +204,16 @@ def furniture(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 
 def below_the_chest(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
-    """Legs and hips are behind a table for the whole clip, and arms below its edge."""
+    """Legs and hips are behind a table for the whole clip; half of the tables also hide arms.
+
+    At the other half, hands lie on the table or are raised, in front of its edge.
+    """
     batch = len(points)
     shoulder = points[:, :, list(SHOULDERS), 1].mean(2).mean(1)
     hip = points[:, :, list(HIPS), 1].mean(2).mean(1)
     edge = shoulder + dice.uniform(batch, low=0.3, high=1.1) * (hip - shoulder)
     hidden = points[..., 1] > edge[:, None, None]
+    hidden &= dice.chance(batch, 1, 1, share=ARMS_HIDDEN)
     hidden[..., list(LEGS + HIPS)] = True
     return hidden
 
@@ -223,6 +247,31 @@ def unseen_end(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
     return (time >= frames - length).expand(points.shape[:3])
 
 
+def person_in_front(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
+    """The body of another person, who stays or moves by."""
+    other = next_person(points, box, dice)
+    hidden = torch.zeros(points.shape[:3], dtype=torch.bool, device=points.device)
+    for first, second, radius in BODY_PARTS:
+        start = other[:, :, None, first]
+        along = other[:, :, None, second] - start
+        gap = points - start
+        share = (gap * along).sum(-1) / along.square().sum(-1).clamp_min(1e-9)
+        away = (gap - share.clamp(0.0, 1.0)[..., None] * along).norm(dim=-1)
+        hidden |= away < radius * box.size[..., None]
+    return hidden & for_a_while(points, 12, dice, always=0.5)
+
+
+def next_person(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
+    """Return the points (B, F, K, 2) of each next clip's person, beside or over this clip's."""
+    batch, frames = points.shape[:2]
+    center, size = box.center[:, None, None, frames // 2], box.size[:, None, None, frames // 2]
+    local = (points - center) / size[..., None]
+    wide = torch.tensor([0.35, 0.1], device=points.device)
+    shift = wide * dice.normal(batch, 1, 1, 2)
+    scale = dice.uniform(batch, 1, 1, 1, low=0.8, high=1.4)
+    return center + (scale * local.roll(1, 0) + shift) * size[..., None]
+
+
 def lost_limbs(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
     """Whole limbs are not seen for a while."""
     hidden = torch.zeros(points.shape[:3], dtype=torch.bool, device=points.device)
@@ -253,6 +302,6 @@ def head_and_one_arm(points: Tensor, box: PersonBoxes, dice: Dice) -> Tensor:
 
 OCCLUDERS: tuple[Callable[[Tensor, PersonBoxes, Dice], Tensor], ...] = (
     passing_box, furniture, below_the_chest, legs_hidden, lost_person, unseen_end, lost_limbs,
-    one_side, head_and_one_arm,
+    one_side, head_and_one_arm, person_in_front,
 )  # fmt: skip
-OCCLUDER_SHARE = (0.23, 0.15, 0.15, 0.08, 0.1, 0.09, 0.12, 0.05, 0.03)
+OCCLUDER_SHARE = (0.16, 0.15, 0.15, 0.08, 0.1, 0.09, 0.12, 0.05, 0.03, 0.07)

@@ -21,10 +21,12 @@ from moro_ros.data.synthesis import CameraMotion, ObservedMotion, on_plane, pose
 from moro_ros.data.variation import HIPS, KNEES
 from moro_ros.network.inputs import PersonBoxes, enclosing_box, floor_row, observe, running_boxes
 
-NEAREST_M, FARTHEST_M = 0.5, 10.0
+NEAREST_M, FARTHEST_M = 0.4, 10.0
 LOWEST_M, HIGHEST_M = 0.2, 3.5
-# A camera this close is not much higher than the person; farther ones may be.
+# A camera this close is not much higher than the person; farther ones may be. Some are under the
+# ceiling and look down steeply.
 STEEPEST = 1.2
+CEILING_SHARE, CEILING_M, CEILING_FARTHEST_M = 0.08, 2.3, 2.5
 FIELD_OF_VIEW = (30.0, 90.0)  # degrees, vertical
 ASPECTS = (16 / 9, 4 / 3, 9 / 16)
 # Roll: most cameras are nearly level, some are tilted.
@@ -32,7 +34,7 @@ ROLL, LARGE_ROLL, LARGE_ROLL_SHARE = 0.05, 0.26, 0.35
 # Accuracy of a calibrated floor.
 FLOOR_TILT, FLOOR_HEIGHT = 0.026, 0.03
 # People whose thighs are farther from the vertical sit; this share of them sits at a table.
-SITTING_DEG, AT_TABLE = 50.0, 0.4
+SITTING_DEG, AT_TABLE = 50.0, 0.5
 # A live box is a running one, so boxes of single frames are slightly off.
 BOX_SIZE, BOX_CENTER = 0.08, 0.04
 # Points farther out than this many half images are not used for a person's size.
@@ -47,10 +49,8 @@ def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Di
     """
     batch = len(translation)
     pelvis = translation.mean(1)
-    distance = dice.uniform(batch, low=math.log(NEAREST_M), high=math.log(FARTHEST_M)).exp()
+    distance, height = camera_places(batch, dice)
     azimuth = dice.uniform(batch, high=2 * math.pi)
-    top = (1.2 + STEEPEST * distance).clamp(max=HIGHEST_M)
-    height = LOWEST_M + (top - LOWEST_M) * dice.uniform(batch)
     beside = torch.stack([distance * azimuth.cos(), distance * azimuth.sin()], -1)
     position = torch.cat([pelvis[:, :2] + beside, height[:, None]], -1)
     aside = 0.1 * distance[:, None] * dice.normal(batch, 2)
@@ -77,6 +77,17 @@ def place_around(rotations: Tensor, translation: Tensor, betas: Tensor, dice: Di
         up=from_world[..., 2],
         height=height,
     )
+
+
+def camera_places(batch: int, dice: Dice) -> tuple[Tensor, Tensor]:
+    """Draw the cameras' distances from the person along the floor and heights above it, (B,) m."""
+    distance = dice.uniform(batch, low=math.log(NEAREST_M), high=math.log(FARTHEST_M)).exp()
+    top = (1.2 + STEEPEST * distance).clamp(max=HIGHEST_M)
+    height = LOWEST_M + (top - LOWEST_M) * dice.uniform(batch)
+    ceiling = dice.chance(batch, share=CEILING_SHARE)
+    beside = dice.uniform(batch, low=0.05, high=CEILING_FARTHEST_M)
+    above = dice.uniform(batch, low=CEILING_M, high=HIGHEST_M)
+    return torch.where(ceiling, beside, distance), torch.where(ceiling, above, height)
 
 
 def film(

@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from moro_ros.data.detection import FEET, HEAD, HIPS, LEGS, OCCLUDERS, Detector, head_and_one_arm
+from moro_ros.data.detection import (
+    FEET,
+    HEAD,
+    HIPS,
+    LEGS,
+    OCCLUDERS,
+    Detector,
+    below_the_chest,
+    head_and_one_arm,
+    next_person,
+    person_in_front,
+)
 from moro_ros.data.dice import Dice, draw_shapes
-from moro_ros.data.filming import AT_TABLE, film, place_around, sitting
+from moro_ros.data.filming import AT_TABLE, camera_places, film, place_around, sitting
 from moro_ros.data.occlusion import CLEAN, LIMBS, ObservationNoise
 from moro_ros.data.synthesis import MIN_DEPTH, pose_keypoints
 from moro_ros.geometry.rotation import rotvec_to_matrix
@@ -118,11 +129,43 @@ def test_every_occluder_hides_something_in_some_clips(occluder):
 
 
 def test_a_table_hides_all_legs_and_hips():
-    from moro_ros.data.detection import below_the_chest
-
     hidden = below_the_chest(*points(), Dice(7))
     assert hidden[..., list(LEGS + HIPS)].all()
     assert set(FEET) < set(LEGS)
+
+
+def test_half_of_the_tables_leave_the_arms():
+    arms = [place for limb in LIMBS[:2] for place in limb]
+    hidden = below_the_chest(*points(), Dice(7))[..., arms].any(-1).any(-1)
+    assert 0.3 < hidden.float().mean() < 0.7
+
+
+def test_a_person_in_front_hides_what_is_behind_their_body():
+    shown, box = points()
+    hidden = person_in_front(shown, box, Dice(11))
+    other = next_person(shown, box, Dice(11))
+    nearest = (shown[:, :, :, None] - other[:, :, None]).norm(dim=-1).amin(-1)
+    assert nearest[hidden].median() < nearest[~hidden].median()
+    far = torch.full_like(shown, 100.0)
+    far[0] = shown[0]
+    alone = person_in_front(far, box, Dice(11))
+    assert not alone[2:].any()
+
+
+def test_jumps_end_on_another_person(truth, open_body):
+    shown, box = points()
+    moved, jumped = Detector(CLEAN).jumps(shown, box, Dice(12))
+    assert 0 < jumped.float().mean() < 0.1
+    assert (moved[~jumped] == shown[~jumped]).all()
+    assert (moved[jumped] != shown[jumped]).any(-1).all()
+
+
+def test_some_cameras_look_straight_down():
+    distance, height = camera_places(4000, Dice(13))
+    below = torch.rad2deg(torch.atan2(height - 0.9, distance))
+    assert below.max() > 85
+    assert 0.02 < (below > 60).float().mean() < 0.1
+    assert distance.max() > 8 and height.min() < 0.3
 
 
 def test_head_and_one_arm_are_left():
