@@ -14,7 +14,15 @@ from moro_ros.data.synthesis import CameraRange, ObservedMotion
 from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ, OpenProtocol
-from moro_ros.evaluation.open_worlds import CHILDREN, NOISE, World, world_windows
+from moro_ros.evaluation.open_worlds import (
+    CHILDREN,
+    LEGS,
+    NOISE,
+    World,
+    on_the_spot,
+    seated,
+    world_windows,
+)
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
@@ -23,6 +31,8 @@ from moro_ros.types import PLACE_SOURCES, Camera
 
 # Cameras at typical distances of depth cameras; as high for children as for adults.
 NEAR = CameraRange((1.3, 4.0), (0.5, 2.0))
+# Hidden hips are reported as seen in half of the windows.
+HALF_GUESSING = replace(NOISE, guesses=0.5, ghosts=0.0)
 WORLDS: dict[str, World] = {
     "adults": World(noise=NOISE, where=NEAR),
     "children": World(
@@ -30,6 +40,8 @@ WORLDS: dict[str, World] = {
         where=CameraRange((1.3 / 0.7, 4.0 / 0.7), (0.5 / 0.7, 2.0 / 0.7)),
         size=CHILDREN,
     ),
+    "seated, legs hidden": World(seated, HALF_GUESSING, NEAR, LEGS),
+    "standing, legs hidden": World(on_the_spot, HALF_GUESSING, NEAR, LEGS),
 }
 SOURCES = ("stature prior", "stature", "floor", "depth")
 # The depth camera, aligned to the colour camera; every n-th image has a depth image.

@@ -21,6 +21,7 @@ from moro_ros.recover.depth_fit import DepthFit
 from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
+from moro_ros.recover.seat import Seat
 from moro_ros.types import DEPTH, FLOOR
 
 # A floor whose height differs by more, relative, is another one.
@@ -33,6 +34,7 @@ class Person:
 
     place: PersonPlace = field(default_factory=PersonPlace)
     feet: Feet = field(default_factory=Feet)
+    seat: Seat = field(default_factory=Seat)
     judge: FloorJudge = field(default_factory=FloorJudge)
     depth: DepthTrack = field(default_factory=DepthTrack)
 
@@ -174,7 +176,7 @@ class Placing:
             found = person.place.update(
                 seen.stamp_ns,
                 math.log(stature_m),
-                self._floor_input and not person.judge.reason,
+                self._floor_input and not person.judge.reason and not person.seat.legs_hidden,
                 free and not person.judge.suspicious,
             )
         else:
@@ -209,6 +211,7 @@ class Placing:
             person.judge.refuse(f"the camera would be {abs(height_m):.2f} m {side} it")
             return
         clue = person.feet.clue(seen, self.floor, self._floor_sigma)
+        seat = person.seat.clue(seen, self.floor)
         stature = person.place.stature
         judge, before = person.judge, person.judge.reason
         judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
@@ -219,6 +222,8 @@ class Placing:
                 person.place.stature = PersonPlace().stature
         elif clue is not None:
             person.place.running[FLOOR].add(clue, seen.stamp_ns)
+        elif seat is not None and stature.log_m is None:
+            person.place.running[FLOOR].add(seat, seen.stamp_ns, teaches=False)
 
 
 def finite(plane: GroundPlane) -> bool:

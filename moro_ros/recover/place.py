@@ -101,9 +101,14 @@ class RunningClue:
         self._systematic = SYSTEMATIC[source]
         self._log_scale = self._variance = 0.0
         self._stamp_ns: int | None = None
+        self.teaches = True
 
-    def add(self, clue: Clue, stamp_ns: int) -> None:
-        """Add a clue; stamp_ns: its time, not before the newest one."""
+    def add(self, clue: Clue, stamp_ns: int, teaches: bool = True) -> None:
+        """Add a clue; stamp_ns: its time, not before the newest one.
+
+        teaches: whether a stature may be learned from it.
+        """
+        self.teaches = teaches
         variance = clue.sigma**2
         if self._stamp_ns is None:
             self._log_scale, self._variance = clue.log_scale, variance
@@ -302,8 +307,8 @@ class PersonPlace:
         fresh = {s: clue for s, clue in clues.items() if self.running[s].fresh(stamp_ns)}
         if self.stature.given and (clue := fresh.get(DEPTH)) is not None:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
-        if learn and fresh:
-            measured = fuse(fresh, floor_input).clue
+        if learn and (taught := {s: c for s, c in fresh.items() if self.running[s].teaches}):
+            measured = fuse(taught, floor_input).clue
             self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds)
         if (known := self.stature.clue(log_network)) is not None:
             clues[STATURE] = known

@@ -1,0 +1,77 @@
+"""Hidden legs: the height of the trunk above the floor places people, as surely as it can."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from moro_ros.body.size import BodySize
+from moro_ros.live.placing import Placing
+from moro_ros.recover.ground import GroundPlane
+from moro_ros.recover.place import Unplaced
+from moro_ros.recover.seat import LEGS, Seat, scale_clue
+from moro_ros.recover.steady_pose import BodyPose
+from moro_ros.types import FLOOR
+
+LEVEL = GroundPlane(np.array([0.0, -1.0, 0.0]), 1.9)
+
+
+def clue(true_m: float, pelvis_m: float, camera_m: float, size: float):
+    """Return the clue of a person whom the network estimates `size` times as large and far."""
+    return scale_clue(true_m * size, (camera_m - pelvis_m) * size, camera_m)
+
+
+@pytest.mark.parametrize("size", [0.75, 0.9, 1.0, 1.15])
+@pytest.mark.parametrize(("true_m", "pelvis_m"), [(1.75, 0.56), (1.62, 0.52), (1.75, 0.93)])
+def test_a_high_camera_places_seated_and_standing_adults(true_m, pelvis_m, size):
+    found = clue(true_m, pelvis_m, 2.0, size)
+    assert found.log_scale == pytest.approx(-math.log(size), abs=0.08)
+    assert abs(found.log_scale + math.log(size)) < 2.0 * found.sigma < 0.2
+
+
+def test_a_camera_as_high_as_the_pelvis_tells_only_what_is_known_of_people():
+    found = clue(1.7, 0.55, 0.56, 0.8)
+    assert found.log_scale == pytest.approx(-math.log(0.8), abs=0.15)
+    assert found.sigma > 0.08
+
+
+def test_where_a_child_who_stands_fits_as_well_it_is_unsure():
+    child, adult = clue(1.05, 0.56, 0.75, 1.0), clue(1.7, 0.56, 2.0, 1.0)
+    assert child.sigma > 0.1 and child.sigma > 1.5 * adult.sigma
+    assert abs(child.log_scale) < 2.5 * child.sigma
+
+
+def seen(image: int, legs: bool, betas: torch.Tensor | None = None) -> Unplaced:
+    """A seated adult whom the network makes a child of 1.3 m standing nearer."""
+    joints = np.zeros((22, 3))
+    joints[:, 1], joints[:, 2] = 1.03, 2.0
+    observed = np.ones(22, bool)
+    observed[LEGS] = legs
+    betas = torch.zeros(10) if betas is None else betas
+    pose = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.ones(1, 3), betas)
+    return Unplaced(pose, joints, np.zeros(4), observed, False, image * 33_333_333, 1.3, 1.3 / 1.7)
+
+
+def test_it_waits_until_legs_that_were_seen_are_hidden_for_a_while():
+    seat = Seat()
+    assert seat.clue(seen(0, legs=False), LEVEL) is not None
+    assert seat.clue(seen(1, legs=True), LEVEL) is None
+    clues = [seat.clue(seen(image, legs=False), LEVEL) for image in range(2, 30)]
+    assert clues[10] is None and clues[-1] is not None
+    unseen = seen(30, legs=False)
+    unseen.observed[:] = False
+    assert seat.clue(unseen, LEVEL) is None
+
+
+def test_a_person_at_a_table_is_placed_and_teaches_no_stature(open_body):
+    placing = Placing(open_body, reads_floor=True)
+    placing.set_floor(LEVEL)
+    betas = BodySize(open_body).with_stature(torch.zeros(10), 1.3)
+    for image in range(60):
+        placed = placing.place(1, seen(image, legs=False, betas=betas), learn=True)
+    assert placed is not None and placed.place.source == FLOOR
+    assert 1.1 < float(placed.pose.translation[0, 2]) < 1.35
+    assert placing.stature(1) is None
