@@ -53,10 +53,14 @@ WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image: error of the pelvis, sigma and error along the line of sight, m; MPJPE, mm."""
+    """One image: error of the pelvis, along and across the line of sight, sigma of the distance, m.
+
+    mpjpe_mm: relative to the pelvis.
+    """
 
     root_m: float
     along_m: float
+    across_m: float
     sigma_m: float
     mpjpe_mm: float
     source: int
@@ -67,7 +71,8 @@ def evaluate_place(
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Yield world, source and metrics: each source separately, for adults and children.
 
-    Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; mpjpe_mm;
+    Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; along_m and
+    across_m, the mean error along and across the line of sight; mpjpe_mm;
     sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance; named, the share
     of the images that name this source.
     """
@@ -86,19 +91,21 @@ def evaluate_place(
 
 def metrics(samples: list[Sample], source: int) -> dict[str, float]:
     """Return the metrics of evaluate_place."""
-    root, along, sigma, mpjpe, named = np.array(
-        [(s.root_m, s.along_m, s.sigma_m, s.mpjpe_mm, s.source == source) for s in samples]
+    root, along, across, sigma, mpjpe = np.array(
+        [(s.root_m, s.along_m, s.across_m, s.sigma_m, s.mpjpe_mm) for s in samples]
     ).T
     within = np.abs(along) / np.maximum(sigma, 1e-9)
     return {
         "root_m": float(root.mean()),
         "median_m": float(np.median(root)),
         "root_90_m": float(np.quantile(root, 0.9)),
+        "along_m": float(np.abs(along).mean()),
+        "across_m": float(across.mean()),
         "mpjpe_mm": float(mpjpe.mean()),
         "sigma_m": float(np.sqrt(np.square(sigma).mean())),
         "within_1_sigma": float((within <= 1).mean()),
         "within_2_sigma": float((within <= 2).mean()),
-        "named": float(named.mean()),
+        "named": float(np.mean([s.source == source for s in samples])),
     }
 
 
@@ -135,9 +142,12 @@ def run(
             found, true = motion.joints[-1].astype(np.float64), truth[number]
             sight = true[0] / np.linalg.norm(true[0])
             local = (found - found[0]) - (true - true[0])
+            off = found[0] - true[0]
+            along_m = float(off @ sight)
             yield Sample(
-                float(np.linalg.norm(found[0] - true[0])),
-                float((found[0] - true[0]) @ sight),
+                float(np.linalg.norm(off)),
+                along_m,
+                float(np.linalg.norm(off - along_m * sight)),
                 distance_sigma(motion, np.zeros(3)),
                 1e3 * float(np.linalg.norm(local, axis=-1).mean()),
                 PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,

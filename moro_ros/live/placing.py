@@ -151,10 +151,9 @@ class Placing:
 
     def shape(self, track_id: int, betas: Tensor) -> Tensor:
         """Return betas (10,) scaled to the known size of a person."""
-        stature_m = self.stature(track_id)
-        if stature_m is None:
-            return betas
-        return self._size.with_stature(betas, stature_m)
+        person = self._people.get(track_id)
+        body_m = None if person is None else person.place.stature.body_m
+        return betas if body_m is None else self._size.with_stature(betas, body_m)
 
     def place(self, track_id: int, seen: Unplaced, learn: bool) -> Placed | None:
         """Return a person's pose (F = 1) at the distance given by the sources, with its Place.
@@ -186,10 +185,8 @@ class Placing:
         log_scale, place, jumped = found
         factor = math.exp(log_scale)
         if factor != 1.0:
-            log_m = person.place.stature.log_m
-            betas = self._size.with_stature(
-                pose.betas, stature_m * factor if log_m is None else math.exp(log_m)
-            )
+            body_m = person.place.stature.body_m or stature_m * factor
+            betas = self._size.with_stature(pose.betas, body_m)
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
         return Placed(pose, place, jumped)
 

@@ -45,6 +45,8 @@ NEGLIGIBLE = 1e-3
 INDEPENDENT_S, LEAST_STATURE_SIGMA = 1.0, 0.015
 # Sigma of a stature given by a user: shoes, hair, posture.
 GIVEN_STATURE_SIGMA = 0.01
+# Sigma of the stature from one depth image, which replaces a user's that it contradicts.
+MEASURED_STATURE_SIGMA = 0.05
 # Sigma of the logarithm of a learned stature that no longer changes the size of a locked shape.
 SETTLED_SIGMA = 0.03
 # A clue this many sigma from a learned stature does not change it unless it persists [s].
@@ -159,6 +161,12 @@ class Stature:
         return math.sqrt(self.variance)
 
     @property
+    def body_m(self) -> float | None:
+        """The stature of the body [m]: a measured one that contradicts the user's, or the known."""
+        known_m = None if self.log_m is None else math.exp(self.log_m)
+        return self.measured_m or known_m
+
+    @property
     def settled(self) -> bool:
         """Whether it is known well enough for a locked shape."""
         return self.sigma < SETTLED_SIGMA
@@ -200,9 +208,10 @@ class Stature:
 
     def clue(self, log_network: float) -> Clue | None:
         """Return its clue of the distance; log_network: logarithm of the network's stature."""
-        if self.log_m is None:
+        if self.body_m is None:
             return None
-        return Clue(self.log_m - log_network, math.hypot(self.sigma, APPARENT_SIGMA))
+        sigma = MEASURED_STATURE_SIGMA if self.measured_m else self.sigma
+        return Clue(math.log(self.body_m) - log_network, math.hypot(sigma, APPARENT_SIGMA))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from moro_ros.types import DEPTH, FLOOR
 
 
 def test_metrics_of_samples():
-    samples = [Sample(0.1, -0.1, 0.06, 50.0, DEPTH), Sample(0.3, 0.2, 0.3, 70.0, FLOOR)]
+    samples = [Sample(0.1, -0.1, 0.0, 0.06, 50.0, DEPTH), Sample(0.3, 0.2, 0.22, 0.3, 70.0, FLOOR)]
     found = metrics(samples, DEPTH)
     assert found["root_m"] == pytest.approx(0.2) and found["mpjpe_mm"] == pytest.approx(60.0)
     assert found["within_1_sigma"] == 0.5 and found["within_2_sigma"] == 1.0

@@ -103,9 +103,12 @@ def test_a_given_stature_that_depth_contradicts_is_named_after_a_while():
         found.append(place.stature.measured_m)
     assert found[60] is None and found[95] == pytest.approx(1.7, rel=0.01)
     assert place.stature.log_m == math.log(1.1), "the user's word is kept"
+    assert place.stature.body_m == pytest.approx(1.7, rel=0.01), "but not used"
+    later = place.update(60 * SECOND, ADULT, False, False)
+    assert later is not None and later[0] == pytest.approx(0.0, abs=0.02), "depth is lost"
     place.stature.give(1.65)
-    place.update(151 * SECOND // 30, ADULT, False, False)
-    assert place.stature.measured_m is None
+    place.update(61 * SECOND, ADULT, False, False)
+    assert place.stature.measured_m is None and place.stature.body_m == pytest.approx(1.65)
 
 
 def test_a_stature_is_learned_and_then_holds_without_its_source():
