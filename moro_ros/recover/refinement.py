@@ -34,8 +34,13 @@ DEPTH_SPREAD = 0.01
 # shoulders must not be widened by leaning the trunk towards the camera.
 TRUNK_DEPTH_SPREAD = 0.03
 TRUNK = ("nose", "ear", "shoulder", "hip")
-# A keypoint's own error as a share of the person box: its bias, drift and position on the body.
-KEYPOINT_SPREAD = 0.05
+# A keypoint's own error as a share of the person box: that of BlazePose on calibrated views (bias,
+# drift and noise, docs/training.md), and WIDER than it, because the body's shape is not exact.
+MEASURED_SPREAD: dict[str, float] = {
+    "nose": 0.020, "ear": 0.020, "shoulder": 0.018, "elbow": 0.023, "wrist": 0.020, "hip": 0.024,
+    "knee": 0.023, "ankle": 0.022, "heel": 0.024, "index": 0.027,
+}  # fmt: skip
+WIDER = 2.25
 # Residuals beyond this many spreads have less and less weight (Geman-McClure).
 ROBUST_SPREADS = 5.0
 # Spread of a frame around the extrapolated motion, relative to the network's spread; multiplied by
@@ -95,6 +100,8 @@ class Refiner:
         self.body = body
         self.moves = ancestors(body.keypoint_joints)
         self.trunk = torch.tensor([[float(name.endswith(TRUNK))] for name in KEYPOINTS])
+        spreads = [MEASURED_SPREAD[name.split("_")[-1]] for name in KEYPOINTS]
+        self.keypoint_spread = WIDER * torch.tensor(spreads)
         self.spread = torch.tensor([[JOINT_SPREAD[name]] * 3 for name in JOINT_NAMES]).flatten()
 
     def refine(
@@ -161,7 +168,7 @@ class Refiner:
         local = placed - now.translation[:, None]
         depth = placed[..., 2:].clamp_min(MIN_DEPTH_M)
         planar = placed[..., :2] / depth
-        unit = KEYPOINT_SPREAD * seen.box_size[:, None, None]
+        unit = (self.keypoint_spread * seen.box_size[:, None])[..., None]  # (N, K, 1)
         residual = (planar - seen.points) / unit  # (N, K, 2)
         weight = seen.weight * robust_weight(residual)
         arm = local[:, :, None] - joints[:, None]  # (N, K, 22, 3)

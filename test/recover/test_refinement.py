@@ -9,7 +9,6 @@ from moro_ros.body.body_model import BodyModel, Skeleton
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.recover.refinement import (
-    KEYPOINT_SPREAD,
     PlacedBody,
     Refiner,
     Seen,
@@ -180,7 +179,7 @@ def test_the_jacobian_is_the_slope(open_body, skeleton) -> None:
             along = refiner.trunk * ((points[..., 2] - network) / (0.03 * network))[..., None]
             return torch.cat([planar, along], -1)
 
-        unit = KEYPOINT_SPREAD * seen.box_size[:, None, None]
+        unit = (refiner.keypoint_spread * seen.box_size[:, None])[..., None]
         ahead, behind = (residuals(moved(now, s * step)) for s in (1e-5, -1e-5))
         slope, residual = (ahead - behind) / 2e-5, residuals(now)  # (1, K, 3)
         weight = (1 + residual[..., :2].square().sum(-1) / 25).pow(-2)[..., None]
