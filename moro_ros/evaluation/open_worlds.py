@@ -112,6 +112,7 @@ WORLDS: dict[str, World] = {
     "clean": World(noise=CLEAN),
     NEAR: World(on_the_spot, GUESSING, CameraRange((0.5, 1.5), (0.9, 1.7), (1.1, 1.4)), LEGS),
     SEATED: World(seated, GUESSING, TABLE, LEGS),
+    "under the ceiling": World(where=CameraRange((0.3, 2.5), (2.4, 3.5), (0.7, 1.1))),
     "widened postures": World(widened),
     "children": World(
         where=CameraRange((1.4 / 0.7, 8.0 / 0.7), (0.3 / 0.7, 2.6 / 0.7)), size=CHILDREN

@@ -50,6 +50,13 @@ def test_clean_keypoints_are_the_true_ones(walking, open_body) -> None:
         assert (points - true)[batch.seen].abs().max() < 1e-4
 
 
+def test_cameras_under_the_ceiling_look_down_steeply(walking, open_body) -> None:
+    for batch in shown(walking, open_body, "under the ceiling"):
+        assert (batch.truth.height > 2.3).all()
+        steep = torch.rad2deg(torch.asin(batch.truth.up[:, 2].neg().clamp(-1, 1)))
+        assert steep.min() > 20 and steep.max() > 60
+
+
 @pytest.mark.parametrize(
     ("name", "limits"),
     [("upper body, 0.5 to 1.5 m", (0.3, 2.0)), ("seated at a table", (0.4, 3.0))],
