@@ -71,9 +71,10 @@ def command(args: argparse.Namespace) -> int:
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
-    trials, fits = load_trials(args, frontend)
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
+    marked = benchmark_body(stream.model.config.moro.keypoints.detector_points)
+    trials, fits = load_trials(args, frontend, marked)
     if args.cameras:
         return print_cameras(trials, stream, args.json, args.pictures)
     live = StreamJoints(stream)
@@ -119,18 +120,21 @@ def command(args: argparse.Namespace) -> int:
 
 
 def load_trials(
-    args: argparse.Namespace, frontend: KeypointFrontend
+    args: argparse.Namespace, frontend: KeypointFrontend, marked: BodyModel
 ) -> tuple[list[Trial], list[Row]]:
-    """Observe the chosen trials; returns them and the residuals of the fits of their truth."""
+    """Observe the chosen trials; returns them and the residuals of the fits of their truth.
+
+    marked: see fit_trial.
+    """
     trials, rows = [], list[Row]()
     second = second_frontend(args.landmarks) if args.truth == "fit" else None
     for name in args.trials.split(","):
         trial = load_trial(name, frontend)
         if args.truth == "other":
-            trial = other_truth(trial, required_second(args.landmarks))
+            trial = other_truth(trial, required_second(args.landmarks), marked)
         if args.truth == "fit":
             others = [observe_trial(name, second)[1]] if second else []
-            fitted = fit_trial(trial, benchmark_body(), others)
+            fitted = fit_trial(trial, benchmark_body(), marked, others)
             rows += [
                 {key: rounded(v, 3) if isinstance(v, float) else v for key, v in row.items()}
                 for row in residuals(fitted, trial)
@@ -140,10 +144,10 @@ def load_trials(
     return trials, rows
 
 
-def other_truth(trial: Trial, frontend: KeypointFrontend) -> Trial:
+def other_truth(trial: Trial, frontend: KeypointFrontend, marked: BodyModel) -> Trial:
     """Return a trial whose truth is fitted to the keypoints of another front-end in all views."""
     seen = build_trial(trial.name, *observe_trial(trial.name, frontend))
-    fitted = fit_trial(seen, benchmark_body()).people
+    fitted = fit_trial(seen, benchmark_body(), marked).people
     before = {id(person): true.truth for person, true in zip(fitted, seen.people, strict=True)}
     people = []
     for person in trial.people:
@@ -152,9 +156,9 @@ def other_truth(trial: Trial, frontend: KeypointFrontend) -> Trial:
     return replace(trial, people=tuple(people))
 
 
-def benchmark_body() -> BodyModel:
-    """Load the open body, which the truth always uses."""
-    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+def benchmark_body(detector_points: bool = False) -> BodyModel:
+    """Load the open body, which the truth always uses; detector_points: see load_body_model."""
+    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"), detector_points)
 
 
 def required_second(landmarks: str) -> KeypointFrontend:

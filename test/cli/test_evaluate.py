@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from moro_ros.body.body_model import BodyModel
 from moro_ros.cli import (
     evaluate,
     evaluate_live,
@@ -17,11 +19,13 @@ from moro_ros.cli import (
     evaluate_video,
 )
 from moro_ros.cli.cli import main
+from moro_ros.config import PipelineConfig
 from moro_ros.errors import DataError
-from moro_ros.evaluation import body_fit
+from moro_ros.evaluation import body_fit, fitted_truth
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.geometry.views import View
+from moro_ros.live.load import load_stream
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 pytestmark = pytest.mark.slow
@@ -203,7 +207,17 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
     assert result["fits"] == []
     monkeypatch.setattr(body_fit, "STEPS", 2)
     monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    bodies: list[BodyModel] = []
+
+    def fit_trial(trial: Trial, body: BodyModel, marked: BodyModel, others: object) -> Trial:
+        bodies.extend((body, marked))
+        return fitted_truth.fit_trial(trial, body, marked)
+
+    monkeypatch.setattr(evaluate_video, "fit_trial", fit_trial)
     only = run(capsys, "pose2sim", "--only", "--trials", "single")
+    own, marked = (body.keypoint_template for body in bodies)
+    assert torch.equal(marked, load_stream(PipelineConfig()).body.keypoint_template)
+    assert not torch.equal(marked, own)
     assert set(only) == {"single", "sources", "fits"} and set(only["sources"]) == {
         "floor given",
         "two-sided",
