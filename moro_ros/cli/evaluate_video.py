@@ -71,7 +71,7 @@ def command(args: argparse.Namespace) -> int:
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
-    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    motion = motion_of(args)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     marked = benchmark_body(stream.model.config.moro.keypoints.detector_points)
     trials, fits = load_trials(args, frontend, marked)
@@ -252,15 +252,7 @@ def register(
         help="ground truth: a body fitted to the keypoints of both landmark networks in all "
              "views, or only of the other landmark network, or triangulated keypoints",
     )  # fmt: skip
-    video.add_argument(
-        "--refine-steps",
-        type=int,
-        default=MotionConfig().refine_steps,
-        help="motion.refine_steps",
-    )
-    video.add_argument(
-        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
-    )
+    add_video_options(video)
     video.add_argument(
         "--only", action="store_true", help="only the model, no other sources of keypoints"
     )
@@ -273,6 +265,27 @@ def register(
         "--pictures", type=user_path, help="folder for drawings of the bodies over the videos"
     )
     video.set_defaults(evaluate=command)
+
+
+def add_video_options(parser: argparse.ArgumentParser) -> None:
+    """--landmarks, --look-ahead and --refine-steps, of whatever is measured on real video."""
+    parser.add_argument(
+        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
+    )
+    for name in ("look_ahead", "refine_steps"):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            default=getattr(MotionConfig(), name),
+            help=f"motion.{name}",
+        )
+
+
+def motion_of(args: argparse.Namespace) -> MotionConfig:
+    """Return the decoding of these options."""
+    return MotionConfig(
+        passes=args.passes, look_ahead=args.look_ahead, refine_steps=args.refine_steps
+    )
 
 
 # Conditions that are visible in a picture.

@@ -18,8 +18,10 @@ from moro_ros.cli import (
     evaluate_open,
     evaluate_video,
 )
+from moro_ros.cli import evaluate_place as evaluate_place_command
 from moro_ros.cli.cli import main
 from moro_ros.config import PipelineConfig
+from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import DataError
 from moro_ros.evaluation import body_fit, fitted_truth
 from moro_ros.evaluation.multiview import Truth
@@ -61,6 +63,9 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
         assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
     assert keys <= set(result)
     assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
+    given = result["floor given"]
+    assert given["occluded"]["mpjpe_mm"] != result["occluded"]["mpjpe_mm"]
+    assert given["mpjpe_mm"] != result["mpjpe_mm"] and "pve_mm" not in given
     worlds = result["worlds"]
     assert {"clean", "seated at a table", "widened postures", "children"} <= set(worlds)
     assert 0 < worlds["clean"]["mpjpe_mm"] < 300 and "pve_mm" not in worlds["clean"]
@@ -70,6 +75,7 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
     assert (
         "refined" not in alone and not alone["worlds"] and alone["mpjpe_mm"] == result["mpjpe_mm"]
     )
+    assert alone["floor given"] == given
     names = ["over_time.png", "per_joint.png", "per_level.png"]
     assert sorted(path.name for path in plots.iterdir()) == names
     assert main(["evaluate", *words, str(plots / names[0])]) == 1
@@ -126,12 +132,26 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
         assert 0 < row["multi_pa_mpjpe_mm"] <= row["multi_mpjpe_mm"] < 1000
 
 
-def test_people_who_are_trained_on_are_not_validated_on(motion_file, tmp_path) -> None:
+def test_people_who_are_trained_on_are_not_validated_on(
+    motion_file, tmp_path, capsys, monkeypatch
+) -> None:
     with np.load(motion_file) as data:
         arrays = dict(data)
     path = tmp_path / "val.npz"
     np.savez(path, **{**arrays, "subjects": np.array(["14", "49"])})
-    assert evaluate_open.validation_motion(path).subjects.tolist() == ["49"]
+    assert evaluate_open.held_out(path).subjects.tolist() == ["49"]
+    assert evaluate_open.held_out(path, subjects="14").subjects.tolist() == ["14"]
+    monkeypatch.setenv("MORO_MOTION", str(tmp_path))
+    assert evaluate_open.held_out(None, "val.npz").subjects.tolist() == ["49"]
+    asked: list[MotionSet] = []
+
+    def evaluate_place(stream: object, motion: MotionSet, *sizes: int) -> list[object]:
+        asked.append(motion)
+        return []
+
+    monkeypatch.setattr(evaluate_place_command, "evaluate_place", evaluate_place)
+    run(capsys, "place", "--motion", str(path))
+    assert asked[0].subjects.tolist() == ["49"]
 
 
 def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
