@@ -63,6 +63,8 @@ DIGITS = {
     "root_m": 3,
     "jitter": 1,
 }
+# Fields of MotionConfig that are options of the benchmarks on real video.
+DECODING = ("look_ahead", "refined_lag", "refine_steps")
 Row = dict[str, object]
 
 
@@ -268,11 +270,11 @@ def register(
 
 
 def add_video_options(parser: argparse.ArgumentParser) -> None:
-    """--landmarks, --look-ahead and --refine-steps, of whatever is measured on real video."""
+    """Add --landmarks and DECODING, the options of whatever is measured on real video."""
     parser.add_argument(
         "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
     )
-    for name in ("look_ahead", "refine_steps"):
+    for name in DECODING:
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             type=int,
@@ -283,9 +285,7 @@ def add_video_options(parser: argparse.ArgumentParser) -> None:
 
 def motion_of(args: argparse.Namespace) -> MotionConfig:
     """Return the decoding of these options."""
-    return MotionConfig(
-        passes=args.passes, look_ahead=args.look_ahead, refine_steps=args.refine_steps
-    )
+    return MotionConfig(passes=args.passes, **{name: getattr(args, name) for name in DECODING})
 
 
 # Conditions that are visible in a picture.

@@ -20,7 +20,7 @@ from moro_ros.cli import (
 )
 from moro_ros.cli import evaluate_place as evaluate_place_command
 from moro_ros.cli.cli import main
-from moro_ros.config import PipelineConfig
+from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import DataError
 from moro_ros.evaluation import body_fit, fitted_truth
@@ -88,6 +88,17 @@ def test_the_defaults_of_one_benchmark_are_not_another_s() -> None:
     words = {name: parser.parse_args(["evaluate", name]) for name in ("open", "ablations", "live")}
     assert (words["open"].windows, words["ablations"].windows) == (256, 64)
     assert (words["live"].people, parser.parse_args(["evaluate", "sigma"]).people) == (16, 32)
+
+
+@pytest.mark.parametrize("benchmark", [["pose2sim"], ["multiview", "folder"]])
+def test_real_video_can_be_measured_with_look_ahead(benchmark: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.register(parser.add_subparsers())
+    words = ["evaluate", *benchmark, "--passes", "2", "--look-ahead", "8", "--refined-lag", "15"]
+    found = evaluate_video.motion_of(parser.parse_args(words))
+    assert found == MotionConfig(passes=2, look_ahead=8, refined_lag=15)
+    default = parser.parse_args(["evaluate", *benchmark])
+    assert evaluate_video.motion_of(default) == MotionConfig() and default.landmarks == "full"
 
 
 def test_designs_reads_every_output_of_a_network(motion_file, capsys) -> None:
