@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from moro_ros.cli.evaluate_open import chosen, find_motion
+from moro_ros.cli.evaluate_open import held_out
 from moro_ros.config import PipelineConfig
 from moro_ros.data.mocap import MotionWindows
 from moro_ros.data.occlusion import CLEAN, ObservationNoise
@@ -39,9 +39,8 @@ ROWS: dict[str, tuple[ObservationNoise, bool]] = {
 
 def main() -> None:
     """Evaluate all rows, without and with the floor."""
-    path = find_motion(Path(sys.argv[1]) if len(sys.argv) > 1 else None, "test.npz")
-    subjects = sys.argv[2] if len(sys.argv) > 2 else "02,03"
-    motion = chosen(path, subjects)
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    motion = held_out(path, subjects=sys.argv[2] if len(sys.argv) > 2 else "02,03")
     model = OpenModel.of(load_stream(PipelineConfig()).model)
     protocol = OpenProtocol()
     windows = motion.draw(128, protocol.frames, np.random.default_rng(protocol.seed), warp=False)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 
-from moro_ros.cli.evaluate_open import find_motion, motion_options, stream_of
+from moro_ros.cli.evaluate_open import held_out, motion_options, stream_of
 from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.results import check_least, print_rows
 from moro_ros.config import PipelineConfig
-from moro_ros.data.mocap import load_motion
 from moro_ros.errors import ConfigError
 from moro_ros.evaluation.focal_benchmark import (
     figures,
@@ -29,7 +28,7 @@ def command(args: argparse.Namespace) -> int:
     check_least(args, 1, "people")
     if not all(0.0 < share < math.inf for share in args.shares):
         raise ConfigError(f"--shares: got {args.shares}, expected positive numbers.")
-    motion = load_motion(find_motion(args.motion, "test.npz"))
+    motion = held_out(args.motion)
     stream = stream_of(args)
     rows: list[dict[str, object]] = []
     config = PipelineConfig()

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from moro_ros.cli.evaluate_open import (
-    chosen,
-    find_motion,
+    held_out,
     shown,
     stream_of,
     stream_options,
@@ -65,7 +64,7 @@ def modes_of(
     args: argparse.Namespace, stream: MoRoStream, trials: Sequence[Trial]
 ) -> list[dict[str, object]]:
     """Return the accuracy of each mode, look-ahead and number of passes."""
-    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    motion = held_out(args.motion, subjects=args.subjects)
     protocol = LiveProtocol(people=args.people, frames=args.frames, seed=args.seed)
     observed = live_sequences(stream, motion, 1.0, protocol)
     rows: list[dict[str, object]] = []

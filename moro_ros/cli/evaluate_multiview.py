@@ -7,11 +7,10 @@ import json
 
 import numpy as np
 
-from moro_ros.cli.evaluate_open import stream_of
-from moro_ros.cli.evaluate_video import remembering_frontend
+from moro_ros.cli.evaluate_video import add_video_options, motion_of, remembering_frontend
 from moro_ros.cli.results import print_table, rounded, score_row
 from moro_ros.cli.several_videos import add_calibrated_folder
-from moro_ros.config import MotionConfig
+from moro_ros.config import PipelineConfig
 from moro_ros.evaluation.video_score import mean_scores
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
@@ -22,6 +21,7 @@ from moro_ros.evaluation.video_set import (
 )
 from moro_ros.evaluation.video_sources import StreamJoints
 from moro_ros.evaluation.view_score import shoulder_widths
+from moro_ros.live.load import load_stream
 
 UPPER_BODY = "nose,shoulder,elbow,wrist"
 
@@ -29,9 +29,10 @@ UPPER_BODY = "nose,shoulder,elbow,wrist"
 def command(args: argparse.Namespace) -> int:
     """Score every camera of a folder against the triangulation of all of them."""
     names = keypoint_names(args.joints)
-    frontend, _ = remembering_frontend()
+    frontend, _ = remembering_frontend(args.landmarks)
     videos = load_set(args.folder, frontend, args.calibration, args.unit_m)
-    source = StreamJoints(stream_of(args))
+    stream = load_stream(PipelineConfig(model=args.model, motion=motion_of(args)))
+    source = StreamJoints(stream)
     scores = videos.evaluate(source, names, CONDITIONS)
     perfect = videos.with_true_keypoints().evaluate(source, names, {"plain": CONDITIONS["plain"]})
     rows = [
@@ -84,7 +85,5 @@ def register(
         default=UPPER_BODY,
         help="keypoints to evaluate, comma-separated; a name without a side selects both",
     )
-    parser.add_argument(
-        "--refine-steps", type=int, default=MotionConfig().refine_steps, help="motion.refine_steps"
-    )
+    add_video_options(parser)
     parser.set_defaults(evaluate=command)

@@ -32,6 +32,7 @@ from moro_ros.evaluation.open_worlds import (
     WORLDS,
     condition_windows,
     evaluate_worlds,
+    floor_ways,
 )
 from moro_ros.live.load import load_stream, model_folder
 from moro_ros.live.motion_stream import MoRoStream
@@ -40,7 +41,7 @@ from moro_ros.recover.uncertainty import UNCERTAINTY_FILE, write_uncertainty
 Metrics = Mapping[str, float]
 # Conditions and worlds for which the uncertainty is estimated.
 FITTED = (*CONDITIONS, NEAR, SEATED)
-# People of val.npz who are also in the set of daily motion (docs/data.md), in other clips.
+# People of val.npz who are also in cmu_daily.npz, which is trained on (docs/training.md).
 ALSO_TRAINED = ("14",)
 
 
@@ -66,15 +67,16 @@ def find_motion(given: Path | None, name: str) -> Path:
     )
 
 
-def chosen(path: Path, subjects: str) -> MotionSet:
-    """Read a motion file and keep comma-separated subjects; all if the text is empty."""
-    motion = load_motion(path)
-    return motion.only_subjects(tuple(subjects.split(","))) if subjects else motion
+def held_out(given: Path | None, name: str = "test.npz", subjects: str = "") -> MotionSet:
+    """Read held-out motion, of the given file or `name` in a default folder (find_motion).
 
-
-def validation_motion(given: Path | None) -> MotionSet:
-    """Read the validation motion without people in the training data (ALSO_TRAINED)."""
-    return load_motion(find_motion(given, "val.npz")).without_subjects(ALSO_TRAINED)
+    subjects: comma-separated; if empty, all but those who are also trained on (ALSO_TRAINED).
+    Raises: DataError.
+    """
+    motion = load_motion(find_motion(given, name))
+    if subjects:
+        return motion.only_subjects(tuple(subjects.split(",")))
+    return motion.without_subjects(ALSO_TRAINED)
 
 
 def shown(metrics: Metrics) -> dict[str, object]:
@@ -105,15 +107,18 @@ def flat(name: str, result: Mapping[str, object]) -> list[dict[str, object]]:
 
 def open_command(args: argparse.Namespace) -> int:
     """Held-out open motion through synthetic cameras, without and with occlusion."""
-    path = find_motion(args.motion, "test.npz")
+    motion = held_out(args.motion, subjects=args.subjects)
     if args.plots:
         make_folder(args.plots, "--plots")
     model = OpenModel.of(stream_of(args).model)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(32, args.windows))
     decoding = Decoding(passes=args.passes)
-    motion = chosen(path, args.subjects)
     result = conditions(model, motion, protocol, decoding)
-    others: dict[str, dict[str, object]] = {}
+    others = {
+        word.removeprefix(", "): conditions(model, motion, replace(protocol, meshes=0), way)
+        for word, way in floor_ways(model, decoding).items()
+        if word
+    }
     if not args.only:
         steps = args.refine_steps
         others["refined"] = conditions(
@@ -121,7 +126,7 @@ def open_command(args: argparse.Namespace) -> int:
         )
         if args.subjects:
             others["all subjects"] = conditions(
-                model, load_motion(path), replace(protocol, meshes=0), decoding
+                model, held_out(args.motion), replace(protocol, meshes=0), decoding
             )
     worlds: dict[str, dict[str, object]] = {}
     if not args.only:
@@ -147,7 +152,7 @@ def open_command(args: argparse.Namespace) -> int:
 def ablations_command(args: argparse.Namespace) -> int:
     """Decoding steps, look-ahead, and the decoding without each of its parts."""
     model = OpenModel.of(stream_of(args).model)
-    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    motion = held_out(args.motion, subjects=args.subjects)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed, meshes=min(16, args.windows))
     parts = compare(model, motion, protocol, variants())
     ahead = look_ahead(model, motion, protocol)
@@ -163,7 +168,7 @@ def ablations_command(args: argparse.Namespace) -> int:
 def designs_command(args: argparse.Namespace) -> int:
     """Accuracy of each output of a network: rotation head, soft codes, most likely tokens."""
     model = OpenModel.of(stream_of(args).model)
-    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    motion = held_out(args.motion, subjects=args.subjects)
     protocol = OpenProtocol(windows=args.windows, seed=args.seed)
     table = evaluate_design(model, motion, protocol)
     taken = rounded(window_ms(model, motion, protocol.frames), 2)
@@ -200,13 +205,13 @@ def sigma_command(args: argparse.Namespace) -> int:
         return sigma.collect(stream, condition_windows(motion, stream.body, condition, protocol))
 
     if args.fit:
-        validation = validation_motion(args.validation)
+        validation = held_out(args.validation, "val.npz")
         table = sigma.fit(sigma.joined([samples(validation, name) for name in FITTED]))
         stream.recovery.uncertainty = table
         write_uncertainty(model_folder(args.model) / UNCERTAINTY_FILE, table)
     elif stream.recovery.uncertainty is None:
         raise DataError(f"{args.model} has no {UNCERTAINTY_FILE}: add --fit to create it.")
-    motion = load_motion(find_motion(args.motion, "test.npz"))
+    motion = held_out(args.motion)
     found = {name: samples(motion, name) for name in (*CONDITIONS, *WORLDS)}
     standard = sigma.joined([found[name] for name in CONDITIONS])
     conditions = {"standard": sigma.coverage(standard)["all"]}
@@ -251,7 +256,7 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     subjects.add_argument(
         "--subjects",
         default=",".join(STANDARD_SUBJECTS),
-        help="subjects, comma-separated; empty: all",
+        help="subjects, comma-separated; empty: all who are not trained on in other clips",
     )
     return subjects
 

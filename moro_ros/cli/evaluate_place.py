@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from moro_ros.cli.evaluate_open import find_motion, motion_options, shown, stream_of
+from moro_ros.cli.evaluate_open import held_out, motion_options, shown, stream_of
 from moro_ros.cli.results import print_rows
-from moro_ros.data.mocap import load_motion
 from moro_ros.evaluation.place_benchmark import evaluate_place
 
 
 def command(args: argparse.Namespace) -> int:
     """Held-out motion 1.3 to 4 m away, with each source of distance separately."""
     stream = stream_of(args)
-    motion = load_motion(find_motion(args.motion, "test.npz"))
+    motion = held_out(args.motion)
     rows = [
         {"people": world, "source": source, **shown(metrics)}
         for world, source, metrics in evaluate_place(

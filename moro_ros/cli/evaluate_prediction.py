@@ -7,11 +7,9 @@ import argparse
 import numpy as np
 
 from moro_ros.cli.evaluate_open import (
-    chosen,
-    find_motion,
+    held_out,
     stream_of,
     subject_options,
-    validation_motion,
 )
 from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import print_rows
@@ -42,7 +40,7 @@ COLUMNS = [f"{seconds:.1f} s" for seconds in HORIZONS_S.tolist()]
 
 def command(args: argparse.Namespace) -> int:
     """Fit the prediction on validation motion if requested, and check it on the test set."""
-    path = find_motion(args.motion, "test.npz")
+    motion = held_out(args.motion, subjects=args.subjects)
     stream = stream_of(args)
     if stream.model.moro.decoder.update is None:
         raise ConfigError(
@@ -55,14 +53,13 @@ def command(args: argparse.Namespace) -> int:
         return collect(stream, condition_windows(motion, stream.body, condition, protocol))
 
     if args.fit:
-        validation = validation_motion(args.validation)
+        validation = held_out(args.validation, "val.npz")
         table = fit(joined([samples(validation, condition) for condition in CONDITIONS]))
         write_prediction(model_folder(args.model) / PREDICTION_FILE, table)
     elif stream.prediction is None:
         raise DataError(f"{args.model} has no {PREDICTION_FILE}: add --fit to create it.")
     else:
         table = stream.prediction
-    motion = chosen(path, args.subjects)
     found = {condition: samples(motion, condition) for condition in CONDITIONS}
     rows = [row for name, part in found.items() for row in error_rows(table, part, name)]
     rows += coverage_rows(table, joined(list(found.values())), "all")

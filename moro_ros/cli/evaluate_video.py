@@ -63,6 +63,8 @@ DIGITS = {
     "root_m": 3,
     "jitter": 1,
 }
+# Fields of MotionConfig that are options of the benchmarks on real video.
+DECODING = ("look_ahead", "refined_lag", "refine_steps")
 Row = dict[str, object]
 
 
@@ -71,9 +73,10 @@ def command(args: argparse.Namespace) -> int:
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
-    trials, fits = load_trials(args, frontend)
-    motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
+    motion = motion_of(args)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
+    marked = benchmark_body(stream.model.config.moro.keypoints.detector_points)
+    trials, fits = load_trials(args, frontend, marked)
     if args.cameras:
         return print_cameras(trials, stream, args.json, args.pictures)
     live = StreamJoints(stream)
@@ -119,18 +122,21 @@ def command(args: argparse.Namespace) -> int:
 
 
 def load_trials(
-    args: argparse.Namespace, frontend: KeypointFrontend
+    args: argparse.Namespace, frontend: KeypointFrontend, marked: BodyModel
 ) -> tuple[list[Trial], list[Row]]:
-    """Observe the chosen trials; returns them and the residuals of the fits of their truth."""
+    """Observe the chosen trials; returns them and the residuals of the fits of their truth.
+
+    marked: see fit_trial.
+    """
     trials, rows = [], list[Row]()
     second = second_frontend(args.landmarks) if args.truth == "fit" else None
     for name in args.trials.split(","):
         trial = load_trial(name, frontend)
         if args.truth == "other":
-            trial = other_truth(trial, required_second(args.landmarks))
+            trial = other_truth(trial, required_second(args.landmarks), marked)
         if args.truth == "fit":
             others = [observe_trial(name, second)[1]] if second else []
-            fitted = fit_trial(trial, benchmark_body(), others)
+            fitted = fit_trial(trial, benchmark_body(), marked, others)
             rows += [
                 {key: rounded(v, 3) if isinstance(v, float) else v for key, v in row.items()}
                 for row in residuals(fitted, trial)
@@ -140,10 +146,10 @@ def load_trials(
     return trials, rows
 
 
-def other_truth(trial: Trial, frontend: KeypointFrontend) -> Trial:
+def other_truth(trial: Trial, frontend: KeypointFrontend, marked: BodyModel) -> Trial:
     """Return a trial whose truth is fitted to the keypoints of another front-end in all views."""
     seen = build_trial(trial.name, *observe_trial(trial.name, frontend))
-    fitted = fit_trial(seen, benchmark_body()).people
+    fitted = fit_trial(seen, benchmark_body(), marked).people
     before = {id(person): true.truth for person, true in zip(fitted, seen.people, strict=True)}
     people = []
     for person in trial.people:
@@ -152,9 +158,9 @@ def other_truth(trial: Trial, frontend: KeypointFrontend) -> Trial:
     return replace(trial, people=tuple(people))
 
 
-def benchmark_body() -> BodyModel:
-    """Load the open body, which the truth always uses."""
-    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"))
+def benchmark_body(detector_points: bool = False) -> BodyModel:
+    """Load the open body, which the truth always uses; detector_points: see load_body_model."""
+    return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"), detector_points)
 
 
 def required_second(landmarks: str) -> KeypointFrontend:
@@ -248,15 +254,7 @@ def register(
         help="ground truth: a body fitted to the keypoints of both landmark networks in all "
              "views, or only of the other landmark network, or triangulated keypoints",
     )  # fmt: skip
-    video.add_argument(
-        "--refine-steps",
-        type=int,
-        default=MotionConfig().refine_steps,
-        help="motion.refine_steps",
-    )
-    video.add_argument(
-        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
-    )
+    add_video_options(video)
     video.add_argument(
         "--only", action="store_true", help="only the model, no other sources of keypoints"
     )
@@ -269,6 +267,25 @@ def register(
         "--pictures", type=user_path, help="folder for drawings of the bodies over the videos"
     )
     video.set_defaults(evaluate=command)
+
+
+def add_video_options(parser: argparse.ArgumentParser) -> None:
+    """Add --landmarks and DECODING, the options of whatever is measured on real video."""
+    parser.add_argument(
+        "--landmarks", choices=("full", "heavy"), default="full", help="detector.landmarks"
+    )
+    for name in DECODING:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            default=getattr(MotionConfig(), name),
+            help=f"motion.{name}",
+        )
+
+
+def motion_of(args: argparse.Namespace) -> MotionConfig:
+    """Return the decoding of these options."""
+    return MotionConfig(passes=args.passes, **{name: getattr(args, name) for name in DECODING})
 
 
 # Conditions that are visible in a picture.

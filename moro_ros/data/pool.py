@@ -84,8 +84,8 @@ def build_pool(
 ) -> WindowPool:
     """Draw, augment and tokenise `count` windows of `frames` frames.
 
-    varied: share of the windows with random postures, seated: share of the rest that sit
-    or lie (data/variation.py).
+    varied: share of the windows with random postures; seated: share of all windows, varied ones
+    included, that sit or lie (data/variation.py).
     """
     windows = augment(motion.draw(count, frames, rng), rng)
     if varied > 0.0:

@@ -58,24 +58,37 @@ class Marks:
 class FittedBody:
     """A fitted body in the world frame, metres.
 
-    joints: (F, 22, 3); keypoints: (F, K, 3), the body's own, without the detectors' offsets; known:
-    (F,) bool, frames that are seen well enough; betas: (10,); size: of the body beside the model's;
-    offsets: (D, K, 3) of D detectors, in the frame of the carrying joint; residual_px: (D, C, F, K)
-    of what was seen, NaN elsewhere.
+    joints: (F, 22, 3); rotations: (F, 22, 3, 3) of the joints; known: (F,) bool, frames that are
+    seen well enough; betas: (10,); size: of the body beside the model's; offsets: (D, K, 3) of D
+    detectors, in the frame of the carrying joint; residual_px: (D, C, F, K) of what was seen, NaN
+    elsewhere.
     """
 
     joints: np.ndarray
-    keypoints: np.ndarray
+    rotations: np.ndarray
     known: np.ndarray
     betas: np.ndarray
     size: np.ndarray
     offsets: np.ndarray
     residual_px: np.ndarray
 
-    def truth(self) -> Truth:
-        """Return the fit as a truth, unknown where too little was seen."""
+    def keypoints(self, body: BodyModel) -> np.ndarray:
+        """Return the keypoints (F, K, 3) m of `body` in this pose, without the fitted offsets.
+
+        body: the fitted one, or the same with other keypoints (load_body_model, detector_points).
+        """
+        offsets = body.skeleton(torch.from_numpy(self.betas)[None]).keypoint_offsets
+        own = torch.from_numpy(self.size) * offsets
+        joints = torch.from_numpy(self.joints).float()
+        return body.keypoints(torch.from_numpy(self.rotations), joints, own).numpy()
+
+    def truth(self, body: BodyModel) -> Truth:
+        """Return the fit as a truth with the keypoints of `body` (see keypoints).
+
+        It is unknown where too little was seen.
+        """
         hidden = ~self.known[:, None, None]
-        points = np.where(hidden, np.nan, self.keypoints)
+        points = np.where(hidden, np.nan, self.keypoints(body).astype(np.float64))
         worst = np.nan_to_num(self.residual_px, nan=0.0).max((0, 1))
         error_px = np.where(hidden[..., 0], np.nan, worst)
         return Truth(points, error_px, np.where(hidden, np.nan, self.joints))
@@ -93,7 +106,7 @@ class _Body:
     offsets: Tensor
 
     def posed(self, body: BodyModel) -> tuple[Tensor, Tensor, Tensor]:
-        """Return joints (F, 22, 3), keypoints (F, K, 3), and those as marked (D, F, K, 3), m."""
+        """Return joint rotations (F, 22, 3, 3), joints (F, 22, 3) m, marks (D, F, K, 3) m."""
         size = self.log_size.exp()
         skeleton = body.skeleton(self.betas[None])
         turns = rotvec_to_matrix(torch.cat([self.root[:, None], self.pose], 1))
@@ -101,8 +114,7 @@ class _Body:
         own = size * skeleton.keypoint_offsets
         shift = self.place[:, None]
         marked = [body.keypoints(chain, joints, own + offset) + shift for offset in self.mirrored()]
-        keypoints = body.keypoints(chain, joints, own) + shift
-        return joints + shift, keypoints, torch.stack(marked)
+        return chain, joints + shift, torch.stack(marked)
 
     def mirrored(self) -> Tensor:
         """Return the offsets (D, K, 3), the right side's mirrored from the left's."""
@@ -137,7 +149,7 @@ def fit_body(
         return (planar - seen).norm(dim=-1) * focal[:, None, None]
 
     for step in range(STEPS):
-        joints, _, marked = state.posed(body)
+        _, joints, marked = state.posed(body)
         squared = errors_px(marked).square()
         scale = (WIDE_PX if step < WIDE_SHARE * STEPS else NARROW_PX) ** 2
         robust = weight * squared * scale / (squared + scale)
@@ -147,12 +159,12 @@ def fit_body(
         optimiser.step()
         schedule.step()
     with torch.no_grad():
-        joints, keypoints, marked = state.posed(body)
+        rotations, joints, marked = state.posed(body)
         residual = torch.where(weight > 0, errors_px(marked), torch.nan)
     views_of = (weight > 0).any(0).sum(0)  # (F, K)
     return FittedBody(
         joints=joints.numpy().astype(np.float64),
-        keypoints=keypoints.numpy().astype(np.float64),
+        rotations=rotations.numpy(),
         known=((views_of >= 2).sum(1) >= MIN_KNOWN).numpy(),
         betas=state.betas.detach().numpy(),
         size=state.log_size.detach().exp().numpy(),

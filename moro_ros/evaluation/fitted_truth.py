@@ -33,10 +33,15 @@ BODY_ARRAYS = ("joint_template", "joint_shapedirs", "keypoint_template", "keypoi
 
 
 def fit_trial(
-    trial: Trial, body: BodyModel, others: Sequence[Sequence[Sequence[Frame]]] = ()
+    trial: Trial,
+    body: BodyModel,
+    marked: BodyModel,
+    others: Sequence[Sequence[Sequence[Frame]]] = (),
 ) -> Trial:
     """Return a trial whose truth is a body fitted to each person.
 
+    marked: the same body with the keypoints of the truth, on which the fit does not depend. They
+    must be those of the evaluated model, or the same pose has an error.
     others: results of further detectors for the same images, frames of each view. People that they
     do not see are fitted without them.
     """
@@ -53,7 +58,7 @@ def fit_trial(
             if nearest[0] < SAME_M and nearest[1] is not None:
                 marks.append(_marks(trial.views, nearest[1]))
         fit = cached_fit(trial.views, marks, person.truth, body)
-        fitted.append(replace(person, truth=fit.truth(), fit=fit))
+        fitted.append(replace(person, truth=fit.truth(marked), fit=fit))
     return replace(trial, people=tuple(fitted))
 
 

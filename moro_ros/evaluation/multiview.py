@@ -24,7 +24,7 @@ class Truth:
 
     points: (F, K, 3) m, world frame, keypoints, NaN if no two views agree on the point.
     error_px: (F, K) largest reprojection error over the views used, pixels, NaN likewise.
-    joints: (F, 22, 3) m of the fitted body, whose own keypoints the points then are, or None.
+    joints: (F, 22, 3) m of the fitted body, whose keypoints the points then are, or None.
     """
 
     points: np.ndarray

@@ -178,7 +178,8 @@ class Trial:
     def with_true_keypoints(self) -> Trial:
         """Return the trial for a perfect detector: the truth projected into every view.
 
-        Points without a truth are unseen. It separates the network's error from the keypoints'.
+        Points without a truth are unseen. It separates the network's error from the keypoints'. A
+        fitted truth must have the keypoints that the network was trained on (fit_trial).
         """
         truths = [(person.tracks, [person.truth] * len(self.views)) for person in self.people]
         return replace(self, frames=true_frames(self.views, self.frames, truths))

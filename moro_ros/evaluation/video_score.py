@@ -41,7 +41,8 @@ class Score:
     hidden_mpjpe_mm: as mpjpe_mm, only the joints whose keypoint was hidden from the model.
     root_m: distance of mid-hip in the camera frame. jitter: 10 m/s3, in the camera frame.
     coverage: share of the frames with a truth that also have a motion. frames: those with both.
-    keypoints_mm: the body's own 19 keypoints, relative to their mid-hip. person: of the score.
+    keypoints_mm: the 19 keypoints of the model's body, relative to their mid-hip; the truth must
+    have the same ones. person: of the score.
     """
 
     view: str

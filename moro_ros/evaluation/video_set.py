@@ -86,7 +86,10 @@ class VideoSet:
         return scores
 
     def with_true_keypoints(self) -> VideoSet:
-        """Return the set for a perfect detector: the truth projected into every view."""
+        """Return the set for a perfect detector: the truth projected into every view.
+
+        The triangulated points are the detector's, like those that the network was trained on.
+        """
         truths = [(person.tracks, person.truths) for person in self.people]
         return replace(self, frames=true_frames(self.views, self.frames, truths))
 

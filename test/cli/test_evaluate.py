@@ -9,19 +9,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from moro_ros.body.body_model import BodyModel
 from moro_ros.cli import (
     evaluate,
     evaluate_live,
     evaluate_open,
     evaluate_video,
 )
+from moro_ros.cli import evaluate_place as evaluate_place_command
 from moro_ros.cli.cli import main
+from moro_ros.config import MotionConfig, PipelineConfig
+from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import DataError
-from moro_ros.evaluation import body_fit
+from moro_ros.evaluation import body_fit, fitted_truth
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.geometry.views import View
+from moro_ros.live.load import load_stream
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 pytestmark = pytest.mark.slow
@@ -57,6 +63,9 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
         assert {"mpjpe_mm", "hidden_mm"} <= set(part["occluded"])
     assert keys <= set(result)
     assert result["refined"]["mpjpe_mm"] != result["mpjpe_mm"]
+    given = result["floor given"]
+    assert given["occluded"]["mpjpe_mm"] != result["occluded"]["mpjpe_mm"]
+    assert given["mpjpe_mm"] != result["mpjpe_mm"] and "pve_mm" not in given
     worlds = result["worlds"]
     assert {"clean", "seated at a table", "widened postures", "children"} <= set(worlds)
     assert 0 < worlds["clean"]["mpjpe_mm"] < 300 and "pve_mm" not in worlds["clean"]
@@ -66,6 +75,7 @@ def test_open_finds_its_motion_and_has_its_keys(motion_file, capsys, monkeypatch
     assert (
         "refined" not in alone and not alone["worlds"] and alone["mpjpe_mm"] == result["mpjpe_mm"]
     )
+    assert alone["floor given"] == given
     names = ["over_time.png", "per_joint.png", "per_level.png"]
     assert sorted(path.name for path in plots.iterdir()) == names
     assert main(["evaluate", *words, str(plots / names[0])]) == 1
@@ -78,6 +88,17 @@ def test_the_defaults_of_one_benchmark_are_not_another_s() -> None:
     words = {name: parser.parse_args(["evaluate", name]) for name in ("open", "ablations", "live")}
     assert (words["open"].windows, words["ablations"].windows) == (256, 64)
     assert (words["live"].people, parser.parse_args(["evaluate", "sigma"]).people) == (16, 32)
+
+
+@pytest.mark.parametrize("benchmark", [["pose2sim"], ["multiview", "folder"]])
+def test_real_video_can_be_measured_with_look_ahead(benchmark: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    evaluate.register(parser.add_subparsers())
+    words = ["evaluate", *benchmark, "--passes", "2", "--look-ahead", "8", "--refined-lag", "15"]
+    found = evaluate_video.motion_of(parser.parse_args(words))
+    assert found == MotionConfig(passes=2, look_ahead=8, refined_lag=15)
+    default = parser.parse_args(["evaluate", *benchmark])
+    assert evaluate_video.motion_of(default) == MotionConfig() and default.landmarks == "full"
 
 
 def test_designs_reads_every_output_of_a_network(motion_file, capsys) -> None:
@@ -122,12 +143,26 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
         assert 0 < row["multi_pa_mpjpe_mm"] <= row["multi_mpjpe_mm"] < 1000
 
 
-def test_people_who_are_trained_on_are_not_validated_on(motion_file, tmp_path) -> None:
+def test_people_who_are_trained_on_are_not_validated_on(
+    motion_file, tmp_path, capsys, monkeypatch
+) -> None:
     with np.load(motion_file) as data:
         arrays = dict(data)
     path = tmp_path / "val.npz"
     np.savez(path, **{**arrays, "subjects": np.array(["14", "49"])})
-    assert evaluate_open.validation_motion(path).subjects.tolist() == ["49"]
+    assert evaluate_open.held_out(path).subjects.tolist() == ["49"]
+    assert evaluate_open.held_out(path, subjects="14").subjects.tolist() == ["14"]
+    monkeypatch.setenv("MORO_MOTION", str(tmp_path))
+    assert evaluate_open.held_out(None, "val.npz").subjects.tolist() == ["49"]
+    asked: list[MotionSet] = []
+
+    def evaluate_place(stream: object, motion: MotionSet, *sizes: int) -> list[object]:
+        asked.append(motion)
+        return []
+
+    monkeypatch.setattr(evaluate_place_command, "evaluate_place", evaluate_place)
+    run(capsys, "place", "--motion", str(path))
+    assert asked[0].subjects.tolist() == ["49"]
 
 
 def test_sigma_is_reported_for_every_joint(motion_file, capsys) -> None:
@@ -203,7 +238,17 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
     assert result["fits"] == []
     monkeypatch.setattr(body_fit, "STEPS", 2)
     monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    bodies: list[BodyModel] = []
+
+    def fit_trial(trial: Trial, body: BodyModel, marked: BodyModel, others: object) -> Trial:
+        bodies.extend((body, marked))
+        return fitted_truth.fit_trial(trial, body, marked)
+
+    monkeypatch.setattr(evaluate_video, "fit_trial", fit_trial)
     only = run(capsys, "pose2sim", "--only", "--trials", "single")
+    own, marked = (body.keypoint_template for body in bodies)
+    assert torch.equal(marked, load_stream(PipelineConfig()).body.keypoint_template)
+    assert not torch.equal(marked, own)
     assert set(only) == {"single", "sources", "fits"} and set(only["sources"]) == {
         "floor given",
         "two-sided",

@@ -9,15 +9,18 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from moro_ros.body.body_model import load_body_model
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import body_fit, fitted_truth
 from moro_ros.evaluation.body_fit import FittedBody, Marks, fit_body
 from moro_ros.evaluation.fitted_truth import cached_fit, fit_trial, residuals
 from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial, TruePerson, size_name
+from moro_ros.evaluation.video_score import score
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.views import View
 from moro_ros.live.synthetic_scenes import walker
+from moro_ros.resources import share_path
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
 pytestmark = pytest.mark.slow
@@ -94,7 +97,7 @@ def fitted(views, walk, open_body) -> FittedBody:
     return fit_body(views, [marks], triangulate(views, frames), open_body, RATE_HZ)
 
 
-def test_the_fit_finds_the_body_and_where_its_points_are_marked(fitted, walk) -> None:
+def test_the_fit_finds_the_body_and_where_its_points_are_marked(fitted, walk, open_body) -> None:
     joints, keypoints, _ = walk
     assert fitted.known.all()
     assert fitted.size[0] == pytest.approx(SIZE, abs=0.03)
@@ -105,7 +108,7 @@ def test_the_fit_finds_the_body_and_where_its_points_are_marked(fitted, walk) ->
     ]
     error = 1e3 * np.linalg.norm(fitted.joints - joints, axis=-1)
     assert np.median(error[:, limbs]) < 15 and error[:, limbs].max() < 60
-    assert np.median(1e3 * np.linalg.norm(fitted.keypoints - keypoints, axis=-1)) < 15
+    assert np.median(1e3 * np.linalg.norm(fitted.keypoints(open_body) - keypoints, axis=-1)) < 15
     assert np.nanmedian(fitted.residual_px) < 4
     hip, other = (fitted.offsets[0, NAMES.index(f"{side}_hip")] for side in ("left", "right"))
     assert other == pytest.approx(hip * [-1, 1, 1], abs=1e-6)
@@ -120,13 +123,35 @@ def test_bones_do_not_change_their_length(fitted) -> None:
         assert np.ptp(lengths) < 1e-4
 
 
-def test_a_frame_that_one_view_sees_has_no_truth(fitted) -> None:
+def test_a_frame_that_one_view_sees_has_no_truth(fitted, open_body) -> None:
     known = fitted.known.copy()
     known[3] = False
-    truth = replace(fitted, known=known).truth()
+    truth = replace(fitted, known=known).truth(open_body)
     assert truth.joints is not None
     for array in (truth.points, truth.joints, truth.error_px):
         assert np.isnan(array[3]).all() and np.isfinite(array[4]).all()
+
+
+def test_the_truth_has_the_points_of_the_evaluated_model(fitted, views, open_body) -> None:
+    """The same pose scores 0, and perfect keypoints are those that its network was trained on."""
+    marked = load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"), True)
+    size = float(fitted.size[0])
+    skeleton = marked.skeleton(torch.from_numpy(fitted.betas)[None])
+    rotations, joints = torch.from_numpy(fitted.rotations), torch.from_numpy(fitted.joints).float()
+    own = marked.keypoints(rotations, joints, size * skeleton.keypoint_offsets).numpy()
+    world = View("world", views[0].camera, np.eye(3), np.zeros(3))
+    posed = np.concatenate([fitted.joints, own], 1)
+    nothing = np.zeros(own.shape[:2], bool)
+    truth = fitted.truth(marked)
+    assert score(posed, world, truth, nothing).keypoints_mm == pytest.approx(0, abs=1e-3)
+    assert score(posed, world, fitted.truth(open_body), nothing).keypoints_mm > 20
+    frames = tuple(tuple(of_view) for of_view in frames_of(views, own))
+    person = TruePerson(truth, frozenset((view, 1) for view in range(4)))
+    trial = Trial("t", tuple(views), frames, (person,)).with_true_keypoints()
+    for given, seen in zip(trial.frames, frames, strict=True):
+        for one, other in zip(given, seen, strict=True):
+            perfect, projected = (f.people[0].keypoints.points_px for f in (one, other))
+            np.testing.assert_allclose(perfect, projected, atol=0.01)
 
 
 def test_without_a_torso_there_is_no_beginning(views, open_body) -> None:
@@ -151,7 +176,7 @@ def test_a_trial_is_fitted_once_with_all_that_detectors_saw(
         tuple(tuple(of_view) for of_view in frames),
         (TruePerson(truth, tracks, size_name(truth)),),
     )
-    (one,) = fit_trial(trial, open_body, [frames_of(views, walk[1]), far]).people
+    (one,) = fit_trial(trial, open_body, open_body, [frames_of(views, walk[1]), far]).people
     assert one.fit is not None and one.name == "child"
     assert len(one.fit.residual_px) == 2  # the third detector saw somebody else
     assert one.truth.joints is not None and len(list((tmp_path / "fits").iterdir())) == 1
@@ -163,11 +188,11 @@ def test_a_trial_is_fitted_once_with_all_that_detectors_saw(
         raise AssertionError("fitted again")
 
     monkeypatch.setattr(fitted_truth, "fit_body", never)
-    (again,) = fit_trial(trial, open_body, [frames_of(views, walk[1]), far]).people
+    (again,) = fit_trial(trial, open_body, open_body, [frames_of(views, walk[1]), far]).people
     assert again.fit is not None
     np.testing.assert_array_equal(again.fit.joints, one.fit.joints)
     with pytest.raises(AssertionError, match="again"):
-        fit_trial(trial, open_body)
+        fit_trial(trial, open_body, open_body)
     monkeypatch.undo()
 
 

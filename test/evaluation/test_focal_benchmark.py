@@ -87,8 +87,7 @@ def test_a_line_for_each_pretended_focal_length_and_for_synthetic_people(
         "load_frontend": lambda *_, **__: None,
         "pose2sim_clips": lambda *_: iter([Clip("x", (FRAME,), 640.0)]),
         "guess": seen,
-        "find_motion": lambda *_: None,
-        "load_motion": lambda _path: None,
+        "held_out": lambda *_: None,
         "synthetic_guesses": lambda *_: [Guess(0.8, 1.0)],
     }.items():
         monkeypatch.setattr(evaluate_focal, name, value)

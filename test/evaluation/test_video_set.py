@@ -237,8 +237,15 @@ def test_keypoints_are_interpolated_between_near_frames_alone() -> None:
 @pytest.mark.slow
 def test_the_command_scores_a_folder(folder, person, capsys, monkeypatch) -> None:
     frontend = ImaginedFrontend(cameras(), person)
-    monkeypatch.setattr(evaluate_multiview, "remembering_frontend", lambda: (frontend, None))
-    assert main(["evaluate", "multiview", str(folder), "--threads", "1", "--json"]) == 0
+    asked: list[str] = []
+
+    def remembering_frontend(landmarks: str) -> tuple[ImaginedFrontend, None]:
+        asked.append(landmarks)
+        return frontend, None
+
+    monkeypatch.setattr(evaluate_multiview, "remembering_frontend", remembering_frontend)
+    words = ["evaluate", "multiview", str(folder), "--threads", "1", "--json"]
+    assert main([*words, "--landmarks", "heavy"]) == 0 and asked == ["heavy"]
     result = json.loads(capsys.readouterr().out)
     assert frontend.sizes == {(HEIGHT, WIDTH, 3)}
     rows = {(r["source"], r["view"], r["condition"]): r for r in result["rows"]}

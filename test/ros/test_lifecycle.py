@@ -17,6 +17,10 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import SetBool
 
+from moro_ros.assets import cached_path
+from moro_ros.cli.fetch import DETECTOR
+from moro_ros.resources import share_path
+
 pytestmark = pytest.mark.ros
 
 
@@ -163,6 +167,22 @@ def test_without_the_detector_s_files_it_ends_with_the_command_and_downloads_not
     lines = [line for line in node.output().splitlines() if "pose_detection.tflite" in line]
     assert len(lines) == 1 and "'moro fetch pose_detection.tflite'" in lines[0]
     assert "Traceback" not in node.output() and not list(tmp_path.glob("mediapipe*"))
+
+
+def test_without_the_heavy_network_the_accurate_preset_ends_with_the_command(
+    start_node: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = cached_path(DETECTOR)
+    if not usual.is_file():
+        pytest.skip(f"needs {usual}")
+    (tmp_path / usual.parent.name).symlink_to(usual.parent)
+    monkeypatch.setenv("MORO_CACHE", str(tmp_path))
+    preset = str(share_path("config", "accurate.yaml"))
+    node = start_node(["-m", "moro_ros.ros.node", "--ros-args", "--params-file", preset])
+    assert node.end(None) == 1
+    lines = [line for line in node.output().splitlines() if "pose_landmark_heavy" in line]
+    assert len(lines) == 1 and "'moro fetch pose_landmark_heavy.tflite'" in lines[0]
+    assert "Traceback" not in node.output()
 
 
 def test_a_node_that_is_not_configured_has_not_loaded_the_network_s_library() -> None:
