@@ -13,6 +13,7 @@ from moro_ros.cli.bench import live as bench_live
 from moro_ros.cli.bench.player import Clip, Run, Timeline, play
 from moro_ros.cli.cli import main
 from moro_ros.cli.video_options import SAMPLE_CALIBRATION, SAMPLE_VIDEO
+from moro_ros.config import MotionConfig
 from moro_ros.errors import AssetError
 from moro_ros.types import (
     NUM_KEYPOINTS,
@@ -121,7 +122,9 @@ def test_the_report_has_the_promised_keys():
 def test_the_real_engine_is_measured(capsys, monkeypatch):
     monkeypatch.setattr(bench_live, "WINDOWS", (4, 8))
     monkeypatch.setattr(bench_live, "COST_FRAMES", 2)
+    monkeypatch.setattr(bench_live, "COMPARED_FRAMES", 2)
     options = ["--seconds", "0.7", "--height", "360", "--json", "--mode", "incremental"]
+    options += ["--against", "moro_open"]
     blazepose = ("pose_detection.tflite", "pose_landmark_full.tflite")
     try:
         for name in (SAMPLE_VIDEO, SAMPLE_CALIBRATION, *blazepose):
@@ -134,6 +137,34 @@ def test_the_real_engine_is_measured(capsys, monkeypatch):
     assert {"frontend", "motion", "decode"} <= set(report["stages_ms"])
     assert [frames for frames, _ in report["window_cost"]] == [4, 8]
     assert 50 < report["memory_mb"] < 4000
+    assert [row["refine_steps"] for row in report["models"]] == [1, 0, 1, 0]
+    assert all(row["weights"] and row["2 people, ratio"] > 0 for row in report["models"])
+    assert report["models"][0]["1 person, ratio"] == 1.0
+
+
+class Noted:
+    """A stream that notes the frames that it gets."""
+
+    motion = MotionConfig()
+
+    def __init__(self, name: str, pushed: list[tuple[str, int]]) -> None:
+        self.name, self.pushed = name, pushed
+
+    def reset(self) -> None:
+        self.pushed.append((self.name, -1))
+
+    def push(self, frame: Frame) -> None:
+        self.pushed.append((self.name, frame.stamp_ns))
+
+
+def test_compared_streams_get_the_same_frames_in_turn():
+    pushed: list[tuple[str, int]] = []
+    clock = iter(np.cumsum([0, 1, 0, 3] * 4).tolist())  # the first takes 1 s, the second 3 s
+    streams = [Noted("first", pushed), Noted("second", pushed)]
+    times = bench_live.frame_ms(streams, [frame_of(1)] * 3, 1, 3, lambda: next(clock))
+    assert times == [1000.0, 3000.0]
+    stamps = [-1, *(round(1e9 / 30) * n for n in (1, 2, 3, 4))]
+    assert pushed == [(name, stamp) for stamp in stamps for name in ("first", "second")]
 
 
 def test_options_out_of_range_are_refused(capsys):

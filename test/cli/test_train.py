@@ -13,6 +13,8 @@ from moro_ros.cli.cli import main
 from moro_ros.model_config import load_model_config
 from moro_ros.network.build import load_model
 from moro_ros.resources import share_path
+from moro_ros.training.open_source import FrameSource, OpenSource
+from moro_ros.training.optim import Muon
 from moro_ros.training.setup import STAGES, load_training
 
 pytestmark = pytest.mark.slow
@@ -145,8 +147,45 @@ def test_the_bench_measures_each_phase(tmp_path, command, motion_file, capsys):
         spent = sum(row[f"{part}_s"] for part in ("data", "forward", "backward", "optimizer"))
         count = row["clips"] * row["frames"]
         assert row["frames_per_s"] == pytest.approx(count / spent, rel=0.2)
+        assert row["precision"] in ("float32", "bfloat16") and "ratio" not in row
     assert main([*words, "--stages", "image"]) == 1
     assert "--stages: got image, expected estimate or video" in capsys.readouterr().err
+
+
+def test_the_bench_alternates_with_torch_muon_and_frames_cut_from_windows(
+    tmp_path, command, motion_file, capsys, monkeypatch
+):
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("PyTorch before 2.9")
+    muon = {**LOOP, "optimizer": "muon"}
+    recipe = {**TOY_OPEN, **{n: {**TOY_OPEN[n], "loop": muon} for n in ("estimate", "video")}}
+    assert main(command("tokenizer", recipe)) == 0
+    called = []
+    for kind in (FrameSource, OpenSource):
+        monkeypatch.setattr(kind, "batch", noted(called, kind.__name__, kind.batch))
+    for kind in (Muon, torch.optim.Muon):
+        monkeypatch.setattr(kind, "step", noted(called, kind.__module__, kind.step))
+    shared = ["--config", str(tmp_path / "recipe.yaml"), "--motion", str(motion_file)]
+    tokenizer = str(tmp_path / "run" / "tokenizer" / "tokenizer.safetensors")
+    words = ["bench", "train", *shared, "--tokenizer", tokenizer, "--windows", "4", "--json"]
+    assert main([*words, "--steps", "1", "--against"]) == 0
+    ours, plain = Muon.__module__, torch.optim.Muon.__module__
+    estimate = ["FrameSource", ours, "OpenSource", plain]
+    video = ["OpenSource", ours, "OpenSource", plain]
+    assert called == [*estimate, *estimate, *video, *video]
+    for row in json.loads(capsys.readouterr().out.splitlines()[-1]):
+        ratio = row["frames_per_s"] / row["plain_frames_per_s"]
+        assert row["ratio"] == pytest.approx(ratio, rel=0.2)
+
+
+def noted(called: list[str], name: str, method):
+    """Return a method that notes each call."""
+
+    def call(*arguments, **options):
+        called.append(name)
+        return method(*arguments, **options)
+
+    return call
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, command):

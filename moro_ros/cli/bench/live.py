@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import check_positive, print_table
 from moro_ros.cli.video_options import add_camera_options, video_input
 from moro_ros.config import MODES, MotionConfig, PipelineConfig
+from moro_ros.live.load import load_stream
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.pipeline import HumanMotionPipeline, load_pipeline
 from moro_ros.types import Camera, Frame, Observed, PersonObservation, PipelineResult
 
@@ -28,6 +30,8 @@ WINDOWS = (15, 30, 60, 120)
 PEOPLE = (1, 2, 3, 4, 5, 6)
 # Frames over which the cost of one frame is averaged, when the window is full.
 COST_FRAMES = 20
+# The same, and the numbers of people, when models are compared.
+COMPARED_FRAMES, COMPARED_PEOPLE = 300, {"1 person": 1, "2 people": 2}
 # Additional people are copies of those in the video, this many pixels further right.
 APART_PX = 40.0
 COPIED_ID = 1_000_000
@@ -58,6 +62,11 @@ def register(subjects: Any) -> None:
     add("--rate", type=float, default=30.0, help="images per second of the camera")
     add("--height", type=int, default=720, help="height to which the images are scaled")
     add("--mode", choices=MODES, help="default: that of the node")
+    add("--model", default="moro_open", help="model name or folder")
+    add(
+        "--against",
+        help="other models, comma-separated: the time of the motion is compared, image by image",
+    )
     add(
         "--seconds",
         type=float,
@@ -96,15 +105,18 @@ def run(arguments: argparse.Namespace) -> None:
     play(crowd, clip, timeline, 0.0, warm_up_s)
     baseline = play(crowd, clip, timeline, 0.0, free_s)
     frames = [observed.frame for observed in free.observed]
-    costs = window_costs(pipeline, config.motion, frames)
+    costs = window_costs(pipeline.stream, config.motion, frames)
     report = summary(live, free, baseline, costs, memory_mb)
+    if arguments.against:
+        models = [arguments.model, *arguments.against.split(",")]
+        report["models"] = model_costs(models, config, frames)
     if config.device != "cpu":
         report["gpu_memory_mb"] = gpu_memory_mb()
     if arguments.json:
         print(json.dumps(report, indent=1))
         return
-    plain = window_costs(pipeline, dataclasses.replace(BASELINE), frames)
-    by_people = people_costs(pipeline, config.motion, frames)
+    plain = window_costs(pipeline.stream, BASELINE, frames)
+    by_people = people_costs(pipeline.stream, config.motion, frames)
     print(f"{clip.camera.width}x{clip.camera.height}, {config.motion.mode}, {config.device}")
     print_text(report, arguments.rate, plain, by_people)
     growth = live.resident_mb[-1] - live.resident_mb[0] if live.resident_mb else 0.0
@@ -118,6 +130,7 @@ def bench_config(arguments: argparse.Namespace) -> PipelineConfig:
     """The node's configuration with the command's options."""
     motion = MotionConfig() if arguments.mode is None else MotionConfig(mode=arguments.mode)
     return PipelineConfig(
+        model=arguments.model,
         device=arguments.device,
         threads=arguments.threads,
         max_people=min(arguments.people, PipelineConfig().max_people),
@@ -164,46 +177,76 @@ def copy_of(person: PersonObservation, number: int) -> PersonObservation:
 
 
 def window_costs(
-    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
+    stream: MoRoStream, motion: MotionConfig, frames: Sequence[Frame]
 ) -> list[tuple[int, float]]:
     """Time of one frame's motion in ms, by the length of the window."""
     costs = []
     for length in WINDOWS:
-        ms = frame_ms(pipeline, dataclasses.replace(motion, window=length), frames, length)
-        costs.append((length, ms))
+        stream.configure(dataclasses.replace(motion, window=length))
+        costs.append((length, frame_ms([stream], frames, length)[0]))
     return costs
 
 
 def people_costs(
-    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame]
+    stream: MoRoStream, motion: MotionConfig, frames: Sequence[Frame]
 ) -> list[tuple[int, float]]:
     """Time of one frame's motion in ms, by the number of people."""
-    return [
-        (n, frame_ms(pipeline, motion, [crowded(f, n) for f in frames], motion.window))
-        for n in PEOPLE
-    ]
+    stream.configure(motion)
+    crowds = [(n, [crowded(frame, n) for frame in frames]) for n in PEOPLE]
+    return [(n, frame_ms([stream], crowd, motion.window)[0]) for n, crowd in crowds]
+
+
+def model_costs(
+    models: Sequence[str], config: PipelineConfig, frames: Sequence[Frame]
+) -> list[dict[str, object]]:
+    """Rows with the time of one frame's motion, for each model with and without refinement.
+
+    On a CPU it is processor time, so other programs do not count. ratio: the time of the first row
+    over that of this row.
+    Raises: see load_stream.
+    """
+    clock = time.process_time if config.device == "cpu" else time.perf_counter
+    streams, rows = [], []
+    for model in models:
+        for steps in sorted({config.motion.refine_steps, 0}, reverse=True):
+            motion = dataclasses.replace(config.motion, refine_steps=steps)
+            streams.append(load_stream(dataclasses.replace(config, model=model, motion=motion)))
+            sha256 = streams[-1].model_sha256[:8]
+            rows.append({"model": model, "weights": sha256, "refine_steps": steps})
+    for name, number in COMPARED_PEOPLE.items():
+        crowd = [crowded(frame, number) for frame in frames]
+        times = frame_ms(streams, crowd, config.motion.window, COMPARED_FRAMES, clock)
+        for row, ms in zip(rows, times, strict=True):
+            row[f"{name}, ms"] = round(ms, 2)
+            row[f"{name}, ratio"] = round(times[0] / ms, 2)
+    return rows
 
 
 def frame_ms(
-    pipeline: HumanMotionPipeline, motion: MotionConfig, frames: Sequence[Frame], fill: int
-) -> float:
-    """Median time of the frames after the window's `fill` frames, ms.
+    streams: Sequence[MoRoStream],
+    frames: Sequence[Frame],
+    fill: int,
+    count: int = COST_FRAMES,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Median time of the `count` frames after the window's `fill` frames, ms, for each stream.
 
-    The observations are repeated forth and back as often as necessary.
+    Each frame is given to one stream after the other. The observations are repeated forth and back
+    as often as necessary.
     """
-    stream = pipeline.stream
-    stream.reset()
-    stream.configure(motion)
-    interval_ns = round(1e9 / motion.fps)
+    for stream in streams:
+        stream.reset()
+    interval_ns = round(1e9 / streams[0].motion.fps)
     there_and_back = [*frames, *frames[-2:0:-1]]
-    times = []
-    for number in range(fill + COST_FRAMES):
+    times = np.zeros((fill + count, len(streams)))
+    for number in range(fill + count):
         frame = there_and_back[number % len(there_and_back)]
         frame = dataclasses.replace(frame, stamp_ns=(number + 1) * interval_ns)
-        start = time.perf_counter()
-        stream.push(frame)
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times[fill:]))
+        for place, stream in enumerate(streams):
+            start = clock()
+            stream.push(frame)
+            times[number, place] = clock() - start
+    return [1e3 * float(ms) for ms in np.median(times[fill:], axis=0)]
 
 
 def summary(
@@ -262,3 +305,7 @@ def print_text(
     )
     print("\nMotion of one frame, by number of people (copies of those in the video):\n")
     print_table([{"people": n, "ms": round(ms, 2)} for n, ms in crowd])
+    if "models" in report:
+        print("\nMotion of one frame, by model; ratio: the first row's time over this row's.")
+        print("On a CPU: processor time.\n")
+        print_table(report["models"])

@@ -6,8 +6,7 @@ import argparse
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,10 +19,11 @@ from moro_ros.errors import ConfigError
 from moro_ros.network.build import TOKENIZER_WEIGHTS
 from moro_ros.resources import share_path
 from moro_ros.training.clips import Draw
-from moro_ros.training.distributed import World, joined_world
+from moro_ros.training.distributed import World, autocast_dtype, joined_world
 from moro_ros.training.loop import Job
-from moro_ros.training.optim import Optimizer
-from moro_ros.training.stage import LoopNumbers, Phase
+from moro_ros.training.optim import Muon, Optimizer
+from moro_ros.training.setup import Training
+from moro_ros.training.stage import LoopNumbers, Phase, Stage
 
 STAGES = ("estimate", "video")
 WARM_UP = 1  # steps that are not counted
@@ -36,7 +36,9 @@ def register(subjects: Any) -> None:
     parser = subjects.add_parser(
         "train",
         help="training throughput of the stages estimate and video",
-        description="Makes a few steps of each phase from random weights and discards them.",
+        description="Makes a few steps of each phase from random weights and discards them. With "
+        "one CPU thread it measures processor time, so other programs do not count, else wall "
+        "clock.",
     )
     add = parser.add_argument
     add(
@@ -49,6 +51,11 @@ def register(subjects: Any) -> None:
     add("--stages", default=",".join(STAGES), help=f"default: {','.join(STAGES)}")
     add("--steps", type=int, default=10, help="measured steps of each phase")
     add("--windows", type=int, default=64, help="motion windows of the stage video")
+    add(
+        "--against",
+        action="store_true",
+        help="alternate with the plain path: torch.optim.Muon, single frames cut from windows",
+    )
     add(
         "--tokenizer",
         type=user_path,
@@ -79,52 +86,103 @@ def stage_rows(arguments: argparse.Namespace, name: str, world: World) -> list[d
     training = given_training(arguments)
     stage = dataclasses.replace(training.stage(name), start={}, windows=arguments.windows)
     with tempfile.TemporaryDirectory() as runs:
-        made = make_stage(training, name, stage, arguments.tokenizer, Path(runs), world)
-        rows = []
-        for share, clips, frames in stage.phases:
-            phase = Phase(share, clips, frames)
-            spent = measure(made.job, stage.loop, phase, world, arguments.steps)
-            total = sum(spent.values())
-            rows.append(
-                {
-                    "stage": name,
-                    "clips": clips,
-                    "frames": frames,
-                    **{f"{part}_s": round(spent[part], 3) for part in PARTS},
-                    "frames_per_s": round(clips * frames / total),
-                }
-            )
-    return rows
+        job = make_job(arguments, training, name, stage, world, runs)
+        plain = job
+        if arguments.against and name == "estimate":
+            cut = dataclasses.replace(stage, task="video", phases=training.video.phases)
+            windows = make_job(arguments, training, name, cut, world, runs)
+            plain = dataclasses.replace(job, source=windows.source)
+        phases = [Phase(*phase) for phase in stage.phases]
+        return [phase_row(arguments, job, plain, stage.loop, phase, world) for phase in phases]
 
 
-def measure(
-    job: Job, numbers: LoopNumbers, phase: Phase, world: World, steps: int
-) -> dict[str, float]:
-    """Return the mean seconds of the parts of a step, wall clock."""
+def make_job(
+    arguments: argparse.Namespace, training: Training, name: str, stage: Stage, world: World,
+    runs: str,
+) -> Job:  # fmt: skip
+    """Return a stage that is ready to run."""
+    return make_stage(training, name, stage, arguments.tokenizer, Path(runs), world).job
+
+
+def phase_row(
+    arguments: argparse.Namespace, job: Job, plain: Job, numbers: LoopNumbers, phase: Phase,
+    world: World,
+) -> dict[str, object]:  # fmt: skip
+    """Measure one phase; with --against, each step is followed by the same of the plain path."""
+    half = autocast_dtype(numbers.precision, world.device)
     objective = job.objective.to(world.device).train()
-    optimizer = Optimizer(objective, numbers)
-    spent = dict.fromkeys(PARTS, 0.0)
-    draws = [Draw(numbers.seed, n, 0, phase.clips, phase.frames) for n in range(WARM_UP + steps)]
+    paths = [timed_steps(job, Optimizer(objective, numbers), phase, world, arguments.steps)]
+    if arguments.against:
+        optimizer = with_torch_muon(Optimizer(objective, numbers))
+        paths.append(timed_steps(plain, optimizer, phase, world, arguments.steps))
+    steps = list(zip(*paths, strict=True))[WARM_UP:]
+    spent, *others = [
+        {part: sum(step[part] for step in path) / len(path) for part in PARTS}
+        for path in zip(*steps, strict=True)
+    ]
+    count, total = phase.clips * phase.frames, sum(spent.values())
+    row: dict[str, object] = {
+        "stage": job.name,
+        "clips": phase.clips,
+        "frames": phase.frames,
+        "precision": "float32" if half is None else "bfloat16",
+        **{f"{part}_s": round(spent[part], 3) for part in PARTS},
+        "frames_per_s": round(count / total),
+    }
+    for other in others:
+        row["plain_data_s"] = round(other["data"], 3)
+        row["plain_optimizer_s"] = round(other["optimizer"], 3)
+        row["plain_frames_per_s"] = round(count / sum(other.values()))
+        row["ratio"] = round(sum(other.values()) / total, 2)
+    return row
+
+
+def with_torch_muon(optimizer: Optimizer) -> Optimizer:
+    """Replace Muon by PyTorch's, which uses bfloat16 and takes one matrix at a time.
+
+    Raises: ConfigError if PyTorch has none.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigError(f"--against: PyTorch {torch.__version__} has no Muon, expected 2.9.")
+    for number, part in enumerate(optimizer.parts):
+        if isinstance(part, Muon):
+            group = part.param_groups[0]
+            shared = {key: group[key] for key in ("lr", "weight_decay", "momentum")}
+            optimizer.parts[number] = torch.optim.Muon(
+                group["params"], **shared, ns_steps=group["steps"], adjust_lr_fn="match_rms_adamw"
+            )
+    return optimizer
+
+
+def timed_steps(
+    job: Job, optimizer: Optimizer, phase: Phase, world: World, steps: int
+) -> Iterator[dict[str, float]]:
+    """Make the steps, warm-up first, and yield the seconds of the parts of each."""
+    seed = optimizer.numbers.seed
+    draws = [Draw(seed, n, 0, phase.clips, phase.frames) for n in range(WARM_UP + steps)]
     batches = job.source.batches(iter(draws))
+    for draw in draws:
+        yield timed_step(job, optimizer, batches, draw, world.device)
+
+
+def timed_step(
+    job: Job, optimizer: Optimizer, batches: Iterator[Any], draw: Draw, device: torch.device
+) -> dict[str, float]:
+    """Make one step and return the seconds of its parts."""
+    spent: dict[str, float] = {}
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
 
     def timed(part: str, work: Callable[[], Result]) -> Result:
-        start = time.perf_counter()
+        start = clock()
         result = work()
-        if world.device.type == "cuda":
-            torch.cuda.synchronize(world.device)
-        spent[part] += time.perf_counter() - start
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        spent[part] = clock() - start
         return result
 
-    for number, draw in enumerate(draws):
-        if number == WARM_UP:
-            spent.update(dict.fromkeys(PARTS, 0.0))
-        batch = timed("data", lambda: job.move(next(batches), world.device))
-        loss = timed("forward", partial(loss_of, job, objective, batch, draw))
-        timed("backward", loss.backward)
-        timed("optimizer", lambda: optimizer.step(0.5))
-    return {part: value / steps for part, value in spent.items()}
-
-
-def loss_of(job: Job, objective: torch.nn.Module, batch: Any, draw: Draw) -> torch.Tensor:
-    """Return the loss of one batch in the middle of a run."""
-    return job.total(objective(batch, draw, 0.5))
+    batch = timed("data", lambda: job.move(next(batches), device))
+    loss = timed("forward", lambda: job.total(job.objective(batch, draw, 0.5)))
+    timed("backward", loss.backward)
+    timed("optimizer", lambda: optimizer.step(0.5))
+    return spent
