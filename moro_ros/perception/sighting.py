@@ -14,8 +14,8 @@ from moro_ros.types import DETAILS, KEYPOINTS, NUM_KEYPOINTS, Keypoints
 # of a covered limb are placed on the person who covers it, and without a person a body is fitted to
 # a curtain. Its heatmaps do not have these errors: a visible point has a high, narrow peak, an
 # inferred point a low, broad one. The rules here only lower the visibility, of points that cannot
-# be known. The numbers were measured on the videos of docs/accuracy.md ("What the front-end
-# believes").
+# be known. The numbers were measured on the videos of docs/accuracy.md ("Plausibility of
+# keypoints"). borrowed.py compares people.
 
 # Visibility from which a keypoint counts as seen.
 VISIBLE = 0.5
