@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from moro_ros.perception.blazepose import REGION_SCALE, Landmarks, Region
-from moro_ros.types import DETAILS, KEYPOINTS, Keypoints
+from moro_ros.types import DETAILS, KEYPOINTS, NUM_KEYPOINTS, Keypoints
 
 # Plausibility of the landmark network's output, which always has all landmarks. Its visibility
 # score is wrong in three ways: hips are "seen" behind tables and below the image's border, points
@@ -15,7 +15,7 @@ from moro_ros.types import DETAILS, KEYPOINTS, Keypoints
 # a curtain. Its heatmaps do not have these errors: a visible point has a high, narrow peak, an
 # inferred point a low, broad one. The rules here only lower the visibility, of points that cannot
 # be known. The numbers were measured on the videos of docs/accuracy.md ("Plausibility of
-# keypoints").
+# keypoints"). borrowed.py compares people.
 
 # Visibility from which a keypoint counts as seen.
 VISIBLE = 0.5
@@ -189,6 +189,7 @@ class Sighting:
     colours: of the torso (tracker.torso_colours), None if it is not in the image.
     carried: True if it is extrapolated from the sightings before (Track.carried).
     details: landmarks of face and hands in the order of DETAILS; None if they are unknown.
+    peaks: (K,) heights of the heatmaps' peaks, in [0, 1].
     """
 
     points_px: np.ndarray
@@ -201,6 +202,7 @@ class Sighting:
     colours: np.ndarray | None = None
     carried: bool = False
     details: Keypoints | None = None
+    peaks: np.ndarray = field(default_factory=lambda: np.ones(NUM_KEYPOINTS, np.float32))
 
     @staticmethod
     def of(landmarks: Landmarks, side_px: float, image_size: tuple[int, int]) -> Sighting:
@@ -217,6 +219,22 @@ class Sighting:
             landmarks.flag,
             fit(peaks, side_px),
             details=believed_details(landmarks, side_px, image_size),
+            peaks=peaks,
+        )
+
+    def doubting(self, doubted: np.ndarray) -> Sighting:
+        """The sighting with lower visibility of implausible keypoints (K,) bool.
+
+        The hand of such a wrist and the face of such a nose are doubted as well.
+        """
+        if not doubted.any():
+            return self
+        found = self.details
+        return replace(
+            self,
+            visibility=_lowered(self.visibility, doubted),
+            details=found
+            and replace(found, visibility=_lowered(found.visibility, doubted[_CARRIERS])),
         )
 
     def details_at(self, points_px: np.ndarray) -> Keypoints | None:
@@ -239,6 +257,7 @@ class Sighting:
             points_px=self.points_px[MIRRORED],
             visibility=self.visibility[MIRRORED],
             presence=self.presence[MIRRORED],
+            peaks=self.peaks[MIRRORED],
             details=details
             and Keypoints(
                 details.points_px[MIRRORED_DETAILS],

@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from moro_ros.config import TrackerConfig
 from moro_ros.perception.blazepose import Region
+from moro_ros.perception.borrowed import without_borrowed
 from moro_ros.perception.search import Notices
 from moro_ros.perception.sighting import Sighting, pose_distance
 from moro_ros.perception.track import SIZE_RATIO_LIMIT, Track
@@ -168,7 +169,7 @@ class PersonTracker:
         image_size: (width, height), pixels.
         Returns the number of new people who are not tracked because max_people already are.
         """
-        sightings = merge_duplicates(sightings)
+        sightings = without_borrowed(merge_duplicates(sightings))
         taken = self._match(sightings)
         for track in self._tracks:
             track.misses += track.seen_ns != self._now_ns

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moro_ros.perception.blazepose import Landmarks
+from moro_ros.perception.blazepose import Landmarks, Region
 from moro_ros.perception.sighting import (
     CROP_PX,
     LEAST_FIT,
     SURE_FIT,
+    Sighting,
     believed,
     believed_details,
     fit,
     sure_of_newcomer,
 )
-from moro_ros.types import DETAILS, KEYPOINTS, NUM_KEYPOINTS
+from moro_ros.types import DETAILS, KEYPOINTS, NUM_KEYPOINTS, Keypoints
 
 NAMES = list(KEYPOINTS)
 SIZE = (640, 480)
@@ -165,3 +166,28 @@ def test_face_and_hands_are_doubted_by_their_own_peaks_and_outside_the_image():
         np.testing.assert_array_equal(found.points_px[row], points[landmark])
         believed_of = found.visibility[row] >= 0.5
         assert believed_of == (name not in ("left_thumb", "right_pinky")), name
+    sighting = Sighting.of(landmarks, CROP_PX, SIZE)
+    np.testing.assert_array_equal(sighting.peaks, landmarks.keypoint_peaks)
+
+
+def test_the_hand_of_a_doubted_wrist_is_doubted():
+    ones = np.ones(NUM_KEYPOINTS, np.float32)
+    hands = np.ones(len(DETAILS), np.float32)
+    details = Keypoints(np.zeros((len(DETAILS), 2), np.float32), hands, hands)
+    points = np.zeros((NUM_KEYPOINTS, 2), np.float32)
+    seen = Sighting(points, ones, ones, Region(np.zeros(2), 300.0, 0.0), 1.0, details=details)
+    wrist = np.arange(NUM_KEYPOINTS) == NAMES.index("left_wrist")
+    doubting = seen.doubting(wrist)
+    np.testing.assert_array_equal(doubting.visibility < 0.5, wrist)
+    hand = [name in ("left_pinky", "left_index", "left_thumb") for name in DETAILS]
+    assert doubting.details is not None
+    np.testing.assert_array_equal(doubting.details.visibility < 0.5, hand)
+    assert seen.doubting(np.zeros(NUM_KEYPOINTS, bool)) is seen
+
+
+def test_a_mirrored_sighting_has_mirrored_peaks():
+    ones, peaks = np.ones(NUM_KEYPOINTS, np.float32), np.linspace(0, 1, NUM_KEYPOINTS)
+    points = np.zeros((NUM_KEYPOINTS, 2), np.float32)
+    seen = Sighting(points, ones, ones, Region(np.zeros(2), 300.0, 0.0), 1.0, peaks=peaks)
+    left, right = NAMES.index("left_wrist"), NAMES.index("right_wrist")
+    assert seen.mirrored.peaks[left] == peaks[right] and seen.mirrored.peaks[0] == peaks[0]

@@ -373,3 +373,14 @@ def test_a_body_fitted_to_somebody_s_arm_is_nobody():
     real = replace(ghost, visibility=np.ones(len(names), np.float32), points_px=ghost.points_px)
     beside = np.where(legs[:, None], real.points_px, person(760, height=260.0).points_px)
     assert len(scene(man, replace(real, points_px=beside), frames=8)) == 2
+
+
+def test_a_point_that_is_somebody_else_s_is_published_as_unseen():
+    scene, wrist = Scene(), NAMES.index("left_wrist")
+    front, covered = person(400), person(600)
+    covered.points_px[wrist] = front.points_px[wrist]
+    covered = replace(covered, peaks=np.full(len(NAMES), 0.7, np.float32))
+    people = scene(front, covered, frames=10).values()
+    unseen = [list(np.flatnonzero(p.keypoints.visibility < 0.5)) for p in people]
+    assert sorted(unseen) == [[], [wrist]]
+    assert middle(next(p for p, u in zip(people, unseen, strict=True) if u)) > 550
