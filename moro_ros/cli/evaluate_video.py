@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -63,6 +63,7 @@ DIGITS = {
     "root_m": 3,
     "jitter": 1,
 }
+TRUTHS = ("fit", "other", "triangulation")
 Row = dict[str, object]
 
 
@@ -71,7 +72,7 @@ def command(args: argparse.Namespace) -> int:
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
-    trials, fits = load_trials(args, frontend)
+    trials, fits = load_trials(args.trials.split(","), args.truth, frontend, args.landmarks)
     motion = MotionConfig(passes=args.passes, refine_steps=args.refine_steps)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     if args.cameras:
@@ -119,16 +120,19 @@ def command(args: argparse.Namespace) -> int:
 
 
 def load_trials(
-    args: argparse.Namespace, frontend: KeypointFrontend
+    names: Sequence[str], truth: str, frontend: KeypointFrontend, landmarks: str = "full"
 ) -> tuple[list[Trial], list[Row]]:
-    """Observe the chosen trials; returns them and the residuals of the fits of their truth."""
+    """Observe the named trials; returns them and the residuals of the fits of their truth.
+
+    truth: see TRUTHS. landmarks: the landmark network of the front-end.
+    """
     trials, rows = [], list[Row]()
-    second = second_frontend(args.landmarks) if args.truth == "fit" else None
-    for name in args.trials.split(","):
+    second = second_frontend(landmarks) if truth == "fit" else None
+    for name in names:
         trial = load_trial(name, frontend)
-        if args.truth == "other":
-            trial = other_truth(trial, required_second(args.landmarks))
-        if args.truth == "fit":
+        if truth == "other":
+            trial = other_truth(trial, required_second(landmarks))
+        if truth == "fit":
             others = [observe_trial(name, second)[1]] if second else []
             fitted = fit_trial(trial, benchmark_body(), others)
             rows += [
@@ -233,6 +237,15 @@ def flat(source: str, by_trial: Mapping[str, Mapping[str, Row]]) -> list[Row]:
     ]
 
 
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the ground truth of the trials."""
+    parser.add_argument(
+        "--truth", choices=TRUTHS, default=TRUTHS[0],
+        help="ground truth: a body fitted to the keypoints of both landmark networks in all "
+             "views, or only of the other landmark network, or triangulated keypoints",
+    )  # fmt: skip
+
+
 def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
@@ -243,11 +256,7 @@ def register(
     video.add_argument(
         "--trials", default=",".join(TRIALS), help="trials, comma-separated: single, multi"
     )
-    video.add_argument(
-        "--truth", choices=("fit", "other", "triangulation"), default="fit",
-        help="ground truth: a body fitted to the keypoints of both landmark networks in all "
-             "views, or only of the other landmark network, or triangulated keypoints",
-    )  # fmt: skip
+    add_truth(video)
     video.add_argument(
         "--refine-steps",
         type=int,

@@ -106,10 +106,11 @@ def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
 
 
 def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(evaluate_live, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
     words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
     words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
+    words += ["--truth", "triangulation"]
     result = run(capsys, "live", *words, "--rates", "")
     assert result["rates"] == []
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
