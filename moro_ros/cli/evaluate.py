@@ -12,6 +12,7 @@ from moro_ros.cli import (
     evaluate_multiview,
     evaluate_open,
     evaluate_place,
+    evaluate_posture,
     evaluate_prediction,
     evaluate_results,
     evaluate_video,
@@ -32,6 +33,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     evaluate_live.register(sets, shared)
     evaluate_video.register(sets, shared)
     evaluate_place.register(sets, shared)
+    evaluate_posture.register(sets, shared)
     evaluate_focal.register(sets, shared)
     evaluate_multiview.register(sets, shared)
     evaluate_results.register(sets, shared)

@@ -14,7 +14,13 @@ from moro_ros.cli.evaluate_open import (
     stream_options,
     subject_options,
 )
-from moro_ros.cli.evaluate_video import remembering_frontend, rows_of
+from moro_ros.cli.evaluate_video import (
+    add_truth,
+    load_trials,
+    marked_body,
+    remembering_frontend,
+    rows_of,
+)
 from moro_ros.cli.results import print_table, rounded
 from moro_ros.config import MODES, MotionConfig
 from moro_ros.evaluation.live_benchmark import (
@@ -25,7 +31,7 @@ from moro_ros.evaluation.live_benchmark import (
 )
 from moro_ros.evaluation.live_rates import RATES_HZ, live_against_offline
 from moro_ros.evaluation.open_benchmark import RATE_HZ
-from moro_ros.evaluation.pose2sim import TRIALS, Trial, load_trial
+from moro_ros.evaluation.pose2sim import TRIALS, Trial
 from moro_ros.evaluation.video_sources import StreamJoints
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.perception.track import carried_points
@@ -36,7 +42,10 @@ VIDEO_KEYS = ("mpjpe_mm", "pa_mpjpe_mm")
 def command(args: argparse.Namespace) -> int:
     """The modes of the live stream, with look-aheads and passes: accuracy, cost and latency."""
     stream = stream_of(args)
-    trials = load_trials(args.trials)
+    trials = list[Trial]()
+    if names := words(args.trials):
+        frontend, _ = remembering_frontend()
+        trials, _ = load_trials(names, args.truth, frontend, marked_body(stream))
     rates = rates_of(stream, trials, [float(part) for part in words(args.rates)])
     rows = modes_of(args, stream, trials) if words(args.modes) else []
     if args.json:
@@ -94,14 +103,6 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in words(text)]
 
 
-def load_trials(names: str) -> list[Trial]:
-    """Observe the comma-separated trials of real video; none if the text is empty."""
-    if not names:
-        return []
-    frontend, _ = remembering_frontend()
-    return [load_trial(name, frontend) for name in names.split(",")]
-
-
 def on_video(stream: MoRoStream, trials: Sequence[Trial]) -> dict[str, object]:
     """Return the errors of a stream, as it is configured, on real video: <trial>_<metric>."""
     scores = {trial.name: rows_of(trial, StreamJoints(stream))["plain"] for trial in trials}
@@ -130,6 +131,7 @@ def register(
         default=",".join(TRIALS),
         help="trials of real video, comma-separated: single, multi; may be empty",
     )
+    add_truth(live)
     live.add_argument(
         "--rates", default=",".join(f"{rate:g}" for rate in RATES_HZ),
         help="processed images per second to compare with all images of the real video, "

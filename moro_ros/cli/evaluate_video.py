@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -65,6 +65,7 @@ DIGITS = {
 }
 # Fields of MotionConfig that are options of the benchmarks on real video.
 DECODING = ("look_ahead", "refined_lag", "refine_steps")
+TRUTHS = ("fit", "other", "triangulation")
 Row = dict[str, object]
 
 
@@ -75,8 +76,9 @@ def command(args: argparse.Namespace) -> int:
     frontend, memory = remembering_frontend(args.landmarks)
     motion = motion_of(args)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
-    marked = benchmark_body(stream.model.config.moro.keypoints.detector_points)
-    trials, fits = load_trials(args, frontend, marked)
+    trials, fits = load_trials(
+        args.trials.split(","), args.truth, frontend, marked_body(stream), args.landmarks
+    )
     if args.cameras:
         return print_cameras(trials, stream, args.json, args.pictures)
     live = StreamJoints(stream)
@@ -122,19 +124,23 @@ def command(args: argparse.Namespace) -> int:
 
 
 def load_trials(
-    args: argparse.Namespace, frontend: KeypointFrontend, marked: BodyModel
+    names: Sequence[str],
+    truth: str,
+    frontend: KeypointFrontend,
+    marked: BodyModel,
+    landmarks: str = "full",
 ) -> tuple[list[Trial], list[Row]]:
-    """Observe the chosen trials; returns them and the residuals of the fits of their truth.
+    """Observe the named trials; returns them and the residuals of the fits of their truth.
 
-    marked: see fit_trial.
+    truth: see TRUTHS; marked: see fit_trial; landmarks: the landmark network of the front-end.
     """
     trials, rows = [], list[Row]()
-    second = second_frontend(args.landmarks) if args.truth == "fit" else None
-    for name in args.trials.split(","):
+    second = second_frontend(landmarks) if truth == "fit" else None
+    for name in names:
         trial = load_trial(name, frontend)
-        if args.truth == "other":
-            trial = other_truth(trial, required_second(args.landmarks), marked)
-        if args.truth == "fit":
+        if truth == "other":
+            trial = other_truth(trial, required_second(landmarks), marked)
+        if truth == "fit":
             others = [observe_trial(name, second)[1]] if second else []
             fitted = fit_trial(trial, benchmark_body(), marked, others)
             rows += [
@@ -161,6 +167,11 @@ def other_truth(trial: Trial, frontend: KeypointFrontend, marked: BodyModel) -> 
 def benchmark_body(detector_points: bool = False) -> BodyModel:
     """Load the open body, which the truth always uses; detector_points: see load_body_model."""
     return load_body_model(share_path("models", "open_body", "OPEN_NEUTRAL.npz"), detector_points)
+
+
+def marked_body(stream: MoRoStream) -> BodyModel:
+    """Load the open body with the keypoints that a stream's model expects; see fit_trial."""
+    return benchmark_body(stream.model.config.moro.keypoints.detector_points)
 
 
 def required_second(landmarks: str) -> KeypointFrontend:
@@ -239,6 +250,15 @@ def flat(source: str, by_trial: Mapping[str, Mapping[str, Row]]) -> list[Row]:
     ]
 
 
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the ground truth of the trials."""
+    parser.add_argument(
+        "--truth", choices=TRUTHS, default=TRUTHS[0],
+        help="ground truth: a body fitted to the keypoints of both landmark networks in all "
+             "views, or only of the other landmark network, or triangulated keypoints",
+    )  # fmt: skip
+
+
 def register(
     sets: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
@@ -249,11 +269,7 @@ def register(
     video.add_argument(
         "--trials", default=",".join(TRIALS), help="trials, comma-separated: single, multi"
     )
-    video.add_argument(
-        "--truth", choices=("fit", "other", "triangulation"), default="fit",
-        help="ground truth: a body fitted to the keypoints of both landmark networks in all "
-             "views, or only of the other landmark network, or triangulated keypoints",
-    )  # fmt: skip
+    add_truth(video)
     add_video_options(video)
     video.add_argument(
         "--only", action="store_true", help="only the model, no other sources of keypoints"

@@ -17,7 +17,7 @@ from moro_ros.errors import ConfigError, DataError
 from moro_ros.io.image_file import write_image
 
 # Digits of scores in tables; all others have one.
-DIGITS = {"root_m": 3, "coverage": 3, "within": 3}
+DIGITS = dict.fromkeys(("root_m", "coverage", "within", "within_1_sigma", "within_2_sigma"), 3)
 
 
 def check_least(arguments: argparse.Namespace, least: float, *names: str) -> None:

@@ -86,9 +86,18 @@ def seated(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) ->
         bent = ELBOW * (1 + 0.5 * wave(batch, frames, 1, dice)).clamp_min(0)
         turns[:, :, elbow] = about((0.0, -sign, 0.0), bent)
     turns[:, :, joint("spine2")] = about((1.0, 0.0, 0.0), steady(LEAN))
+    return on_the_floor(turns, windows, body)
+
+
+def on_the_floor(turns: Tensor, windows: MotionWindows, body: BodyModel) -> MotionWindows:
+    """Return windows on the spot with other rotations (B, F, 22, 3, 3), the lowest joint at z = 0.
+
+    The first of the rotations is global.
+    """
     rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
     lowest = body.forward_kinematics(turns, rest)[1][..., 2].amin(-1)
-    place = on_the_spot(windows, body, rng).translation
+    place = windows.translation.clone()
+    place[..., :2] = place[..., :2].mean(1, keepdim=True)
     place[..., 2] = -lowest
     return MotionWindows(matrix_to_rotvec(turns), place)
 

@@ -116,18 +116,12 @@ def run(
     source: str,
     depths: Mapping[int, DepthImage],
 ) -> Iterator[Sample]:
-    """Run one person through a stream with one source; yields the result of each image.
-
-    The floor is below the soles of shoes, 0 to 0.04 m thick; the motion is barefoot.
-    """
+    """Run one person through a stream with one source; yields the result of each image."""
     stream.reset()
     stream.set_floor(None)
     stream.placing.depth = None
     if source == "floor":
-        up = observed.truth.up[person].numpy().astype(np.float64)
-        soles_m = 2.0 * SHOES_M * np.random.default_rng(person).random()
-        height_m = float(observed.truth.height[person]) + soles_m
-        stream.set_floor(GroundPlane(up, height_m), 0.01)
+        stream.set_floor(floor_of(observed, person), 0.01)
     truth = observed.joints[person].numpy().astype(np.float64)
     given = False
     for number, image in enumerate(images_of(observed)):
@@ -154,6 +148,13 @@ def run(
             )
     stream.set_floor(None)
     stream.placing.depth = None
+
+
+def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:
+    """Return the floor below the soles of shoes, 0 to 0.04 m thick; the motion is barefoot."""
+    up = observed.truth.up[person].numpy().astype(np.float64)
+    soles_m = 2.0 * SHOES_M * np.random.default_rng(person).random()
+    return GroundPlane(up, float(observed.truth.height[person]) + soles_m)
 
 
 def true_size(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:

@@ -23,8 +23,8 @@ from moro_ros.evaluation.association import Track, associate, only
 from moro_ros.evaluation.body_fit import FittedBody
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import Truth, triangulate
-from moro_ros.evaluation.video_score import RATE_HZ, Score, score
-from moro_ros.evaluation.video_sources import NUM_POINTS, JointSource, Tracks
+from moro_ros.evaluation.video_score import NUM_ROWS, RATE_HZ, Score, score
+from moro_ros.evaluation.video_sources import JointSource, Tracks
 from moro_ros.geometry.lens import rectified_camera
 from moro_ros.geometry.views import View
 from moro_ros.io.video import open_video
@@ -124,13 +124,13 @@ class TruePerson:
     fit: FittedBody | None = None
 
     def points(self, tracks: Tracks, view: int, count: int) -> np.ndarray:
-        """Return this person's points of one view, (F, 22 + K, 3), of all the view's tracks."""
+        """Return this person's rows of one view, (F, NUM_ROWS, 3), of all the view's tracks."""
         return joined(tracks, self.tracks, view, count)
 
 
 def joined(tracks: Tracks, mine: frozenset[Track], view: int, count: int) -> np.ndarray:
-    """Return the combined points of a person's tracks in one view, (F, 22 + K, 3), or NaN."""
-    points = np.full((count, NUM_POINTS, 3), np.nan)
+    """Return the combined rows of a person's tracks in one view, (F, NUM_ROWS, 3), or NaN."""
+    points = np.full((count, NUM_ROWS, 3), np.nan)
     for track_id in sorted(track_id for number, track_id in mine if number == view):
         if track_id in tracks:
             points = np.where(np.isfinite(points), points, tracks[track_id])

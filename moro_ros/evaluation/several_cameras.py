@@ -12,12 +12,12 @@ import numpy as np
 from moro_ros.body.body_model import BodyModel
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
-from moro_ros.evaluation.video_score import Score, mean, score
-from moro_ros.evaluation.video_sources import NUM_POINTS, MotionStream, body_points
+from moro_ros.evaluation.video_score import NUM_ROWS, Score, mean, score
+from moro_ros.evaluation.video_sources import MotionStream, body_rows
 from moro_ros.geometry.views import View
 from moro_ros.recover.fusion.fusion import FusedPerson, Fusion
 from moro_ros.recover.fusion.playback import Taken, play
-from moro_ros.types import Frame
+from moro_ros.types import NUM_KEYPOINTS, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,16 @@ def score_choice(
     fusion = Fusion(body, [trial.views[number] for number in chosen])
     reels: dict[str, Iterator[Taken]] = {name: iter(cameras[n]) for name, n in views.items()}
     shape = (len(truths), len(cameras[chosen[0]]))
-    points = np.full((*shape, NUM_POINTS, 3), np.nan)
+    points = np.full((*shape, NUM_ROWS, 3), np.nan)
     covariance = np.full((*shape, 22, 3, 3), np.nan)
     for index, (_, people) in enumerate(play(fusion, reels)):
         for one in people:
             whose = owner(one, views, truths)
             if whose is not None and index < shape[1]:
-                points[whose, index] = body_points(one.motion, body)[0]
+                points[whose, index] = body_rows(one.motion, body)[0]
                 covariance[whose, index] = one.motion.covariance[0]
     world = View("world", trial.views[0].camera, np.eye(3), np.zeros(3))
-    hidden = np.zeros((shape[1], NUM_POINTS - 22), bool)
+    hidden = np.zeros((shape[1], NUM_KEYPOINTS), bool)
     return [
         _scored(
             score(points[row], world, person.truth, hidden),

@@ -77,18 +77,14 @@ def collect(stream: MoRoStream, batches: Iterable[ObservedMotion]) -> Samples:
                 if at < WARM_UP:
                     continue
                 found = motion.joints[-1]
-                axes = sight_axes(found)
-                error = np.einsum("jab,jb->ja", axes, found - truth[motion.track_id - 1, at])
-                covariance = motion.covariance[-1]
-                spread = np.einsum("jab,jbc,jac->ja", axes, covariance, axes)
                 rows.append(
                     (
-                        error,
+                        in_sight_axes(found - truth[motion.track_id - 1, at], found),
                         found,
                         motion.observed[-1],
                         motion.confidence[-1],
                         stream.tracks[motion.track_id].steady.uncertainty.misfit,
-                        np.sqrt(np.maximum(spread, 0)),
+                        axis_sigma(motion.covariance[-1], found),
                     )
                 )
     columns = [np.stack(column) for column in zip(*rows)]
@@ -96,11 +92,36 @@ def collect(stream: MoRoStream, batches: Iterable[ObservedMotion]) -> Samples:
 
 
 def sight_axes(joints: np.ndarray) -> np.ndarray:
-    """Return the axes (J, 3, 3), as rows: across, across and along the line of sight of (J, 3)."""
+    """Return the axes (..., 3, 3), as rows: across, across, along the sight of joints (..., 3)."""
     along = joints / np.maximum(np.linalg.norm(joints, axis=-1, keepdims=True), 1e-6)
     side = np.cross(along, [0.0, 1.0, 0.0])
     side = side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-6)
     return np.stack([side, np.cross(along, side), along], -2)
+
+
+def in_sight_axes(error_m: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Return errors (..., 3) m of joints (..., 3) in the joints' sight_axes."""
+    return np.asarray(np.einsum("...ab,...b->...a", sight_axes(joints), error_m))
+
+
+def axis_sigma(covariance: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Return sigma (..., 3) m of covariances (..., 3, 3) in the sight_axes of joints (..., 3)."""
+    axes = sight_axes(joints)
+    spread = np.einsum("...ab,...bc,...ac->...a", axes, covariance, axes)
+    return np.asarray(np.sqrt(np.maximum(spread, 0)))
+
+
+def shares_within(
+    error_m: np.ndarray, joints: np.ndarray, sigma_m: np.ndarray
+) -> tuple[float, float]:
+    """Return the shares of axis errors within 1 and 2 sigma; NaN if there are none.
+
+    error_m, joints: (..., 3) m, camera frame; sigma_m: (..., 3), see axis_sigma. NaN is left out.
+    """
+    off = np.abs(in_sight_axes(error_m, joints)) / sigma_m
+    off = off[np.isfinite(off)]
+    one, two = (float((off <= n).mean()) if off.size else float("nan") for n in NORMAL_SHARE)
+    return one, two
 
 
 def fit(samples: Samples) -> UncertaintyTable:

@@ -11,12 +11,17 @@ import numpy as np
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M, aligned, jitter
 from moro_ros.evaluation.multiview import Truth
+from moro_ros.evaluation.sigma import shares_within
 from moro_ros.geometry.views import View
-from moro_ros.types import KEYPOINTS
+from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS
 
 T = TypeVar("T")
 
 RATE_HZ = 30.0
+# The points of a body: 22 joints and its own keypoints. An array of rows has their positions and
+# then the sigma of each (sigma.axis_sigma), that of a keypoint's joint for a keypoint.
+NUM_POINTS = NUM_JOINTS + NUM_KEYPOINTS
+NUM_ROWS = 2 * NUM_POINTS
 # Minimum number of true joints for a similarity transform.
 MIN_JOINTS = 6
 # The third derivative requires four frames.
@@ -42,7 +47,8 @@ class Score:
     root_m: distance of mid-hip in the camera frame. jitter: 10 m/s3, in the camera frame.
     coverage: share of the frames with a truth that also have a motion. frames: those with both.
     keypoints_mm: the 19 keypoints of the model's body, relative to their mid-hip; the truth must
-    have the same ones. person: of the score.
+    have the same ones. within_1_sigma, within_2_sigma: share of the errors of the 12 joints in the
+    camera frame, across and along the line of sight, within the stated sigma. person: of the score.
     """
 
     view: str
@@ -55,22 +61,25 @@ class Score:
     coverage: float
     frames: int
     keypoints_mm: float = float("nan")
+    within_1_sigma: float = float("nan")
+    within_2_sigma: float = float("nan")
     person: str = ""
 
 
 def score(
-    points: np.ndarray, view: View, truth: Truth, hidden: np.ndarray, condition: str = "plain"
+    rows: np.ndarray, view: View, truth: Truth, hidden: np.ndarray, condition: str = "plain"
 ) -> Score:
     """Compare a recovered body with the truth in one camera.
 
-    points: (F, 22 + K, 3) m, joints and keypoints in the camera frame, NaN without a motion.
+    rows: (F, NUM_ROWS, 3) m, in the camera frame, NaN without a motion.
     hidden: (F, K) bool, which keypoints the model did not see.
     """
     true_points = truth.points @ view.rotation.T + view.translation
     expected = true_points[:, KEYPOINT_ROWS]
     if truth.joints is not None:
         expected = truth.joints[:, BODY_ROWS] @ view.rotation.T + view.translation
-    found, own_points = points[:, BODY_ROWS], points[:, NUM_JOINTS:]
+    found, own_points = rows[:, BODY_ROWS], rows[:, NUM_JOINTS:NUM_POINTS]
+    within = shares_within(found - expected, found, rows[:, NUM_POINTS:][:, BODY_ROWS])
     own_error = _from_hips(own_points) - _from_hips(true_points)
     found_root, expected_root = found[:, HIPS].mean(1), expected[:, HIPS].mean(1)
     error = (found - found_root[:, None]) - (expected - expected_root[:, None])
@@ -94,6 +103,8 @@ def score(
         coverage=float(both.sum() / with_truth.sum()) if with_truth.any() else float("nan"),
         frames=int(both.sum()),
         keypoints_mm=MM_PER_M * mean(np.linalg.norm(own_error, axis=-1)),
+        within_1_sigma=within[0],
+        within_2_sigma=within[1],
     )
 
 

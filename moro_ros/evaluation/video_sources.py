@@ -12,14 +12,13 @@ import torch
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.data.occlusion import MIRRORED_KEYPOINTS
-from moro_ros.evaluation.video_score import LIMB_JOINTS
+from moro_ros.evaluation.sigma import axis_sigma
+from moro_ros.evaluation.video_score import LIMB_JOINTS, NUM_POINTS, NUM_ROWS
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.two_sided import TwoSided
-from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, BodyMotion, Frame
+from moro_ros.types import KEYPOINTS, BodyMotion, Frame
 
-NUM_POINTS = NUM_JOINTS + NUM_KEYPOINTS
-# The 22 joints and then the body's own keypoints, (F, 22 + K, 3) m in the camera frame, by track
-# id; NaN if there are none.
+# Rows (F, NUM_ROWS, 3) m in the camera frame (video_score.py), by track id; NaN if there are none.
 Tracks = dict[int, np.ndarray]
 Carry = Callable[[Sequence[tuple[int, np.ndarray]], int], np.ndarray | None]
 
@@ -182,31 +181,33 @@ class WorldJoints:
                     continue
                 world = self.memory.of(person.keypoints.points_px)
                 if world is not None:
-                    places = np.full((NUM_POINTS, 3), np.nan)
-                    places[rows], places[NUM_JOINTS:] = world[points], world
+                    places = np.full((NUM_ROWS, 3), np.nan)
+                    places[rows], places[NUM_JOINTS:NUM_POINTS] = world[points], world
                     _place(tracks, person.track_id, number, places, len(frames))
         return tracks
 
 
 def tracks_of(motions: Iterable[BodyMotion], frames: Sequence[Frame], body: BodyModel) -> Tracks:
-    """Return the points of motions, each at the images of its stamps."""
+    """Return the rows of motions, each at the images of its stamps."""
     tracks: Tracks = {}
     index = {frame.stamp_ns: number for number, frame in enumerate(frames)}
     for motion in motions:
-        points = body_points(motion, body)
-        for stamp_ns, place in zip(motion.stamps_ns, points, strict=True):
+        for stamp_ns, place in zip(motion.stamps_ns, body_rows(motion, body), strict=True):
             _place(tracks, motion.track_id, index[int(stamp_ns)], place, len(frames))
     return tracks
 
 
-def body_points(motion: BodyMotion, body: BodyModel) -> np.ndarray:
-    """Return the joints and the body's own keypoints of a motion, (F, 22 + K, 3) m."""
+def body_rows(motion: BodyMotion, body: BodyModel) -> np.ndarray:
+    """Return the rows (F, NUM_ROWS, 3) m of a motion: joints, own keypoints, sigma of both."""
     offsets = body.skeleton(torch.from_numpy(motion.smplx.betas)[None]).keypoint_offsets
     rotations, joints = torch.from_numpy(motion.joint_rotations), torch.from_numpy(motion.joints)
     keypoints = body.keypoints(rotations, joints, offsets)
-    return np.concatenate([motion.joints, keypoints.numpy()], 1)
+    sigma = axis_sigma(motion.covariance, motion.joints)
+    sigma = np.where(sigma > 0, sigma, np.nan)  # zero stands for unknown
+    carried = sigma[:, list(body.keypoint_joints)]
+    return np.concatenate([motion.joints, keypoints.numpy(), sigma, carried], 1)
 
 
-def _place(tracks: Tracks, track_id: int, number: int, points: np.ndarray, count: int) -> None:
-    empty = np.full((count, NUM_POINTS, 3), np.nan)
-    tracks.setdefault(track_id, empty)[number] = points
+def _place(tracks: Tracks, track_id: int, number: int, rows: np.ndarray, count: int) -> None:
+    empty = np.full((count, NUM_ROWS, 3), np.nan)
+    tracks.setdefault(track_id, empty)[number] = rows

@@ -10,7 +10,8 @@ import numpy as np
 from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.evaluation.metrics import MM_PER_M
 from moro_ros.evaluation.multiview import MIN_VISIBILITY, Truth
-from moro_ros.evaluation.video_score import mean
+from moro_ros.evaluation.sigma import shares_within
+from moro_ros.evaluation.video_score import NUM_POINTS, mean
 from moro_ros.geometry.lens import image_points, undistort_points
 from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS, Frame
@@ -26,7 +27,8 @@ class ViewScore:
     relative_mm: from the truth, both relative to mid-shoulder. mid_shoulder_mm: its own distance
     from the truth's. image_px: on the camera's rectified image, if the truth is inside the image.
     detector_px: the same for the front-end's seen keypoints. coverage: share of the frames with a
-    truth that have a result; frames: those with both.
+    truth that have a result; frames: those with both. within_1_sigma, within_2_sigma: as in
+    video_score.Score, of the keypoints, with the sigma of the joint that carries each.
     """
 
     view: str
@@ -37,10 +39,12 @@ class ViewScore:
     detector_px: float
     coverage: float
     frames: int
+    within_1_sigma: float
+    within_2_sigma: float
 
 
 def score_view(
-    points: np.ndarray,
+    body: np.ndarray,
     view: View,
     truth: Truth,
     seen: Sequence[Frame],
@@ -49,12 +53,13 @@ def score_view(
 ) -> ViewScore:
     """Compare a body's own keypoints with the truth in one camera.
 
-    points: (F, 22 + K, 3) m, camera frame (video_sources.body_points), NaN without a result.
+    body: (F, NUM_ROWS, 3) m, camera frame (video_score.py), NaN without a result.
     seen: the front-end's frames with only this person. names: of the scored keypoints.
     """
     rows = [list(KEYPOINTS).index(name) for name in names]
-    found = points[:, NUM_JOINTS:]
+    found, sigma = body[:, NUM_JOINTS:NUM_POINTS], body[:, NUM_POINTS + NUM_JOINTS :]
     expected = truth.points @ view.rotation.T + view.translation
+    within = shares_within((found - expected)[:, rows], found[:, rows], sigma[:, rows])
     middle, true_middle = found[:, SHOULDERS].mean(1), expected[:, SHOULDERS].mean(1)
     relative = (found - middle[:, None]) - (expected - true_middle[:, None])
     found_px, expected_px = (rectified_px(p[:, rows], view) for p in (found, expected))
@@ -77,6 +82,8 @@ def score_view(
         detector_px=mean(np.linalg.norm(detected_px - expected_px, axis=-1)),
         coverage=float(both.sum() / with_truth.sum()) if with_truth.any() else float("nan"),
         frames=int(both.sum()),
+        within_1_sigma=within[0],
+        within_2_sigma=within[1],
     )
 
 

@@ -127,10 +127,11 @@ def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
 
 
 def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(evaluate_live, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
     words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
     words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
+    words += ["--truth", "triangulation"]
     result = run(capsys, "live", *words, "--rates", "")
     assert result["rates"] == []
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
@@ -271,3 +272,15 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
     assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]
     assert table["children", "depth"]["root_m"] < table["children", "stature prior"]["root_m"]
+
+
+def test_posture_counts_every_image(motion_file, capsys) -> None:
+    words = ["--motion", str(motion_file), "--subjects", "", "--people", "2", "--frames", "26"]
+    result = run(capsys, "posture", *words)
+    rows = {(row["people"], row["floor"]): row for row in result["rows"]}
+    assert {"recorded", "bowing", "seated at a table", "lying", "falling"} <= {n for n, _ in rows}
+    assert all(0 <= row["right"] <= 1 for row in rows.values())
+    assert rows["lying", True]["lying"] == 1 and rows["recorded", True]["lying"] == 0
+    for floor in (False, True):
+        images = [row["images"] for row in result["confusion"] if row["floor"] == floor]
+        assert sum(images) == len(rows) / 2 * 2 * 6

@@ -10,6 +10,7 @@ import pytest
 from moro_ros.evaluation.live_rates import answered, live_against_offline
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
+from moro_ros.evaluation.video_score import NUM_POINTS, NUM_ROWS
 from moro_ros.geometry.views import View
 from moro_ros.perception.track import carried_points
 from moro_ros.types import NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
@@ -31,8 +32,9 @@ class Mover:
 
     def recover(self, frames: Sequence[Frame]) -> dict[int, np.ndarray]:
         x = [float(frame.people[0].keypoints.points_px[0, 0]) / 1000 for frame in frames]
-        points = np.zeros((len(frames), 22 + NUM_KEYPOINTS, 3))
-        points[:, 1:, 0] = np.array(x)[:, None]  # the pelvis stays
+        points = np.zeros((len(frames), NUM_ROWS, 3))
+        points[:, NUM_POINTS:] = np.nan  # the sigma is unknown
+        points[:, 1:NUM_POINTS, 0] = np.array(x)[:, None]  # the pelvis stays
         return {1: points}
 
 

@@ -12,8 +12,8 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation import pose2sim
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import CONDITIONS, PLAIN, Trial, TruePerson
-from moro_ros.evaluation.video_score import LIMB_JOINTS, mean_scores
-from moro_ros.evaluation.video_sources import NUM_POINTS, Tracks
+from moro_ros.evaluation.video_score import LIMB_JOINTS, NUM_POINTS, NUM_ROWS, mean_scores
+from moro_ros.evaluation.video_sources import Tracks
 from moro_ros.geometry.views import View
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
@@ -49,9 +49,10 @@ def frames() -> tuple[Frame, ...]:
 
 
 def joints_in(view: View, truth: Truth) -> np.ndarray:
-    """The points, (F, 22 + K, 3) in a view's camera, of somebody exactly like the truth."""
-    joints = np.zeros((FRAMES, NUM_POINTS, 3))
-    joints[:, len(JOINT_NAMES) :] = truth.points @ view.rotation.T + view.translation
+    """The rows, (F, NUM_ROWS, 3) in a view's camera, of somebody exactly like the truth."""
+    joints = np.zeros((FRAMES, NUM_ROWS, 3))
+    joints[:, NUM_POINTS:] = np.nan
+    joints[:, len(JOINT_NAMES) : NUM_POINTS] = truth.points @ view.rotation.T + view.translation
     for name in LIMB_JOINTS:
         inside = truth.points[:, NAMES.index(name)] @ view.rotation.T + view.translation
         joints[:, JOINT_NAMES.index(name)] = inside
@@ -131,7 +132,7 @@ def test_the_floor_is_told_in_each_view_s_own_frame(truth, frames) -> None:
 
 def test_a_person_whose_track_broke_is_joined(truth) -> None:
     person = TruePerson(truth, frozenset({(0, 1), (0, 7), (2, 8)}))
-    first, second = (np.full((FRAMES, NUM_POINTS, 3), np.nan) for _ in range(2))
+    first, second = (np.full((FRAMES, NUM_ROWS, 3), np.nan) for _ in range(2))
     first[:10], second[15:] = 1.0, 2.0
     joined = person.points({1: first, 7: second, 8: first + 5}, 0, FRAMES)
     assert (joined[:10] == 1).all() and np.isnan(joined[10:15]).all() and (joined[15:] == 2).all()

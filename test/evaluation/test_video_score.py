@@ -10,7 +10,15 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation.multiview import Truth
-from moro_ros.evaluation.video_score import LIMB_JOINTS, Score, mean_scores, score
+from moro_ros.evaluation.video_score import (
+    BODY_ROWS,
+    LIMB_JOINTS,
+    NUM_POINTS,
+    NUM_ROWS,
+    Score,
+    mean_scores,
+    score,
+)
 from moro_ros.geometry.views import View
 from moro_ros.types import KEYPOINTS, NUM_KEYPOINTS, Camera
 
@@ -28,9 +36,10 @@ def truth() -> Truth:
 
 
 def joints_of(truth: Truth) -> np.ndarray:
-    """The points, (F, 22 + K, 3) in VIEW's camera, of somebody exactly like the truth."""
-    joints = np.zeros((FRAMES, len(JOINT_NAMES) + NUM_KEYPOINTS, 3))
-    joints[:, len(JOINT_NAMES) :] = truth.points @ VIEW.rotation.T + VIEW.translation
+    """The rows, (F, NUM_ROWS, 3) in VIEW's camera, of somebody exactly like the truth."""
+    joints = np.zeros((FRAMES, NUM_ROWS, 3))
+    joints[:, NUM_POINTS:] = np.nan
+    joints[:, len(JOINT_NAMES) : NUM_POINTS] = truth.points @ VIEW.rotation.T + VIEW.translation
     for name in LIMB_JOINTS:
         inside = truth.points[:, NAMES.index(name)] @ VIEW.rotation.T + VIEW.translation
         joints[:, JOINT_NAMES.index(name)] = inside
@@ -63,6 +72,20 @@ def test_a_wrong_place_is_a_root_error_and_a_wrong_pose_is_not(truth) -> None:
     assert result.mpjpe_mm == pytest.approx(10)  # one of twelve
     assert result.hidden_mpjpe_mm == pytest.approx(120)
     assert 0 < result.pa_mpjpe_mm < 20
+
+
+def test_errors_are_within_the_sigma_of_their_own_axis_or_not(truth) -> None:
+    found = joints_of(truth)
+    nothing = score(found, VIEW, truth, NOTHING_HIDDEN)
+    assert np.isnan(nothing.within_1_sigma) and np.isnan(nothing.within_2_sigma)
+    found[:, NUM_POINTS:] = [0.1, 0.1, 0.2]  # across, across, along
+    near = found.copy()
+    sight = found[:, BODY_ROWS] / np.linalg.norm(found[:, BODY_ROWS], axis=-1, keepdims=True)
+    near[:, BODY_ROWS] -= 0.3 * sight
+    result = score(near, VIEW, truth, NOTHING_HIDDEN)  # 1.5 sigma on one of three axes
+    assert result.within_1_sigma == pytest.approx(2 / 3) and result.within_2_sigma == 1
+    near[:, BODY_ROWS] -= 0.2 * sight
+    assert score(near, VIEW, truth, NOTHING_HIDDEN).within_2_sigma == pytest.approx(2 / 3)
 
 
 def test_a_larger_turned_body_is_right_after_alignment(truth) -> None:
@@ -112,8 +135,7 @@ def test_means_are_over_views_and_frames_add_up() -> None:
 
 
 def test_jitter_is_that_of_the_motion_not_of_the_truth(truth) -> None:
-    smooth = np.linspace(0, 1, FRAMES)[:, None, None] * np.ones(
-        (1, len(JOINT_NAMES) + NUM_KEYPOINTS, 3)
-    )
+    smooth = np.linspace(0, 1, FRAMES)[:, None, None] * np.ones((1, NUM_ROWS, 3))
+    smooth[:, NUM_POINTS:] = np.nan
     assert score(smooth, VIEW, truth, NOTHING_HIDDEN).jitter == pytest.approx(0, abs=1e-6)
     assert score(joints_of(truth), VIEW, truth, NOTHING_HIDDEN).jitter > 100

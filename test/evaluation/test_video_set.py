@@ -16,6 +16,7 @@ from moro_ros.cli import evaluate_multiview
 from moro_ros.cli.cli import main
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.evaluation.calibrations import load_calibration
+from moro_ros.evaluation.video_score import NUM_POINTS, NUM_ROWS
 from moro_ros.evaluation.video_set import (
     CONDITIONS,
     VideoSet,
@@ -159,6 +160,8 @@ def test_the_truth_is_where_everybody_was_at_each_camera_s_own_times(videos, per
 class PerfectSource:
     """Answers with the person's true keypoints in a view's camera, `off` m from there."""
 
+    sigma_m = 0.05
+
     def __init__(self, views, person, off: tuple[float, float, float] = (0, 0, 0)) -> None:
         self.views, self.person, self.off = views, person, np.array(off)
         self.number = 0
@@ -168,7 +171,10 @@ class PerfectSource:
         self.number += 1
         points = np.stack([self.person(7.0 + frame.stamp_ns * 1e-9) for frame in frames])
         inside = points @ view.rotation.T + view.translation + self.off
-        return {4: np.concatenate([np.zeros((len(frames), 22, 3)), inside], 1)}
+        rows = np.full((len(frames), NUM_ROWS, 3), np.nan)
+        rows[:, 22:NUM_POINTS] = inside
+        rows[:, NUM_POINTS + 22 :] = self.sigma_m
+        return {4: rows}
 
 
 def test_a_perfect_answer_scores_nothing_and_a_shifted_one_its_shift(videos, person) -> None:
@@ -177,8 +183,11 @@ def test_a_perfect_answer_scores_nothing_and_a_shifted_one_its_shift(videos, per
     for item in videos.evaluate(PerfectSource(videos.views, person), names, plain):
         assert item.relative_mm < 3 and item.mid_shoulder_mm < 3
         assert item.image_px < 0.5 and item.detector_px < 0.5 and item.coverage == 1
+        assert item.within_1_sigma == item.within_2_sigma == 1
     off = PerfectSource(videos.views, person, (0.1, 0.0, 0.0))
     for item in videos.evaluate(off, names, plain):
+        # Nearly all of it is across the line of sight, on one of three axes: 2 sigma.
+        assert item.within_1_sigma == pytest.approx(2 / 3, abs=0.02)
         assert item.relative_mm < 3 and item.mid_shoulder_mm == pytest.approx(100, abs=3)
         assert item.image_px == pytest.approx(300 * 0.1 / 2.5, rel=0.2)  # focal length, distance
     for item in videos.with_true_keypoints().evaluate(off, names, plain):

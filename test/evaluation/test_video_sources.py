@@ -10,12 +10,14 @@ import torch
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.evaluation.video_score import NUM_POINTS, NUM_ROWS
 from moro_ros.evaluation.video_sources import (
     FrameJoints,
     InTurns,
     StreamJoints,
     WorldJoints,
     WorldMemory,
+    body_rows,
 )
 from moro_ros.types import (
     KEYPOINTS,
@@ -36,12 +38,15 @@ class Word:
     track_id: int
     stamps_ns: np.ndarray
     joints: np.ndarray
+    known: int = 1  # whether its covariance is known
 
     def __post_init__(self) -> None:
         count = len(self.joints)
         self.joints = self.joints.astype(np.float32)
         self.joint_rotations = np.tile(np.eye(3, dtype=np.float32), (count, 22, 1, 1))
         none = np.zeros((count, 3), np.float32)
+        spread = np.diag([0.01, 0.01, 0.04]).astype(np.float32)
+        self.covariance = np.tile(spread, (count, 22, 1, 1)) * self.known
         self.smplx = SmplxParams(np.zeros(10, np.float32), none, np.tile(none, 21), none)
 
 
@@ -85,6 +90,20 @@ def test_the_body_s_own_keypoints_follow_the_joints(open_body) -> None:
     offset = skeleton.keypoint_offsets[0, heel].numpy()
     assert points[len(JOINT_NAMES) + heel] == pytest.approx(2 + offset, abs=1e-6)
     assert offset[1] < -0.01  # below the ankle
+
+
+def test_a_body_hands_on_the_sigma_of_its_joints(open_body) -> None:
+    ahead = np.tile([0.0, 0.0, 3.0], (1, 22, 1))
+    rows = body_rows(Word(3, np.zeros(1), ahead), open_body)
+    assert rows.shape == (1, NUM_ROWS, 3)
+    assert rows[0, NUM_POINTS:] == pytest.approx(np.tile([0.1, 0.1, 0.2], (NUM_POINTS, 1)))
+    word = Word(3, np.zeros(1), ahead)
+    word.covariance[0, JOINT_NAMES.index("head")] *= 9
+    sigma = body_rows(word, open_body)[0, NUM_POINTS + len(JOINT_NAMES) :, 2]
+    assert sigma[NAMES.index("nose")] == pytest.approx(0.6)  # carried by the head
+    assert sigma[NAMES.index("left_wrist")] == pytest.approx(0.2)
+    unknown = body_rows(Word(3, np.zeros(1), ahead, known=0), open_body)
+    assert np.isnan(unknown[0, NUM_POINTS:]).all() and np.isfinite(unknown[0, :NUM_POINTS]).all()
 
 
 def test_each_frame_alone_knows_no_other(open_body) -> None:
