@@ -6,8 +6,7 @@ import argparse
 import json
 
 from moro_ros.cli.evaluate_open import (
-    chosen,
-    find_motion,
+    held_out,
     shown,
     stream_of,
     stream_options,
@@ -29,7 +28,7 @@ from moro_ros.evaluation.posture_benchmark import (
 def command(args: argparse.Namespace) -> int:
     """Held-out motion, bowing, seated, lying and falling, without and with a known floor."""
     stream = stream_of(args)
-    motion = chosen(find_motion(args.motion, "test.npz"), args.subjects)
+    motion = held_out(args.motion, subjects=args.subjects)
     seated = load_motion(args.seated) if args.seated else None
     protocol = OpenProtocol(args.people, args.frames, batch=args.people, seed=args.seed)
     rows, runs = list[dict[str, object]](), dict[bool, list[Found]]()
