@@ -33,7 +33,7 @@ GROUPS = {
 # Before people's sizes are scaled.
 WHERE = CameraRange((2.0, 5.0), (0.8, 2.0))
 # The ground is learned during the first images, which are not scored.
-LEARNING = 75
+LEARNING = 120
 # Who stands: speed of the slower ankle [m/s], height of the pelvis [m], share of the images.
 STANDING_SPEED, UPRIGHT_M, STANDING_SHARE = 0.25, 0.8, 0.7
 

@@ -20,8 +20,9 @@ JOINT_HEIGHT_M = np.array([0.078, 0.027, 0.078, 0.027]) + SHOES_M
 CONTACT, STANDING_SPEED = 0.8, 0.25
 # Number of contacts that are used [contact points], and of people whom they are from: the newest.
 MEMORY, MOST_PEOPLE = 2000, 32
-# Minimum number of contacts.
-LEAST_CONTACTS = 20
+# Minimum number of contacts, and of each of several people: nearly a second on one foot. Fewer may
+# be errors, and a person who seems to stand too high would make children of all others.
+LEAST_CONTACTS, LEAST_OF_EACH = 20, 50
 # Mean lean of people's own axis [rad], and the spread of one contact's height [m]: together they
 # define from which extent of ground on the contacts determine the slope better.
 LEAN, SPREAD_M = 0.06, 0.05
@@ -239,7 +240,7 @@ class GroundEstimator:
         Only the level on which a person stands longest counts, so one on two levels stays on two.
         """
         sizes = dict.fromkeys(self._contacts, 1.0)
-        standing = {i: c for i, c in self._contacts.items() if len(c) >= LEAST_CONTACTS}
+        standing = {i: c for i, c in self._contacts.items() if len(c) >= LEAST_OF_EACH}
         self.people = len(standing)
         if self.people < 2:
             return sizes, None
