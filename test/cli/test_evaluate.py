@@ -226,3 +226,9 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
     assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]
     assert table["children", "depth"]["root_m"] < table["children", "stature prior"]["root_m"]
+
+
+def test_place_refuses_too_few_images_to_learn_a_ground(motion_file, capsys) -> None:
+    words = ["place", "--motion", str(motion_file), "--groups", "1", "--frames", "50"]
+    assert main(["evaluate", *words]) != 0
+    assert "--frames: got 50, expected more than" in capsys.readouterr().err
