@@ -27,7 +27,7 @@ from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
-from moro_ros.types import PLACE_SOURCES, Camera
+from moro_ros.types import PLACE_SOURCES, BodyMotion, Camera
 
 # Cameras at typical distances of depth cameras; as high for children as for adults.
 NEAR = CameraRange((1.3, 4.0), (0.5, 2.0))
@@ -133,19 +133,7 @@ def run(
                 given = True
             if number < WARM_UP:
                 continue
-            found, true = motion.joints[-1].astype(np.float64), truth[number]
-            sight = true[0] / np.linalg.norm(true[0])
-            local = (found - found[0]) - (true - true[0])
-            off = found[0] - true[0]
-            along_m = float(off @ sight)
-            yield Sample(
-                float(np.linalg.norm(off)),
-                along_m,
-                float(np.linalg.norm(off - along_m * sight)),
-                distance_sigma(motion, np.zeros(3)),
-                1e3 * float(np.linalg.norm(local, axis=-1).mean()),
-                PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,
-            )
+            yield sample_of(motion, truth[number])
     stream.set_floor(None)
     stream.placing.depth = None
 
@@ -155,6 +143,23 @@ def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:
     up = observed.truth.up[person].numpy().astype(np.float64)
     soles_m = 2.0 * SHOES_M * np.random.default_rng(person).random()
     return GroundPlane(up, float(observed.truth.height[person]) + soles_m)
+
+
+def sample_of(motion: BodyMotion, true: np.ndarray) -> Sample:
+    """Return the sample of the newest frame; true: (22, 3) m."""
+    found = motion.joints[-1].astype(np.float64)
+    sight = true[0] / np.linalg.norm(true[0])
+    local = (found - found[0]) - (true - true[0])
+    off = found[0] - true[0]
+    along_m = float(off @ sight)
+    return Sample(
+        float(np.linalg.norm(off)),
+        along_m,
+        float(np.linalg.norm(off - along_m * sight)),
+        distance_sigma(motion, np.zeros(3)),
+        1e3 * float(np.linalg.norm(local, axis=-1).mean()),
+        PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,
+    )
 
 
 def true_size(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:

@@ -207,6 +207,7 @@ class Placing:
             side = "above" if height_m >= 0.0 else "below"
             person.judge.refuse(f"the camera would be {abs(height_m):.2f} m {side} it")
             return
+        person.place.floor_sigma = self._floor_sigma
         clue = person.feet.clue(seen, self.floor, self._floor_sigma)
         seat = person.seat.clue(seen, self.floor)
         stature = person.place.stature

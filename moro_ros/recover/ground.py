@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES, PARENTS
+from moro_ros.recover.one_floor import sizes_on_one_floor
 from moro_ros.types import BodyMotion, Place, SmplxParams
 
 # Soles of shoes are 0 to 0.04 m thick; bodies are barefoot.
@@ -17,10 +18,11 @@ SHOES_M = 0.02
 JOINT_HEIGHT_M = np.array([0.078, 0.027, 0.078, 0.027]) + SHOES_M
 # A standing foot: minimum contact probability, maximum speed [m/s].
 CONTACT, STANDING_SPEED = 0.8, 0.25
-# Number of the newest contacts that are used [contact points].
-MEMORY = 2000
-# Minimum number of contacts.
-LEAST_CONTACTS = 20
+# Number of contacts that are used [contact points], and of people whom they are from: the newest.
+MEMORY, MOST_PEOPLE = 2000, 32
+# Minimum number of contacts, and of each of several people: nearly a second on one foot. Fewer may
+# be errors, and a person who seems to stand too high would make children of all others.
+LEAST_CONTACTS, LEAST_OF_EACH = 20, 50
 # Mean lean of people's own axis [rad], and the spread of one contact's height [m]: together they
 # define from which extent of ground on the contacts determine the slope better.
 LEAN, SPREAD_M = 0.06, 0.05
@@ -116,11 +118,11 @@ class GroundEstimator:
 
     The axis of people gives a rough upward direction. The contacts give the height of the ground
     and, with a larger extent, its slope. Contacts are weighted by the certainty of their person's
-    distance.
+    distance. Several people stand on one floor: this determines their sizes relative to each other.
 
     plane: None while unknown; sigma: of the camera's height above it, relative, infinite while
     unknown; step_m: how much higher another level is on which people stand, 0 for none; kept: it is
-    not estimated any more.
+    not estimated any more; people: number of people who determine its height.
     """
 
     def __init__(self) -> None:
@@ -132,8 +134,9 @@ class GroundEstimator:
         self.sigma = math.inf
         self.step_m = 0.0
         self.kept = False
-        self._points = np.zeros((0, 3))
-        self._sigmas = np.zeros(0)
+        self.people = 0
+        # Points [m] and sigma, (N, 4), by track id; those of the newest contact last.
+        self._contacts: dict[int, np.ndarray] = {}
         self._up, self._upright = np.zeros(3), 0
         self._new = 0
 
@@ -144,6 +147,18 @@ class GroundEstimator:
         self.kept = self.plane is not None
         return self.plane
 
+    def trusted(self) -> tuple[GroundPlane | None, float, bool]:
+        """Return the arguments of Placing.set_floor: the ground on which people are placed.
+
+        It is given by a user, or estimated from more than one person's distance by the network. The
+        network is given it only if a user confirmed it and it does not depend on its own output.
+        """
+        sure = self.sigma <= LEARNED_SIGMA
+        shared = self.people > 1 and self.plane is not None and self.plane.offset > LEAST_HEIGHT_M
+        if self.kept or sure or shared:
+            return self.plane, self.sigma, self.kept and sure
+        return None, 0.0, False
+
     def add(self, motion: BodyMotion) -> None:
         """Add the newest frame of one person, camera optical frame."""
         self.add_pose(
@@ -152,6 +167,7 @@ class GroundEstimator:
             contact=motion.contact[-1],
             observed=motion.observed[-1],
             place=motion.place,
+            track_id=motion.track_id,
         )
 
     def add_pose(
@@ -161,6 +177,7 @@ class GroundEstimator:
         contact: np.ndarray,
         observed: np.ndarray,
         place: Place | None = None,
+        track_id: int = 0,
     ) -> None:
         """Add one frame of one person, as the fields of BodyMotion without the axis F."""
         if self.kept:
@@ -183,21 +200,58 @@ class GroundEstimator:
         if place is not None:
             # The floor must not be estimated from itself.
             soles, sigma = soles * place.floor_free, place.floor_free_sigma
-        self._points = np.concatenate([self._points, soles])[-MEMORY:]
-        self._sigmas = np.append(self._sigmas, np.full(len(soles), sigma))[-MEMORY:]
+        self._remember(track_id, np.insert(soles, 3, sigma, axis=1))
         self._new += len(soles)
         # A fit after every 10 % of new contacts is recent enough.
-        if self._new >= max(LEAST_CONTACTS, 0.1 * len(self._points)):
+        if self._new >= max(LEAST_CONTACTS, 0.1 * sum(map(len, self._contacts.values()))):
             self._fit(up)
             self._new = 0
 
+    def _remember(self, track_id: int, contacts: np.ndarray) -> None:
+        """Add a person's contacts (N, 4); the oldest of whoever has the most are forgotten.
+
+        So somebody who stands for a minute does not replace those who stood before.
+        """
+        before = self._contacts.pop(track_id, np.zeros((0, 4)))
+        self._contacts[track_id] = np.concatenate([before, contacts])
+        if len(self._contacts) > MOST_PEOPLE:
+            del self._contacts[next(iter(self._contacts))]
+        excess = sum(map(len, self._contacts.values())) - MEMORY
+        if excess > 0:
+            most = max(self._contacts, key=lambda i: len(self._contacts[i]))
+            self._contacts[most] = self._contacts[most][excess:]
+
     def _fit(self, up: np.ndarray) -> None:
-        found = fit_ground(self._points, up, (self._sigmas.min() / self._sigmas) ** 2)
-        # All contacts of a person share the error of the distance, so many are no more certain than
-        # one. Several people that only the network estimates may all be children.
-        person = float(np.average(self._sigmas**2, weights=found.weight)) ** 0.5
+        contacts = np.concatenate(list(self._contacts.values()))
+        sigmas = contacts[:, 3]
+        sizes, height_sigma = self._sizes(up)
+        points = np.concatenate([c[:, :3] * sizes[i] for i, c in self._contacts.items()])
+        found = fit_ground(points, up, (sigmas.min() / sigmas) ** 2)
+        if height_sigma is None:
+            # All contacts of a person share the error of the distance, so many are no more certain
+            # than one.
+            height_sigma = float(np.average(sigmas**2, weights=found.weight)) ** 0.5
         self.plane, self.step_m = found.plane, found.step_m
-        self.sigma = math.hypot(person, found.sigma_m / max(abs(found.plane.offset), 1e-3))
+        self.sigma = math.hypot(height_sigma, found.sigma_m / max(abs(found.plane.offset), 1e-3))
+
+    def _sizes(self, up: np.ndarray) -> tuple[dict[int, float], float | None]:
+        """Return sizes_on_one_floor by track id; a single person's is 1, and sigma None.
+
+        Only the level on which a person stands longest counts, so one on two levels stays on two.
+        """
+        sizes = dict.fromkeys(self._contacts, 1.0)
+        standing = {i: c for i, c in self._contacts.items() if len(c) >= LEAST_OF_EACH}
+        self.people = len(standing)
+        if self.people < 2:
+            return sizes, None
+        normal = up if self.plane is None else self.plane.normal
+        logs, sigmas = np.zeros(self.people), np.zeros(self.people)
+        for number, contacts in enumerate(standing.values()):
+            trust = contacts[:, 3] ** -2
+            logs[number] = math.log(max(level(-contacts[:, :3] @ normal, trust), LEAST_HEIGHT_M))
+            sigmas[number] = float(np.average(contacts[:, 3] ** 2, weights=trust)) ** 0.5
+        found, sigma = sizes_on_one_floor(logs, sigmas, sigmas <= LEARNED_SIGMA)
+        return sizes | dict(zip(standing, found.tolist(), strict=True)), sigma
 
 
 def upright_axis(joints: np.ndarray) -> np.ndarray | None:

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from moro_ros.body.topology import LEAST_STATURE_M, MOST_STATURE_M
+from moro_ros.recover.one_floor import PRIOR_SIGMA
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
 
-# The network's own sigma without and with a floor input; measured on validation motion of adults.
-# Children are far outside of it, so sources that contradict it take precedence.
-PRIOR_SIGMA, FLOOR_INPUT_SIGMA = 0.09, 0.06
+# As PRIOR_SIGMA, for a network that is given the floor. Children are far outside of both, so other
+# sources that contradict the network take precedence.
+FLOOR_INPUT_SIGMA = 0.06
 # Sigma of stature over distance in the image, because the posture is not known exactly.
 APPARENT_SIGMA = 0.06
 # Statures are learned from clues that are not older than this [s].
@@ -185,11 +186,15 @@ class Stature:
         lasts = self._contradicted_s > CONTRADICTED_S
         self.measured_m = math.exp(log_m) if lasts else None
 
-    def learn(self, log_m: float, sigma: float, seconds: float) -> None:
-        """Learn from an image, `seconds` after the one before."""
+    def learn(self, log_m: float, sigma: float, seconds: float, common: float = 0.0) -> None:
+        """Learn from an image, `seconds` after the one before.
+
+        common: sigma of the error that all images share.
+        """
         if self.given or not LEAST_STATURE_M <= math.exp(log_m) <= MOST_STATURE_M:
             return
         variance = sigma**2 + APPARENT_SIGMA**2
+        least = max(LEAST_STATURE_SIGMA, common) ** 2
         if self.log_m is None:
             self.log_m, self.variance = log_m, variance
             return
@@ -204,7 +209,7 @@ class Stature:
         variance *= max(1.0, INDEPENDENT_S / max(seconds, 1e-3))
         gain = self.variance / (self.variance + variance)
         self.log_m += gain * step
-        self.variance = max((1.0 - gain) * self.variance, LEAST_STATURE_SIGMA**2, sigma**2 / 4)
+        self.variance = max((1.0 - gain) * self.variance, least, sigma**2 / 4)
 
     def clue(self, log_network: float) -> Clue | None:
         """Return its clue of the distance; log_network: logarithm of the network's stature."""
@@ -278,9 +283,13 @@ PlacedBy = tuple[float, Place, bool]
 
 
 class PersonPlace:
-    """The place of one person over time: running clues, stature, and the published result."""
+    """The place of one person over time: running clues, stature, and the published result.
+
+    floor_sigma: of the camera's height above the floor, relative.
+    """
 
     def __init__(self) -> None:
+        self.floor_sigma = 0.0
         self.stature = Stature()
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
         self._published = Follower()
@@ -318,8 +327,11 @@ class PersonPlace:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
         if learn and (taught := {s: c for s, c in fresh.items() if self.running[s].teaches}):
             measured = fuse(taught, floor_input).clue
-            self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds)
-        if (known := self.stature.clue(log_network)) is not None:
+            common = 0.0 if DEPTH in taught else self.floor_sigma
+            self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds, common)
+        # A stature that was learned from a floor has its error, so it is not a second source.
+        again = self.floor_sigma >= PRIOR_SIGMA and FLOOR in fresh and not self.stature.given
+        if (known := self.stature.clue(log_network)) is not None and not again:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns
         if not clues and not floor_input and abs(self._published.value) < NEGLIGIBLE:

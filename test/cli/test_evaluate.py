@@ -284,3 +284,9 @@ def test_posture_counts_every_image(motion_file, capsys) -> None:
     for floor in (False, True):
         images = [row["images"] for row in result["confusion"] if row["floor"] == floor]
         assert sum(images) == len(rows) / 2 * 2 * 6
+
+
+def test_place_refuses_too_few_images_to_learn_a_ground(motion_file, capsys) -> None:
+    words = ["place", "--motion", str(motion_file), "--groups", "1", "--frames", "50"]
+    assert main(["evaluate", *words]) != 0
+    assert "--frames: got 50, expected more than" in capsys.readouterr().err

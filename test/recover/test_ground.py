@@ -12,11 +12,14 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
+from moro_ros.recover import ground
 from moro_ros.recover.ground import (
     GIVEN_SIGMA,
     JOINT_HEIGHT_M,
     LEARNED_SIGMA,
     LEAST_UPRIGHT,
+    MEMORY,
+    MOST_PEOPLE,
     PERSON_SIGMA,
     GroundEstimator,
     GroundPlane,
@@ -24,6 +27,7 @@ from moro_ros.recover.ground import (
     moved,
     upright_axis,
 )
+from moro_ros.recover.one_floor import PRIOR_SIGMA
 from moro_ros.recover.place import Clue, PersonPlace
 from moro_ros.types import DEPTH, BodyMotion, Place, SmplxParams
 
@@ -284,6 +288,91 @@ def test_a_stature_that_is_set_makes_the_ground_trusted(stature_m):
         estimator.add_pose(joints, np.zeros((22, 3)), np.ones(4), np.ones(22, bool), found[1])
     assert (estimator.sigma <= LEARNED_SIGMA) == (stature_m is not None)
     assert scale == pytest.approx((stature_m or 1.7) / 1.7, rel=0.06)
+
+
+def stand_together(sizes, images=120, levels=None, place=None) -> GroundEstimator:
+    """The ground learned from people whom the network takes for adults; sizes: true, by track id.
+
+    levels: height [m] of where each stands, by track id and image; place: of the first person.
+    """
+    rng, estimator = np.random.default_rng(8), GroundEstimator()
+    for image in range(images):
+        for track_id, size in sizes.items():
+            height_m = 0.0 if levels is None else levels[track_id][image]
+            ahead_m = 2.5 + track_id + rng.uniform(-0.3, 0.3)
+            where = ahead_m * AHEAD + (height_m - HEIGHT) * TILTED_UP
+            joints = stand(TILTED_UP, where / size, rng)[0]
+            sure = place if track_id == min(sizes) else None
+            estimator.add_pose(
+                joints, np.zeros((22, 3)), np.ones(4), np.ones(22, bool), sure, track_id
+            )
+    return estimator
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1.0, 0.7), (1.0, 1.0, 0.7), (1.04, 0.96), (1.0, 0.75, 0.65), (0.97, 0.55)]
+)
+def test_people_of_different_sizes_stand_on_one_floor(sizes):
+    """Before, adult and child stood at two heights, 0.6 m apart."""
+    estimator = stand_together(dict(enumerate(sizes)))
+    assert estimator.plane.heights(np.zeros(3)) == pytest.approx(HEIGHT, rel=0.1)
+    assert estimator.step_m == 0.0 and tilt_deg(estimator.plane) < 3.0
+    assert estimator.sigma > PRIOR_SIGMA
+    assert estimator.trusted() == (estimator.plane, estimator.sigma, False)
+
+
+def test_a_child_who_stands_longer_does_not_lower_the_ground():
+    """Nor does an adult who has left: before, the ground was 2.1 m below the camera."""
+    estimator = stand_together({1: 1.0, 2: 0.7}, 60)
+    rng = np.random.default_rng(2)
+    for _ in range(600):
+        joints = stand(TILTED_UP, (4.5 * AHEAD - HEIGHT * TILTED_UP) / 0.7, rng)[0]
+        estimator.add_pose(joints, np.zeros((22, 3)), np.ones(4), np.ones(22, bool), None, 2)
+    assert estimator.plane.heights(np.zeros(3)) == pytest.approx(HEIGHT, rel=0.1)
+
+
+def test_only_children_are_as_unsure_as_only_adults():
+    estimator = stand_together({1: 0.7, 2: 0.65})
+    assert estimator.plane.heights(np.zeros(3)) > 1.2 * HEIGHT
+    assert estimator.sigma > PRIOR_SIGMA > LEARNED_SIGMA
+
+
+def test_a_person_of_known_size_makes_the_shared_ground_sure():
+    known = Place(DEPTH, 0.02, 1.0, 0.02)
+    estimator = stand_together({1: 1.0, 2: 0.7, 3: 0.6}, place=known)
+    assert estimator.plane.heights(np.zeros(3)) == pytest.approx(HEIGHT, rel=0.03)
+    assert estimator.sigma < 0.04 and estimator.step_m == 0.0
+
+
+def test_one_person_on_two_levels_is_on_a_step_beside_a_child():
+    step = [0.17 * (image % 3 == 0) for image in range(180)]
+    estimator = stand_together({1: 1.0, 2: 0.7}, 180, {1: step, 2: [0.0] * 180})
+    assert estimator.step_m == pytest.approx(0.17, abs=0.06)
+    assert estimator.plane.heights(np.zeros(3)) == pytest.approx(HEIGHT, rel=0.1)
+
+
+def test_nobody_is_as_tall_as_somebody_on_a_table():
+    """Known people stay at their distance, and one of them is on another level."""
+    known = Place(DEPTH, 0.02, 1.0, 0.02)
+    levels = {1: [0.0] * 120, 2: [0.75] * 120}
+    estimator = stand_together({1: 1.0, 2: 1.0}, 120, levels, known)
+    assert estimator.step_m == pytest.approx(0.75, abs=0.06)
+
+
+def test_one_person_alone_is_not_resized(learned, monkeypatch):
+    monkeypatch.setattr(ground, "sizes_on_one_floor", None)
+    assert learned([(0.02 * image, 0.0) for image in range(60)]).people == 1
+
+
+def test_the_contacts_of_the_newest_people_are_kept():
+    estimator = stand_together(dict.fromkeys(range(MOST_PEOPLE), 1.0), 40)
+    assert estimator.people == MOST_PEOPLE
+    kept = [len(contacts) for contacts in estimator._contacts.values()]
+    assert sum(kept) == MEMORY and max(kept) - min(kept) < 10, "of each as many"
+    rng = np.random.default_rng(1)
+    joints = stand(TILTED_UP, 4.5 * AHEAD - HEIGHT * TILTED_UP, rng)[0]
+    estimator.add_pose(joints, np.zeros((22, 3)), np.ones(4), np.ones(22, bool), None, 99)
+    assert len(estimator._contacts) == MOST_PEOPLE and 0 not in estimator._contacts
 
 
 def test_a_plane_that_is_kept_is_as_sure_as_before(learned):

@@ -135,6 +135,34 @@ def test_nobody_is_learned_to_be_that_tall(stature_m):
     assert stature.log_m == pytest.approx(ADULT)
 
 
+def test_a_stature_is_no_surer_than_the_floor_that_taught_it():
+    """The images share the error of the camera's height; depth does not have it."""
+    sigmas = {}
+    for sources in ((FLOOR,), (FLOOR, DEPTH)):
+        place = PersonPlace()
+        place.floor_sigma = 0.1
+        for image in range(600):
+            for source in sources:
+                place.running[source].add(Clue(-0.36, 0.02), image * SECOND // 30)
+            place.update(image * SECOND // 30, ADULT, False, True)
+        sigmas[sources] = place.stature.sigma
+    assert sigmas[FLOOR,] == pytest.approx(0.1) and sigmas[FLOOR, DEPTH] < 0.04
+
+
+def test_a_stature_from_a_floor_is_no_second_source_beside_it():
+    sigmas = []
+    for known in (False, True):
+        place = PersonPlace()
+        place.floor_sigma = 0.1
+        if known:
+            place.stature.learn(ADULT - 0.36, 0.03, 1.0)
+        place.running[FLOOR].add(Clue(-0.36, 0.1), 0)
+        found = place.update(0, ADULT, False, False)
+        assert found is not None and found[1].source == FLOOR
+        sigmas.append(found[1].sigma)
+    assert sigmas[0] == sigmas[1] > 0.09
+
+
 def test_one_outlier_does_not_change_a_stature():
     stature = Stature()
     for _ in range(60):

@@ -95,6 +95,11 @@ def test_the_network_is_told_a_learned_ground_only_if_it_is_kept_and_sure(
     ground.plane, ground.sigma, ground.step_m = plane, 0.12, -0.17
     assert outputs.trusted_ground("lens") == (None, 0.0, False), "the network's own word"
     assert ground_state(outputs) == "learned; feet stand at two heights, 0.17 m apart"
+    ground.people = 2
+    assert outputs.trusted_ground("lens") == (plane, 0.12, False), "two people share one floor"
+    ground.plane = GroundPlane(plane.normal, -0.5)
+    assert outputs.trusted_ground("lens") == (None, 0.0, False), "above the camera"
+    ground.plane, ground.people = plane, 1
     ground.sigma = 0.02
     assert outputs.trusted_ground("lens") == (plane, 0.02, False)
     ground.keep()

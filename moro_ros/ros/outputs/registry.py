@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from moro_ros.body.posture import CAMERA_UP
 from moro_ros.live.camera_guard import CameraGuard
-from moro_ros.recover.ground import GIVEN_SIGMA, LEARNED_SIGMA, GroundEstimator, GroundPlane
+from moro_ros.recover.ground import GIVEN_SIGMA, GroundEstimator, GroundPlane
 from moro_ros.ros.outputs.annotated import AnnotatedOutput
 from moro_ros.ros.outputs.base import Body, Output, Scene, by_stamp
 from moro_ros.ros.outputs.humans import HumansOutput, RefinedHumansOutput, WorldHumansOutput
@@ -242,16 +242,11 @@ class Outputs:
     def trusted_ground(self, camera_frame: str) -> tuple[GroundPlane | None, float, bool]:
         """The ground on which people are placed: see the arguments of Placing.set_floor.
 
-        It is from TF, set or fixed by a user, or estimated from more than the network's own output.
-        The network is given the ground only after a user has confirmed it, and never one that is
-        estimated from the network's own output.
+        It is from TF, or see GroundEstimator.trusted.
         """
         if self.placement.ground_frame:
             return self.current_ground(camera_frame), GIVEN_SIGMA, True
-        ground, sure = self.ground, self.ground.sigma <= LEARNED_SIGMA
-        if ground.kept or sure:
-            return ground.plane, ground.sigma, ground.kept and sure
-        return None, 0.0, False
+        return self.ground.trusted()
 
     def current_ground(self, camera_frame: str) -> GroundPlane | None:
         """The ground in the camera's frame: TF's if a frame is named, else the estimated one."""
