@@ -80,6 +80,7 @@ POSTURE_HOLD_NS = 300_000_000
 # Waving: minimum number of turns of the raised forearm, minimum swing, and maximum time.
 WAVE_NS, WAVE_TURNS, WAVE_SWING = 2_000_000_000, 3, math.radians(12.0)
 _AT = {name: index for index, name in enumerate(JOINT_NAMES)}
+_LEGS = [index for index, name in enumerate(JOINT_NAMES) if name.endswith(("knee", "ankle"))]
 
 
 class Posture(IntEnum):
@@ -104,10 +105,14 @@ class Gesture(IntEnum):
     WAVING = 6
 
 
-def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
+def posture_of(
+    joints: np.ndarray, up: np.ndarray = CAMERA_UP, observed: np.ndarray | None = None
+) -> Posture:
     """The posture of one frame.
 
-    joints: (22, 3) m; up: (3,) unit vector against gravity, in the frame of the joints.
+    joints: (22, 3) m; up: (3,) unit vector against gravity, in the frame of the joints; observed:
+    (22,) bool, the joints that were seen, None: all. With an upright trunk and no leg that was seen
+    it is OTHER: hidden legs are inferred as straight, also those of a person at a table.
     """
     hips, knees, ankles = (
         (joints[_AT[f"left_{name}"]] + joints[_AT[f"right_{name}"]]) / 2
@@ -121,6 +126,8 @@ def posture_of(joints: np.ndarray, up: np.ndarray = CAMERA_UP) -> Posture:
     if upright < 0.5:
         # A person bending down has a level trunk too, but high hips.
         return Posture.LAYING if abs(upright) < 0.5 and height < 0.5 else Posture.OTHER
+    if observed is not None and not observed[_LEGS].any():
+        return Posture.OTHER
     # One leg carries a person who walks, runs or climbs; the other may be drawn up.
     carrying = max(_reach(joints, side, up) for side in ("left", "right")) / leg
     if carrying > 0.82:
@@ -198,7 +205,7 @@ class Behaviour:
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns:
             self._forget()
         joints = motion.joints[-1].astype(np.float64)
-        self._settle(posture_of(joints, up), stamp_ns)
+        self._settle(posture_of(joints, up, motion.observed[-1]), stamp_ns)
         rotation = motion.joint_rotations[-1, _AT["head"]].astype(np.float64)
         waving = [self._waves(joints, side, stamp_ns) for side in self._swings]
         self.gesture = Gesture.WAVING if any(waving) else gesture_of(joints, rotation)

@@ -78,24 +78,25 @@ def worlds_of(seated_motion: MotionSet | None) -> dict[str, World]:
 Found = tuple[np.ndarray, np.ndarray]
 
 
-def run(stream: MoRoStream, observed: ObservedMotion, person: int, floor: bool) -> Found:
+def run(stream: MoRoStream, filmed: ObservedMotion, person: int, floor: bool) -> Found:
     """Run one person through a stream; postures and falls are found as in the node.
 
     floor: whether it is known; if not, the camera is taken for level, and no fall is found.
     """
-    plane = floor_of(observed, person)
+    plane = floor_of(filmed, person)
     ups = plane.normal, plane.normal if floor else CAMERA_UP
-    truth = observed.joints[person].numpy()
+    truth = filmed.joints[person].numpy()
     behaviours = Behaviour(), Behaviour()
     detectors = FallDetector(), FallDetector()
     postures, falls = [], np.zeros((1, 2), bool)
     stream.reset()
     stream.set_floor(plane if floor else None, 0.01)
-    for number, image in enumerate(images_of(observed)):
+    for number, image in enumerate(images_of(filmed)):
         for found in stream.push(replace(image, people=image.people[person : person + 1])):
             measured = found.keypoints_seen[-1] and not found.held[-1]
             for which, joints in enumerate((truth[number], found.joints[-1])):
-                motion = replace(found, joints=joints[None])
+                seen = found.observed[-1:] if which else np.ones_like(found.observed[-1:])
+                motion = replace(found, joints=joints[None], observed=seen)
                 posture, _ = behaviours[which].update(motion, ups[which])
                 if which == 0 or (floor and measured):
                     height_m, stamp_ns = float(plane.heights(joints[0])), int(found.stamps_ns[-1])

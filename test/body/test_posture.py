@@ -77,6 +77,19 @@ def test_postures(posed, name, heading, size):
     assert posture_of(motion.joints[0].astype(float)) == expected
 
 
+@pytest.mark.parametrize("name", ["arms out", "on a chair", "face down"])
+def test_without_a_seen_leg_only_lying_is_known(posed, name):
+    """Hidden legs are inferred as straight."""
+    pose, expected = POSES[name]
+    joints, seen = posed(pose).joints[0].astype(float), np.ones(22, bool)
+    for part in ("knee", "ankle"):
+        seen[[AT[f"left_{part}"], AT[f"right_{part}"]]] = False
+    hidden = expected if expected == Posture.LAYING else Posture.OTHER
+    assert posture_of(joints, observed=seen) == hidden
+    seen[AT["left_knee"]] = True
+    assert posture_of(joints, observed=seen) == expected
+
+
 def test_sitting_cross_legged():
     """Hips on the floor with the ankles in front of them, height against up = -y."""
     joints = np.zeros((22, 3))
