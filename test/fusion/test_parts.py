@@ -11,21 +11,30 @@ import torch
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec
 from moro_ros.geometry.views import check_views, intersect, projected
-from moro_ros.recover.fusion.estimate import look_of, network_body, view_terms
+from moro_ros.recover.fusion.estimate import (
+    look_of,
+    network_body,
+    view_terms,
+)
 from moro_ros.recover.fusion.extrinsics import refine_extrinsics, stepped
 from moro_ros.recover.fusion.looks import LONGEST_CARRY_S, Looks
 from moro_ros.recover.fusion.solver import SHAPE, UNKNOWNS, Shape, Solver
 from moro_ros.recover.refinement import moved
 
 
+def seen_by(stage, views, number: int = 0) -> tuple[list, list]:
+    """The views' looks at one of the people, and their networks' bodies."""
+    looks = []
+    for view in views:
+        frame, motions = stage.look(view, 0.3)
+        looks.append(look_of(frame.people[number], frame, motions[number]))
+    return looks, [network_body(view, look) for view, look in zip(views, looks, strict=True)]
+
+
 def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
     """The gradient of all unknowns agrees with finite differences of the keypoints' cost."""
     solver = Solver(stage.body)
-    looks, networks = [], []
-    for view in stage.views:
-        frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame, motions[0]))
-        networks.append(network_body(view, looks[-1]))
+    looks, networks = seen_by(stage, stage.views)
     terms = view_terms(list(stage.views), looks, networks)
     now, betas = networks[0], torch.full((10,), 0.3)
     _, gradient, _ = solver._keypoint_terms(now, betas, terms, far=1e6)  # nothing is an outlier
@@ -47,11 +56,7 @@ def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
 
 def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
     solver = Solver(stage.body)
-    looks = []
-    for view in stage.views:
-        frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame, motions[0]))
-    networks = [network_body(v, look) for v, look in zip(stage.views, looks, strict=True)]
+    looks, networks = seen_by(stage, stage.views)
     terms = view_terms(list(stage.views), looks, networks)
     shape: Shape | None = None
     known = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.geometry.lens import normalised_points
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.geometry.views import View
@@ -72,20 +73,32 @@ def place_precision(view: View, motion: BodyMotion) -> np.ndarray:
     return np.asarray(view.rotation.T @ np.linalg.inv(covariance) @ view.rotation)
 
 
-def view_terms(views: list[View], looks: list[Look], networks: list[PlacedBody]) -> ViewTerm:
-    """Return the solver's input from looks at one person, each with its view."""
+def view_terms(
+    views: list[View],
+    looks: list[Look],
+    networks: list[PlacedBody],
+    used: Sequence[bool] | None = None,
+) -> ViewTerm:
+    """Return the solver's input from looks at one person, each with its view.
+
+    used: (C,), whether a view counts; None: all do. The residuals of views that do not count are
+    computed, too.
+    """
+    used = [True] * len(looks) if used is None else used
+    counts = np.array(used, np.float64)
     precisions = [place_precision(v, look.motion) for v, look in zip(views, looks, strict=True)]
     return ViewTerm(
         rotation=tensor([view.rotation for view in views]),
         translation=tensor([view.translation for view in views]),
         points=tensor([look.points for look in looks]),
-        weight=tensor([look.weight for look in looks]),
+        weight=tensor(counts[:, None] * np.stack([look.weight for look in looks])),
         spread=KEYPOINT_SHARE * tensor([look.box_size for look in looks]),
         network=PlacedBody(
             torch.cat([body.rotations for body in networks]),
             torch.cat([body.translation for body in networks]),
         ),
-        place_precision=tensor(precisions),
+        turn_weight=tensor(np.repeat(counts[:, None], NUM_JOINTS, 1)),
+        place_precision=tensor(counts[:, None, None] * np.stack(precisions)),
     )
 
 

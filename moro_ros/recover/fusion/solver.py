@@ -2,8 +2,8 @@
 
 Damped Gauss-Newton steps as in refinement.py, in the world frame. The normal equations of all
 views add up: the keypoints of each, through its own extrinsics, and the network's estimate of each
-view alone, weighted by its covariance. The distance from one camera, which its network knows least,
-is sideways motion for another one. The size of the body follows from its place.
+view alone: its place by its covariance. The distance from one camera, which its network knows
+least, is sideways motion for another one. The size of the body follows from its place.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class ViewTerm:
 
     rotation: (C, 3, 3) and translation: (C, 3), world to camera; points: (C, K, 2) on the
     normalised planes; weight: (C, K), zero for unseen; spread: (C,), of a keypoint there;
-    network: C bodies, each the estimate of its view's network, in the world frame; place_precision:
-    (C, 3, 3) of their pelvis, 1/m^2, world axes.
+    network: C bodies, each the estimate of its view's network, in the world frame; turn_weight:
+    (C, 22) of their rotations; place_precision: (C, 3, 3) of their pelvis, 1/m^2, world axes.
     """
 
     rotation: Tensor
@@ -65,6 +65,7 @@ class ViewTerm:
     weight: Tensor
     spread: Tensor
     network: PlacedBody
+    turn_weight: Tensor
     place_precision: Tensor
 
 
@@ -90,7 +91,7 @@ class Solution:
     """One body (N = 1) in the world frame.
 
     shape: its current estimate; covariance: (22, 3, 3) m^2 of the joints; residual: (C, K) in
-    spreads of the keypoints that were seen, NaN elsewhere.
+    spreads of all keypoints, seen or not.
     """
 
     body: PlacedBody
@@ -157,11 +158,12 @@ class Solver:
         gradient[SHAPE] += shape.precision @ (betas - shape.betas)
         # Each view's network: its rotations, weighted together, and its place.
         off = difference(now, views.network)  # (C, 69)
-        squared = (off[:, :TURNS].square() * self.turn_precision).mean(-1) / ROBUST_TURNS**2
-        trust = (1.0 + squared).pow(-2)[:, None]
-        turns = self.turn_precision * trust.sum()
-        matrix[:TURNS, :TURNS] += torch.diag(turns)
-        gradient[:TURNS] += self.turn_precision * (trust * off[:, :TURNS]).sum(0)
+        share = views.turn_weight.repeat_interleave(3, -1)
+        squared = (off[:, :TURNS].square() * self.turn_precision * share).sum(-1)
+        squared = squared / (ROBUST_TURNS**2 * share.sum(-1).clamp_min(1.0))
+        turns = self.turn_precision * share * (1.0 + squared).pow(-2)[:, None]
+        matrix[:TURNS, :TURNS] += torch.diag(turns.sum(0))
+        gradient[:TURNS] += (turns * off[:, :TURNS]).sum(0)
         matrix[PLACE, PLACE] += views.place_precision.sum(0)
         gradient[PLACE] += (views.place_precision @ off[:, TURNS:, None])[..., 0].sum(0)
         if expected is not None:
@@ -193,8 +195,7 @@ class Solver:
         ]
         rows = jacobian.flatten(0, 2)  # (2 C K, 79)
         weighted = rows * weight.flatten().repeat_interleave(2)[:, None]
-        unseen = torch.where(views.weight > 0, residual.norm(dim=-1), torch.nan)
-        return weighted.mT @ rows, weighted.mT @ residual.flatten(), unseen
+        return weighted.mT @ rows, weighted.mT @ residual.flatten(), residual.norm(dim=-1)
 
     def posed(self, now: PlacedBody, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return joint rotations (22, 3, 3), joints (22, 3) and keypoints (K, 3), pelvis at 0."""

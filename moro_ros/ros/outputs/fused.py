@@ -21,7 +21,6 @@ from moro_ros.body.body_model import BodyModel
 from moro_ros.errors import CalibrationError
 from moro_ros.geometry.views import View, check_views
 from moro_ros.recover.fusion.fusion import Fusion
-from moro_ros.recover.fusion.judge import Judge
 from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.diagnostics import diagnostic_array
 from moro_ros.ros.outputs.base import Output, Scene
@@ -61,7 +60,6 @@ class FusedPeople:
         self._placement = Placement(node, frame, "", own_frames(*prefixes))
         self._lock = threading.Lock()
         self._fusion: Fusion | None = None
-        self._judge = Judge()
         self._received_ns: dict[str, int] = {}  # the newest stamp of each camera
         self._first_ns: int | None = None
         self._unplaced: dict[str, str] = {}  # cameras without TF, and their frames
@@ -159,7 +157,6 @@ class FusedPeople:
 
     def _publish(self, fusion: Fusion, scene: Scene, stamp_ns: int, options: NodeConfig) -> None:
         people = fusion.at(stamp_ns)
-        self._judge.look(fusion)
         known = frozenset(fusion.matcher.members)
         lost = tuple(sorted(self._published - known))
         motions = tuple(one.motion for one in people)
@@ -185,7 +182,7 @@ class FusedPeople:
         if self._wrong:
             words.append(self._wrong)
         elif fusion is not None:
-            words += self._judge.problems(fusion)
+            words += fusion.judge.problems()
         unusable = 0 if fusion is None else fusion.unusable_poses
         if unusable > self._unusable:
             words.append("Poses that are not finite were not published.")
@@ -194,7 +191,7 @@ class FusedPeople:
             "cameras": [n for n in self._names if self._behind_s(n) <= LOST_S],
             "people": 0 if fusion is None else len(fusion.matcher.members),
             "unusable_poses": unusable,
-            "residual": {} if fusion is None else dict(fusion.residual),
+            "residual": {} if fusion is None else dict(fusion.judge.residual),
         }
         level = DiagnosticStatus.WARN if words else DiagnosticStatus.OK
         return level, " ".join(words) or "Cameras are fused.", values
