@@ -16,6 +16,9 @@ from moro_ros.recover.fusion.looks import FusedPerson
 USUAL, BESIDE_OTHERS = 0.035, 1.7
 # If no residual is far above the others', the wrong camera is among those over this share of USUAL.
 DOUBTFUL = 0.5
+# A camera that does not count has a residual of more than this many times USUAL: without a camera
+# that is hardly wrong, the others know less than with it.
+FAR = 2.0
 # People are matched within this many times at which several cameras see people.
 PATIENCE = 45
 # Number of people and images in the running mean of a camera's residual, and the least for a
@@ -71,12 +74,12 @@ class Judge:
 
     @property
     def off(self) -> str | None:
-        """The one of three or more cameras whose keypoints disagree, while all others agree."""
+        """The one of three or more cameras that is far from the others, while all others agree."""
         wrong = [name for name, share in self.residual.items() if share > USUAL]
         measured = all(count >= LEAST_RESIDUALS for count in self._measured.values())
         if len(wrong) != 1 or wrong[0] not in outlying(self.residual) or not measured:
             return None
-        return wrong[0]
+        return wrong[0] if self.residual[wrong[0]] > FAR * USUAL else None
 
     def problems(self) -> list[str]:
         """Return the current problems, one sentence each; usually empty."""
