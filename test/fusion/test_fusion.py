@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.looks import FusedPerson
 from moro_ros.recover.fusion.playback import Taken, play
-from moro_ros.types import STATURE, TRIANGULATED
+from moro_ros.types import STATURE, TRIANGULATED, Place
 
 RATE_HZ = 30.0
 
@@ -114,6 +115,28 @@ def test_a_lost_camera_leaves_the_others_to_go_on(stage) -> None:
     # The size of the people is known by now, so that one camera keeps their place.
     assert joint_error(one, stage, 29 / RATE_HZ, 0) < 0.15
     assert {person.motion.track_id for person in one} == ids
+
+
+def test_the_last_camera_can_be_told_the_stature(stage) -> None:
+    fusion, two = Fusion(stage.body, stage.views[:2]), replace(stage, views=stage.views[:2])
+    size = fusion.solver.size
+    tall = size.with_stature(torch.zeros(10), 1.95).numpy()
+    run(fusion, two, 6)
+    fusion.drop("middle")
+    statures = []
+    for told in (False, True):
+        for number in range(6, 10):
+            seconds = (number + 4 * told) / RATE_HZ
+            frame, motions = stage.look(stage.views[0], seconds)
+            if told:
+                motions = tuple(
+                    replace(m, smplx=replace(m.smplx, betas=tall), place=Place(STATURE, 0.01))
+                    for m in motions
+                )
+            fusion.add("left", frame, motions)
+            one = fusion.at(frame.stamp_ns)[0].motion
+        statures.append(size.stature(torch.from_numpy(one.smplx.betas)))
+    assert statures[0] + 0.02 < statures[1] < 1.97
 
 
 def test_cameras_of_other_times_and_rates_are_brought_to_one(stage) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.body.size import BodySize
 from moro_ros.geometry.lens import normalised_points
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.geometry.views import View
@@ -18,13 +18,15 @@ from moro_ros.recover.fusion.looks import Key, Look
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, TURNS, Expected, ViewTerm
 from moro_ros.recover.ground import moved
 from moro_ros.recover.refinement import PlacedBody, smplx_of
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame, PersonObservation
+from moro_ros.types import NUM_KEYPOINTS, PRIOR, BodyMotion, Frame, PersonObservation
 
 # Minimum visibility of a keypoint that is used.
 VISIBLE = 0.5
 # Spread of the pelvis if the network gives no covariance: across the line of sight, m, and along
 # it, as a share of the distance.
 ACROSS_M, ALONG = 0.1, 0.1
+# Nobody's stature is known better than this, relative: shoes and the posture while measured.
+LEAST_SIGMA = 0.01
 LEAST_BOX = 1e-3
 
 
@@ -73,16 +75,31 @@ def place_precision(view: View, motion: BodyMotion) -> np.ndarray:
     return np.asarray(view.rotation.T @ np.linalg.inv(covariance) @ view.rotation)
 
 
+def known_stature(size: BodySize, looks: Sequence[Look]) -> tuple[float, float]:
+    """Return the stature [m] of the view that knows the distance best, and its precision, 1/m^2.
+
+    Only views whose distance has other sources than the network count; 0, 0 without any.
+    """
+    motions = [look.motion for look in looks]
+    known = [(m.place.sigma, m) for m in motions if m.place and m.place.source != PRIOR]
+    if not known:
+        return 0.0, 0.0
+    sigma, motion = min(known, key=lambda one: one[0])
+    stature_m = size.stature(tensor(motion.smplx.betas))
+    return stature_m, (max(sigma, LEAST_SIGMA) * stature_m) ** -2
+
+
 def view_terms(
     views: list[View],
     looks: list[Look],
     networks: list[PlacedBody],
+    size: BodySize,
     used: Sequence[bool] | None = None,
 ) -> ViewTerm:
     """Return the solver's input from looks at one person, each with its view.
 
-    used: (C,), whether a view counts; None: all do. The residuals of views that do not count are
-    computed, too.
+    size: of the body model; used: (C,), whether a view counts; None: all do. The residuals of
+    views that do not count are computed, too.
     """
     used = [True] * len(looks) if used is None else used
     counts = np.array(used, np.float64)
@@ -97,8 +114,10 @@ def view_terms(
             torch.cat([body.rotations for body in networks]),
             torch.cat([body.translation for body in networks]),
         ),
-        turn_weight=tensor(np.repeat(counts[:, None], NUM_JOINTS, 1)),
+        turn_weight=tensor(counts),
         place_precision=tensor(counts[:, None, None] * np.stack(precisions)),
+        betas=tensor([look.motion.smplx.betas for look in looks]),
+        stature=known_stature(size, [look for look, one in zip(looks, used, strict=True) if one]),
     )
 
 

@@ -152,7 +152,7 @@ class Fusion:
         # A camera that is off does not count if two others see the person.
         off = self.judge.off if len(looks) > 2 else None
         used = [camera != off for camera, _ in looks]
-        terms = view_terms(views, shown, list(networks.values()), used)
+        terms = view_terms(views, shown, list(networks.values()), self.solver.size, used)
         elapsed_s = 0.0 if kept is None else (stamp_ns - kept.stamp_ns) * 1e-9
         recent = kept is not None and elapsed_s < FORGOTTEN_S
         expected = None
@@ -163,7 +163,9 @@ class Fusion:
         solution = self.solver.solve(terms, kept.shape if kept else None, expected)
         shape = solution.shape
         if kept and len(looks) == 1:
-            shape = kept.shape  # one camera does not determine the size
+            # One camera does not determine the size, unless it was told.
+            told = terms.stature[1] > 0.0
+            shape = Shape(shape.betas, kept.shape.precision) if told else kept.shape
         velocity = kept.velocity if kept and recent else JointVelocity()
         self._people[person] = _Person(shape, solution.body, stamp_ns, networks, velocity)
         chain, local, _ = self.solver.posed(solution.body, shape.betas)
