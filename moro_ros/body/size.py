@@ -22,18 +22,18 @@ def scale_betas(body: BodyModel) -> Tensor:
 
 
 class BodySize:
-    """Stature and scale of the bodies of one model."""
+    """Stature and scale of the bodies of one model; per_beta: (10,), its derivatives, m."""
 
     def __init__(self, body: BodyModel) -> None:
         height = body.template[:, 1]
         top, bottom = int(height.argmax()), int(height.argmin())
         self._mean_m = float(height[top] - height[bottom])
-        self._per_beta = body.shapedirs[top, 1] - body.shapedirs[bottom, 1]
+        self.per_beta = body.shapedirs[top, 1] - body.shapedirs[bottom, 1]
         self._scale_betas = scale_betas(body)
 
     def stature(self, betas: Tensor) -> float:
         """Return the height [m] of the body with betas (10,), standing at rest."""
-        return self._mean_m + float(self._per_beta @ betas)
+        return self._mean_m + float(self.per_beta @ betas)
 
     def with_stature(self, betas: Tensor, stature_m: float) -> Tensor:
         """Return the betas (10,) of a body like that of betas, but stature_m tall."""

@@ -25,7 +25,6 @@ from moro_ros.geometry.views import View
 from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
 from moro_ros.io.recording import row_of
 from moro_ros.recover.fusion.fusion import Fusion
-from moro_ros.recover.fusion.judge import Judge
 from moro_ros.recover.fusion.playback import play
 from moro_ros.recover.ground import moved
 from moro_ros.types import Camera
@@ -64,14 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     fusion, reels = fused(arguments, filmed)
     make_folder(out, "--out")
-    judge = Judge()
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
         files = MotionFiles(out, overwrite=True, option="--out")
         files.camera = frame.camera
         try:
             for stamp_ns, people in tqdm(play(fusion, reels), "Recovering", disable=None):
-                judge.look(fusion)
                 files.add_image(stamp_ns)
                 for one in people:
                     motion = moved(one.motion, frame.rotation, frame.translation)
@@ -86,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             ) from error
         finally:
             files.discard()
-    for word in (*judge.problems(fusion), *incomplete_ones(filmed) * (not interruption.number)):
+    for word in (*fusion.judge.problems(), *incomplete_ones(filmed) * (not interruption.number)):
         print(word, file=sys.stderr)
     if fusion.unusable_poses:
         print(f"Omitted because not finite: {fusion.unusable_poses} poses", file=sys.stderr)
@@ -119,8 +116,6 @@ def report(seen: dict[int, list[int]], fusion: Fusion, images: int) -> None:
                 for i, counts in sorted(seen.items())
             ]
         )
-    if fusion.residual:
+    if residual := fusion.judge.residual:
         print("Median distance of each camera's keypoints from the bodies, % of the person box:")
-        print_table(
-            [{name: rounded(100 * share, 1) for name, share in sorted(fusion.residual.items())}]
-        )
+        print_table([{name: rounded(100 * share, 1) for name, share in sorted(residual.items())}])

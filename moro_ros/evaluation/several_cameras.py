@@ -15,7 +15,8 @@ from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.evaluation.video_score import NUM_ROWS, Score, mean, score
 from moro_ros.evaluation.video_sources import MotionStream, body_rows
 from moro_ros.geometry.views import View
-from moro_ros.recover.fusion.fusion import FusedPerson, Fusion
+from moro_ros.recover.fusion.fusion import Fusion
+from moro_ros.recover.fusion.looks import FusedPerson
 from moro_ros.recover.fusion.playback import Taken, play
 from moro_ros.types import NUM_KEYPOINTS, Frame
 

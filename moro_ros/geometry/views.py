@@ -72,22 +72,31 @@ def check_views(views: Sequence[View], source: str) -> None:
     source: what the message begins with.
     Raises: CalibrationError naming the cameras, and what was probably meant.
     """
+    for words in misplaced(views, source).values():
+        raise CalibrationError(words)
+
+
+def misplaced(views: Sequence[View], source: str) -> dict[str, str]:
+    """Return the cameras too far from the others, or at the place of another one, with the text.
+
+    source: what the texts begin with.
+    """
     centres = {view.name: view.centre for view in views}
+    found = {}
     for name, centre in centres.items():
         away = sorted(float(np.linalg.norm(centre - c)) for n, c in centres.items() if n != name)
-        if not away:
-            return
-        nearest = away[len(away) // 2] if len(away) > 2 else away[0]
+        nearest = away[len(away) // 2 if len(away) > 2 else 0] if away else 0.0
         if nearest > MOST_APART_M:
             whose = "all cameras" if len(views) == 2 else f"camera {name}"
-            raise CalibrationError(
+            found[name] = (
                 f"{source}: camera {name} is {nearest:.0f} m from the others, expected less than "
                 f"{MOST_APART_M:.0f} m. Probably the translation of {whose} is in millimetres; "
                 "expected metres."
             )
     for (first, one), (second, two) in combinations(centres.items(), 2):
         if np.linalg.norm(one - two) < LEAST_APART_M:
-            raise CalibrationError(
+            found[first] = found[second] = (
                 f"{source}: cameras {first} and {second} are at the same place, expected at least "
                 f"{LEAST_APART_M} m between them. Are these the extrinsics of both?"
             )
+    return found

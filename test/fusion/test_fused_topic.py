@@ -36,7 +36,8 @@ START_NS = 1_000_000_000_000
 class Desk:
     """A node with the fusion of the stage's cameras, TF, and what it publishes."""
 
-    def __init__(self, stage, skip: str = "", unit: float = 1.0) -> None:
+    def __init__(self, stage, skip: str = "", unit: float = 1.0, of: str = "") -> None:
+        """skip: a camera without TF; unit: of the translations; of: only that camera's."""
         self.context = rclpy.Context()
         rclpy.init(context=self.context, args=[], domain_id=100 + os.getpid() % 100)
         self.node = rclpy.create_node("cameras", context=self.context)
@@ -45,7 +46,7 @@ class Desk:
         self.fused = FusedPeople(self.node, "", names, "map", ("l", "r"))
         for view in stage.views:
             if view.name != skip:
-                self.fused._placement.tree.take_static(TFMessage(transforms=[tf_of(view, unit)]))
+                self.place(view, unit if of in ("", view.name) else 1.0)
         self.humans: list[HumanArray] = []
         self.status: list[DiagnosticStatus] = []
         self.node.create_subscription(HumanArray, "/fused/humans", self.humans.append, 50)
@@ -55,6 +56,9 @@ class Desk:
         self.executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.wait(lambda: self.fused.watched)
+
+    def place(self, view, unit: float = 1.0) -> None:
+        self.fused._placement.tree.take_static(TFMessage(transforms=[tf_of(view, unit)]))
 
     def wait(self, condition, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
@@ -162,6 +166,30 @@ def test_transforms_in_millimetres_are_named(desk) -> None:
     for number in range(3):
         cameras.show(number)
     assert "millimetres" in cameras.said("from the others").message
+
+
+def test_one_camera_in_millimetres_is_named_and_the_others_go_on(desk, stage) -> None:
+    """Also if it is the first one, which gives the time; it comes back when its TF is mended."""
+    cameras = desk(unit=1000.0, of="left")
+    for number in range(8):
+        cameras.show(number)
+    people = cameras.newest(7).humans
+    assert {human.place_source for human in people} == {Human.PLACE_TRIANGULATED}
+    assert len(people) == 2
+    status = cameras.said("camera left is").message
+    assert "millimetres" in status and "middle" not in status and "right" not in status
+    cameras.place(stage.views[0])
+    for number in range(8, 14):
+        cameras.show(number)
+    values = {v.key: v.value for v in cameras.said("Cameras are fused.").values}
+    assert "left" in values["cameras"]
+    # A camera that has gone is no longer reported.
+    assert "residual.left" in values
+    cameras.fused.drop("left")
+    for number in range(14, 16):
+        cameras.show(number, names=("middle", "right"))
+    values = {v.key: v.value for v in cameras.said("Cameras are fused.").values}
+    assert "residual.left" not in values and "residual.right" in values
 
 
 def test_the_next_camera_gives_the_time_when_the_first_stops(desk) -> None:

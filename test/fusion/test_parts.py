@@ -11,22 +11,32 @@ import torch
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec
 from moro_ros.geometry.views import check_views, intersect, projected
-from moro_ros.recover.fusion.estimate import look_of, network_body, view_terms
+from moro_ros.recover.fusion.estimate import (
+    look_of,
+    network_body,
+    view_terms,
+)
 from moro_ros.recover.fusion.extrinsics import refine_extrinsics, stepped
 from moro_ros.recover.fusion.looks import LONGEST_CARRY_S, Looks
-from moro_ros.recover.fusion.solver import SHAPE, UNKNOWNS, Shape, Solver
+from moro_ros.recover.fusion.solver import SHAPE, UNKNOWNS, Shape, Solver, first_shape
 from moro_ros.recover.refinement import moved
+from moro_ros.types import STATURE, Place
+
+
+def seen_by(stage, views, number: int = 0) -> tuple[list, list]:
+    """The views' looks at one of the people, and their networks' bodies."""
+    looks = []
+    for view in views:
+        frame, motions = stage.look(view, 0.3)
+        looks.append(look_of(frame.people[number], frame, motions[number]))
+    return looks, [network_body(view, look) for view, look in zip(views, looks, strict=True)]
 
 
 def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
     """The gradient of all unknowns agrees with finite differences of the keypoints' cost."""
     solver = Solver(stage.body)
-    looks, networks = [], []
-    for view in stage.views:
-        frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame, motions[0]))
-        networks.append(network_body(view, looks[-1]))
-    terms = view_terms(list(stage.views), looks, networks)
+    looks, networks = seen_by(stage, stage.views)
+    terms = view_terms(list(stage.views), looks, networks, solver.size)
     now, betas = networks[0], torch.full((10,), 0.3)
     _, gradient, _ = solver._keypoint_terms(now, betas, terms, far=1e6)  # nothing is an outlier
 
@@ -47,12 +57,8 @@ def test_the_normal_equations_are_the_slope_of_the_cost(stage) -> None:
 
 def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
     solver = Solver(stage.body)
-    looks = []
-    for view in stage.views:
-        frame, motions = stage.look(view, 0.3)
-        looks.append(look_of(frame.people[0], frame, motions[0]))
-    networks = [network_body(v, look) for v, look in zip(stage.views, looks, strict=True)]
-    terms = view_terms(list(stage.views), looks, networks)
+    looks, networks = seen_by(stage, stage.views)
+    terms = view_terms(list(stage.views), looks, networks, solver.size)
     shape: Shape | None = None
     known = []
     for _ in range(3):
@@ -60,6 +66,36 @@ def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
         known.append(float(torch.linalg.eigvalsh(shape.precision).min()))
         assert torch.allclose(shape.precision, shape.precision.mT)
     assert 0 < known[0] < known[1] < known[2]
+
+
+def test_a_new_person_has_the_shape_of_the_view_that_knows_their_distance(stage) -> None:
+    solver, views = Solver(stage.body), list(stage.views[:2])
+    looks, networks = seen_by(stage, views)
+    known = np.broadcast_to(np.eye(3, dtype=np.float32) * 0.01**2, (1, 22, 3, 3))
+    motion = looks[1].motion
+    smplx = replace(motion.smplx, betas=np.full(10, 2.0, np.float32))
+    looks[1] = replace(looks[1], motion=replace(motion, smplx=smplx, covariance=known))
+    shape = first_shape(view_terms(views, looks, networks, solver.size))
+    assert shape.betas.numpy() == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_stature_that_one_view_knows_is_that_of_the_body(stage) -> None:
+    """Also if it is set later; with every image it is the same knowledge, which does not grow."""
+    solver, views = Solver(stage.body), list(stage.views[:2])
+    looks, networks = seen_by(stage, views)
+    looks = [replace(look, weight=np.zeros_like(look.weight)) for look in looks]
+    shape = solver.solve(view_terms(views, looks, networks, solver.size), None, None).shape
+    tall = solver.size.with_stature(torch.zeros(10), 1.95)
+    motion = looks[1].motion
+    told = replace(
+        motion, smplx=replace(motion.smplx, betas=tall.numpy()), place=Place(STATURE, 0.02)
+    )
+    looks[1] = replace(looks[1], motion=told)
+    terms = view_terms(views, looks, networks, solver.size)
+    later = solver.solve(terms, shape, None).shape
+    assert solver.size.stature(shape.betas) < 1.8
+    assert solver.size.stature(later.betas) == pytest.approx(1.95, abs=0.03)
+    assert torch.allclose(later.precision, shape.precision, atol=1e-3)
 
 
 def looks_at(stage, times) -> tuple[Looks, list]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moro_ros.body.size import BodySize
 from moro_ros.geometry.lens import normalised_points
 from moro_ros.geometry.rotation import matrix_to_rotvec, rotvec_to_matrix
 from moro_ros.geometry.views import View
@@ -17,13 +18,15 @@ from moro_ros.recover.fusion.looks import Key, Look
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, TURNS, Expected, ViewTerm
 from moro_ros.recover.ground import moved
 from moro_ros.recover.refinement import PlacedBody, smplx_of
-from moro_ros.types import NUM_KEYPOINTS, BodyMotion, Frame, PersonObservation
+from moro_ros.types import NUM_KEYPOINTS, PRIOR, BodyMotion, Frame, PersonObservation
 
 # Minimum visibility of a keypoint that is used.
 VISIBLE = 0.5
 # Spread of the pelvis if the network gives no covariance: across the line of sight, m, and along
 # it, as a share of the distance.
 ACROSS_M, ALONG = 0.1, 0.1
+# Nobody's stature is known better than this, relative: shoes and the posture while measured.
+LEAST_SIGMA = 0.01
 LEAST_BOX = 1e-3
 
 
@@ -72,20 +75,49 @@ def place_precision(view: View, motion: BodyMotion) -> np.ndarray:
     return np.asarray(view.rotation.T @ np.linalg.inv(covariance) @ view.rotation)
 
 
-def view_terms(views: list[View], looks: list[Look], networks: list[PlacedBody]) -> ViewTerm:
-    """Return the solver's input from looks at one person, each with its view."""
+def known_stature(size: BodySize, looks: Sequence[Look]) -> tuple[float, float]:
+    """Return the stature [m] of the view that knows the distance best, and its precision, 1/m^2.
+
+    Only views whose distance has other sources than the network count; 0, 0 without any.
+    """
+    motions = [look.motion for look in looks]
+    known = [(m.place.sigma, m) for m in motions if m.place and m.place.source != PRIOR]
+    if not known:
+        return 0.0, 0.0
+    sigma, motion = min(known, key=lambda one: one[0])
+    stature_m = size.stature(tensor(motion.smplx.betas))
+    return stature_m, (max(sigma, LEAST_SIGMA) * stature_m) ** -2
+
+
+def view_terms(
+    views: list[View],
+    looks: list[Look],
+    networks: list[PlacedBody],
+    size: BodySize,
+    used: Sequence[bool] | None = None,
+) -> ViewTerm:
+    """Return the solver's input from looks at one person, each with its view.
+
+    size: of the body model; used: (C,), whether a view counts; None: all do. The residuals of
+    views that do not count are computed, too.
+    """
+    used = [True] * len(looks) if used is None else used
+    counts = np.array(used, np.float64)
     precisions = [place_precision(v, look.motion) for v, look in zip(views, looks, strict=True)]
     return ViewTerm(
         rotation=tensor([view.rotation for view in views]),
         translation=tensor([view.translation for view in views]),
         points=tensor([look.points for look in looks]),
-        weight=tensor([look.weight for look in looks]),
+        weight=tensor(counts[:, None] * np.stack([look.weight for look in looks])),
         spread=KEYPOINT_SHARE * tensor([look.box_size for look in looks]),
         network=PlacedBody(
             torch.cat([body.rotations for body in networks]),
             torch.cat([body.translation for body in networks]),
         ),
-        place_precision=tensor(precisions),
+        turn_weight=tensor(counts),
+        place_precision=tensor(counts[:, None, None] * np.stack(precisions)),
+        betas=tensor([look.motion.smplx.betas for look in looks]),
+        stature=known_stature(size, [look for look, one in zip(looks, used, strict=True) if one]),
     )
 
 

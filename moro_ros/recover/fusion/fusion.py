@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from moro_ros.recover.fusion.estimate import (
     stepped,
     view_terms,
 )
-from moro_ros.recover.fusion.looks import Key, Look, Looks
+from moro_ros.recover.fusion.judge import Judge
+from moro_ros.recover.fusion.looks import FusedPerson, Key, Look, Looks
 from moro_ros.recover.fusion.matching import Matcher
 from moro_ros.recover.fusion.solver import KEYPOINT_SHARE, Shape, Solver
 from moro_ros.recover.refinement import PlacedBody
@@ -33,23 +35,6 @@ LEAST_DISTANCE_M = 0.1
 # A detector's errors are correlated between images and views, which the normal equations ignore:
 # errors are this many times larger, measured on the trials of docs/cameras.md.
 UNDERSTATED = 2.5
-# Number of images in the running mean of a camera's residual.
-RESIDUAL_MEMORY = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FusedPerson:
-    """One person (F = 1) in the world frame.
-
-    looks: the observations used, by camera; tracks: the cameras and their ids; residual: for each
-    camera, if there are several, the median distance between its keypoints and the body, relative
-    to the person box.
-    """
-
-    motion: BodyMotion
-    looks: Mapping[str, Look]
-    tracks: tuple[Key, ...]
-    residual: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -66,9 +51,9 @@ class _Person:
 class Fusion:
     """Keeps the recent past of each camera and computes one motion per person.
 
-    views: by name; a view may be replaced at any time. residual: camera -> running mean of
-    FusedPerson.residual over people and images. unusable_poses: number of poses that were not
-    finite; they are not returned, and the person is restarted.
+    views: by name; a view may be replaced at any time. judge: of the agreement of the cameras.
+    unusable_poses: number of poses that were not finite; they are not returned, and the person is
+    restarted.
     """
 
     def __init__(self, body: BodyModel, views: Sequence[View]) -> None:
@@ -76,7 +61,7 @@ class Fusion:
         self.body = body
         self.matcher = Matcher()
         self.solver = Solver(body)
-        self.residual: dict[str, float] = {}
+        self.judge = Judge()
         self.unusable_poses = 0
         self._looks: dict[Key, Looks] = {}
         self._people: dict[int, _Person] = {}
@@ -96,9 +81,14 @@ class Fusion:
                 look = look_of(person, frame, motion_of[person.track_id])
                 self._looks.setdefault((camera, person.track_id), Looks()).add(look)
 
-    def drop(self, camera: str) -> None:
-        """Forget a camera that has stopped."""
+    def end(self, camera: str) -> None:
+        """Forget the people of a camera that has no more images."""
         self._forget({key for key in self._looks if key[0] == camera})
+
+    def drop(self, camera: str) -> None:
+        """Forget a camera: its people, and how well it agreed with the others."""
+        self.end(camera)
+        self.judge.forget(camera)
 
     def _forget(self, keys: set[Key]) -> None:
         for key in keys:
@@ -107,7 +97,8 @@ class Fusion:
     def at(self, stamp_ns: int) -> tuple[FusedPerson, ...]:
         """Return all people at a time, those seen by most cameras first. Times must increase.
 
-        Keypoints of cameras without an image at that time are interpolated or extrapolated.
+        Keypoints of cameras without an image at that time are interpolated or extrapolated. People
+        of a camera that contradicts the others (Judge.apart) are left out while others match.
         """
         found = {key: looks.at(stamp_ns) for key, looks in self._looks.items()}
         looks = {key: look for key, look in found.items() if look is not None}
@@ -118,9 +109,20 @@ class Fusion:
             if shown and self.matcher.settled(person, self._looks, stamp_ns):
                 one = self._fuse_finite(person, shown, stamp_ns)
                 fused += [one] if one is not None else []
+        self.judge.look(self.views, fused)
+        if self.matcher.matched:
+            fused = [one for one in fused if not self._left_out(one)]
         members = self.matcher.members
         self._people = {person: kept for person, kept in self._people.items() if person in members}
         return tuple(sorted(fused, key=lambda one: (-len(one.tracks), one.motion.track_id)))
+
+    def _left_out(self, one: FusedPerson) -> bool:
+        """Whether a person is left out; if they are published later, they get a new id."""
+        tracks = self.matcher.members[one.motion.track_id]
+        wrong = {camera for camera, _ in tracks} <= self.judge.apart
+        if wrong:
+            del self.matcher.members[one.motion.track_id]
+        return wrong
 
     def _fuse_finite(
         self, person: int, looks: dict[Key, Look], stamp_ns: int
@@ -147,17 +149,23 @@ class Fusion:
         networks = {
             key: network_body(view, look) for view, (key, look) in zip(views, looks.items())
         }
-        terms = view_terms(views, shown, list(networks.values()))
+        # A camera that is off does not count if two others see the person.
+        off = self.judge.off if len(looks) > 2 else None
+        used = [camera != off for camera, _ in looks]
+        terms = view_terms(views, shown, list(networks.values()), self.solver.size, used)
         elapsed_s = 0.0 if kept is None else (stamp_ns - kept.stamp_ns) * 1e-9
         recent = kept is not None and elapsed_s < FORGOTTEN_S
         expected = None
         if kept and recent:
             frames = max(elapsed_s / FRAME_S, LEAST_FRAMES)
-            expected = stepped(kept.body, kept.networks, networks, frames)
+            counted = {key: body for key, body in networks.items() if key[0] != off}
+            expected = stepped(kept.body, kept.networks, counted, frames)
         solution = self.solver.solve(terms, kept.shape if kept else None, expected)
         shape = solution.shape
         if kept and len(looks) == 1:
-            shape = kept.shape  # one camera does not determine the size
+            # One camera does not determine the size, unless it was told.
+            told = terms.stature[1] > 0.0
+            shape = Shape(shape.betas, kept.shape.precision) if told else kept.shape
         velocity = kept.velocity if kept and recent else JointVelocity()
         self._people[person] = _Person(shape, solution.body, stamp_ns, networks, velocity)
         chain, local, _ = self.solver.posed(solution.body, shape.betas)
@@ -165,24 +173,20 @@ class Fusion:
         rest = self.body.skeleton(shape.betas[None]).joints[0, 0]
         covariance = UNDERSTATED**2 * solution.covariance.numpy()
         motion = replace(
-            fused_motion(person, shown, solution.body, chain, joints, shape.betas, rest),
+            fused_motion(
+                person, list(compress(shown, used)), solution.body, chain, joints, shape.betas, rest
+            ),
             velocity=velocity.update(joints, stamp_ns)[None].astype(np.float32),
             covariance=covariance[None],
-            place=place_of(views, joints[0], covariance[0]),
+            place=place_of(list(compress(views, used)), joints[0], covariance[0]),
         )
         residual = {}
         if len(looks) > 1:
-            for (camera, _), off in zip(looks, solution.residual.numpy(), strict=True):
-                if (known := off[np.isfinite(off)]).size:
-                    residual[camera] = KEYPOINT_SHARE * float(np.median(known))
-            self._note(residual)
+            for (key, look), away in zip(looks.items(), solution.residual.numpy(), strict=True):
+                if (known := away[look.weight > 0]).size:
+                    residual[key[0]] = KEYPOINT_SHARE * float(np.median(known))
         by_camera = {camera: look for (camera, _), look in looks.items()}
         return FusedPerson(motion, by_camera, tuple(looks), residual)
-
-    def _note(self, residual: Mapping[str, float]) -> None:
-        for camera, share in residual.items():
-            known = self.residual.setdefault(camera, share)
-            self.residual[camera] += (share - known) / RESIDUAL_MEMORY
 
 
 def place_of(views: Sequence[View], pelvis: np.ndarray, covariance: np.ndarray) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,6 +36,21 @@ class Look:
     box_size: float
     motion: BodyMotion
     clothes: np.ndarray = field(default_factory=UNKNOWN.copy)
+
+
+@dataclass(frozen=True, slots=True)
+class FusedPerson:
+    """One person (F = 1) in the world frame.
+
+    looks: the observations of them, by camera; tracks: the cameras and their ids; residual: for
+    each camera, if there are several, the median distance between its keypoints and the body,
+    relative to the person box.
+    """
+
+    motion: BodyMotion
+    looks: Mapping[str, Look]
+    tracks: tuple[Key, ...]
+    residual: Mapping[str, float]
 
 
 class Looks:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from moro_ros.recover.fusion.fusion import FusedPerson, Fusion
+from moro_ros.recover.fusion.fusion import Fusion
+from moro_ros.recover.fusion.looks import FusedPerson
 from moro_ros.types import BodyMotion, Frame
 
 
@@ -32,7 +33,7 @@ class _Reel:
             fusion.add(self._name, frame, self.next.motions)
             self._newest_ns, self.next = frame.stamp_ns, next(self._images, None)
         if self._newest_ns is None or self._newest_ns < stamp_ns:
-            fusion.drop(self._name)  # its video has ended
+            fusion.end(self._name)  # its video has ended
 
 
 def play(

@@ -2,8 +2,9 @@
 
 Damped Gauss-Newton steps as in refinement.py, in the world frame. The normal equations of all
 views add up: the keypoints of each, through its own extrinsics, and the network's estimate of each
-view alone, weighted by its covariance. The distance from one camera, which its network knows least,
-is sideways motion for another one. The size of the body follows from its place.
+view alone: its place by its covariance, its rotations by a constant spread of each joint. The
+distance from one camera, which its network knows least, is sideways motion for another one. The
+size of the body follows from its place.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import NUM_BETAS, BodyModel
+from moro_ros.body.size import BodySize
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.recover.refinement import (
     JOINT_SPREAD,
@@ -35,8 +37,8 @@ ROBUST_TURNS = 1.5
 # Spread of a body in a frame around the extrapolated motion: share of the joints' spread, m, and a
 # share of the step, because fast limbs deviate more.
 TIME_TURN, TIME_PLACE_M, TIME_STEP = 0.2, 0.015, 0.5
-# Spread of each beta around the mean of the views' networks, whose body size depends on their
-# distance.
+# Spread of each beta of a new person around the mean of the views' networks, each of which counts
+# by how well it knows the distance and so the size.
 SHAPE_SPREAD = 2.0
 # The share of one image's knowledge of the shape that is independent of the image before.
 NEW_SHARE = 0.05
@@ -55,8 +57,10 @@ class ViewTerm:
 
     rotation: (C, 3, 3) and translation: (C, 3), world to camera; points: (C, K, 2) on the
     normalised planes; weight: (C, K), zero for unseen; spread: (C,), of a keypoint there;
-    network: C bodies, each the estimate of its view's network, in the world frame; place_precision:
-    (C, 3, 3) of their pelvis, 1/m^2, world axes.
+    network: C bodies, each the estimate of its view's network, in the world frame; turn_weight:
+    (C,) of their rotations; place_precision: (C, 3, 3) of their pelvis, 1/m^2, world axes; betas:
+    (C, 10) of their shapes; stature: the stature [m] that a view knows, and its precision, 1/m^2, 0
+    if none does.
     """
 
     rotation: Tensor
@@ -65,7 +69,10 @@ class ViewTerm:
     weight: Tensor
     spread: Tensor
     network: PlacedBody
+    turn_weight: Tensor
     place_precision: Tensor
+    betas: Tensor
+    stature: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Solution:
     """One body (N = 1) in the world frame.
 
     shape: its current estimate; covariance: (22, 3, 3) m^2 of the joints; residual: (C, K) in
-    spreads of the keypoints that were seen, NaN elsewhere.
+    spreads of all keypoints, seen or not.
     """
 
     body: PlacedBody
@@ -113,6 +120,7 @@ class Solver:
         self.joint_slope = body.joint_shapedirs[:NUM_JOINTS].permute(2, 0, 1)
         offsets = body.keypoint_shapedirs - body.joint_shapedirs[carriers]
         self.offset_slope = offsets.permute(2, 0, 1)
+        self.size = BodySize(body)
 
     @torch.inference_mode()
     def solve(self, views: ViewTerm, shape: Shape | None, expected: Expected | None) -> Solution:
@@ -122,19 +130,20 @@ class Solver:
         None if unknown.
         """
         if shape is None:
-            shape = Shape(torch.zeros(NUM_BETAS), torch.eye(NUM_BETAS) / SHAPE_SPREAD**2)
+            shape = first_shape(views)
+        prior = self._with_stature(shape, *views.stature)
         now = beginning(views) if expected is None else expected.body
-        betas = shape.betas
+        betas = prior.betas
         for number in range(FIRST_STEPS if expected is None else STEPS):
             far = FAR if expected is None and number < FAR_STEPS else 1.0
-            matrix, gradient, _ = self._equations(now, betas, views, shape, expected, far)
+            matrix, gradient, _ = self._equations(now, betas, views, prior, expected, far)
             step = -torch.linalg.solve(matrix, gradient)
             now = moved(now, step[None, : TURNS + 3])
             betas = betas + step[SHAPE].clamp(-1.0, 1.0)
-        matrix, _, residual = self._equations(now, betas, views, shape, expected)
+        matrix, _, residual = self._equations(now, betas, views, prior, expected)
         return Solution(
             now,
-            self._learned(shape, betas, matrix),
+            self._learned(shape, prior, betas, matrix),
             self._covariance(now, betas, matrix),
             residual,
         )
@@ -158,9 +167,8 @@ class Solver:
         # Each view's network: its rotations, weighted together, and its place.
         off = difference(now, views.network)  # (C, 69)
         squared = (off[:, :TURNS].square() * self.turn_precision).mean(-1) / ROBUST_TURNS**2
-        trust = (1.0 + squared).pow(-2)[:, None]
-        turns = self.turn_precision * trust.sum()
-        matrix[:TURNS, :TURNS] += torch.diag(turns)
+        trust = (views.turn_weight * (1.0 + squared).pow(-2))[:, None]
+        matrix[:TURNS, :TURNS] += torch.diag(self.turn_precision * trust.sum())
         gradient[:TURNS] += self.turn_precision * (trust * off[:, :TURNS]).sum(0)
         matrix[PLACE, PLACE] += views.place_precision.sum(0)
         gradient[PLACE] += (views.place_precision @ off[:, TURNS:, None])[..., 0].sum(0)
@@ -193,8 +201,7 @@ class Solver:
         ]
         rows = jacobian.flatten(0, 2)  # (2 C K, 79)
         weighted = rows * weight.flatten().repeat_interleave(2)[:, None]
-        unseen = torch.where(views.weight > 0, residual.norm(dim=-1), torch.nan)
-        return weighted.mT @ rows, weighted.mT @ residual.flatten(), unseen
+        return weighted.mT @ rows, weighted.mT @ residual.flatten(), residual.norm(dim=-1)
 
     def posed(self, now: PlacedBody, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return joint rotations (22, 3, 3), joints (22, 3) and keypoints (K, 3), pelvis at 0."""
@@ -228,11 +235,21 @@ class Solver:
         slope[..., SHAPE] = self._shape_slopes(now, chain)[0]
         return slope @ torch.linalg.inv(matrix) @ slope.mT
 
-    def _learned(self, shape: Shape, betas: Tensor, matrix: Tensor) -> Shape:
-        """Return the estimate of the shape after an image, without the pose of that image."""
+    def _with_stature(self, shape: Shape, stature_m: float, precision: float) -> Shape:
+        """Return a shape with the stature [m] that a view knows; precision: 1/m^2."""
+        slope = self.size.per_beta
+        total = shape.precision + precision * torch.outer(slope, slope)
+        off_m = stature_m - self.size.stature(shape.betas)
+        return Shape(shape.betas + torch.linalg.solve(total, precision * off_m * slope), total)
+
+    def _learned(self, shape: Shape, prior: Shape, betas: Tensor, matrix: Tensor) -> Shape:
+        """Return the estimate of the shape after an image, without the pose of that image.
+
+        prior: with the stature known in that image, which every image repeats.
+        """
         pose, between = matrix[: TURNS + 3, : TURNS + 3], matrix[: TURNS + 3, SHAPE]
         alone = matrix[SHAPE, SHAPE] - between.mT @ torch.linalg.solve(pose, between)
-        new = alone - shape.precision
+        new = alone - prior.precision
         return Shape(betas, shape.precision + NEW_SHARE * (new + new.mT) / 2)
 
 
@@ -243,3 +260,10 @@ def beginning(views: ViewTerm) -> PlacedBody:
     weighted = (views.place_precision @ views.network.translation[..., None])[..., 0].sum(0)
     place = torch.linalg.solve(total, weighted)
     return PlacedBody(views.network.rotations[most : most + 1], place[None])
+
+
+def first_shape(views: ViewTerm) -> Shape:
+    """Return a new person's shape: the mean of the networks', by how well each knows the size."""
+    sight = views.network.translation + (views.rotation.mT @ views.translation[..., None])[..., 0]
+    known = torch.einsum("ci,cij,cj->c", sight, views.place_precision, sight)
+    return Shape(known / known.sum() @ views.betas, torch.eye(NUM_BETAS) / SHAPE_SPREAD**2)

@@ -18,10 +18,8 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from moro_ros.body.body_model import BodyModel
-from moro_ros.errors import CalibrationError
-from moro_ros.geometry.views import View, check_views
+from moro_ros.geometry.views import View, misplaced
 from moro_ros.recover.fusion.fusion import Fusion
-from moro_ros.recover.fusion.judge import Judge
 from moro_ros.ros.conversions import ns_to_stamp, stamp_to_ns
 from moro_ros.ros.diagnostics import diagnostic_array
 from moro_ros.ros.outputs.base import Output, Scene
@@ -61,12 +59,11 @@ class FusedPeople:
         self._placement = Placement(node, frame, "", own_frames(*prefixes))
         self._lock = threading.Lock()
         self._fusion: Fusion | None = None
-        self._judge = Judge()
         self._received_ns: dict[str, int] = {}  # the newest stamp of each camera
         self._first_ns: int | None = None
         self._unplaced: dict[str, str] = {}  # cameras without TF, and their frames
         self._unusable = 0  # poses that are not finite, up to the last diagnostics
-        self._wrong = ""  # text of the problem with the extrinsics
+        self._wrong: dict[str, str] = {}  # cameras with impossible extrinsics, and the text
         self._published: frozenset[int] = frozenset()
         self._last_ns = -1
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -96,7 +93,8 @@ class FusedPeople:
             for camera in self._names:
                 if self._behind_s(camera) > LOST_S:
                     fusion.drop(camera)
-            complete = set(self._names) - self._unplaced.keys() <= self._received_ns.keys()
+            usable = set(self._names) - self._unplaced.keys() - self._wrong.keys()
+            complete = usable <= self._received_ns.keys()
             begun = complete or (stamp_ns - self._first_ns) * 1e-9 > LOST_S
             leader = next(n for n in self._names if self._behind_s(n) <= BEHIND_S)
             if begun and name == leader and stamp_ns > self._last_ns:
@@ -118,9 +116,15 @@ class FusedPeople:
     def drop(self, name: str) -> None:
         """Forget a camera whose node was deactivated."""
         with self._lock:
-            self._received_ns.pop(name, None)
+            self._unplaced.pop(name, None)
             if self._fusion is not None:
-                self._fusion.drop(name)
+                self._fusion.views.pop(name, None)
+                self._check(self._fusion)
+                self._forget(self._fusion, name)
+
+    def _forget(self, fusion: Fusion, name: str) -> None:
+        self._received_ns.pop(name, None)
+        fusion.drop(name)
 
     def _placed(self, fusion: Fusion, name: str, scene: Scene) -> bool:
         """Update a camera's extrinsics; returns whether it can be used."""
@@ -129,7 +133,8 @@ class FusedPeople:
         if pose is None:
             self._unplaced[name] = camera_frame
             fusion.views.pop(name, None)
-            fusion.drop(name)
+            self._check(fusion)
+            self._forget(fusion, name)
             return False
         self._unplaced.pop(name, None)
         rotation, place = pose
@@ -138,15 +143,16 @@ class FusedPeople:
             np.array_equal(before.rotation, rotation.T) and np.array_equal(before.centre, place)
         ):
             fusion.views[name] = View(name, scene.result.camera, rotation.T, -rotation.T @ place)
-            self._wrong = ""
-            try:
-                check_views(list(fusion.views.values()), f"TF of {self._frame}")
-            except CalibrationError as error:
-                self._wrong = str(error)
-        if self._wrong:
-            self._warn(self._wrong)
-            fusion.drop(name)
-        return not self._wrong
+            self._check(fusion)
+        if name in self._wrong:
+            self._warn(self._wrong[name])
+        return name not in self._wrong
+
+    def _check(self, fusion: Fusion) -> None:
+        """Find out which cameras have impossible extrinsics; they are not used."""
+        self._wrong = misplaced(list(fusion.views.values()), f"TF of {self._frame}")
+        for name in self._wrong:
+            self._forget(fusion, name)
 
     def _missing(self, name: str) -> str:
         return (
@@ -159,7 +165,6 @@ class FusedPeople:
 
     def _publish(self, fusion: Fusion, scene: Scene, stamp_ns: int, options: NodeConfig) -> None:
         people = fusion.at(stamp_ns)
-        self._judge.look(fusion)
         known = frozenset(fusion.matcher.members)
         lost = tuple(sorted(self._published - known))
         motions = tuple(one.motion for one in people)
@@ -182,10 +187,9 @@ class FusedPeople:
         silent = [name for name in self._received_ns if self._behind_s(name) > LOST_S]
         words = [self._missing(name) for name in self._unplaced]
         words += [f"No images of camera {name}: the others continue." for name in silent]
-        if self._wrong:
-            words.append(self._wrong)
-        elif fusion is not None:
-            words += self._judge.problems(fusion)
+        words += dict.fromkeys(self._wrong.values())
+        if fusion is not None:
+            words += fusion.judge.problems()
         unusable = 0 if fusion is None else fusion.unusable_poses
         if unusable > self._unusable:
             words.append("Poses that are not finite were not published.")
@@ -194,7 +198,7 @@ class FusedPeople:
             "cameras": [n for n in self._names if self._behind_s(n) <= LOST_S],
             "people": 0 if fusion is None else len(fusion.matcher.members),
             "unusable_poses": unusable,
-            "residual": {} if fusion is None else dict(fusion.residual),
+            "residual": {} if fusion is None else dict(fusion.judge.residual),
         }
         level = DiagnosticStatus.WARN if words else DiagnosticStatus.OK
         return level, " ".join(words) or "Cameras are fused.", values
