@@ -14,7 +14,7 @@ from moro_ros.types import BodyMotion, SmplxParams
 
 @pytest.fixture
 def motion_of() -> Callable[..., BodyMotion]:
-    """motion_of(body, seed=0, frames=2)"""
+    """Return motion_of(body, seed=0, frames=2)."""
     return make_motion
 
 
