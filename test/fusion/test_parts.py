@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 import torch
 
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.errors import CalibrationError, DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec
 from moro_ros.geometry.views import check_views, intersect, projected
 from moro_ros.recover.fusion.estimate import (
+    HIDDEN,
     look_of,
     network_body,
+    turn_weights,
     view_terms,
 )
 from moro_ros.recover.fusion.extrinsics import refine_extrinsics, stepped
 from moro_ros.recover.fusion.looks import LONGEST_CARRY_S, Looks
 from moro_ros.recover.fusion.solver import SHAPE, UNKNOWNS, Shape, Solver, first_shape
 from moro_ros.recover.refinement import moved
-from moro_ros.types import STATURE, Place
+from moro_ros.types import KEYPOINTS, STATURE, Place
 
 
 def seen_by(stage, views, number: int = 0) -> tuple[list, list]:
@@ -66,6 +69,46 @@ def test_what_is_learned_of_the_shape_grows_with_the_images(stage) -> None:
         known.append(float(torch.linalg.eigvalsh(shape.precision).min()))
         assert torch.allclose(shape.precision, shape.precision.mT)
     assert 0 < known[0] < known[1] < known[2]
+
+
+def test_a_hidden_arm_is_where_the_view_that_sees_it_has_it(stage) -> None:
+    """The second view's network imagines the hidden arm elsewhere in the first one's depth."""
+    solver, views = Solver(stage.body), [stage.views[1], stage.views[0]]
+    looks, _ = seen_by(stage, views, 1)
+    arm = [JOINT_NAMES.index(f"right_{name}") for name in ("elbow", "wrist")]
+    points = [list(KEYPOINTS).index(f"right_{name}") for name in ("elbow", "wrist")]
+    motion = looks[1].motion
+    pose, observed = motion.smplx.body_pose.copy(), motion.observed.copy()
+    pose[0, 3 * (JOINT_NAMES.index("right_shoulder") - 1) + 1] -= 1.5
+    observed[:, arm] = False
+    weight = looks[1].weight.copy()
+    weight[points] = 0.0
+    smplx = replace(motion.smplx, body_pose=pose)
+    looks[1] = replace(
+        looks[1], weight=weight, motion=replace(motion, smplx=smplx, observed=observed)
+    )
+    networks = [network_body(view, look) for view, look in zip(views, looks, strict=True)]
+    body = solver.solve(view_terms(views, looks, networks, solver.size), None, None)
+    _, joints, _ = solver.posed(body.body, body.shape.betas)
+    found = (joints + body.body.translation[0]).numpy()[arm]
+    true = stage.person(1, 0.3).joints[0, arm]
+    assert np.linalg.norm(found - true, axis=-1).max() < 0.03
+
+
+def test_what_no_view_sees_has_the_weight_of_what_all_see(stage) -> None:
+    looks, _ = seen_by(stage, stage.views)
+    knee, foot = JOINT_NAMES.index("left_knee"), JOINT_NAMES.index("left_foot")
+    seen = np.ones((3, 1, 22), bool)
+    seen[0, 0, JOINT_NAMES.index("left_ankle")] = seen[:, 0, foot] = False
+    looks = [
+        replace(look, motion=replace(look.motion, observed=row))
+        for look, row in zip(looks, seen, strict=True)
+    ]
+    weight = turn_weights(looks, [True, True, True])
+    assert weight[:, knee].tolist() == [HIDDEN, 1.0, 1.0]
+    assert weight[:, foot].tolist() == [1.0, 1.0, 1.0]
+    weight = turn_weights(looks, [True, False, False])
+    assert weight[:, knee].tolist() == [1.0, 0.0, 0.0]
 
 
 def test_a_new_person_has_the_shape_of_the_view_that_knows_their_distance(stage) -> None:

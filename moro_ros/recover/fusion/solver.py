@@ -2,9 +2,9 @@
 
 Damped Gauss-Newton steps as in refinement.py, in the world frame. The normal equations of all
 views add up: the keypoints of each, through its own extrinsics, and the network's estimate of each
-view alone: its place by its covariance, its rotations by a constant spread of each joint. The
-distance from one camera, which its network knows least, is sideways motion for another one. The
-size of the body follows from its place.
+view alone: its place by its covariance, its rotations by which joints that view sees. The distance
+from one camera, which its network knows least, is sideways motion for another one. The size of the
+body follows from its place.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class ViewTerm:
     rotation: (C, 3, 3) and translation: (C, 3), world to camera; points: (C, K, 2) on the
     normalised planes; weight: (C, K), zero for unseen; spread: (C,), of a keypoint there;
     network: C bodies, each the estimate of its view's network, in the world frame; turn_weight:
-    (C,) of their rotations; place_precision: (C, 3, 3) of their pelvis, 1/m^2, world axes; betas:
-    (C, 10) of their shapes; stature: the stature [m] that a view knows, and its precision, 1/m^2, 0
-    if none does.
+    (C, 22) of their rotations; place_precision: (C, 3, 3) of their pelvis, 1/m^2, world axes;
+    betas: (C, 10) of their shapes; stature: the stature [m] that a view knows, and its precision,
+    1/m^2, 0 if none does.
     """
 
     rotation: Tensor
@@ -166,10 +166,12 @@ class Solver:
         gradient[SHAPE] += shape.precision @ (betas - shape.betas)
         # Each view's network: its rotations, weighted together, and its place.
         off = difference(now, views.network)  # (C, 69)
-        squared = (off[:, :TURNS].square() * self.turn_precision).mean(-1) / ROBUST_TURNS**2
-        trust = (views.turn_weight * (1.0 + squared).pow(-2))[:, None]
-        matrix[:TURNS, :TURNS] += torch.diag(self.turn_precision * trust.sum())
-        gradient[:TURNS] += self.turn_precision * (trust * off[:, :TURNS]).sum(0)
+        share = views.turn_weight.repeat_interleave(3, -1)
+        squared = (off[:, :TURNS].square() * self.turn_precision * share).sum(-1)
+        squared = squared / (ROBUST_TURNS**2 * share.sum(-1).clamp_min(1.0))
+        turns = self.turn_precision * share * (1.0 + squared).pow(-2)[:, None]
+        matrix[:TURNS, :TURNS] += torch.diag(turns.sum(0))
+        gradient[:TURNS] += (turns * off[:, :TURNS]).sum(0)
         matrix[PLACE, PLACE] += views.place_precision.sum(0)
         gradient[PLACE] += (views.place_precision @ off[:, TURNS:, None])[..., 0].sum(0)
         if expected is not None:
