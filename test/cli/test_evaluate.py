@@ -263,8 +263,9 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
     rows = run(capsys, *words)
     table = {(row["people"], row["source"]): row for row in rows}
+    people = ("adults", "children", "seated, legs hidden", "standing, legs hidden")
     sources = ("stature prior", "stature", "floor", "depth")
-    assert set(table) == {(who, source) for who in ("adults", "children") for source in sources}
+    assert set(table) == {(who, source) for who in people for source in sources}
     for row in rows:
         assert row["median_m"] > 0 and 0 < row["root_m"] <= row["root_90_m"] * 2
         assert 0 <= row["within_1_sigma"] <= row["within_2_sigma"] <= 1 and row["sigma_m"] > 0
