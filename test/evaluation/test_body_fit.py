@@ -16,7 +16,7 @@ from moro_ros.evaluation.body_fit import FittedBody, Marks, fit_body
 from moro_ros.evaluation.fitted_truth import cached_fit, fit_trial, residuals
 from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.pose2sim import Trial, TruePerson, size_name
-from moro_ros.evaluation.video_score import score
+from moro_ros.evaluation.video_score import NUM_POINTS, score
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.geometry.views import View
 from moro_ros.live.synthetic_scenes import walker
@@ -140,7 +140,8 @@ def test_the_truth_has_the_points_of_the_evaluated_model(fitted, views, open_bod
     rotations, joints = torch.from_numpy(fitted.rotations), torch.from_numpy(fitted.joints).float()
     own = marked.keypoints(rotations, joints, size * skeleton.keypoint_offsets).numpy()
     world = View("world", views[0].camera, np.eye(3), np.zeros(3))
-    posed = np.concatenate([fitted.joints, own], 1)
+    sigmas = np.ones((len(own), NUM_POINTS, 3))
+    posed = np.concatenate([fitted.joints, own, sigmas], 1)
     nothing = np.zeros(own.shape[:2], bool)
     truth = fitted.truth(marked)
     assert score(posed, world, truth, nothing).keypoints_mm == pytest.approx(0, abs=1e-3)
