@@ -1,4 +1,4 @@
-"""A person's distance from a known floor if no leg is seen: they sit, or stand behind something.
+"""A person's distance from a known floor if neither hips nor legs are seen: they sit, or stand.
 
 With hidden legs, a trunk low above the floor is that of a seated adult or of a standing child, and
 the network, given the floor, decides for one of them. Here both are kept: the clue is the mean and
@@ -15,10 +15,11 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.place import Clue, Unplaced
 
-LEGS = [i for i, name in enumerate(JOINT_NAMES) if name.endswith(("knee", "ankle", "foot"))]
+# With a seen hip, a table is unlikely.
+LEGS = [i for i, name in enumerate(JOINT_NAMES) if name.endswith(("hip", "knee", "ankle", "foot"))]
 SHOULDERS = [JOINT_NAMES.index(f"{side}_shoulder") for side in ("left", "right")]
-# Legs that were seen are hidden if none is seen for this long [s]; a longer gap between two images
-# counts as this long.
+# Hips and legs that were seen are hidden if none is seen for this long [s]; a longer gap between
+# two images counts as this long.
 HIDDEN_S = 0.5
 # Logarithms of the person's size over the network's.
 SCALES = np.linspace(-0.8, 0.8, 161)
@@ -42,11 +43,11 @@ class Seat:
 
     @property
     def legs_hidden(self) -> bool:
-        """Whether no leg has been seen for a while, or ever."""
+        """Whether neither hip nor leg has been seen for a while, or ever."""
         return self._hidden_s >= HIDDEN_S
 
     def clue(self, person: Unplaced, plane: GroundPlane) -> Clue | None:
-        """Return the floor's clue of the distance; None if a leg is seen, or no shoulder."""
+        """Return the floor's clue of the distance; None if a hip or leg is seen, or no shoulder."""
         seconds = 0.0
         if self._stamp_ns is not None:
             seconds = min(max((person.stamp_ns - self._stamp_ns) * 1e-9, 0.0), HIDDEN_S)
