@@ -46,7 +46,8 @@ def fitted(points: np.ndarray, floor: bool) -> tuple[float, float, float]:
 
 def hours_to(target_mm: float, a: float, b: float, c: float) -> float:
     """Return the hours after which a fit reaches an error; infinite if it never does."""
-    return ((target_mm - a) / b) ** (-1 / c) if target_mm > a else np.inf
+    reached = target_mm > a and b > 0 and c > 0
+    return ((target_mm - a) / b) ** (-1 / c) if reached else np.inf
 
 
 def summary(name: str, points: np.ndarray) -> str:

@@ -209,7 +209,7 @@ class Placing:
             return
         person.place.floor_sigma = self._floor_sigma
         clue = person.feet.clue(seen, self.floor, self._floor_sigma)
-        seat = person.seat.clue(seen, self.floor)
+        seat = person.seat.clue(seen, self.floor, self._floor_sigma)
         stature = person.place.stature
         judge, before = person.judge, person.judge.reason
         judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
@@ -220,7 +220,10 @@ class Placing:
                 person.place.stature = PersonPlace().stature
         elif clue is not None:
             person.place.running[FLOOR].add(clue, seen.stamp_ns)
-        elif seat is not None and stature.log_m is None:
+        elif stature.log_m is not None:
+            if not person.place.running[FLOOR].teaches:
+                person.place.running[FLOOR].forget()  # the stature is surer than a seat
+        elif seat is not None:
             person.place.running[FLOOR].add(seat, seen.stamp_ns, teaches=False)
 
 

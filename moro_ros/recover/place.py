@@ -109,8 +109,11 @@ class RunningClue:
     def add(self, clue: Clue, stamp_ns: int, teaches: bool = True) -> None:
         """Add a clue; stamp_ns: its time, not before the newest one.
 
-        teaches: whether a stature may be learned from it.
+        teaches: whether a stature may be learned from it; earlier clues that do not teach are then
+        forgotten.
         """
+        if teaches and not self.teaches:
+            self.forget()
         self.teaches = teaches
         variance = clue.sigma**2
         if self._stamp_ns is None:
@@ -330,7 +333,7 @@ class PersonPlace:
             common = 0.0 if DEPTH in taught else self.floor_sigma
             self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds, common)
         # A stature that was learned from a floor has its error, so it is not a second source.
-        again = self.floor_sigma >= PRIOR_SIGMA and FLOOR in fresh and not self.stature.given
+        again = self.floor_sigma > APPARENT_SIGMA and FLOOR in fresh and not self.stature.given
         if (known := self.stature.clue(log_network)) is not None and not again:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns

@@ -23,6 +23,8 @@ SHOULDERS = [JOINT_NAMES.index(f"{side}_shoulder") for side in ("left", "right")
 HIDDEN_S = 0.5
 # Logarithms of the person's size over the network's.
 SCALES = np.linspace(-0.8, 0.8, 161)
+# Smallest drop of the pelvis below the camera for the floor's error [m].
+LEAST_DROP_M = 0.1
 # The network's size without knowing whether they sit.
 NETWORK_SIGMA = 0.25
 # People: the logarithm of adult statures, and the share and range of children's.
@@ -46,8 +48,11 @@ class Seat:
         """Whether neither hip nor leg has been seen for a while, or ever."""
         return self._hidden_s >= HIDDEN_S
 
-    def clue(self, person: Unplaced, plane: GroundPlane) -> Clue | None:
-        """Return the floor's clue of the distance; None if a hip or leg is seen, or no shoulder."""
+    def clue(self, person: Unplaced, plane: GroundPlane, height_sigma: float) -> Clue | None:
+        """Return the floor's clue of the distance; None if a hip or leg is seen, or no shoulder.
+
+        height_sigma: of the camera's height above the floor, relative.
+        """
         seconds = 0.0
         if self._stamp_ns is not None:
             seconds = min(max((person.stamp_ns - self._stamp_ns) * 1e-9, 0.0), HIDDEN_S)
@@ -57,7 +62,10 @@ class Seat:
         if not self.legs_hidden or not person.observed[SHOULDERS].any():
             return None
         drop = -float(person.joints[0] @ plane.normal)
-        return scale_clue(person.stature_m, drop, plane.offset)
+        clue = scale_clue(person.stature_m, drop, plane.offset)
+        # An error of the floor's height moves the pelvis, so it counts more the smaller its drop.
+        moved = min(height_sigma * plane.offset / max(drop, LEAST_DROP_M), NETWORK_SIGMA)
+        return Clue(clue.log_scale, math.hypot(clue.sigma, moved))
 
 
 def scale_clue(stature_m: float, drop_m: float, camera_m: float) -> Clue:

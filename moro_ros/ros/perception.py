@@ -365,7 +365,8 @@ def floor_words(ignored: dict[int, str]) -> str:
     people = ", ".join(f"person {i} ({reason})" for i, reason in sorted(ignored.items()))
     return (
         f"The floor is ignored for {people}. They may stand on a step. If it is ignored for "
-        "all people, the camera was moved or the floor is another camera's: calibrate it again."
+        "all people, and it was set or calibrated, the camera was moved or the floor is another "
+        "camera's: calibrate it again."
     )
 
 

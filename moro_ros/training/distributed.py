@@ -112,13 +112,21 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 def faster_in_bfloat16() -> bool:
     """Return whether the CPU multiplies matrices faster in bfloat16, measured once per process.
 
+    The first of several processes decides for all: with different precisions of Muon their weights
+    would drift apart.
+
     A CPU without the instructions emulates it, up to a hundred times slower, so nothing is measured
     there. With the instructions, some CPUs are faster and others take twice the time of float32.
     """
     able = torch.cpu.get_capabilities()
     if not (able.get("avx512_bf16") or able.get("amx_bf16")):
         return False
-    return product_seconds(torch.bfloat16) < FASTER * product_seconds(torch.float32)
+    faster = product_seconds(torch.bfloat16) < FASTER * product_seconds(torch.float32)
+    if dist.is_available() and dist.is_initialized():
+        decision = torch.tensor([faster])
+        dist.broadcast(decision, 0)
+        faster = bool(decision)
+    return faster
 
 
 def product_seconds(dtype: torch.dtype) -> float:

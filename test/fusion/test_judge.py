@@ -164,6 +164,10 @@ def test_exchanged_cameras_match_nobody_and_that_is_said(stage) -> None:
     assert not fusion.matcher.matched
     (word,) = fusion.judge.problems()
     assert "exchanged" in word and "left" in word and "right" in word
+    fusion.judge.look(fusion.views, [])  # everybody leaves
+    assert fusion.judge.problems() == [word]
+    fusion.drop("left")
+    assert fusion.judge.problems() == []
 
 
 def test_cameras_that_agree_say_nothing(stage) -> None:

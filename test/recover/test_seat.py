@@ -11,10 +11,10 @@ import torch
 from moro_ros.body.size import BodySize
 from moro_ros.live.placing import Placing
 from moro_ros.recover.ground import GroundPlane
-from moro_ros.recover.place import Unplaced
+from moro_ros.recover.place import Clue, RunningClue, Unplaced
 from moro_ros.recover.seat import LEGS, Seat, scale_clue
 from moro_ros.recover.steady_pose import BodyPose
-from moro_ros.types import FLOOR
+from moro_ros.types import FLOOR, STATURE
 
 LEVEL = GroundPlane(np.array([0.0, -1.0, 0.0]), 1.9)
 
@@ -57,13 +57,13 @@ def seen(image: int, legs: bool, betas: torch.Tensor | None = None) -> Unplaced:
 
 def test_it_waits_until_legs_that_were_seen_are_hidden_for_a_while():
     seat = Seat()
-    assert seat.clue(seen(0, legs=False), LEVEL) is not None
-    assert seat.clue(seen(1, legs=True), LEVEL) is None
-    clues = [seat.clue(seen(image, legs=False), LEVEL) for image in range(2, 30)]
+    assert seat.clue(seen(0, legs=False), LEVEL, 0.0) is not None
+    assert seat.clue(seen(1, legs=True), LEVEL, 0.0) is None
+    clues = [seat.clue(seen(image, legs=False), LEVEL, 0.0) for image in range(2, 30)]
     assert clues[10] is None and clues[-1] is not None
     unseen = seen(30, legs=False)
     unseen.observed[:] = False
-    assert seat.clue(unseen, LEVEL) is None
+    assert seat.clue(unseen, LEVEL, 0.0) is None
 
 
 def test_a_person_at_a_table_is_placed_and_teaches_no_stature(open_body):
@@ -75,3 +75,32 @@ def test_a_person_at_a_table_is_placed_and_teaches_no_stature(open_body):
     assert placed is not None and placed.place.source == FLOOR
     assert 1.1 < float(placed.pose.translation[0, 2]) < 1.35
     assert placing.stature(1) is None
+
+
+def test_an_unsure_floor_makes_it_unsure():
+    sure, unsure = (Seat().clue(seen(0, legs=False), LEVEL, sigma) for sigma in (0.0, 0.09))
+    assert sure is not None and unsure is not None
+    assert unsure.log_scale == sure.log_scale and unsure.sigma > math.hypot(sure.sigma, 0.09)
+
+
+def test_clues_of_a_seat_are_forgotten_once_feet_give_better_ones():
+    """Otherwise a stature would be learned from them, and the right floor refused."""
+    running = RunningClue(FLOOR)
+    for image in range(90):
+        running.add(Clue(-0.1, 0.1), image * 33_333_333, teaches=False)
+    running.add(Clue(-0.4, 0.03), 90 * 33_333_333)
+    found = running.at(90 * 33_333_333)
+    assert running.teaches and found is not None and found.log_scale == -0.4
+
+
+def test_a_known_stature_replaces_the_seat_at_once(open_body):
+    placing = Placing(open_body, reads_floor=True)
+    placing.set_floor(LEVEL)
+    betas = BodySize(open_body).with_stature(torch.zeros(10), 1.3)
+    for image in range(30):
+        placing.place(1, seen(image, legs=False, betas=betas), learn=True)
+    placing.set_stature(1, 1.3)
+    for image in range(30, 60):
+        placed = placing.place(1, seen(image, legs=False, betas=betas), learn=True)
+    assert placed is not None and placed.place.source == STATURE
+    assert float(placed.pose.translation[0, 2]) == pytest.approx(1.0, abs=0.02)

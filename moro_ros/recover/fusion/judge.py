@@ -37,6 +37,7 @@ class Judge:
         self._measured: dict[str, int] = {}  # number of people and images in the residual
         self._seeing: set[str] = set()
         self._unmatched = 0  # times at which several cameras saw people and none matched
+        self._unmatched_cameras: set[str] = set()  # at the last of these times
         self._apart: dict[str, int] = {}  # times at which a camera contradicted those that match
 
     def look(self, views: Mapping[str, View], people: Sequence[FusedPerson]) -> None:
@@ -52,6 +53,7 @@ class Judge:
             self._unmatched = 0
         elif len(self._seeing) > 1:
             self._unmatched += 1
+            self._unmatched_cameras = set(self._seeing)
         for camera in cameras_of(joint):
             self._apart.pop(camera, None)
         for camera in self._seeing - cameras_of(joint):
@@ -63,6 +65,7 @@ class Judge:
 
     def forget(self, camera: str) -> None:
         """Forget a camera."""
+        self._unmatched = 0
         self.residual.pop(camera, None)
         self._measured.pop(camera, None)
         self._apart.pop(camera, None)
@@ -84,11 +87,11 @@ class Judge:
     def problems(self) -> list[str]:
         """Return the current problems, one sentence each; usually empty."""
         if self._unmatched >= PATIENCE:
+            names = ", ".join(sorted(self._unmatched_cameras))
             return [
-                f"Cameras {', '.join(sorted(self._seeing))} see people, but no person matches in "
-                "place and pose. Expected cameras that see the same people at the same time. Check "
-                "whether two cameras are exchanged, their clocks or starts differ, or extrinsics "
-                "are wrong."
+                f"Cameras {names} see people, but no person matches in place and pose. Expected "
+                "cameras that see the same people at the same time. Check whether two cameras are "
+                "exchanged, their clocks or starts differ, or extrinsics are wrong."
             ]
         words = [
             f"Camera {name} sees none of the people whom the other cameras see together, although "
