@@ -178,23 +178,39 @@ def sitting_windows(motion: MotionSet) -> Prepare:
 
     def prepare(windows: MotionWindows, body: BodyModel, rng: np.random.Generator) -> MotionWindows:
         count, frames = windows.translation.shape[:2]
-        found: list[MotionWindows] = []
-        for _ in range(MOST_DRAWS):
-            drawn = motion.draw(count, frames, rng, warp=False)
-            rows = sits(drawn, body).nonzero()[:, 0]
-            found.append(MotionWindows(drawn.rotations[rows], drawn.translation[rows]))
-            if sum(len(part.translation) for part in found) >= count:
-                break
-        rotations = torch.cat([part.rotations for part in found])[:count]
-        places = torch.cat([part.translation for part in found])[:count]
-        if len(rotations) < count:
+        found = windows_where(motion, count, frames, rng, lambda drawn: sits(drawn, body))
+        if len(found.rotations) < count:
             raise DataError(
-                f"Of {MOST_DRAWS * count} windows of the --seated motion, {len(rotations)} show "
-                f"a sitting person, expected {count}. Give a file with more sitting people."
+                f"Of {MOST_DRAWS * count} windows of the --seated motion, {len(found.rotations)} "
+                f"show a sitting person, expected {count}. Give a file with more sitting people."
             )
-        return on_the_spot(MotionWindows(rotations, places), body, rng)
+        return on_the_spot(found, body, rng)
 
     return prepare
+
+
+def windows_where(
+    motion: MotionSet,
+    count: int,
+    frames: int,
+    rng: np.random.Generator,
+    wanted: Callable[[MotionWindows], Tensor],
+) -> MotionWindows:
+    """Draw windows until `count` are wanted; fewer if MOST_DRAWS draws do not give as many.
+
+    wanted: returns which windows of a draw are, (count,) bool.
+    """
+    found: list[MotionWindows] = []
+    for _ in range(MOST_DRAWS):
+        drawn = motion.draw(count, frames, rng, warp=False)
+        rows = wanted(drawn).nonzero()[:, 0]
+        found.append(MotionWindows(drawn.rotations[rows], drawn.translation[rows]))
+        if sum(len(part.translation) for part in found) >= count:
+            break
+    return MotionWindows(
+        torch.cat([part.rotations for part in found])[:count],
+        torch.cat([part.translation for part in found])[:count],
+    )
 
 
 def sits(windows: MotionWindows, body: BodyModel) -> Tensor:

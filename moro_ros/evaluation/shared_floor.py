@@ -17,7 +17,7 @@ from moro_ros.data.synthesis import CameraMotion, CameraRange, ObservedMotion, l
 from moro_ros.errors import DataError
 from moro_ros.evaluation.live_benchmark import images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ
-from moro_ros.evaluation.open_worlds import CHILDREN, MOST_DRAWS, NOISE, resized
+from moro_ros.evaluation.open_worlds import CHILDREN, NOISE, resized, windows_where
 from moro_ros.evaluation.place_benchmark import Sample, metrics, sample_of
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.motion_stream import MoRoStream
@@ -76,22 +76,21 @@ def standing(
 ) -> MotionWindows:
     """Draw windows of people who stand upright in most images, on either foot."""
     rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
-    found: list[MotionWindows] = []
-    for _ in range(MOST_DRAWS):
-        drawn = motion.draw(count, frames, rng, warp=False)
+
+    def stands(drawn: MotionWindows) -> Tensor:
         chain = body.forward_kinematics(rotvec_to_matrix(drawn.rotations), rest)[1]
         feet = (chain - chain[:, :, :1] + drawn.translation[:, :, None])[:, :, ANKLES]
         still = feet.diff(dim=1).norm(dim=-1).amin(-1) * RATE_HZ < STANDING_SPEED
         tall = drawn.translation[:, 1:, 2] > UPRIGHT_M
-        rows = ((still & tall).float().mean(1) > STANDING_SHARE).nonzero()[:, 0]
-        found.append(MotionWindows(drawn.rotations[rows], drawn.translation[rows]))
-        if sum(len(part.translation) for part in found) >= count:
-            break
-    rotations = torch.cat([part.rotations for part in found])[:count]
-    translation = torch.cat([part.translation for part in found])[:count]
-    if len(rotations) < count:
-        raise DataError(f"The motion has {len(rotations)} standing people, expected {count}.")
-    return MotionWindows(rotations, translation)
+        return (still & tall).float().mean(1) > STANDING_SHARE
+
+    found = windows_where(motion, count, frames, rng, stands)
+    if len(found.rotations) < count:
+        raise DataError(
+            f"--groups: the motion has {len(found.rotations)} windows of {frames} images with a "
+            f"standing person, expected {count}. Give other motion (--motion) or fewer --frames."
+        )
+    return found
 
 
 def before_one_camera(truth: CameraMotion, size: Tensor) -> CameraMotion:
