@@ -10,6 +10,8 @@ import numpy as np
 from moro_ros.types import Camera
 
 NEAR_M = 0.15
+# Tolerance of a pixel at the edge of a triangle, of barycentric weights.
+INSIDE = 1e-9
 # Noise of a stereo depth camera: sigma = NOISE z^2 [m]; share of lost pixels; pixels at a step in
 # depth that are lost or between both sides.
 NOISE, LOST, EDGE_M = 0.0015, 0.02, 0.1
@@ -36,7 +38,7 @@ def render_depth(
     for board in boards:
         np.minimum(depth, board_depth(board, camera), out=depth)
     for vertices in meshes:
-        splat(depth, np.asarray(vertices, np.float64), faces, camera)
+        rasterise(depth, np.asarray(vertices, np.float64), faces, camera)
     return np.where(np.isfinite(depth), depth, np.nan).astype(np.float32)
 
 
@@ -56,12 +58,15 @@ def board_depth(board: Board, camera: Camera) -> np.ndarray:
     return np.where(inside, away, np.inf)
 
 
-def splat(depth: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> None:
-    """Draw a mesh into a z-buffer (H, W), in place, as points less than a pixel apart."""
+def rasterise(depth: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> None:
+    """Draw a mesh into a z-buffer (H, W), in place: the depth at the centre of each pixel.
+
+    Candidates for the pixels of a triangle are those of points on it less than a pixel apart.
+    """
     corners = vertices[faces]
     corners = corners[(corners[..., 2] > NEAR_M).all(1)]
     focal, center = camera.matrix[[0, 1], [0, 1]], camera.matrix[:2, 2]
-    pixels = corners[..., :2] / corners[..., 2:] * focal + center
+    pixels = corners[..., :2] / corners[..., 2:] * focal + center  # (T, 3, 2)
     longest = np.linalg.norm(pixels - np.roll(pixels, 1, axis=1), axis=-1).max(1)
     steps = np.ceil(1.5 * longest).astype(int).clip(1, 64)
     for count in np.unique(steps):
@@ -69,10 +74,30 @@ def splat(depth: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Ca
         within = first + second <= count
         shares = np.stack([first[within], second[within]], -1) / count
         shares = np.concatenate([1.0 - shares.sum(1, keepdims=True), shares], 1)  # (n, 3)
-        points = (shares @ corners[steps == count]).reshape(-1, 3)
-        place = np.rint(points[:, :2] / points[:, 2:] * focal + center).astype(int)
-        seen = ((place >= 0) & (place < (camera.width, camera.height))).all(1)
-        np.minimum.at(depth, (place[seen, 1], place[seen, 0]), points[seen, 2])
+        chosen = pixels[steps == count]
+        place = np.rint(shares @ chosen)  # (T, n, 2), the pixels' centres
+        weight = barycentric(place, chosen)
+        seen = (weight > -INSIDE).all(-1)
+        seen &= ((place >= 0) & (place < (camera.width, camera.height))).all(-1)
+        # 1 / z is linear in the image.
+        away = 1.0 / np.maximum((weight / corners[steps == count][:, None, :, 2]).sum(-1), 1e-9)
+        column, row = np.moveaxis(place[seen].astype(int), -1, 0)
+        np.minimum.at(depth, (row, column), away[seen])
+
+
+def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Return the weights (T, n, 3) of the corners (T, 3, 2) at points (T, n, 2); NaN if flat."""
+    first, second, third = np.moveaxis(corners[:, None], -2, 0)  # (T, 1, 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = cross(second - first, third - first)
+        middle = cross(points - first, third - first) / whole
+        last = cross(second - first, points - first) / whole
+    return np.stack([1.0 - middle - last, middle, last], -1)
+
+
+def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the cross product of vectors (..., 2) of a plane, (...)."""
+    return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0])
 
 
 def as_measured(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -27,7 +27,7 @@ from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
-from moro_ros.types import PLACE_SOURCES, BodyMotion, Camera
+from moro_ros.types import PLACE_SOURCES, BodyMotion, Camera, PersonObservation
 
 # Cameras at typical distances of depth cameras; as high for children as for adults.
 NEAR = CameraRange((1.3, 4.0), (0.5, 2.0))
@@ -49,6 +49,8 @@ DEPTH_CAMERA = Camera(np.array([[150.0, 0, 120], [0, 150.0, 90], [0, 0, 1]]), 24
 DEPTH_EVERY = 3
 # The wall behind people and the post in front of every second person [m].
 WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
+# Visibility that a detector reports behind the post, as a share of the one beside it.
+HIDDEN_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,15 @@ def run(
     if source == "floor":
         stream.set_floor(floor_of(observed, person), 0.01)
     truth = observed.joints[person].numpy().astype(np.float64)
+    points = observed.keypoints[person].numpy().astype(np.float64)
     given = False
     for number, image in enumerate(images_of(observed)):
-        if source == "depth" and number in depths:
-            stream.placing.use_depth().offer(depths[number])
-        for motion in stream.push(replace(image, people=image.people[person : person + 1])):
+        seen = image.people[person]
+        if source == "depth":
+            if number in depths:
+                stream.placing.use_depth().offer(depths[number])
+            seen = behind(seen, points[number], depths[number - number % DEPTH_EVERY])
+        for motion in stream.push(replace(image, people=(seen,))):
             if source == "stature" and not given:
                 stream.set_stature(motion.track_id, true_stature(stream, observed, person))
                 given = True
@@ -136,6 +142,15 @@ def run(
             yield sample_of(motion, truth[number])
     stream.set_floor(None)
     stream.placing.depth = None
+
+
+def behind(seen: PersonObservation, points: np.ndarray, depth: DepthImage) -> PersonObservation:
+    """Return a person of whom the keypoints (K, 3) m behind the post are not visible."""
+    assert seen.keypoints is not None
+    hidden = depth.at(points) < points[:, 2] - 0.5 * POST_M
+    visibility = np.where(hidden, HIDDEN_SHARE, 1.0) * seen.keypoints.visibility
+    keypoints = replace(seen.keypoints, visibility=visibility.astype(np.float32))
+    return replace(seen, keypoints=keypoints)
 
 
 def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:

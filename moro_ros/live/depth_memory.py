@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from moro_ros.errors import DepthError
 from moro_ros.recover.depth import MATCH_S, DepthImage
-from moro_ros.recover.depth_fit import DepthFit
+from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
-from moro_ros.recover.place import Clue, Unplaced
+from moro_ros.recover.place import DEPTH_SMOOTHING_S, PLACES_KEPT, Clue, Unplaced
+from moro_ros.recover.refinement import moved
+from moro_ros.recover.steady_pose import BodyPose
 
 # Time for which poses are kept, so that a late depth image finds its own.
 POSES_S = 1.0
@@ -24,23 +29,54 @@ WAITING_S, WAITING = 0.5, 225
 # Consecutive depth images without an image, or without the people, and consecutive images whose
 # depth image did not wait long enough, before a problem is reported.
 UNMATCHED, UNSEEN, MISSED = 30, 30, 30
-# Time for which a fit starts from the previous one [s].
+# Time for which a fit starts from the previous one, and a posture is followed [s].
 FOLLOWING_S = 0.5
+# Time constant with which an older posture is forgotten [s].
+KEPT_S = 1.0
 
 
 @dataclass(slots=True)
 class DepthTrack:
-    """The recent poses of one person, and the last depth measurement."""
+    """The recent poses of one person without depth, and what depth measured.
+
+    found: logarithm of the last scale, and its stamp; posture: the step (1, 69) of
+    recover/refinement.py from a pose to the measured one; made: that of each image, by its stamp.
+    The posture of an image follows the measured one with DEPTH_SMOOTHING_S. Without depth images it
+    returns to the network's within KEPT_S.
+    """
 
     poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
+    posture: Tensor | None = None
+    made: OrderedDict[int, Tensor] = field(default_factory=OrderedDict)
 
     def add(self, posed: Unplaced) -> None:
         """Keep a pose."""
         self.poses.append(posed)
         while posed.stamp_ns - self.poses[0].stamp_ns > POSES_S * 1e9:
             self.poses.popleft()
+
+    def corrected(self, posed: Unplaced) -> BodyPose:
+        """Return a pose (F = 1), the newest or an earlier one again, in the measured posture."""
+        step = self.made.get(posed.stamp_ns)
+        if step is None and self.posture is not None:
+            step = self._follow(posed.stamp_ns, self.posture)
+        if step is None:
+            return posed.pose
+        body = moved(posed.pose, step)
+        return BodyPose(body.rotations, body.translation, posed.pose.betas)
+
+    def _follow(self, stamp_ns: int, posture: Tensor) -> Tensor:
+        before = next(reversed(self.made), None)
+        seconds = 0.0 if before is None else (stamp_ns - before) * 1e-9
+        last = torch.zeros_like(posture) if before is None else self.made[before]
+        if stamp_ns - self.looked_ns > FOLLOWING_S * 1e9:
+            self.posture = posture * math.exp(-seconds / KEPT_S)
+        self.made[stamp_ns] = last.lerp(posture, -math.expm1(-seconds / DEPTH_SMOOTHING_S))
+        if len(self.made) > PLACES_KEPT:
+            self.made.popitem(last=False)
+        return self.made[stamp_ns]
 
 
 class DepthMemory:
@@ -50,9 +86,9 @@ class DepthMemory:
     is wrong with the depth images, by kind; empty if there are none.
     """
 
-    def __init__(self, fit: DepthFit, lag_s: float = 0.0) -> None:
+    def __init__(self, meter: DepthMeter, lag_s: float = 0.0) -> None:
         self.lag_s = lag_s
-        self._fit = fit
+        self._meter = meter
         self._lock = threading.Lock()
         self._waiting: deque[DepthImage] = deque()
         self._refused: dict[str, str] = {}
@@ -131,7 +167,10 @@ class DepthMemory:
         return sorted(matched, key=lambda depth: depth.stamp_ns)
 
     def clues(self, track: DepthTrack, ready: list[DepthImage]) -> list[tuple[Clue, int]]:
-        """Return the depth measurements of one person with their times; oldest first."""
+        """Return the depth measurements of one person with their times; oldest first.
+
+        The measured posture is set in the track.
+        """
         found = []
         for depth in ready:
             if depth.stamp_ns <= track.looked_ns or not track.poses:
@@ -141,15 +180,18 @@ class DepthMemory:
             if apart_s > MATCH_S or not posed.observed.any():
                 continue
             track.looked_ns = depth.stamp_ns
-            clue = self._fit.clue(posed.pose, posed.observed, depth, self._near(track, depth))
-            if clue is None or not self._plausible(clue, posed):
+            measured = self._meter.measure(posed, depth, self._near(track, depth))
+            if measured is None or not self._plausible(measured.clue, posed):
                 self._unseen += 1
                 continue
             self._unseen = 0
             self.used += 1
+            clue = measured.clue
             track.found = clue.log_scale, depth.stamp_ns
-            moved = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
-            sigma = float(np.hypot(clue.sigma, moved))
+            if measured.posture is not None:
+                track.posture = measured.posture
+            moved_by = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
+            sigma = float(np.hypot(clue.sigma, moved_by))
             found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))
         return found
 

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.size import BodySize
+from moro_ros.body.topology import NUM_JOINTS
 from moro_ros.live.depth_memory import DepthMemory, DepthTrack
 from moro_ros.network.inputs import floor_row
 from moro_ros.recover.depth import DepthImage
-from moro_ros.recover.depth_fit import DepthFit
+from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
 from moro_ros.recover.seat import Seat
+from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR
 
 # A floor whose height differs by more, relative, is another one.
@@ -62,7 +64,7 @@ class Placing:
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images; from now on they place people."""
         if self.depth is None:
-            self.depth = DepthMemory(DepthFit(self._body), self._lag_s)
+            self.depth = DepthMemory(DepthMeter(self._body), self._lag_s)
         return self.depth
 
     def set_lag(self, lag_s: float) -> None:
@@ -163,12 +165,14 @@ class Placing:
         """
         if self.floor is None and self.depth is None and track_id not in self._people:
             return None
-        person, pose = self._people.setdefault(track_id, Person()), seen.pose
-        stature_m = self._size.stature(pose.betas)
-        size = stature_m / self._size.stature(torch.zeros_like(pose.betas))
+        person = self._people.setdefault(track_id, Person())
+        stature_m = self._size.stature(seen.pose.betas)
+        size = stature_m / self._size.stature(torch.zeros_like(seen.pose.betas))
         seen = replace(seen, stature_m=stature_m, size=size)
+        pose = self._look_at_depth(person, seen) if learn else person.depth.corrected(seen)
         if learn:
-            self._look_at_depth(person, seen)
+            if pose is not seen.pose:
+                seen = replace(seen, pose=pose, joints=self._joints(pose))
             self._look_at_floor(person, seen)
             # The size of a locked shape changes until the stature is known.
             free = not (seen.locked and person.place.stature.settled)
@@ -190,14 +194,21 @@ class Placing:
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
         return Placed(pose, place, jumped)
 
-    def _look_at_depth(self, person: Person, seen: Unplaced) -> None:
+    def _joints(self, pose: BodyPose) -> np.ndarray:
+        rest = self._body.skeleton(pose.betas[None]).joints[:, :NUM_JOINTS]
+        joints = self._body.forward_kinematics(pose.rotations, rest)[1]
+        return (joints[0] + pose.translation[0]).numpy()
+
+    def _look_at_depth(self, person: Person, seen: Unplaced) -> BodyPose:
+        """Take the clues of depth; returns the pose with the posture that depth measured."""
         if self.depth is None:
-            return
+            return seen.pose
         person.depth.add(seen)
         if self._ready[0] != seen.stamp_ns:
             self._ready = seen.stamp_ns, self.depth.image_came(seen.stamp_ns)
         for clue, stamp_ns in self.depth.clues(person.depth, self._ready[1]):
             person.place.running[DEPTH].add(clue, stamp_ns)
+        return person.depth.corrected(seen)
 
     def _look_at_floor(self, person: Person, seen: Unplaced) -> None:
         if self.floor is None:

@@ -72,6 +72,29 @@ class DepthImage:
         found[some] = np.where(spread < EDGE_M + EDGE_SHARE * middle, middle, np.nan)
         return found
 
+    def nearest(self, points: np.ndarray, radius_m: float) -> np.ndarray:
+        """Return the nearer part of what is measured around points (N, 3) m, (N,) m.
+
+        points: in the depth camera's frame; radius_m: half the side of the square around each. NaN
+        where nothing is measured. It is the lower quartile: a limb before a wall, or the edge of a
+        hole, is not mixed with what is behind.
+        """
+        found = np.full(len(points), np.nan)
+        ahead = np.flatnonzero(points[:, 2] > BEFORE_CAMERA_M)
+        if not len(ahead):
+            return found
+        pixels = np.rint(image_points(points[ahead].astype(np.float64), self.camera))
+        reach = np.maximum(1, np.rint(radius_m * self.camera.matrix[0, 0] / points[ahead, 2]))
+        height, width = self.metres.shape
+        first = np.clip(pixels - reach[:, None], 0, [width, height]).astype(int)
+        last = np.clip(pixels + reach[:, None] + 1, 0, [width, height]).astype(int)
+        for number, (left, top), (right, bottom) in zip(ahead, first, last, strict=True):
+            around = self.metres[top:bottom, left:right]
+            around = around[np.isfinite(around)]
+            if around.size >= LEAST_NEIGHBOURS:
+                found[number] = np.quantile(around, 0.25)
+        return found
+
 
 def depth_metres(raw: np.ndarray, encoding: str, camera: Camera) -> np.ndarray:
     """Return a raw depth image (H, W) in metres, (H, W) float32 with NaN for holes.

@@ -3,7 +3,8 @@
 The body's posture and size in the image are known. The search is for the scale of both distance
 and body at which most of its surface agrees with the measured one. Furniture in front of the body
 is nearer than its surface and background is farther: both are outliers. At a visible keypoint
-nothing can be in front of the body, and the body is not in front of the measured surface.
+nothing can be in front of the body, and the body is not in front of the measured surface. Where the
+body hides itself, such as the chest behind an arm, only the front part is compared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.geometry.mesh import vertex_normals
-from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.depth import BEFORE_CAMERA_M, DepthImage
 from moro_ros.recover.place import Clue
 from moro_ros.recover.steady_pose import BodyPose
 
@@ -29,7 +30,11 @@ PART_WEIGHT = {
     "left_collar": 0.5, "right_collar": 0.5, "left_shoulder": 0.3, "right_shoulder": 0.3,
     "head": 0.3, "left_knee": 0.2, "right_knee": 0.2, "left_wrist": 0.1, "right_wrist": 0.1,
 }  # fmt: skip
-POINTS = 700
+# Maximum number of points of each part.
+POINTS = 80
+# A point that is farther than the body's nearest point in the same cell of the image by this is
+# hidden by the body itself; side of a cell at the body's distance [m].
+BEHIND_M, CELL_M = 0.08, 0.05
 # Minimum cosine of the angle between surface normal and line of sight, facing the camera.
 FACING = 0.35
 # Candidate scales, logarithms: from a child estimated as an adult to a tall adult.
@@ -56,19 +61,49 @@ TRUNK = ("pelvis", "spine1", "left_hip", "right_hip")
 class Surface:
     """The potentially visible part of a body's surface: points (N, 3) m, camera frame.
 
-    weight: (N,), of each point; trunk: (N,) bool, points that measure the pelvis' distance itself;
-    beside: (M, 3) m, points around the body's outline.
+    part: (N,), the joint that each point moves with; weight: (N,), of each point; trunk: (N,) bool,
+    points that measure the pelvis' distance itself; beside: (M, 3) m, points around the body's
+    outline; front: of the whole body.
     """
 
     points: np.ndarray
+    part: np.ndarray
     weight: np.ndarray
     trunk: np.ndarray
     beside: np.ndarray
+    front: Front
 
-    def thinned(self, step: int) -> Surface:
-        """Return every step-th point."""
-        part = slice(None, None, step)
-        return Surface(self.points[part], self.weight[part], self.trunk[part], self.beside)
+    def only(self, some: slice | np.ndarray) -> Surface:
+        """Return some of the points: a slice, or (N,) bool."""
+        points, part, weight = self.points[some], self.part[some], self.weight[some]
+        return Surface(points, part, weight, self.trunk[some], self.beside, self.front)
+
+
+class Front:
+    """The nearest distance of a body's points (N, 3) m in each cell of the image plane."""
+
+    def __init__(self, points: np.ndarray, away_m: float) -> None:
+        self._cell = CELL_M / away_m
+        cells = self._cells(points)
+        self._first = cells.min(axis=0)
+        self._last = cells.max(axis=0) - self._first
+        self._nearest = np.full(self._last + 1, np.inf)
+        np.minimum.at(self._nearest, tuple((cells - self._first).T), points[:, 2])
+
+    def _cells(self, points: np.ndarray) -> np.ndarray:
+        planar = points[:, :2] / np.maximum(points[:, 2:], BEFORE_CAMERA_M)
+        return np.floor(planar / self._cell).astype(int)
+
+    def hides(self, points: np.ndarray, behind_m: float, reach: int = 0) -> np.ndarray:
+        """Return which points (N, 3) m are more than behind_m behind the body, (N,) bool.
+
+        reach: number of neighbouring cells in each direction that count, too.
+        """
+        cells = self._cells(points) - self._first
+        steps = range(-reach, reach + 1)
+        around = [np.clip(cells + (x, y), 0, self._last) for x in steps for y in steps]
+        nearest = np.min([self._nearest[tuple(cell.T)] for cell in around], axis=0)
+        return np.asarray(points[:, 2] > nearest + behind_m)
 
 
 class DepthFit:
@@ -76,47 +111,60 @@ class DepthFit:
 
     def __init__(self, body: BodyModel) -> None:
         parts = body.vertex_parts()
-        weights = np.array([PART_WEIGHT.get(name, 0.0) for name in JOINT_NAMES])
-        ids = np.flatnonzero(weights[parts] > 0)
-        ids = ids[:: max(1, len(ids) // POINTS)]
+        ids = np.concatenate([spread(np.flatnonzero(parts == part)) for part in np.unique(parts)])
         self._surface = body.subset(torch.from_numpy(ids))
         self._parts = parts[ids].astype(int)
+        weights = np.array([PART_WEIGHT.get(name, 0.0) for name in JOINT_NAMES])
         self._weights = weights[self._parts]
         normals = vertex_normals(body.template.numpy(), body.faces.numpy())[ids]
         self._normals = normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
         self._trunk = np.isin(self._parts, [JOINT_NAMES.index(name) for name in TRUNK])
 
-    def clue(
-        self,
-        pose: BodyPose,
-        observed: np.ndarray,
-        depth: DepthImage,
-        near: float | None = None,
-    ) -> Clue | None:
-        """Return the distance clue of a depth image for a pose (F = 1), colour camera frame.
+    def surface(self, pose: BodyPose, observed: np.ndarray) -> Surface:
+        """Return the surface of a pose (F = 1) that faces the camera and is not behind the body.
 
         observed: (22,) bool, the joints that the image shows; the surface of others may be hidden
-        and is not used; near: logarithm of the initial scale, None: all of SCALES. Returns None if
-        too little of the body is seen in the depth image.
+        and is left out.
         """
-        surface = self._facing(pose, observed)
-        if len(surface.points) < LEAST_POINTS:
-            return None
-        if near is not None and (clue := refined(surface, near, depth)) is not None:
-            return clue
-        rough = surface.thinned(ROUGHLY)
-        scores = [score(rough, scale, depth) for scale in SCALES]
-        return refined(surface, float(SCALES[int(np.argmax(scores))]), depth)
-
-    def _facing(self, pose: BodyPose, observed: np.ndarray) -> Surface:
         posed = self._surface.skin(pose.rotations, pose.betas[None])
         points = (posed.vertices[0] + pose.translation[0]).numpy().astype(np.float64)
         chain = posed.joint_rotations[0].numpy()[self._parts]
         normals = np.einsum("nij,nj->ni", chain, self._normals)
         sight = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
         facing = ((normals * sight).sum(1) < -FACING) & observed[self._parts]
-        beside = around(points, float(pose.translation[0, 2]))
-        return Surface(points[facing], self._weights[facing], self._trunk[facing], beside)
+        facing &= points[:, 2] > BEFORE_CAMERA_M
+        away_m = max(float(pose.translation[0, 2]), BEFORE_CAMERA_M)
+        front = Front(points, away_m)
+        facing[facing] &= ~front.hides(points[facing], BEHIND_M)
+        return Surface(
+            points[facing],
+            self._parts[facing],
+            self._weights[facing],
+            self._trunk[facing],
+            around(points, away_m),
+            front,
+        )
+
+
+def spread(ids: np.ndarray) -> np.ndarray:
+    """Return at most POINTS of some ids, evenly."""
+    return ids[np.linspace(0, len(ids) - 1, min(len(ids), POINTS)).astype(int)]
+
+
+def depth_clue(surface: Surface, depth: DepthImage, near: float | None = None) -> Clue | None:
+    """Return the distance clue of a depth image for a body's surface, colour camera frame.
+
+    near: logarithm of the initial scale, None: all of SCALES. Returns None if too little of the
+    body is seen in the depth image.
+    """
+    surface = surface.only(surface.weight > 0)
+    if len(surface.points) < LEAST_POINTS:
+        return None
+    if near is not None and (clue := refined(surface, near, depth)) is not None:
+        return clue
+    rough = surface.only(slice(None, None, ROUGHLY))
+    scores = [score(rough, scale, depth) for scale in SCALES]
+    return refined(surface, float(SCALES[int(np.argmax(scores))]), depth)
 
 
 def gaps(points: np.ndarray, scale: float, depth: DepthImage) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from moro_ros.body.topology import LEAST_STATURE_M, MOST_STATURE_M
 from moro_ros.recover.one_floor import PRIOR_SIGMA
+from moro_ros.recover.refinement import Seen
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
 
@@ -59,8 +60,9 @@ class Unplaced:
     """One person in one image at the network's distance, camera optical frame.
 
     pose: (F = 1); joints: (22, 3) m; contact: (4,) probabilities of CONTACT_JOINTS; observed: (22,)
-    bool; locked: whether the shape is locked; stamp_ns: of the image. Set by Placing: stature_m,
-    and size: of the body over the template's.
+    bool; locked: whether the shape is locked; stamp_ns: of the image; seen: the keypoints that the
+    pose was refined on, None: it was not. Set by Placing: stature_m, and size: of the body over the
+    template's.
     """
 
     pose: BodyPose
@@ -69,6 +71,7 @@ class Unplaced:
     observed: np.ndarray
     locked: bool
     stamp_ns: int
+    seen: Seen | None = None
     stature_m: float = 0.0
     size: float = 1.0
 

@@ -123,7 +123,8 @@ class MotionRecovery:
         if steady.gate.holding:
             window = steady.restarted(window)
         seen = seen_of(sight, threshold)
-        if options.refine_steps and self.seen_by_keypoints:
+        refines = options.refine_steps > 0 and self.seen_by_keypoints
+        if refines:
             pose = self.refine(window, seen, steady, stride, options.refine_steps)
         else:
             aligned = self.place(window.frames(slice(-1, None)), seen)
@@ -145,6 +146,7 @@ class MotionRecovery:
                 observed[0],
                 steady.shape is not None,
                 sight.stamp_ns,
+                seen if refines else None,
             )
             if (placed_pose := placer(unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place

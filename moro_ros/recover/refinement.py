@@ -93,12 +93,27 @@ class Seen:
     box_size: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Points of one body whose distance along the optical axis was measured.
+
+    joint: (P,), the joint that each point moves with; offset: (P, 3) m, from it in its frame; away:
+    (P,) m, the measured distance; precision: (P,) 1/m^2, zero: not measured.
+    """
+
+    joint: Tensor
+    offset: Tensor
+    away: Tensor
+    precision: Tensor
+
+
 class Refiner:
     """Refines bodies of one body model; keeps only constant tables."""
 
     def __init__(self, body: BodyModel) -> None:
         self.body = body
         self.moves = ancestors(body.keypoint_joints)
+        self.chain_moves = ancestors(tuple(range(NUM_JOINTS)))
         self.trunk = torch.tensor([[float(name.endswith(TRUNK))] for name in KEYPOINTS])
         spreads = [MEASURED_SPREAD[name.split("_")[-1]] for name in KEYPOINTS]
         self.keypoint_spread = WIDER * torch.tensor(spreads)
@@ -112,12 +127,14 @@ class Refiner:
         steps: int,
         expected: PlacedBody | None = None,
         stride: float = 1.0,
+        measured: Measured | None = None,
     ) -> PlacedBody:
         """Return the bodies after `steps` Gauss-Newton steps; 0 steps return the network's.
 
         network: the estimate that the result stays close to; skeleton: of N bodies, or of one for
         all; expected: the extrapolated motion, also the starting point; stride: frames of the
-        extrapolation. A body without a seen keypoint moves to between the two.
+        extrapolation; measured: points that also move to their distance (N = 1). A body without a
+        seen keypoint moves to between the two.
         """
         if steps <= 0:
             return network
@@ -130,6 +147,9 @@ class Refiner:
         depth = self._placed(network, skeleton)[2][..., 2]
         for _ in range(steps):
             matrix, gradient = self._keypoint_terms(now, skeleton, seen, depth)
+            if measured is not None:
+                more = self._measured_terms(now, skeleton, measured)
+                matrix, gradient = matrix + more[0], gradient + more[1]
             for anchor, weight in anchors:
                 matrix = matrix + torch.diag_embed(weight)
                 gradient = gradient + weight * difference(now, anchor)
@@ -171,11 +191,7 @@ class Refiner:
         unit = (self.keypoint_spread * seen.box_size[:, None])[..., None]  # (N, K, 1)
         residual = (planar - seen.points) / unit  # (N, K, 2)
         weight = seen.weight * robust_weight(residual)
-        arm = local[:, :, None] - joints[:, None]  # (N, K, 22, 3)
-        turning = -cross_matrix(arm) @ chain[:, None]  # (N, K, 22, 3, 3)
-        turning = turning * self.moves[..., None, None]
-        shift = torch.eye(3).expand(*local.shape[:2], 3, 3)
-        spatial = torch.cat([turning.transpose(2, 3).flatten(3), shift], -1)  # (N, K, 3, 69)
+        spatial = motion_of(local, chain, joints, self.moves)  # (N, K, 3, 69)
         jacobian = (spatial[..., :2, :] - planar[..., None] * spatial[..., 2:, :]) / (depth * unit)[
             ..., None
         ]
@@ -187,6 +203,31 @@ class Refiner:
         rows = jacobian.flatten(1, 2)  # (N, 3 K, 69)
         weighted = rows * thrice(weight)[..., None]
         return weighted.mT @ rows, (weighted.mT @ residual.flatten(1)[..., None])[..., 0]
+
+    def _measured_terms(
+        self, now: PlacedBody, skeleton: Skeleton, measured: Measured
+    ) -> tuple[Tensor, Tensor]:
+        """Return the measured points' part of the normal equations, (1, 69, 69) and (1, 69)."""
+        chain, joints, _ = self._placed(now, skeleton)
+        arm = chain[:, measured.joint] @ measured.offset[..., None]
+        local = joints[:, measured.joint] + arm[..., 0]  # (1, P, 3)
+        rows = motion_of(local, chain, joints, self.chain_moves[measured.joint])[..., 2, :]
+        residual = local[..., 2] + now.translation[:, 2:] - measured.away
+        weighted = (rows * measured.precision[:, None]).mT  # (1, 69, P)
+        return weighted @ rows, (weighted @ residual[..., None])[..., 0]
+
+
+def motion_of(local: Tensor, chain: Tensor, joints: Tensor, moves: Tensor) -> Tensor:
+    """Return the derivatives of points by the unknowns of their bodies, (N, P, 3, 69).
+
+    local: (N, P, 3) m, relative to the pelvis; chain: (N, 22, 3, 3) and joints: (N, 22, 3) m, of
+    the bodies; moves: (P, 22), 1 where turning a joint moves a point.
+    """
+    arm = local[:, :, None] - joints[:, None]  # (N, P, 22, 3)
+    turning = -cross_matrix(arm) @ chain[:, None]  # (N, P, 22, 3, 3)
+    turning = turning * moves[..., None, None]
+    shift = torch.eye(3).expand(*local.shape[:2], 3, 3)
+    return torch.cat([turning.transpose(2, 3).flatten(3), shift], -1)
 
 
 def thrice(values: Tensor) -> Tensor:

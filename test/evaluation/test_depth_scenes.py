@@ -28,7 +28,7 @@ def test_a_slanted_triangle_has_its_own_distance_in_every_pixel():
     depth = render_depth([slanted], FACES, [], CAMERA)
     row, column = 30, 42
     x = (column - 40) / 100  # z = 2 + (x z + 0.2) / 0.4
-    assert depth[row, column] == pytest.approx((2 + 0.5) / (1 - x / 0.4), abs=0.03)
+    assert depth[row, column] == pytest.approx((2 + 0.5) / (1 - x / 0.4), abs=1e-4)
     assert np.isnan(depth[0, 0])
 
 

@@ -15,6 +15,7 @@ from moro_ros.live.depth_memory import (
     DepthTrack,
 )
 from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.depth_pose import DepthMeasurement
 from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import Camera
@@ -24,16 +25,17 @@ CAMERA = Camera(np.array([[50.0, 0, 4], [0, 50.0, 3], [0, 0, 1]]), 8, 6)
 POSE = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.tensor([[0, 0, 3.0]]), torch.zeros(10))
 
 
-class FakeFit:
+class FakeMeter:
     """Answers with the depth image's first pixel as the scale, NaN for nothing."""
 
     def __init__(self) -> None:
         self.begun: list[float | None] = []
+        self.posture: torch.Tensor | None = None
 
-    def clue(self, pose, observed, depth, near=None) -> Clue | None:
+    def measure(self, posed, depth, near=None) -> DepthMeasurement | None:
         self.begun.append(near)
         value = float(depth.metres[0, 0])
-        return None if np.isnan(value) else Clue(value, 0.01)
+        return None if np.isnan(value) else DepthMeasurement(Clue(value, 0.01), self.posture)
 
 
 def depth(at_ms: float, value: float = 0.1) -> DepthImage:
@@ -42,13 +44,13 @@ def depth(at_ms: float, value: float = 0.1) -> DepthImage:
 
 @pytest.fixture
 def memory() -> DepthMemory:
-    return DepthMemory(FakeFit())  # type: ignore[arg-type]
+    return DepthMemory(FakeMeter())  # type: ignore[arg-type]
 
 
 def shown(memory: DepthMemory, track: DepthTrack, at_ms: float) -> list[tuple[Clue, int]]:
     """What is found when an image comes."""
     seen, stamp_ns = np.ones(22, bool), round(at_ms * MS)
-    track.add(Unplaced(POSE, np.zeros((22, 3)), np.zeros(4), seen, False, stamp_ns, 1.7))
+    track.add(Unplaced(POSE, np.zeros((22, 3)), np.zeros(4), seen, False, stamp_ns, None, 1.7))
     return memory.clues(track, memory.image_came(stamp_ns))
 
 
@@ -85,13 +87,13 @@ def test_depth_ahead_of_its_image_waits_for_it(memory):
 @pytest.mark.parametrize("look_ahead", [1, 4, 10, 60])
 def test_with_an_output_delay_each_image_is_compared_with_its_own_depth(look_ahead):
     """Depth images come with their image, whose people are described look_ahead images later."""
-    memory = DepthMemory(FakeFit(), lag_s=look_ahead / 30)  # type: ignore[arg-type]
+    memory = DepthMemory(FakeMeter(), lag_s=look_ahead / 30)  # type: ignore[arg-type]
     track = DepthTrack()
     for image in range(look_ahead, look_ahead + 90):
         memory.offer(depth(image * 33))
         for clue, stamp_ns in shown(memory, track, (image - look_ahead) * 33):
             own = stamp_ns == (image - look_ahead) * 33 * MS
-            first = not memory._fit.begun[1:]  # the interval between images is not known yet
+            first = not memory._meter.begun[1:]  # the interval between images is not known yet
             assert (own and clue.sigma == pytest.approx(0.01)) or first
     assert memory.used >= 90 - look_ahead - 1 and not memory.problems
 
@@ -172,7 +174,7 @@ def test_a_fit_begins_where_the_last_one_ended_unless_that_is_long_ago(memory):
     for at_ms in (0, 33, 1000):
         memory.offer(depth(at_ms, 0.2))
         shown(memory, track, at_ms)
-    assert memory._fit.begun == [None, pytest.approx(0.2), None]
+    assert memory._meter.begun == [None, pytest.approx(0.2), None]
 
 
 def test_old_poses_are_let_go(memory):
@@ -180,3 +182,27 @@ def test_old_poses_are_let_go(memory):
     for image in range(300):
         shown(memory, track, image * 33)
     assert len(track.poses) < 35
+
+
+def test_the_measured_posture_is_followed_smoothly_kept_and_forgotten(memory):
+    """The pelvis is turned by 0.2 rad in the depth images of the first second."""
+    track, turn = DepthTrack(), torch.zeros(1, 69)
+    turn[0, 1] = 0.2
+    memory._meter.posture = turn
+    angles = []
+    for image in range(120):
+        if image < 30:
+            memory.offer(depth(image * 33))
+        shown(memory, track, image * 33)
+        posed = track.poses[-1]
+        angles.append(angle_of(track.corrected(posed)))
+        assert angle_of(track.corrected(posed)) == angles[-1], "a second description is the same"
+    steps = np.abs(np.diff(angles))
+    assert angles[0] == 0.0 and max(steps) < 0.06
+    assert angles[29] == pytest.approx(0.2, abs=0.01)
+    assert angles[42] == pytest.approx(0.2, abs=0.02), "depth may be lost for a moment"
+    assert angles[119] < 0.05
+
+
+def angle_of(pose: BodyPose) -> float:
+    return float(torch.atan2(pose.rotations[0, 0, 0, 2], pose.rotations[0, 0, 2, 2]))

@@ -17,6 +17,7 @@ from moro_ros.live.placing import Person, Placing
 from moro_ros.network.inputs import floor_row
 from moro_ros.recover import floor
 from moro_ros.recover.depth import DepthImage
+from moro_ros.recover.depth_pose import DepthMeasurement
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
@@ -280,7 +281,7 @@ def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeyp
     plain = pushed(stream, filmed, 0, 60)[-1]
     stream.reset()
     memory = stream.placing.use_depth()
-    monkeypatch.setattr(memory._fit, "clue", lambda *_: Clue(0.1, 0.01))
+    monkeypatch.setattr(memory._meter, "measure", lambda *_: DepthMeasurement(Clue(0.1, 0.01)))
 
     def with_depth(first: int, count: int) -> BodyMotion:
         for image in range(first, first + count):
@@ -304,7 +305,7 @@ def test_depth_places_people_with_any_output_delay(tiny_model, filmed, monkeypat
     stream = MoRoStream(tiny_model, MotionConfig(window=12))
     memory = stream.placing.use_depth()
     stream.configure(MotionConfig(window=12, look_ahead=look_ahead))
-    monkeypatch.setattr(memory._fit, "clue", lambda *_: Clue(0.1, 0.01))
+    monkeypatch.setattr(memory._meter, "measure", lambda *_: DepthMeasurement(Clue(0.1, 0.01)))
     for image in range(look_ahead + 20):
         stamp_ns = round((10.0 + image / RATE_HZ) * 1e9)
         memory.offer(DepthImage(np.ones((4, 4), np.float32), CAMERA, stamp_ns))
@@ -317,7 +318,7 @@ def test_depth_in_which_nobody_is_changes_no_bit(stream, filmed, monkeypatch):
     plain = pushed(stream, filmed, 0, 20)
     stream.reset()
     memory = stream.placing.use_depth()
-    monkeypatch.setattr(memory._fit, "clue", lambda *_: None)
+    monkeypatch.setattr(memory._meter, "measure", lambda *_: None)
     for image, before in enumerate(plain):
         stamp_ns = round((10.0 + image / RATE_HZ) * 1e9)
         memory.offer(DepthImage(np.ones((480, 640), np.float32), CAMERA, stamp_ns))

@@ -15,7 +15,8 @@ from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic_scenes import sitter, walker
 from moro_ros.recover.depth import DepthImage
-from moro_ros.recover.depth_fit import DepthFit
+from moro_ros.recover.depth_fit import DepthFit, depth_clue
+from moro_ros.recover.place import Clue
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import Camera
 
@@ -53,6 +54,10 @@ def room(away_m: float) -> list[Board]:
     return [wall, Board(top, np.array([1.2, 0, 0]), np.array([0, 0, 0.5]))]
 
 
+def clue_of(fit: DepthFit, pose: BodyPose, observed: np.ndarray, depth: DepthImage) -> Clue | None:
+    return depth_clue(fit.surface(pose, observed), depth)
+
+
 def off_by(body, pose: BodyPose, log_scale: float) -> BodyPose:
     """The same sight of a body that is nearer and smaller by so much."""
     factor = float(np.exp(-log_scale))
@@ -68,7 +73,7 @@ def test_the_distance_is_found_to_three_centimetres(open_body, fit, scene, who, 
     boards = room(away_m)
     rng = np.random.default_rng(1)
     depth = as_measured(render_depth([mesh], open_body.faces.numpy(), boards, CAMERA), rng)
-    clue = fit.clue(off_by(open_body, pose, log_scale), ALL, DepthImage(depth, CAMERA, 0))
+    clue = clue_of(fit, off_by(open_body, pose, log_scale), ALL, DepthImage(depth, CAMERA, 0))
     assert clue is not None
     assert abs(clue.log_scale - log_scale) * away_m < 0.03
     assert clue.sigma * away_m < 0.06
@@ -82,9 +87,9 @@ def test_furniture_before_hidden_hips_is_not_taken_for_them(open_body, fit, scen
     depth = DepthImage(render_depth([mesh], open_body.faces.numpy(), boards, CAMERA), CAMERA, 0)
     observed = ALL.copy()
     observed[LEGS + HIPS] = False
-    hidden = fit.clue(off_by(open_body, pose, 0.1), observed, depth)
+    hidden = clue_of(fit, off_by(open_body, pose, 0.1), observed, depth)
     assert hidden is not None and abs(hidden.log_scale - 0.1) * 2.5 < 0.05
-    clear = fit.clue(
+    clear = clue_of(fit, 
         off_by(open_body, pose, 0.1), ALL,
         DepthImage(render_depth([mesh], open_body.faces.numpy(), room(2.5), CAMERA), CAMERA, 0),
     )  # fmt: skip
@@ -94,18 +99,18 @@ def test_furniture_before_hidden_hips_is_not_taken_for_them(open_body, fit, scen
 def test_a_person_who_is_not_in_the_depth_image_is_not_measured(open_body, fit, scene):
     pose, mesh = scene(walker, 2.5)
     empty = render_depth([], open_body.faces.numpy(), room(2.5), CAMERA)
-    assert fit.clue(pose, ALL, DepthImage(empty, CAMERA, 0)) is None
+    assert clue_of(fit, pose, ALL, DepthImage(empty, CAMERA, 0)) is None
     holes = np.full_like(empty, np.nan)
-    assert fit.clue(pose, ALL, DepthImage(holes, CAMERA, 0)) is None
+    assert clue_of(fit, pose, ALL, DepthImage(holes, CAMERA, 0)) is None
     seen = render_depth([mesh], open_body.faces.numpy(), room(2.5), CAMERA)
-    assert fit.clue(pose, np.zeros(22, bool), DepthImage(seen, CAMERA, 0)) is None
+    assert clue_of(fit, pose, np.zeros(22, bool), DepthImage(seen, CAMERA, 0)) is None
 
 
 def test_half_of_the_pixels_may_be_missing(open_body, fit, scene):
     pose, mesh = scene(walker, 2.5)
     depth = render_depth([mesh], open_body.faces.numpy(), room(2.5), CAMERA)
     lost = np.kron(np.random.default_rng(2).uniform(size=(30, 40)) < 0.5, np.ones((8, 8), bool))
-    clue = fit.clue(pose, ALL, DepthImage(np.where(lost, np.nan, depth), CAMERA, 0))
+    clue = clue_of(fit, pose, ALL, DepthImage(np.where(lost, np.nan, depth), CAMERA, 0))
     assert clue is not None and abs(clue.log_scale) * 2.5 < 0.03
 
 
@@ -117,7 +122,7 @@ def test_depth_that_is_not_aligned_is_compared_in_its_own_camera(open_body, fit,
     camera = Camera(np.array([[250.0, 0, 150], [0, 250.0, 110], [0, 0, 1]]), 300, 220)
     seen = render_depth([mesh @ turn.T + shift], open_body.faces.numpy(), [], camera)
     wrong = off_by(open_body, pose, 0.15)
-    clue = fit.clue(wrong, ALL, DepthImage(seen, camera, 0, turn, shift))
+    clue = clue_of(fit, wrong, ALL, DepthImage(seen, camera, 0, turn, shift))
     assert clue is not None and abs(clue.log_scale - 0.15) * 2.0 < 0.03
 
 
@@ -132,5 +137,5 @@ def test_a_lens_is_undone(open_body, fit, scene):
     ).reshape(240, 320, 2)
     maps = straight.astype(np.float32)
     warped = cv2.remap(np.nan_to_num(depth), maps[..., 0], maps[..., 1], cv2.INTER_NEAREST)
-    clue = fit.clue(pose, ALL, DepthImage(np.where(warped > 0, warped, np.nan), bent, 0))
+    clue = clue_of(fit, pose, ALL, DepthImage(np.where(warped > 0, warped, np.nan), bent, 0))
     assert clue is not None and abs(clue.log_scale) * 2.5 < 0.03

@@ -52,7 +52,9 @@ def seen(image: int, legs: bool, betas: torch.Tensor | None = None) -> Unplaced:
     observed[LEGS] = legs
     betas = torch.zeros(10) if betas is None else betas
     pose = BodyPose(torch.eye(3).expand(1, 22, 3, 3), torch.ones(1, 3), betas)
-    return Unplaced(pose, joints, np.zeros(4), observed, False, image * 33_333_333, 1.3, 1.3 / 1.7)
+    return Unplaced(
+        pose, joints, np.zeros(4), observed, False, image * 33_333_333, None, 1.3, 1.3 / 1.7
+    )
 
 
 def test_it_waits_until_legs_that_were_seen_are_hidden_for_a_while():
