@@ -19,7 +19,7 @@ from moro_ros.cli.paths import user_path
 from moro_ros.cli.results import make_folder, print_table, rounded
 from moro_ros.config import DetectorConfig, MotionConfig, PipelineConfig
 from moro_ros.draw.overlay import write_overlay
-from moro_ros.errors import AssetError
+from moro_ros.errors import AssetError, ConfigError
 from moro_ros.evaluation.fitted_truth import apart, fit_trial, residuals
 from moro_ros.evaluation.pose2sim import (
     CONDITIONS,
@@ -71,6 +71,10 @@ Row = dict[str, object]
 
 def command(args: argparse.Namespace) -> int:
     """Score the model, its variants and BlazePose itself on the chosen trials."""
+    if args.floor and not args.cameras:
+        raise ConfigError(
+            "--floor: expected --cameras as well. Without it, the table has rows with the floor."
+        )
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)
@@ -80,7 +84,7 @@ def command(args: argparse.Namespace) -> int:
         args.trials.split(","), args.truth, frontend, marked_body(stream), args.landmarks
     )
     if args.cameras:
-        return print_cameras(trials, stream, args.json, args.pictures)
+        return print_cameras(trials, stream, args.json, args.pictures, args.floor)
     live = StreamJoints(stream)
     result = {trial.name: rows_of(trial, live, CONDITIONS) for trial in trials}
     others: dict[str, dict[str, dict[str, Row]]] = {}
@@ -278,6 +282,9 @@ def register(
         "--cameras",
         action="store_true",
         help="only all combinations of 1, 2, 3 and 4 cameras (docs/cameras.md)",
+    )
+    video.add_argument(
+        "--floor", action="store_true", help="with --cameras: each camera is given the floor"
     )
     video.add_argument(
         "--pictures", type=user_path, help="folder for drawings of the bodies over the videos"

@@ -20,6 +20,7 @@ from moro_ros.cli.several_videos import (
     incomplete_ones,
     open_folder,
 )
+from moro_ros.cli.world_floor import add_floor_option, ignored_words, read_floor
 from moro_ros.errors import ConfigError
 from moro_ros.geometry.views import View
 from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
@@ -41,6 +42,7 @@ def register(subparsers: Any) -> None:
         "of the calibration. Ctrl-C stops and keeps the motion so far.",
     )
     add_folder_options(parser)
+    add_floor_option(parser)
     parser.add_argument(
         "--frame",
         default=WORLD,
@@ -61,7 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     filmed = open_folder(arguments)
     frame = frame_view(arguments.frame, filmed)
     out: Path = arguments.out
-    fusion, reels = fused(arguments, filmed)
+    floor = None
+    if arguments.floor is not None:
+        floor = read_floor(arguments.floor, [one.view for one in filmed])
+    fusion, reels = fused(arguments, filmed, floor)
     make_folder(out, "--out")
     seen: dict[int, list[int]] = {}
     with Interruption() as interruption:
@@ -85,6 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
             files.discard()
     for word in (*fusion.judge.problems(), *incomplete_ones(filmed) * (not interruption.number)):
         print(word, file=sys.stderr)
+    for one in filmed:
+        if one.ignored_floor:
+            print(ignored_words(one.view.name, one.ignored_floor), file=sys.stderr)
     if fusion.unusable_poses:
         print(f"Omitted because not finite: {fusion.unusable_poses} poses", file=sys.stderr)
     report(seen, fusion, files.images)

@@ -19,6 +19,7 @@ from moro_ros.cli.predict_inputs import Input, Reading, find_inputs
 from moro_ros.cli.predict_job import RESULTS, Job, Say, finished, process
 from moro_ros.cli.progress import progress_of
 from moro_ros.cli.results import check_not_replaced, make_folder
+from moro_ros.cli.statures import read_statures
 from moro_ros.cli.video_options import add_camera_options, add_floor_options, floor_below
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import ConfigError, MoroError
@@ -51,6 +52,13 @@ def register(subparsers: Any) -> None:
     )
     add_camera_options(parser)
     add_floor_options(parser)
+    add(
+        "--stature",
+        action="append",
+        default=[],
+        metavar="[ID=]METRES",
+        help="how tall the person with this id is, or everybody; may be repeated",
+    )
     add("--start", type=float, default=0.0, metavar="S", help="start at this time in seconds")
     add("--end", type=float, metavar="S", help="stop before this time in seconds")
     add("--people", type=int, metavar="N", help="maximum tracked people (default: max_people, 6)")
@@ -86,8 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises: MoroError for a problem with the options, the only input or the folder.
     """
-    job = job_of(arguments)
     inputs, several = find_inputs(arguments.inputs)
+    job = job_of(arguments, several)
     out: Path = arguments.out
     folders = [out / one.folder for one in inputs] if several else [out]
     check_inputs_stay(inputs, folders)
@@ -175,8 +183,8 @@ def process_all(
     return results, int(bool(failed))
 
 
-def job_of(arguments: argparse.Namespace) -> Job:
-    """Check the options; raises MoroError."""
+def job_of(arguments: argparse.Namespace, several: bool) -> Job:
+    """Check the options; several: whether there are several inputs. Raises: MoroError."""
     start_s, end_s = arguments.start, arguments.end
     if not 0.0 <= start_s <= LONGEST_S:
         raise ConfigError(f"--start: got {start_s:g}, expected 0 to {LONGEST_S:g} seconds.")
@@ -213,4 +221,5 @@ def job_of(arguments: argparse.Namespace) -> Job:
         start_s=start_s,
         end_s=end_s,
         refined=arguments.refined,
+        statures=read_statures(arguments.stature, several),
     )

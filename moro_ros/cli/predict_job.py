@@ -20,6 +20,7 @@ from moro_ros.cli.predict_report import ESTIMATE, facts, floor_note, person_line
 from moro_ros.cli.processes import Interruption
 from moro_ros.cli.progress import Progress
 from moro_ros.cli.results import make_folder, write_text
+from moro_ros.cli.statures import Statures
 from moro_ros.config import PipelineConfig
 from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay
 from moro_ros.draw.report import REPORT, report_page
@@ -69,6 +70,7 @@ class Job:
     start_s: float
     end_s: float | None
     refined: bool
+    statures: Statures
 
     def settings(self, one: Input, pipeline: HumanMotionPipeline) -> dict[str, Any]:
         """Return all settings that the results depend on, for JSON."""
@@ -84,6 +86,7 @@ class Job:
             "reading": dataclasses.asdict(self.reading),
             "part_s": [self.start_s, self.end_s],
             "refined": self.refined,
+            "statures": [self.statures.everybody, sorted(self.statures.by_id.items())],
         }
 
 
@@ -190,6 +193,7 @@ def process(
                         files,
                         interruption,
                         job.refined,
+                        job.statures,
                         progress,
                         ignored,
                     )
@@ -228,9 +232,11 @@ def process(
     people = recording.people()
     frames = "1 frame" if files.images == 1 else f"{files.images} frames"
     say(f"{frames}, {people_found(list(people))}")
-    if ignored:
-        notes.append(floor_note(ignored))
-        print(notes[-1], file=sys.stderr)
+    told = [floor_note(ignored)] if ignored else []
+    told += job.statures.notes(list(people), together(people))
+    for note in told:
+        print(note, file=sys.stderr)
+    notes += told
     least = job.config.tracker.min_hits
     if files.images < least:
         notes.append(
@@ -265,7 +271,7 @@ def process(
     page = report_page(
         title=one.path.name,
         notes=[*notes, missing] if missing else notes,
-        facts=facts(summary, job.floor, job.refined),
+        facts=facts(summary, job.floor, job.statures, job.refined),
         people=[person_line(person) for person in summary["people"]],
         recording=recording,
         sheet=out / SHEET,
@@ -303,6 +309,15 @@ def people_found(ids: list[int]) -> str:
     return f"{len(ids)} {words[0]}: {words[1]} {', '.join(map(str, ids))}"
 
 
+def together(people: dict[int, np.ndarray]) -> set[int]:
+    """Return the ids of people who are in one image with others; people: their rows by id."""
+    images: dict[int, list[int]] = {}
+    for track_id, rows in people.items():
+        for stamp_ns in rows["stamps_ns"].tolist():
+            images.setdefault(stamp_ns, []).append(track_id)
+    return {i for ids in images.values() if len(ids) > 1 for i in ids}
+
+
 def people_of(recording: MotionRecording, origin_ns: int) -> list[dict[str, Any]]:
     """Return a summary of all people: times since origin_ns, distance, share of seen joints."""
     return [
@@ -326,6 +341,7 @@ def recover(
     files: MotionFiles,
     interruption: Interruption,
     refined: bool,
+    statures: Statures,
     progress: Progress,
     ignored: dict[int, tuple[int, str]],
 ) -> None:
@@ -336,12 +352,17 @@ def recover(
     reason. Raises: OSError if they cannot be written any further.
     """
     described = TwoSided(pipeline.stream)
+    told: set[int] = set()
     for frame in progress.over(part):
         if interruption.number:
             break
         stamp_ns = origin_ns + frame.stamp_ns
         observed = pipeline.observe(frame.rgb, stamp_ns, camera)
         motions = described.before(observed.frame) if refined else []
+        for track_id in {person.track_id for person in observed.frame.people} - told:
+            told.add(track_id)
+            if (stature_m := statures.of(track_id)) is not None:
+                pipeline.expect_stature(track_id, stature_m)
         result = pipeline.recover(observed)
         for track_id, reason in pipeline.ignored_floor().items():
             ignored[track_id] = ignored.get(track_id, (0, ""))[0] + 1, reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from moro_ros.cli.statures import Statures
 from moro_ros.recover.ground import GroundPlane
 
 # Source of the focal length if it was not given.
@@ -17,10 +18,12 @@ COUNTED = {
 }
 
 
-def facts(summary: dict[str, Any], plane: GroundPlane | None, refined: bool) -> dict[str, str]:
+def facts(
+    summary: dict[str, Any], plane: GroundPlane | None, statures: Statures, refined: bool
+) -> dict[str, str]:
     """Return the lines of the report's first table.
 
-    summary: as in summary.json; plane: the floor that was given; refined: decoded two-sided.
+    summary: as in summary.json; plane, statures: that were given; refined: decoded two-sided.
     """
     camera = summary["camera"]
     focal = " x ".join(f"{value:.0f}" for value in dict.fromkeys(camera["focal_px"]))
@@ -36,6 +39,7 @@ def facts(summary: dict[str, Any], plane: GroundPlane | None, refined: bool) -> 
         "image size": f"{camera['width']} x {camera['height']} px",
         "focal length": f"{focal} px ({known_by})",
         "floor": floor,
+        **({"stature": statures.words()} if statures else {}),
         "model": f"{summary['model']}",
         "decoding": "two-sided (--refined)" if refined else "forward, as live",
         "processing time": f"{summary['seconds']} s",
@@ -50,8 +54,8 @@ def floor_note(ignored: dict[int, tuple[int, str]]) -> str:
         f"person {i} in {count} frames ({why})" for i, (count, why) in sorted(ignored.items())
     )
     return (
-        f"The floor was ignored for {people}. Check --camera-height and --camera-pitch; a step or "
-        "furniture that people stand on has the same effect."
+        f"The floor was ignored for {people}. Check --camera-height, --camera-pitch and --stature; "
+        "a step or furniture that people stand on has the same effect."
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.paths import user_path
+from moro_ros.cli.world_floor import floor_of_view
 from moro_ros.config import PipelineConfig, load_config
 from moro_ros.errors import CalibrationError, ConfigError
 from moro_ros.evaluation.calibrations import load_calibration
@@ -26,6 +27,7 @@ from moro_ros.live.pipeline import HumanMotionPipeline
 from moro_ros.live.pipeline_pool import PipelinePool
 from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.playback import Taken
+from moro_ros.recover.ground import GIVEN_SIGMA, GroundPlane
 from moro_ros.types import Frame
 
 # Block size of video encoders in pixels, which Qualisys counts as a part of the image.
@@ -39,7 +41,8 @@ class Filmed:
     """One camera of a folder and its video.
 
     times: [ns] of its frames if a table has them; delay_ns: of the video's start; ended_ns: time
-    of the last image that was read; missing: text of lost parts of the video.
+    of the last image that was read; missing: text of lost parts of the video; ignored_floor: number
+    of images in which the floor was ignored for a person, and the last reason, by the camera's ids.
     """
 
     view: View
@@ -48,6 +51,7 @@ class Filmed:
     delay_ns: int = 0
     ended_ns: int = 0
     missing: str = ""
+    ignored_floor: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def images(self, pipeline: HumanMotionPipeline) -> Iterator[Taken]:
         """Yield the pipeline's result of each image. Raises: VideoError."""
@@ -58,6 +62,9 @@ class Filmed:
                 stamp_ns = frame.stamp_ns if self.times is None else self.times[number]
                 self.ended_ns = stamp_ns + self.delay_ns
                 result = pipeline.push(frame.rgb, self.ended_ns, self.view.camera)
+                for track_id, reason in pipeline.ignored_floor().items():
+                    count, _ = self.ignored_floor.get(track_id, (0, ""))
+                    self.ignored_floor[track_id] = count + 1, reason
                 taken = Frame(self.ended_ns, self.view.camera, result.people, frame.rgb)
                 yield Taken(taken, result.motions)
             self.missing = lost_frames(reader, self.times is not None)
@@ -184,16 +191,20 @@ def pipeline_config(config: PipelineConfig) -> PipelineConfig:
 
 
 def fused(
-    arguments: argparse.Namespace, filmed: Sequence[Filmed]
+    arguments: argparse.Namespace, filmed: Sequence[Filmed], floor: GroundPlane | None = None
 ) -> tuple[Fusion, dict[str, Iterator[Taken]]]:
     """Return the fusion of a folder's cameras, and each camera's results by its name.
 
+    floor: on which the cameras place people, world frame.
     Raises: MoroError for a problem with --config or the model.
     """
     config = load_config(arguments.config) if arguments.config else PipelineConfig()
     fetch_models(config)
     pool = PipelinePool()
     pipelines = [pool.pipeline(pipeline_config(config)) for _ in filmed]
+    if floor is not None:
+        for one, pipeline in zip(filmed, pipelines, strict=True):
+            pipeline.set_floor(floor_of_view(floor, one.view), GIVEN_SIGMA)
     reels = {
         one.view.name: one.images(pipeline) for one, pipeline in zip(filmed, pipelines, strict=True)
     }

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from moro_ros.body.size import BodySize
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import CameraRange, ObservedMotion
 from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.evaluation.floor_contact import Contact, contact_metrics, contact_of, slow_feet
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ, OpenProtocol
 from moro_ros.evaluation.open_worlds import (
@@ -51,13 +53,15 @@ DEPTH_EVERY = 3
 WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
 # Visibility that a detector reports behind the post, as a share of the one beside it.
 HIDDEN_SHARE = 0.1
+WRISTS = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One image: error of the pelvis, along and across the line of sight, sigma of the distance, m.
 
-    mpjpe_mm: relative to the pelvis.
+    mpjpe_mm: relative to the pelvis; wrists_m: mean error of both in absolute position. contact:
+    with the floor, given or not.
     """
 
     root_m: float
@@ -65,7 +69,9 @@ class Sample:
     across_m: float
     sigma_m: float
     mpjpe_mm: float
+    wrists_m: float
     source: int
+    contact: Contact
 
 
 def evaluate_place(
@@ -74,9 +80,9 @@ def evaluate_place(
     """Yield world, source and metrics: each source separately, for adults and children.
 
     Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; along_m and
-    across_m, the mean error along and across the line of sight; mpjpe_mm;
-    sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance; named, the share
-    of the images that name this source.
+    across_m, the mean error along and across the line of sight; mpjpe_mm; wrists_m, both wrists'
+    error; sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance; named, the
+    share of the images that name this source; sole_m and through: see contact_metrics.
     """
     protocol = OpenProtocol(windows=people, frames=frames, batch=people, seed=seed)
     for name, world in WORLDS.items():
@@ -93,8 +99,8 @@ def evaluate_place(
 
 def metrics(samples: list[Sample], source: int) -> dict[str, float]:
     """Return the metrics of evaluate_place."""
-    root, along, across, sigma, mpjpe = np.array(
-        [(s.root_m, s.along_m, s.across_m, s.sigma_m, s.mpjpe_mm) for s in samples]
+    root, along, across, sigma, mpjpe, wrists = np.array(
+        [(s.root_m, s.along_m, s.across_m, s.sigma_m, s.mpjpe_mm, s.wrists_m) for s in samples]
     ).T
     within = np.abs(along) / np.maximum(sigma, 1e-9)
     return {
@@ -104,10 +110,12 @@ def metrics(samples: list[Sample], source: int) -> dict[str, float]:
         "along_m": float(np.abs(along).mean()),
         "across_m": float(across.mean()),
         "mpjpe_mm": float(mpjpe.mean()),
+        "wrists_m": float(wrists.mean()),
         "sigma_m": float(np.sqrt(np.square(sigma).mean())),
         "within_1_sigma": float((within <= 1).mean()),
         "within_2_sigma": float((within <= 2).mean()),
         "named": float(np.mean([s.source == source for s in samples])),
+        **contact_metrics([s.contact for s in samples]),
     }
 
 
@@ -124,7 +132,6 @@ def run(
     stream.placing.depth = None
     if source == "floor":
         stream.set_floor(floor_of(observed, person), 0.01)
-    truth = observed.joints[person].numpy().astype(np.float64)
     points = observed.keypoints[person].numpy().astype(np.float64)
     given = False
     for number, image in enumerate(images_of(observed)):
@@ -133,13 +140,13 @@ def run(
             if number in depths:
                 stream.placing.use_depth().offer(depths[number])
             seen = behind(seen, points[number], depths[number - number % DEPTH_EVERY])
-        for motion in stream.push(replace(image, people=(seen,))):
+        for motion in stream.push(replace(image, people=(seen,)), mesh=True):
             if source == "stature" and not given:
                 stream.set_stature(motion.track_id, true_stature(stream, observed, person))
                 given = True
             if number < WARM_UP:
                 continue
-            yield sample_of(motion, truth[number])
+            yield sample_of(motion, stream, observed, person, number)
     stream.set_floor(None)
     stream.placing.depth = None
 
@@ -153,27 +160,46 @@ def behind(seen: PersonObservation, points: np.ndarray, depth: DepthImage) -> Pe
     return replace(seen, keypoints=keypoints)
 
 
+def bare_ground(observed: ObservedMotion, person: int) -> GroundPlane:
+    """Return the ground under the bare feet of a person."""
+    up = observed.truth.up[person].numpy().astype(np.float64)
+    return GroundPlane(up, float(observed.truth.height[person]))
+
+
 def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:
     """Return the floor below the soles of shoes, 0 to 0.04 m thick; the motion is barefoot."""
-    up = observed.truth.up[person].numpy().astype(np.float64)
+    bare = bare_ground(observed, person)
     soles_m = 2.0 * SHOES_M * np.random.default_rng(person).random()
-    return GroundPlane(up, float(observed.truth.height[person]) + soles_m)
+    return GroundPlane(bare.normal, bare.offset + soles_m)
 
 
-def sample_of(motion: BodyMotion, true: np.ndarray) -> Sample:
-    """Return the sample of the newest frame; true: (22, 3) m."""
+def sample_of(
+    motion: BodyMotion, stream: MoRoStream, observed: ObservedMotion, person: int, number: int
+) -> Sample:
+    """Return the sample of a motion with a mesh, of a person in an image that is not the first."""
+    before, true = observed.joints[person, number - 1 : number + 1].numpy().astype(np.float64)
     found = motion.joints[-1].astype(np.float64)
     sight = true[0] / np.linalg.norm(true[0])
     local = (found - found[0]) - (true - true[0])
     off = found[0] - true[0]
     along_m = float(off @ sight)
+    assert motion.vertices is not None
+    contact = contact_of(
+        motion.vertices[-1],
+        true_mesh(stream, observed, person, number)[: len(stream.vertex_parts)],
+        stream.vertex_parts,
+        bare_ground(observed, person),
+        slow_feet(true, before, 1.0 / RATE_HZ),
+    )
     return Sample(
         float(np.linalg.norm(off)),
         along_m,
         float(np.linalg.norm(off - along_m * sight)),
         distance_sigma(motion, np.zeros(3)),
         1e3 * float(np.linalg.norm(local, axis=-1).mean()),
+        float(np.linalg.norm((found - true)[WRISTS], axis=-1).mean()),
         PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,
+        contact,
     )
 
 
@@ -190,25 +216,32 @@ def true_stature(stream: MoRoStream, observed: ObservedMotion, person: int) -> f
     return stature_m * true_size(stream, observed, person)
 
 
+def true_mesh(stream: MoRoStream, observed: ObservedMotion, person: int, number: int) -> np.ndarray:
+    """Return the true vertices of a person in an image, (V, 3) m, camera frame."""
+    truth, one = observed.truth, slice(number, number + 1)
+    turns = torch.cat([truth.rotation[person, one, None], truth.body_rotations[person, one]], 1)
+    mesh = stream.body.skin(turns, truth.betas[person : person + 1]).vertices[0]
+    size = true_size(stream, observed, person)
+    return np.asarray((mesh * size + truth.translation[person, number]).numpy())
+
+
 def depth_images(
     stream: MoRoStream, observed: ObservedMotion, person: int, seed: int
 ) -> dict[int, DepthImage]:
     """Return the depth images of a person in front of a wall, by the number of the image."""
     rng = np.random.default_rng([seed, person])
-    truth, size = observed.truth, true_size(stream, observed, person)
-    turns = torch.cat([truth.rotation[person, :, None], truth.body_rotations[person]], 1)
+    truth = observed.truth
     up = truth.up[person].numpy().astype(np.float64)
     right = np.cross(up, [0.0, 0.0, 1.0])
     found = {}
     faces = stream.body.faces.numpy()
-    for number in range(0, len(turns), DEPTH_EVERY):
-        betas = truth.betas[person : person + 1]
-        mesh = stream.body.skin(turns[number : number + 1], betas).vertices[0].numpy()
+    for number in range(0, truth.rotation.shape[1], DEPTH_EVERY):
+        mesh = true_mesh(stream, observed, person, number)
         pelvis = truth.translation[person, number].numpy().astype(np.float64)
         boards = [standing_board(pelvis, up, right, WALL_M, 8.0, 0.0)]
         if person % 2:
             boards.append(standing_board(pelvis, up, right, -POST_M, POST_WIDTH_M, 0.15))
-        metres = render_depth([mesh * size + pelvis], faces, boards, DEPTH_CAMERA)
+        metres = render_depth([mesh], faces, boards, DEPTH_CAMERA)
         stamp_ns = round(number * 1e9 / RATE_HZ)
         found[number] = DepthImage(as_measured(metres, rng), DEPTH_CAMERA, stamp_ns)
     return found

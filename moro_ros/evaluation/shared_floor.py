@@ -121,12 +121,11 @@ def run_together(
     """Run the people of a scene through a stream; yields person and result of each image."""
     ground = GroundEstimator()
     stream.reset()
-    truth = observed.joints.numpy().astype(np.float64)
     for number, image in enumerate(images_of(observed)):
         stream.set_floor(*(ground.trusted() if learned else (None,)))
-        for motion in stream.push(image):
+        for motion in stream.push(image, mesh=True):
             ground.add(motion)
             person = motion.track_id - 1
             if number >= LEARNING:
-                yield person, sample_of(motion, truth[person, number])
+                yield person, sample_of(motion, stream, observed, person, number)
     stream.set_floor(None)

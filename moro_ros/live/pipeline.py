@@ -114,6 +114,10 @@ class HumanMotionPipeline:
         """Set a person's stature as given by a user (MoRoStream.set_stature)."""
         return self.stream.set_stature(track_id, stature_m)
 
+    def expect_stature(self, track_id: int, stature_m: float) -> None:
+        """Set the stature [m] of somebody who need not be described yet, from the first pose on."""
+        self.stream.placing.set_stature(track_id, stature_m)
+
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images, for any thread; from now on they place people."""
         return self.stream.placing.use_depth()

@@ -101,8 +101,8 @@ class Front:
         """
         cells = self._cells(points) - self._first
         steps = range(-reach, reach + 1)
-        around = [np.clip(cells + (x, y), 0, self._last) for x in steps for y in steps]
-        nearest = np.min([self._nearest[tuple(cell.T)] for cell in around], axis=0)
+        near = [np.clip(cells + np.array([x, y]), 0, self._last) for x in steps for y in steps]
+        nearest = np.min([self._nearest[tuple(cell.T)] for cell in near], axis=0)
         return np.asarray(points[:, 2] > nearest + behind_m)
 
 
@@ -141,7 +141,7 @@ class DepthFit:
             self._parts[facing],
             self._weights[facing],
             self._trunk[facing],
-            around(points, away_m),
+            around(points, float(np.median(points[facing, 2])) if facing.any() else away_m),
             front,
         )
 

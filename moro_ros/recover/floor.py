@@ -240,7 +240,7 @@ class FloorJudge:
         if stature.log_m is not None and known and (stature.given or not self.outlasted):
             allowed = max(CHANGE, 2.0 * math.hypot(stature.sigma, clue.sigma)) * limit
             if abs(log_stature - stature.log_m) > allowed:
-                known_as = "set with ~/set_stature" if stature.given else "known"
+                known_as = "given" if stature.given else "known"
                 return (
                     f"it would make them {implied_m:.2f} m tall, {known_as} as "
                     f"{math.exp(stature.log_m):.2f} m"

@@ -29,12 +29,17 @@ class Pipeline:
         self.floor: GroundPlane | None = None
         self.floor_doubts: dict[int, str] = {}
         self.resets = 0
+        self.statures: list[tuple[int, int, float]] = []  # number of images before, id, metres
+        self.people: tuple[int, ...] = (1,)
 
     def reset(self) -> None:
         self.resets += 1
 
     def set_floor(self, plane: GroundPlane | None) -> None:
         self.floor = plane
+
+    def expect_stature(self, track_id: int, stature_m: float) -> None:
+        self.statures.append((self._count, track_id, stature_m))
 
     def ignored_floor(self) -> dict[int, str]:
         return self.floor_doubts if self.floor else {}
@@ -43,13 +48,20 @@ class Pipeline:
         self.before(self._count)
         self._count += 1
         self.shapes.add((*image.shape[1::-1], camera.width, camera.height))
-        person = PersonObservation(1, np.zeros(4, np.float32), 1.0, None)
-        return SimpleNamespace(frame=Frame(stamp_ns, camera, (person,)))
+        box = np.zeros(4, np.float32)
+        people = tuple(PersonObservation(i, box, 1.0, None) for i in self.people)
+        return SimpleNamespace(frame=Frame(stamp_ns, camera, people))
 
     def recover(self, observed: SimpleNamespace) -> SimpleNamespace:
         pose = np.zeros((22, 3))
         pose[0, 0] = np.pi
-        return SimpleNamespace(motions=(self._posed(pose, stamp_ns=observed.frame.stamp_ns),))
+        frame = observed.frame
+        return SimpleNamespace(
+            motions=tuple(
+                self._posed(pose, track_id=one.track_id, stamp_ns=frame.stamp_ns)
+                for one in frame.people
+            )
+        )
 
 
 @pytest.fixture

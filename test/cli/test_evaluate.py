@@ -14,6 +14,7 @@ import torch
 from moro_ros.body.body_model import BodyModel
 from moro_ros.cli import (
     evaluate,
+    evaluate_cameras,
     evaluate_live,
     evaluate_open,
     evaluate_video,
@@ -259,6 +260,28 @@ def test_pose2sim_has_its_keys_per_trial_and_condition(capsys, monkeypatch, tmp_
     assert fit["frames"] == 0 and fit["median_px"] > 0 and only["single"]["plain"]["frames"] == 0
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_all_cameras_are_given_the_floor_if_asked(given, capsys, monkeypatch) -> None:
+    floors = []
+    monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
+    monkeypatch.setattr(evaluate_video, "remembering_frontend", lambda *_: (None, None))
+    monkeypatch.setattr(
+        evaluate_cameras, "taken", lambda stream, frames: floors.append(stream.placing.floor)
+    )
+    monkeypatch.setattr(evaluate_cameras, "fused_scores", lambda *_: [])
+    words = ["pose2sim", "--cameras", "--truth", "triangulation", "--trials", "single"]
+    run(capsys, *words, *["--floor"] * given)
+    (floor,) = floors
+    assert (floor is not None) == given
+    # The camera of the trial is at the world's origin.
+    assert floor is None or (floor.normal.tolist() == [0, 0, 1] and floor.offset == 0)
+
+
+def test_the_floor_of_cameras_is_refused_without_cameras(capsys) -> None:
+    assert main(["evaluate", "pose2sim", "--floor"]) == 1
+    assert "--floor: expected --cameras as well" in capsys.readouterr().err
+
+
 def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
     rows = run(capsys, *words)
@@ -269,6 +292,7 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     for row in rows:
         assert row["median_m"] > 0 and 0 < row["root_m"] <= row["root_90_m"] * 2
         assert 0 <= row["within_1_sigma"] <= row["within_2_sigma"] <= 1 and row["sigma_m"] > 0
+        assert (row["sole_m"] is None or row["sole_m"] >= 0) and 0 <= row["through"] <= 1
     # Each source is what the answers of its own row rest on.
     assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
     assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]

@@ -9,6 +9,7 @@ import torch
 from moro_ros.config import MotionConfig
 from moro_ros.data.mocap import MotionWindows
 from moro_ros.data.synthesis import look, place_cameras
+from moro_ros.evaluation.floor_contact import Contact
 from moro_ros.evaluation.open_worlds import NOISE
 from moro_ros.evaluation.place_benchmark import (
     DEPTH_CAMERA,
@@ -22,11 +23,15 @@ from moro_ros.types import DEPTH, FLOOR
 
 
 def test_metrics_of_samples():
-    samples = [Sample(0.1, -0.1, 0.0, 0.06, 50.0, DEPTH), Sample(0.3, 0.2, 0.22, 0.3, 70.0, FLOOR)]
+    samples = [
+        Sample(0.1, -0.1, 0.0, 0.06, 50.0, DEPTH, Contact((-0.02, 0.01), 0.0)),
+        Sample(0.3, 0.2, 0.22, 0.3, 70.0, FLOOR, Contact((0.06,), 0.1)),
+    ]
     found = metrics(samples, DEPTH)
     assert found["root_m"] == pytest.approx(0.2) and found["mpjpe_mm"] == pytest.approx(60.0)
     assert found["within_1_sigma"] == 0.5 and found["within_2_sigma"] == 1.0
     assert found["named"] == 0.5
+    assert found["sole_m"] == pytest.approx(0.03) and found["through"] == 0.5
 
 
 def test_a_depth_image_has_the_person_where_they_are(open_body):

@@ -19,6 +19,7 @@ from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.io.recording import load_recording
 from moro_ros.recover.fusion.extrinsics import Refined, apart, stepped
+from moro_ros.recover.ground import GIVEN_SIGMA
 from moro_ros.types import PipelineResult
 
 RATE_HZ, FRAMES = 30.0, 30
@@ -30,6 +31,13 @@ class ImaginedPipeline:
 
     def __init__(self, stage, view) -> None:
         self.view, self.stage, self.stream = view, stage, stage
+        self.floor, self.sigma, self.doubts = None, 0.0, {}
+
+    def set_floor(self, plane, sigma) -> None:
+        self.floor, self.sigma = plane, sigma
+
+    def ignored_floor(self) -> dict[int, str]:
+        return self.doubts
 
     def push(self, image, stamp_ns, camera) -> PipelineResult:
         assert image.shape[:2] == (camera.height, camera.width)
@@ -65,18 +73,24 @@ def folder(small, tmp_path, monkeypatch) -> Path:
     return path
 
 
-def imagine(monkeypatch, stage, views) -> None:
-    """Let the pipelines of the commands see the stage from views, in their order."""
+def imagine(monkeypatch, stage, views) -> list[ImaginedPipeline]:
+    """Let the pipelines of the commands see the stage from views; returns them once they are made.
+
+    They are made in the order of the views.
+    """
+    made: list[ImaginedPipeline] = []
 
     class Pool:
         def __init__(self) -> None:
             self.views = iter(views)
 
         def pipeline(self, _config) -> ImaginedPipeline:
-            return ImaginedPipeline(stage, next(self.views))
+            made.append(ImaginedPipeline(stage, next(self.views)))
+            return made[-1]
 
     monkeypatch.setattr(several_videos, "fetch_models", lambda _config: None)
     monkeypatch.setattr(several_videos, "PipelinePool", Pool)
+    return made
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int] = SMALL) -> None:
@@ -115,6 +129,56 @@ def test_fuse_in_the_frame_of_a_camera(folder, small, tmp_path) -> None:
         for n in (0, 1)
     ]
     assert min(off) < 0.2
+
+
+def test_every_camera_gets_the_floor_in_its_own_frame(folder, small, tmp_path, monkeypatch) -> None:
+    """The cameras are 1 m high in a world with y downwards."""
+    made = imagine(monkeypatch, small, small.views)
+    words = ["fuse", str(folder), "--out", str(tmp_path / "out")]
+    assert main([*words, "--floor=0,-1,0,1"]) == 0
+    assert len(made) == 3
+    for pipeline in made:
+        ground = pipeline.view.inside(np.array([[0.3, 1.0, -0.5], [-2.0, 1.0, 1.0]]))
+        np.testing.assert_allclose(pipeline.floor.heights(ground), 0.0, atol=1e-9)
+        assert pipeline.floor.heights(np.zeros(3)) == pytest.approx(1.0)
+        assert pipeline.sigma == GIVEN_SIGMA
+    imagined = imagine(monkeypatch, small, small.views)
+    assert main(words) == 0 and all(pipeline.floor is None for pipeline in imagined)
+
+
+def test_a_camera_that_ignores_the_floor_is_named(folder, tmp_path, capsys, monkeypatch) -> None:
+    def doubts(self) -> dict[int, str]:
+        lean = {1: "they would lean by 40 degrees", 2: "they would lean by 40 degrees"}
+        return lean if self.view.name == "middle" else {}
+
+    monkeypatch.setattr(ImaginedPipeline, "ignored_floor", doubts)
+    words = ["fuse", str(folder), "--out", str(tmp_path / "out"), "--floor=0,-1,0,1"]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert (
+        f"Camera middle ignored the floor for 2 people in {2 * FRAMES} images (they would lean by "
+        "40 degrees)" in told
+    )
+    assert told.count("ignored the floor") == 1
+
+
+@pytest.mark.parametrize(
+    ("floor", "message"),
+    [
+        ("0,0,1", "--floor: got '0,0,1', expected A,B,C,D"),
+        ("z", "--floor: got 'z', expected A,B,C,D"),
+        ("0,-1,0,nan", "--floor: got '0,-1,0,nan', expected A,B,C,D"),
+        ("0,-2,0,1", "whose A,B,C has the length 2, expected A,B,C,D"),
+        ("0,0,0,1", "whose A,B,C has the length 0, expected A,B,C,D"),
+        ("0,1,0,-1", "by which camera left is 1.00 m below the floor, expected 0.05 to 20 m"),
+        ("0,-1,0,1000", "by which camera left is 1000.00 m above the floor, expected 0.05 to 20 m"),
+    ],
+)
+def test_a_floor_that_cannot_be_is_refused(floor, message, folder, tmp_path, capsys) -> None:
+    words = ["fuse", str(folder), "--out", str(tmp_path / "x"), f"--floor={floor}"]
+    assert main(words) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_shorter_video_is_named_and_the_rest_is_used(folder, tmp_path, capsys) -> None:

@@ -109,6 +109,17 @@ def test_a_stature_scales_the_person_and_their_distance(stream, filmed):
     assert pushed(stream, filmed, 41, 60)[-1].joints[0, 0, 2] > 0.93 * plain.joints[0, 0, 2]
 
 
+def test_a_stature_given_in_advance_counts_from_the_first_pose(stream, filmed):
+    size = stream.placing._size
+    plain = pushed(stream, filmed, 0, 1)[0]
+    stream.reset()
+    stream.placing.set_stature(1, 1.1)
+    first = pushed(stream, filmed, 0, 1)[0]
+    assert first.place is not None and first.place.source == STATURE
+    assert size.stature(torch.from_numpy(first.smplx.betas)) == pytest.approx(1.1, rel=0.01)
+    assert first.joints[0, 0, 2] < 0.9 * plain.joints[0, 0, 2]
+
+
 def test_a_stature_of_one_person_concerns_nobody_else(stream, filmed):
     people = {1: (0.0, 99.0, 0.0), 2: (0.0, 99.0, 1.5)}
     pushed(stream, filmed, 0, 10, people)

@@ -89,8 +89,8 @@ def test_furniture_before_hidden_hips_is_not_taken_for_them(open_body, fit, scen
     observed[LEGS + HIPS] = False
     hidden = clue_of(fit, off_by(open_body, pose, 0.1), observed, depth)
     assert hidden is not None and abs(hidden.log_scale - 0.1) * 2.5 < 0.05
-    clear = clue_of(fit, 
-        off_by(open_body, pose, 0.1), ALL,
+    clear = clue_of(
+        fit, off_by(open_body, pose, 0.1), ALL,
         DepthImage(render_depth([mesh], open_body.faces.numpy(), room(2.5), CAMERA), CAMERA, 0),
     )  # fmt: skip
     assert clear is not None and hidden.sigma > 1.5 * clear.sigma

@@ -248,7 +248,7 @@ def test_a_stature_that_was_set_is_blamed_with_the_floor_and_alone_if_depth_agre
     judge, stature = FloorJudge(), Stature()
     stature.give(1.1)
     judged(judge, stature, 0, 60)
-    assert "1.70 m tall, set with ~/set_stature as 1.10 m" in judge.reason
+    assert "1.70 m tall, given as 1.10 m" in judge.reason
     for _ in range(100):
         stature.compare(math.log(1.7), 0.02, 1 / 30)
     judged(judge, stature, 60, 90)
