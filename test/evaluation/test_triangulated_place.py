@@ -12,7 +12,13 @@ from moro_ros.data.occlusion import CLEAN
 from moro_ros.evaluation.live_benchmark import images_of
 from moro_ros.evaluation.multiview import normalised
 from moro_ros.evaluation.open_worlds import CHILDREN, World
-from moro_ros.evaluation.triangulated_place import APART_DEG, film, scored, squared_distance
+from moro_ros.evaluation.triangulated_place import (
+    APART_DEG,
+    film,
+    scored,
+    squared_distance,
+    turned,
+)
 from moro_ros.geometry.views import intersect
 from moro_ros.types import STATURE, TRIANGULATED, Place
 
@@ -53,6 +59,17 @@ def test_the_offsets_of_the_detector_are_the_same_for_all_cameras(scenes) -> Non
     off = rays - scene.observed[0].keypoints[0].numpy()
     assert np.ptp(off, axis=0).max() < 1e-3, "the rays meet at a constant offset"
     assert 0.8 * CHILDREN[0] * OFFSET_M < off.std() < 1.2 * CHILDREN[1] * OFFSET_M
+
+
+def test_turned_cameras_stay_where_they_are(scenes) -> None:
+    views = scenes[0].views
+    off = turned(views, 0.5, np.random.default_rng(1))
+    degrees = []
+    for view, wrong in zip(views, off, strict=True):
+        np.testing.assert_allclose(wrong.centre, view.centre, atol=1e-6)
+        cosine = (np.trace(wrong.rotation @ view.rotation.T) - 1.0) / 2.0
+        degrees.append(np.degrees(np.arccos(cosine)))
+    assert 0.1 < np.mean(degrees) < 2.0 and len(set(np.round(degrees, 6))) == len(views)
 
 
 def test_shares_are_of_the_ellipsoid_and_of_the_named_source(posed) -> None:
