@@ -1,14 +1,16 @@
-"""`moro evaluate place`: distance of people from stature, floor and depth."""
+"""`moro evaluate place`: distance of people from stature, floor, depth and several cameras."""
 
 from __future__ import annotations
 
 import argparse
+from itertools import chain
 
 from moro_ros.cli.evaluate_open import held_out, motion_options, shown, stream_of
 from moro_ros.cli.results import print_rows
 from moro_ros.errors import ConfigError
 from moro_ros.evaluation.place_benchmark import evaluate_place
 from moro_ros.evaluation.shared_floor import LEARNING, evaluate_shared_floor
+from moro_ros.evaluation.triangulated_place import evaluate_triangulated
 
 
 def command(args: argparse.Namespace) -> int:
@@ -20,7 +22,10 @@ def command(args: argparse.Namespace) -> int:
     if args.groups:
         found = evaluate_shared_floor(stream, motion, args.groups, args.frames, args.seed)
     else:
-        found = evaluate_place(stream, motion, args.people, args.frames, args.seed)
+        sizes = (args.people, args.frames, args.seed)
+        found = chain(
+            evaluate_place(stream, motion, *sizes), evaluate_triangulated(stream, motion, *sizes)
+        )
     rows = [
         {"people": people, "source": source, **shown(metrics)} for people, source, metrics in found
     ]
@@ -35,7 +40,7 @@ def register(
     place = sets.add_parser(
         "place",
         parents=[motion_options(shared)],
-        help="distance of people by stature, floor and depth",
+        help="distance of people by stature, floor, depth and several cameras",
     )
     place.add_argument("--people", type=int, default=24, help="number of sequences")
     place.add_argument("--frames", type=int, default=80, help="length of each sequence in images")

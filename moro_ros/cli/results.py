@@ -52,12 +52,12 @@ def score_row(score: Any) -> dict[str, object]:
 
 
 def print_table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows of equal keys as a Markdown table."""
-    names = list(rows[0])
+    """Print rows as a Markdown table; a key that a row lacks is an empty cell."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
     print("| " + " | ".join(names) + " |")
     print("|" + " --- |" * len(names))
     for row in rows:
-        print("| " + " | ".join("" if row[n] is None else str(row[n]) for n in names) + " |")
+        print("| " + " | ".join("" if row.get(n) is None else str(row[n]) for n in names) + " |")
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], as_json: bool) -> None:

@@ -158,21 +158,30 @@ def on_plane(points: Tensor) -> tuple[Tensor, Tensor]:
     return points[..., :2] / points[..., 2:].clamp_min(MIN_DEPTH), points[..., 2] > MIN_DEPTH
 
 
+def detector_offsets(
+    batch: int, count: int, noise: ObservationNoise, rng: np.random.Generator
+) -> Tensor:
+    """Draw the offsets between the detector's idea of `count` points and ours, (B, 1, K, 3) m."""
+    return torch.from_numpy(rng.normal(size=(batch, 1, count, 3))).float() * noise.definition_m
+
+
 def look(
     truth: CameraMotion,
     body: BodyModel,
     noise: ObservationNoise,
     rng: np.random.Generator,
     covered: Tensor | None = None,
+    offsets: Tensor | None = None,
 ) -> ObservedMotion:
     """Project a motion and add a detector's noise, blind spots and occluders.
 
-    covered: (K,) bool, keypoints that are always occluded.
+    covered: (K,) bool, keypoints that are always occluded. offsets: (B, 1, K, 3) m, camera frame,
+    where the detector marks keypoints relative to the body's; None: random (ObservationNoise).
     """
     joints, keypoints = pose_keypoints(truth, body)
-    batch, _, count = keypoints.shape[:3]
-    bias = torch.from_numpy(rng.normal(size=(batch, 1, count, 3))).float() * noise.definition_m
-    detected = keypoints + bias
+    if offsets is None:
+        offsets = detector_offsets(len(keypoints), keypoints.shape[2], noise, rng)
+    detected = keypoints + offsets
     points, in_front = on_plane(detected)
     extent, _ = enclosing_box(points, torch.ones_like(in_front))
     noisy = add_noise(points, extent.size, noise, rng)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
+from moro_ros.evaluation.several_cameras import CHI2
 from moro_ros.recover.fusion.fusion import Fusion
 from moro_ros.recover.fusion.looks import FusedPerson
 from moro_ros.recover.fusion.playback import Taken, play
@@ -176,6 +178,24 @@ def test_the_covariance_says_that_two_cameras_know_more_than_one(stage) -> None:
     assert np.linalg.eigvalsh(together).min() > 0
     assert alone.motion.place is not None and alone.motion.place.source == STATURE
     assert np.trace(alone.motion.covariance[0, 0]) > 1.5 * np.trace(together)
+
+
+def test_the_covariance_allows_for_cameras_that_disagree(stage) -> None:
+    two = replace(stage, views=stage.views[:2], noise_px=2.0)
+    off = Rotation.from_euler("x", 1.5, degrees=True).as_matrix()
+    wrong = replace(two.views[0], rotation=off @ two.views[0].rotation)
+    wrong = replace(wrong, translation=off @ two.views[0].translation)
+    last = 19 / RATE_HZ
+    traces, shares = [], []
+    for views in (two.views, (wrong, two.views[1])):
+        motion = of(run(Fusion(stage.body, views), two, 20)[-1], two, last, 0).motion
+        covariance = motion.covariance[0].astype(np.float64)
+        error = (motion.joints - two.person(0, last).joints)[0].astype(np.float64)
+        solved = np.linalg.solve(covariance, error[..., None])[..., 0]
+        shares.append(float(((error * solved).sum(-1) < CHI2).mean()))
+        traces.append(float(np.trace(covariance[0])))
+    assert traces[1] > 3.0 * traces[0]
+    assert min(shares) > 0.9
 
 
 def test_blind_images_do_not_break_anything(stage) -> None:

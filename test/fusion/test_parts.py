@@ -13,7 +13,9 @@ from moro_ros.errors import CalibrationError, DataError
 from moro_ros.geometry.rotation import matrix_to_rotvec
 from moro_ros.geometry.views import check_views, intersect, projected
 from moro_ros.recover.fusion.estimate import (
+    ALONG,
     HIDDEN,
+    extrinsics_covariance,
     look_of,
     network_body,
     turn_weights,
@@ -224,3 +226,15 @@ def test_a_camera_that_shares_nothing_is_named(stage) -> None:
     weight[2] = 0
     with pytest.raises(DataError, match="Camera right shares 0 keypoints"):
         refine_extrinsics(stage.views, point, weight)
+
+
+def test_the_error_of_extrinsics_is_across_the_lines_of_sight() -> None:
+    sights = np.array([[0.0, 0.0, 4.0], [3.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
+    two = extrinsics_covariance(sights, np.array([0.01, 0.01, np.nan]))
+    # x is known from the first camera, z from the second, y from both.
+    expected = [0.04, (0.04**-2 + 0.03**-2) ** -0.5, 0.03]
+    np.testing.assert_allclose(np.sqrt(np.diag(two)), expected, rtol=0.01)
+    assert np.allclose(two, np.diag(np.diag(two)))
+    one = extrinsics_covariance(sights[:1], np.array([0.01]))
+    np.testing.assert_allclose(np.sqrt(np.diag(one)), [0.04, 0.04, 4.0 * ALONG])
+    assert np.linalg.eigvalsh(extrinsics_covariance(np.zeros((2, 3)), np.zeros(2))).min() > 0

@@ -29,6 +29,8 @@ ACROSS_M, ALONG = 0.1, 0.1
 # Nobody's stature is known better than this, relative: shoes and the posture while measured.
 LEAST_SIGMA = 0.01
 LEAST_BOX = 1e-3
+# No camera's direction is known better than this, rad; nobody is nearer to one than this, m.
+LEAST_ANGLE, LEAST_RANGE_M = 1e-3, 0.1
 # Weight of a rotation in a view that does not see what it moves, if another view does. The variance
 # of seen joints is 0.02 (legs) to 0.28 (arms) of that of hidden ones by the measured uncertainty.
 HIDDEN = 0.1
@@ -80,6 +82,23 @@ def place_precision(view: View, motion: BodyMotion) -> np.ndarray:
         along = np.outer(sight, sight)
         covariance = ACROSS_M**2 * (np.eye(3) - along) + (ALONG * distance) ** 2 * along
     return np.asarray(view.rotation.T @ np.linalg.inv(covariance) @ view.rotation)
+
+
+def extrinsics_covariance(sights: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Return the covariance of a person's place by the errors of the extrinsics, (3, 3) m^2.
+
+    A camera's direction is only known as well as its keypoints agree with the others'. Along its
+    line of sight a camera alone knows the place to ALONG. sights: (C, 3) m, from the cameras to the
+    pelvis; angles: (C,) rad, the residuals of their keypoints, NaN without any.
+    """
+    total = np.zeros((3, 3))
+    for sight, angle in zip(sights, angles, strict=True):
+        if np.isfinite(angle):
+            square_m2 = max(float(sight @ sight), LEAST_RANGE_M**2)
+            along = np.outer(sight, sight) / square_m2
+            across = np.eye(3) - along
+            total += (across / max(angle, LEAST_ANGLE) ** 2 + along / ALONG**2) / square_m2
+    return np.asarray(np.linalg.inv(total))
 
 
 def turn_weights(looks: Sequence[Look], used: Sequence[bool]) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 from moro_ros.body.body_model import BodyModel
 from moro_ros.geometry.views import View
 from moro_ros.recover.fusion.estimate import (
+    extrinsics_covariance,
     fused_motion,
     in_world,
     look_of,
@@ -171,20 +172,27 @@ class Fusion:
         chain, local, _ = self.solver.posed(solution.body, shape.betas)
         joints = (local + solution.body.translation[0]).numpy()
         rest = self.body.skeleton(shape.betas[None]).joints[0, 0]
+        residual = {}
+        if len(looks) > 1:
+            for (key, look), away in zip(looks.items(), solution.residual.numpy(), strict=True):
+                if (known := away[look.weight > 0]).size:
+                    residual[key[0]] = KEYPOINT_SHARE * float(np.median(known))
         covariance = UNDERSTATED**2 * solution.covariance.numpy()
+        seeing = list(compress(views, used))
+        if any(view.name in residual for view in seeing):
+            boxes = [look.box_size for look in compress(shown, used)]
+            covariance += extrinsics_covariance(
+                np.array([joints[0] - view.centre for view in seeing]),
+                np.array([residual.get(v.name, np.nan) * b for v, b in zip(seeing, boxes)]),
+            ).astype(np.float32)
         motion = replace(
             fused_motion(
                 person, list(compress(shown, used)), solution.body, chain, joints, shape.betas, rest
             ),
             velocity=velocity.update(joints, stamp_ns)[None].astype(np.float32),
             covariance=covariance[None],
-            place=place_of(list(compress(views, used)), joints[0], covariance[0]),
+            place=place_of(seeing, joints[0], covariance[0]),
         )
-        residual = {}
-        if len(looks) > 1:
-            for (key, look), away in zip(looks.items(), solution.residual.numpy(), strict=True):
-                if (known := away[look.weight > 0]).size:
-                    residual[key[0]] = KEYPOINT_SHARE * float(np.median(known))
         by_camera = {camera: look for (camera, _), look in looks.items()}
         return FusedPerson(motion, by_camera, tuple(looks), residual)
 
