@@ -35,14 +35,28 @@ def print_cameras(
     rows = [{"trial": name, **score_row(score)} for name, score in scores]
     print_rows(rows, as_json)
     if folder is not None:
-        write_images({"cameras": chart(scores)}, folder)
+        write_images(charts(scores), folder)
     return 0
 
 
-def chart(scores: Sequence[tuple[str, FusedScore]]) -> np.ndarray:
-    """Return a plot of the error in the world over the number of cameras, a bar per person."""
-    series: dict[str, list[float]] = {}
-    labels = [f"cameras: {number}" for number in sorted({score.cameras for _, score in scores})]
+def charts(scores: Sequence[tuple[str, FusedScore]]) -> dict[str, np.ndarray]:
+    """Return plots of errors in the world over the number of cameras, by name.
+
+    cameras: of the body, a bar per person; triangulation: of both methods with two cameras and
+    more, at the keypoints that both have.
+    """
+    joints: dict[str, list[float]] = {}
+    shared: dict[str, list[float]] = {}
     for trial, score in scores:
-        series.setdefault(f"{trial}, {score.person}", []).append(score.world_mm)
-    return bar_chart("Error of 22 joints in the world, mm", labels, series)
+        name = f"{trial}, {score.person}"
+        if score.method == "body":
+            joints.setdefault(name, []).append(score.world_mm)
+        if score.cameras > 1 and score.method != "smoothed":
+            shared.setdefault(f"{name}, {score.method}", []).append(score.shared_mm)
+    numbers = sorted({score.cameras for _, score in scores})
+    labels = [f"cameras: {number}" for number in numbers]
+    title = "Error of the same keypoints in the world, mm"
+    return {
+        "cameras": bar_chart("Error of 22 joints in the world, mm", labels, joints),
+        "triangulation": bar_chart(title, labels[1:], shared),
+    }

@@ -89,8 +89,10 @@ def _image(axes: Any) -> np.ndarray:
     """Return a chart with its legend as an image (H, W, 3) uint8 BGR."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=5, fontsize=8, frameon=False)
+    if names := axes.get_legend_handles_labels()[1]:
+        columns = 5 if len(names) <= 5 else 3  # long rows of names would make the axes narrower
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncol": columns}
+        axes.legend(**place, fontsize=8, frameon=False)
     canvas = FigureCanvasAgg(axes.figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., 2::-1].copy()

@@ -185,6 +185,16 @@ def jitter(joints: np.ndarray, fps: float) -> np.ndarray:
     return _length(np.diff(np.asarray(joints, np.float64), n=3, axis=0)).mean(1) * fps**3 / 10
 
 
+def point_jitter(points: np.ndarray, fps: float) -> float:
+    """Size of the third derivative of points (F, N, 3) that may be unknown, in units of 10 m/s3.
+
+    The mean over all points at times at which four frames have them; NaN if there are none.
+    """
+    sizes = _length(np.diff(np.asarray(points, np.float64), n=3, axis=0)) * fps**3 / 10
+    known = sizes[np.isfinite(sizes)]
+    return float(known.mean()) if known.size else float("nan")
+
+
 def foot_sliding(predicted_feet: np.ndarray, target_feet: np.ndarray, fps: float) -> np.ndarray:
     """Motion of foot points per frame while the true ones stand, (number of such moments,) mm.
 

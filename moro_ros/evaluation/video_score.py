@@ -36,6 +36,16 @@ LIMB_JOINTS: tuple[str, ...] = tuple(
 BODY_ROWS = [JOINT_NAMES.index(name) for name in LIMB_JOINTS]
 KEYPOINT_ROWS = [list(KEYPOINTS).index(name) for name in LIMB_JOINTS]
 HIPS = [LIMB_JOINTS.index("left_hip"), LIMB_JOINTS.index("right_hip")]
+# The bends of both knees, elbows and hips: rows of LIMB_JOINTS, the bent one in the middle.
+BENDS = [
+    [LIMB_JOINTS.index(f"{side}_{name}") for name in names]
+    for names in (
+        ("hip", "knee", "ankle"),
+        ("shoulder", "elbow", "wrist"),
+        ("shoulder", "hip", "knee"),
+    )
+    for side in ("left", "right")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,18 @@ def score(
         within_1_sigma=within[0],
         within_2_sigma=within[1],
     )
+
+
+def bends_deg(limbs: np.ndarray) -> np.ndarray:
+    """Return the bends (F, 6) of knees, elbows and hips from the 12 limb joints (F, 12, 3).
+
+    A bend is the angle between the two bones of a joint, 0 if they are straight; the bone above the
+    hip ends at the shoulder.
+    """
+    first, middle, last = limbs[:, np.array(BENDS).T].transpose(1, 0, 2, 3)
+    upper, lower = middle - first, last - middle
+    sine = np.linalg.norm(np.cross(upper, lower), axis=-1)
+    return np.asarray(np.degrees(np.arctan2(sine, (upper * lower).sum(-1))))
 
 
 def _from_hips(points: np.ndarray) -> np.ndarray:
