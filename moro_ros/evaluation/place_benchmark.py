@@ -60,8 +60,8 @@ WRISTS = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
 class Sample:
     """One image: error of the pelvis, along and across the line of sight, sigma of the distance, m.
 
-    mpjpe_mm: relative to the pelvis; wrists_m: mean error of both in absolute position. contact:
-    with the floor, given or not.
+    mpjpe_mm: relative to the pelvis; wrists_m: mean error of both in absolute position; contact:
+    with the floor, given or not, None: not measured.
     """
 
     root_m: float
@@ -71,7 +71,7 @@ class Sample:
     mpjpe_mm: float
     wrists_m: float
     source: int
-    contact: Contact
+    contact: Contact | None = None
 
 
 def evaluate_place(
@@ -103,6 +103,7 @@ def metrics(samples: list[Sample], source: int) -> dict[str, float]:
         [(s.root_m, s.along_m, s.across_m, s.sigma_m, s.mpjpe_mm, s.wrists_m) for s in samples]
     ).T
     within = np.abs(along) / np.maximum(sigma, 1e-9)
+    contacts = [s.contact for s in samples if s.contact is not None]
     return {
         "root_m": float(root.mean()),
         "median_m": float(np.median(root)),
@@ -115,7 +116,7 @@ def metrics(samples: list[Sample], source: int) -> dict[str, float]:
         "within_1_sigma": float((within <= 1).mean()),
         "within_2_sigma": float((within <= 2).mean()),
         "named": float(np.mean([s.source == source for s in samples])),
-        **contact_metrics([s.contact for s in samples]),
+        **(contact_metrics(contacts) if contacts else {}),
     }
 
 
@@ -178,11 +179,6 @@ def sample_of(
 ) -> Sample:
     """Return the sample of a motion with a mesh, of a person in an image that is not the first."""
     before, true = observed.joints[person, number - 1 : number + 1].numpy().astype(np.float64)
-    found = motion.joints[-1].astype(np.float64)
-    sight = true[0] / np.linalg.norm(true[0])
-    local = (found - found[0]) - (true - true[0])
-    off = found[0] - true[0]
-    along_m = float(off @ sight)
     assert motion.vertices is not None
     contact = contact_of(
         motion.vertices[-1],
@@ -191,14 +187,35 @@ def sample_of(
         bare_ground(observed, person),
         slow_feet(true, before, 1.0 / RATE_HZ),
     )
+    source = PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source
+    sigma_m = distance_sigma(motion, np.zeros(3))
+    return compared(motion, true, true[0] / np.linalg.norm(true[0]), sigma_m, source, contact)
+
+
+def compared(
+    motion: BodyMotion,
+    true: np.ndarray,
+    axis: np.ndarray,
+    sigma_m: float,
+    source: int,
+    contact: Contact | None = None,
+) -> Sample:
+    """Return the sample of a motion's newest frame.
+
+    true: (22, 3) m; axis: (3,), the direction of along_m, of length 1.
+    """
+    found = motion.joints[-1].astype(np.float64)
+    local = (found - found[0]) - (true - true[0])
+    off = found[0] - true[0]
+    along_m = float(off @ axis)
     return Sample(
         float(np.linalg.norm(off)),
         along_m,
-        float(np.linalg.norm(off - along_m * sight)),
-        distance_sigma(motion, np.zeros(3)),
+        float(np.linalg.norm(off - along_m * axis)),
+        sigma_m,
         1e3 * float(np.linalg.norm(local, axis=-1).mean()),
         float(np.linalg.norm((found - true)[WRISTS], axis=-1).mean()),
-        PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source,
+        source,
         contact,
     )
 

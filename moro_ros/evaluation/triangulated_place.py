@@ -22,7 +22,7 @@ from moro_ros.data.synthesis import (
 )
 from moro_ros.evaluation.live_benchmark import CAMERA, WARM_UP, images_of
 from moro_ros.evaluation.open_worlds import World, resized
-from moro_ros.evaluation.place_benchmark import WORLDS, Sample, metrics
+from moro_ros.evaluation.place_benchmark import WORLDS, Sample, compared, metrics
 from moro_ros.evaluation.several_cameras import taken
 from moro_ros.geometry.views import View
 from moro_ros.live.motion_stream import MoRoStream
@@ -124,19 +124,8 @@ def squared_distance(motion: BodyMotion, true: np.ndarray) -> np.ndarray:
 
 def sample_of(motion: BodyMotion, true: np.ndarray) -> Sample:
     """Return the sample of a triangulated motion (F = 1); true: (22, 3) m."""
-    found = motion.joints[-1].astype(np.float64)
-    off = found[0] - true[0]
     axis = np.linalg.eigh(motion.covariance[-1, 0].astype(np.float64))[1][:, -1]
-    along_m = float(off @ axis)
-    local = (found - found[0]) - (true - true[0])
-    return Sample(
-        float(np.linalg.norm(off)),
-        along_m,
-        float(np.linalg.norm(off - along_m * axis)),
-        distance_sigma(motion, None),
-        1e3 * float(np.linalg.norm(local, axis=-1).mean()),
-        TRIANGULATED,
-    )
+    return compared(motion, true, axis, distance_sigma(motion, None), TRIANGULATED)
 
 
 def fused(

@@ -24,13 +24,13 @@ from moro_ros.types import DEPTH, FLOOR
 
 def test_metrics_of_samples():
     samples = [
-        Sample(0.1, -0.1, 0.0, 0.06, 50.0, DEPTH, Contact((-0.02, 0.01), 0.0)),
-        Sample(0.3, 0.2, 0.22, 0.3, 70.0, FLOOR, Contact((0.06,), 0.1)),
+        Sample(0.1, -0.1, 0.0, 0.06, 50.0, 0.05, DEPTH, Contact((-0.02, 0.01), 0.0)),
+        Sample(0.3, 0.2, 0.22, 0.3, 70.0, 0.15, FLOOR, Contact((0.06,), 0.1)),
     ]
     found = metrics(samples, DEPTH)
     assert found["root_m"] == pytest.approx(0.2) and found["mpjpe_mm"] == pytest.approx(60.0)
     assert found["within_1_sigma"] == 0.5 and found["within_2_sigma"] == 1.0
-    assert found["named"] == 0.5
+    assert found["named"] == 0.5 and found["wrists_m"] == pytest.approx(0.1)
     assert found["sole_m"] == pytest.approx(0.03) and found["through"] == 0.5
 
 
