@@ -23,7 +23,7 @@ from moro_ros.cli.cli import main
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import DataError
-from moro_ros.evaluation import body_fit, fitted_truth
+from moro_ros.evaluation import body_fit, fitted_truth, place_benchmark
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.geometry.views import View
@@ -157,7 +157,7 @@ def test_people_who_are_trained_on_are_not_validated_on(
     assert evaluate_open.held_out(None, "val.npz").subjects.tolist() == ["49"]
     asked: list[MotionSet] = []
 
-    def evaluate_place(stream: object, motion: MotionSet, *sizes: int) -> list[object]:
+    def evaluate_place(stream: object, motion: MotionSet, *options: object) -> list[object]:
         asked.append(motion)
         return []
 
@@ -273,6 +273,24 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
     assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]
     assert table["children", "depth"]["root_m"] < table["children", "stature prior"]["root_m"]
+
+
+def test_place_measures_a_choice_of_sources_and_worlds(motion_file, capsys, monkeypatch) -> None:
+    def depth_images(*_: object) -> None:
+        raise AssertionError("depth images were rendered, which takes most of the time")
+
+    words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
+    all_rows = run(capsys, *words, "--sources", "stature", "depth", "--worlds", "children")
+    monkeypatch.setattr(place_benchmark, "depth_images", depth_images)
+    (row,) = run(capsys, *words, "--sources", "stature", "--worlds", "children")
+    assert (row["people"], row["source"]) == ("children", "stature")
+    assert row in all_rows, "a choice changed the people"
+
+
+def test_place_refuses_a_choice_of_sources_for_groups(motion_file, capsys) -> None:
+    words = ["place", "--motion", str(motion_file), "--groups", "1", "--frames", "200"]
+    assert main(["evaluate", *words, "--sources", "floor"]) != 0
+    assert "cannot be combined with --groups" in capsys.readouterr().err
 
 
 def test_posture_counts_every_image(motion_file, capsys) -> None:
