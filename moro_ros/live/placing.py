@@ -168,6 +168,8 @@ class Placing:
         size = stature_m / self._size.stature(torch.zeros_like(pose.betas))
         seen = replace(seen, stature_m=stature_m, size=size)
         if learn:
+            person.seat.look(seen)
+            person.place.legs_hidden = person.seat.legs_hidden
             self._look_at_depth(person, seen)
             self._look_at_floor(person, seen)
             # The size of a locked shape changes until the stature is known.
