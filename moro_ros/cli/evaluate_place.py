@@ -8,24 +8,29 @@ from itertools import chain
 from moro_ros.cli.evaluate_open import held_out, motion_options, shown, stream_of
 from moro_ros.cli.results import print_rows
 from moro_ros.errors import ConfigError
-from moro_ros.evaluation.place_benchmark import evaluate_place
+from moro_ros.evaluation.place_benchmark import SOURCES, WORLDS, evaluate_place
 from moro_ros.evaluation.shared_floor import LEARNING, evaluate_shared_floor
 from moro_ros.evaluation.triangulated_place import evaluate_triangulated
+
+ALL_SOURCES = (*SOURCES, "triangulated")
 
 
 def command(args: argparse.Namespace) -> int:
     """Held-out motion 1.3 to 4 m away, with each source of distance separately."""
     if args.groups and args.frames <= LEARNING:
         raise ConfigError(f"--frames: got {args.frames}, expected more than {LEARNING}.")
+    if args.groups and (args.sources or args.worlds):
+        raise ConfigError("--sources and --worlds cannot be combined with --groups.")
     stream = stream_of(args)
     motion = held_out(args.motion)
     if args.groups:
         found = evaluate_shared_floor(stream, motion, args.groups, args.frames, args.seed)
     else:
         sizes = (args.people, args.frames, args.seed)
-        found = chain(
-            evaluate_place(stream, motion, *sizes), evaluate_triangulated(stream, motion, *sizes)
-        )
+        sources, worlds = args.sources or ALL_SOURCES, args.worlds or tuple(WORLDS)
+        found = evaluate_place(stream, motion, *sizes, sources, worlds)
+        if "triangulated" in sources:
+            found = chain(found, evaluate_triangulated(stream, motion, *sizes, worlds))
     rows = [
         {"people": people, "source": source, **shown(metrics)} for people, source, metrics in found
     ]
@@ -44,6 +49,13 @@ def register(
     )
     place.add_argument("--people", type=int, default=24, help="number of sequences")
     place.add_argument("--frames", type=int, default=80, help="length of each sequence in images")
+    place.add_argument(
+        "--sources",
+        nargs="+",
+        choices=ALL_SOURCES,
+        help="only these; without depth it is much faster",
+    )
+    place.add_argument("--worlds", nargs="+", choices=tuple(WORLDS), help="only these people")
     place.add_argument(
         "--groups",
         type=int,

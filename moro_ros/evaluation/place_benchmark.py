@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -75,25 +75,35 @@ class Sample:
 
 
 def evaluate_place(
-    stream: MoRoStream, motion: MotionSet, people: int, frames: int, seed: int
+    stream: MoRoStream,
+    motion: MotionSet,
+    people: int,
+    frames: int,
+    seed: int,
+    sources: Collection[str] = SOURCES,
+    worlds: Collection[str] = tuple(WORLDS),
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Yield world, source and metrics: each source separately, for adults and children.
 
-    Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; along_m and
-    across_m, the mean error along and across the line of sight; mpjpe_mm; wrists_m, both wrists'
-    error; sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance; named, the
-    share of the images that name this source; sole_m and through: see contact_metrics.
+    sources, worlds: those of SOURCES and WORLDS that are measured, of the same people for any
+    choice. Rendering depth images takes most of the time. Keys: root_m and median_m, the pelvis'
+    error; root_90_m, of nine in ten images; along_m and across_m, the mean error along and across
+    the line of sight; mpjpe_mm; wrists_m, both wrists' error; sigma_m, root mean square;
+    within_1_sigma and within_2_sigma, of the distance; named, the share of the images that name
+    this source; sole_m and through: see contact_metrics.
     """
     protocol = OpenProtocol(windows=people, frames=frames, batch=people, seed=seed)
     for name, world in WORLDS.items():
+        if name not in worlds:
+            continue
         observed = next(world_windows(motion, stream.body, world, protocol))
-        depths = [depth_images(stream, observed, person, seed) for person in range(people)]
         for number, source in enumerate(SOURCES):
-            samples = [
-                sample
-                for person in range(people)
-                for sample in run(stream, observed, person, source, depths[person])
-            ]
+            if source not in sources:
+                continue
+            samples: list[Sample] = []
+            for person in range(people):
+                images = depth_images(stream, observed, person, seed) if source == "depth" else {}
+                samples += run(stream, observed, person, source, images)
             yield name, source, metrics(samples, number)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -55,17 +55,24 @@ class Scene:
 
 
 def evaluate_triangulated(
-    stream: MoRoStream, motion: MotionSet, people: int, frames: int, seed: int
+    stream: MoRoStream,
+    motion: MotionSet,
+    people: int,
+    frames: int,
+    seed: int,
+    worlds: Collection[str] = PEOPLE,
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Yield people, source and metrics of adults and children before 2 and 3 cameras.
 
-    The extrinsics are exact, or off by TURNED_DEG.
+    worlds: those of PEOPLE that are measured. The extrinsics are exact, or off by TURNED_DEG.
     Keys as of place_benchmark.evaluate_place, where *along* is the axis of the covariance with the
     largest sigma, which is the published place_sigma, and *across* the rest. In addition, shares
     within the 68 and 95 % ellipsoids of the covariance: pelvis_68 and pelvis_95 of the pelvis,
     joints_68 and joints_95 of all joints. All are of the images that name this source.
     """
     for name in PEOPLE:
+        if name not in worlds:
+            continue
         pairs: dict[str, list[Pair]] = {
             f"triangulated, {count} cameras{word}": [] for word in TURNED_DEG for count in CAMERAS
         }

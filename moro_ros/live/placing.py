@@ -173,6 +173,8 @@ class Placing:
         if learn:
             if pose is not seen.pose:
                 seen = replace(seen, pose=pose, joints=self._joints(pose))
+            person.seat.look(seen)
+            person.place.legs_hidden = person.seat.legs_hidden
             self._look_at_floor(person, seen)
             # The size of a locked shape changes until the stature is known.
             free = not (seen.locked and person.place.stature.settled)

@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
+from moro_ros.recover.children import CHILDREN, SMALLEST, child_density
+
 # The network's own sigma of the logarithm of distance and size; measured on validation motion of
 # adults.
 PRIOR_SIGMA = 0.09
-# Share of children, and the logarithm of an adult's size over that of the smallest child.
-CHILDREN, SMALLEST = 0.2, 0.8
 # Sigma of the height of a person's contacts, relative to the camera's.
 CONTACT_SIGMA = 0.03
 # Somebody whose size would be this many sigma from the expected one is on another level.
@@ -52,8 +52,8 @@ def shared_height(logs: np.ndarray, sigmas: np.ndarray, known: np.ndarray) -> tu
     grid = np.arange(logs.min() - SMALLEST, logs.max() + SMALLEST, STEP)
     size = grid[:, None] - logs
     usual = np.exp(-0.5 * (size / width) ** 2) / (math.sqrt(2.0 * math.pi) * width)
-    small = ((size > -SMALLEST) & (size < 0.0)) / SMALLEST
-    likelihood = np.prod((1.0 - share) * usual + share * small + OTHERWISE, axis=1)
+    people = (1.0 - share) * usual + share * child_density(size)
+    likelihood = np.prod(people + OTHERWISE, axis=1)
     likelihood /= likelihood.sum()
     mean = float(likelihood @ grid)
     sigma = math.sqrt(float(likelihood @ (grid - mean) ** 2))

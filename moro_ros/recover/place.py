@@ -23,9 +23,10 @@ from moro_ros.types import DEPTH, FLOOR, PRIOR, STATURE, Place
 
 # As PRIOR_SIGMA, for a network that is given the floor. Children are far outside of both, so other
 # sources that contradict the network take precedence.
-FLOOR_INPUT_SIGMA = 0.06
-# Sigma of stature over distance in the image, because the posture is not known exactly.
-APPARENT_SIGMA = 0.06
+FLOOR_INPUT_SIGMA = 0.08
+# Sigma of stature over distance in the image, because the posture is not known exactly; with hidden
+# legs, as the network does not know whether they sit.
+APPARENT_SIGMA, APPARENT_HIDDEN_SIGMA = 0.06, 0.08
 # Statures are learned from clues that are not older than this [s].
 FRESH_S = 0.3
 # Images whose place is kept for a second description (refined output): 60 frames at 30 Hz from a
@@ -152,13 +153,16 @@ class RunningClue:
 class Stature:
     """The known stature of one person: its logarithm, and sigma. A user's value is kept.
 
-    measured_m: stature from depth if it contradicted the user's for CONTRADICTED_S [m], else None.
+    measured_m: stature from depth if it contradicted the user's for CONTRADICTED_S [m], else None;
+    from_floor: whether only a floor determines it; apparent_sigma: that of the last image.
     """
 
     def __init__(self) -> None:
         self.log_m: float | None = None
         self.variance = math.inf
         self.given = False
+        self.from_floor = True
+        self.apparent_sigma = APPARENT_SIGMA
         self.measured_m: float | None = None
         self._contradicted_s = 0.0
 
@@ -182,11 +186,12 @@ class Stature:
         """Set a user's value."""
         self.log_m, self.variance = math.log(stature_m), GIVEN_STATURE_SIGMA**2
         self.given, self.measured_m, self._contradicted_s = True, None, 0.0
+        self.from_floor = False
 
     def compare(self, log_m: float, sigma: float, seconds: float) -> None:
         """Compare a user's value with an image's measurement, `seconds` after the one before."""
         assert self.log_m is not None
-        allowed = OUTLYING * math.hypot(sigma, APPARENT_SIGMA, self.sigma)
+        allowed = OUTLYING * math.hypot(sigma, self.apparent_sigma, self.sigma)
         contradicts = abs(log_m - self.log_m) > allowed
         self._contradicted_s = self._contradicted_s + seconds if contradicts else 0.0
         lasts = self._contradicted_s > CONTRADICTED_S
@@ -199,7 +204,7 @@ class Stature:
         """
         if self.given or not LEAST_STATURE_M <= math.exp(log_m) <= MOST_STATURE_M:
             return
-        variance = sigma**2 + APPARENT_SIGMA**2
+        variance = sigma**2 + self.apparent_sigma**2
         least = max(LEAST_STATURE_SIGMA, common) ** 2
         if self.log_m is None:
             self.log_m, self.variance = log_m, variance
@@ -222,7 +227,7 @@ class Stature:
         if self.body_m is None:
             return None
         sigma = MEASURED_STATURE_SIGMA if self.measured_m else self.sigma
-        return Clue(math.log(self.body_m) - log_network, math.hypot(sigma, APPARENT_SIGMA))
+        return Clue(math.log(self.body_m) - log_network, math.hypot(sigma, self.apparent_sigma))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +238,12 @@ class Fused:
     source: int
 
 
-def fuse(clues: Mapping[int, Clue], floor_input: bool = False) -> Fused:
+def fuse(clues: Mapping[int, Clue], floor_input: bool = False, seat: bool = False) -> Fused:
     """Weight the sources by their sigma; sources that contradict the network take precedence.
 
-    clues: by source (types.PLACE_SOURCES); floor_input: the network was given the floor.
+    clues: by source (types.PLACE_SOURCES); floor_input: the network was given the floor; seat: the
+    floor's clue is from a seat and contains the network's estimate (recover/seat.py), which then
+    makes the result no surer.
     """
     prior = FLOOR_INPUT_SIGMA if floor_input else PRIOR_SIGMA
     own = FLOOR if floor_input else PRIOR
@@ -246,7 +253,8 @@ def fuse(clues: Mapping[int, Clue], floor_input: bool = False) -> Fused:
     weight = 1.0 / (prior**2 + log_scale**2)
     precision = {source: clue.sigma**-2 for source, clue in clues.items()}
     precision[own] = precision.get(own, 0.0) + weight
-    clue = Clue(log_scale * total / (total + weight), (total + weight) ** -0.5)
+    sure = total if seat else total + weight
+    clue = Clue(log_scale * total / (total + weight), sure**-0.5)
     return Fused(clue, max(precision, key=lambda source: precision[source]))
 
 
@@ -291,11 +299,13 @@ PlacedBy = tuple[float, Place, bool]
 class PersonPlace:
     """The place of one person over time: running clues, stature, and the published result.
 
-    floor_sigma: of the camera's height above the floor, relative.
+    floor_sigma: of the camera's height above the floor, relative; legs_hidden: whether neither hip
+    nor leg is seen.
     """
 
     def __init__(self) -> None:
         self.floor_sigma = 0.0
+        self.legs_hidden = False
         self.stature = Stature()
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
         self._published = Follower()
@@ -322,6 +332,7 @@ class PersonPlace:
     def _update(
         self, stamp_ns: int, log_network: float, floor_input: bool, learn: bool
     ) -> PlacedBy | None:
+        self.stature.apparent_sigma = APPARENT_HIDDEN_SIGMA if self.legs_hidden else APPARENT_SIGMA
         clues = {
             source: clue
             for source, running in self.running.items()
@@ -333,17 +344,18 @@ class PersonPlace:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
         if learn and (taught := {s: c for s, c in fresh.items() if self.running[s].teaches}):
             measured = fuse(taught, floor_input).clue
+            self.stature.from_floor &= DEPTH not in taught
             common = 0.0 if DEPTH in taught else self.floor_sigma
             self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds, common)
         # A stature that was learned from a floor has its error, so it is not a second source.
-        again = self.floor_sigma > APPARENT_SIGMA and FLOOR in fresh and not self.stature.given
+        again = self.stature.from_floor and FLOOR in fresh
         if (known := self.stature.clue(log_network)) is not None and not again:
             clues[STATURE] = known
         self._stamp_ns = stamp_ns
         if not clues and not floor_input and abs(self._published.value) < NEGLIGIBLE:
             self._published.start()
             return None
-        fused = fuse(clues, floor_input)
+        fused = fuse(clues, floor_input, FLOOR in clues and not self.running[FLOOR].teaches)
         jumped = self._published.follow(fused.clue.log_scale, seconds, fused.source == DEPTH)
         published = self._published.value
         # A learned stature may have been learned from the floor.

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.recover.children import CHILDREN, child_density
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.recover.place import Clue, Unplaced
 
@@ -27,13 +28,15 @@ SCALES = np.linspace(-0.8, 0.8, 161)
 LEAST_DROP_M = 0.1
 # The network's size without knowing whether they sit.
 NETWORK_SIGMA = 0.25
-# People: the logarithm of adult statures, and the share and range of children's.
+# Adults: their mean stature, and sigma of its logarithm.
 ADULT_M, ADULT_SIGMA = 1.7, 0.07
-CHILDREN, SMALLEST = 0.2, 0.65
 # Seated: height of the pelvis above the floor, that of the seat and a share of the stature [m].
 SEATED, SEAT_M, SEAT_SHARE, SEAT_SIGMA_M = 0.7, 0.45, 0.053, 0.08
 # Standing: height of the pelvis over the stature.
 STANDING, STANDING_SIGMA = 0.53, 0.03
+# Share of other postures, such as lying or kneeling, with the pelvis at any height up to this share
+# of the stature.
+OTHERWISE, HIGHEST = 0.1, 0.6
 
 
 class Seat:
@@ -48,17 +51,21 @@ class Seat:
         """Whether neither hip nor leg has been seen for a while, or ever."""
         return self._hidden_s >= HIDDEN_S
 
-    def clue(self, person: Unplaced, plane: GroundPlane, height_sigma: float) -> Clue | None:
-        """Return the floor's clue of the distance; None if a hip or leg is seen, or no shoulder.
-
-        height_sigma: of the camera's height above the floor, relative.
-        """
+    def look(self, person: Unplaced) -> None:
+        """Update with an image."""
         seconds = 0.0
         if self._stamp_ns is not None:
             seconds = min(max((person.stamp_ns - self._stamp_ns) * 1e-9, 0.0), HIDDEN_S)
         self._stamp_ns = person.stamp_ns
         hidden = not person.observed[LEGS].any()
         self._hidden_s = self._hidden_s + seconds if hidden else 0.0
+
+    def clue(self, person: Unplaced, plane: GroundPlane, height_sigma: float) -> Clue | None:
+        """Return the floor's clue of the distance; None if a hip or leg is seen, or no shoulder.
+
+        person: of the image of the last look; height_sigma: of the camera's height above the floor,
+        relative.
+        """
         if not self.legs_hidden or not person.observed[SHOULDERS].any():
             return None
         drop = -float(person.joints[0] @ plane.normal)
@@ -77,11 +84,12 @@ def scale_clue(stature_m: float, drop_m: float, camera_m: float) -> Clue:
     scale = np.exp(SCALES)
     statures, pelvis = stature_m * scale, camera_m - drop_m * scale
     log_m = np.log(statures / ADULT_M)
-    child = (log_m > -SMALLEST) & (log_m < 0.0)
-    people = (1 - CHILDREN) * normal(log_m, ADULT_SIGMA) + CHILDREN / SMALLEST * child
+    people = (1 - CHILDREN) * normal(log_m, ADULT_SIGMA) + CHILDREN * child_density(log_m)
     sits = normal(pelvis - SEAT_M - SEAT_SHARE * statures, SEAT_SIGMA_M)
     stands = normal(pelvis - STANDING * statures, STANDING_SIGMA * statures)
-    posture = SEATED * sits + (1 - SEATED) * stands
+    highest_m = HIGHEST * statures
+    other = ((pelvis > 0.0) & (pelvis < highest_m)) / highest_m
+    posture = (1 - OTHERWISE) * (SEATED * sits + (1 - SEATED) * stands) + OTHERWISE * other
     share = people * posture * normal(SCALES, NETWORK_SIGMA) + 1e-12
     share /= share.sum()
     mean = float(share @ SCALES)

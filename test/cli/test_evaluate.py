@@ -24,7 +24,7 @@ from moro_ros.cli.cli import main
 from moro_ros.config import MotionConfig, PipelineConfig
 from moro_ros.data.mocap import MotionSet
 from moro_ros.errors import DataError
-from moro_ros.evaluation import body_fit, fitted_truth
+from moro_ros.evaluation import body_fit, fitted_truth, place_benchmark
 from moro_ros.evaluation.multiview import Truth
 from moro_ros.evaluation.pose2sim import Trial, TruePerson
 from moro_ros.geometry.views import View
@@ -158,7 +158,7 @@ def test_people_who_are_trained_on_are_not_validated_on(
     assert evaluate_open.held_out(None, "val.npz").subjects.tolist() == ["49"]
     asked: list[MotionSet] = []
 
-    def evaluate_place(stream: object, motion: MotionSet, *sizes: int) -> list[object]:
+    def evaluate_place(stream: object, motion: MotionSet, *options: object) -> list[object]:
         asked.append(motion)
         return []
 
@@ -289,8 +289,10 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     table = {(row["people"], row["source"]): row for row in rows}
     people = ("adults", "children", "seated, legs hidden", "standing, legs hidden")
     sources = ("stature prior", "stature", "floor", "depth")
-    assert set(table) == {(who, source) for who in people for source in sources}
-    for row in rows:
+    cameras = [f"triangulated, {n} cameras{off}" for n in (2, 3) for off in ("", " off by 0.5 deg")]
+    single = {(who, source) for who in people for source in sources}
+    assert set(table) == single | {(who, source) for who in people[:2] for source in cameras}
+    for row in (table[key] for key in single):
         assert row["median_m"] > 0 and 0 < row["root_m"] <= row["root_90_m"] * 2
         assert 0 <= row["within_1_sigma"] <= row["within_2_sigma"] <= 1 and row["sigma_m"] > 0
         assert (row["sole_m"] is None or row["sole_m"] >= 0) and 0 <= row["through"] <= 1
@@ -298,6 +300,24 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     assert table["adults", "stature prior"]["named"] == table["children", "depth"]["named"] == 1
     assert table["children", "stature"]["root_m"] < table["children", "stature prior"]["root_m"]
     assert table["children", "depth"]["root_m"] < table["children", "stature prior"]["root_m"]
+
+
+def test_place_measures_a_choice_of_sources_and_worlds(motion_file, capsys, monkeypatch) -> None:
+    def depth_images(*_: object) -> None:
+        raise AssertionError("depth images were rendered, which takes most of the time")
+
+    words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
+    all_rows = run(capsys, *words, "--sources", "stature", "depth", "--worlds", "children")
+    monkeypatch.setattr(place_benchmark, "depth_images", depth_images)
+    (row,) = run(capsys, *words, "--sources", "stature", "--worlds", "children")
+    assert (row["people"], row["source"]) == ("children", "stature")
+    assert row in all_rows, "a choice changed the people"
+
+
+def test_place_refuses_a_choice_of_sources_for_groups(motion_file, capsys) -> None:
+    words = ["place", "--motion", str(motion_file), "--groups", "1", "--frames", "200"]
+    assert main(["evaluate", *words, "--sources", "floor"]) != 0
+    assert "cannot be combined with --groups" in capsys.readouterr().err
 
 
 def test_posture_counts_every_image(motion_file, capsys) -> None:

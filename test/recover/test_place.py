@@ -149,18 +149,35 @@ def test_a_stature_is_no_surer_than_the_floor_that_taught_it():
     assert sigmas[FLOOR,] == pytest.approx(0.1) and sigmas[FLOOR, DEPTH] < 0.04
 
 
-def test_a_stature_from_a_floor_is_no_second_source_beside_it():
-    sigmas = []
-    for known in (False, True):
+@pytest.mark.parametrize("floor_sigma", [0.01, 0.1])
+def test_a_stature_from_a_floor_is_no_second_source_beside_it(floor_sigma):
+    sigmas = {}
+    for teacher in (None, FLOOR, DEPTH):
         place = PersonPlace()
-        place.floor_sigma = 0.1
-        if known:
-            place.stature.learn(ADULT - 0.36, 0.03, 1.0)
-        place.running[FLOOR].add(Clue(-0.36, 0.1), 0)
+        place.floor_sigma = floor_sigma
+        if teacher is not None:
+            place.running[teacher].add(Clue(-0.36, 0.03), 0)
+            place.update(0, ADULT, False, True)
+            place.running[teacher].forget()
+        place.running[FLOOR].add(Clue(-0.36, 0.1), SECOND)
+        found = place.update(SECOND, ADULT, False, False)
+        assert found is not None
+        sigmas[teacher] = found[1].sigma
+    assert sigmas[None] == pytest.approx(sigmas[FLOOR], abs=1e-5)
+    assert sigmas[None] > 0.09 > 0.07 > sigmas[DEPTH]
+
+
+def test_with_hidden_legs_a_stature_tells_less_of_the_distance():
+    """Somebody who sits behind a table looks as small as a standing child, or farther away."""
+    sigmas = []
+    for hidden in (False, True):
+        place = PersonPlace()
+        place.legs_hidden = hidden
+        place.stature.give(1.2)
         found = place.update(0, ADULT, False, False)
-        assert found is not None and found[1].source == FLOOR
+        assert found is not None and found[1].source == STATURE
         sigmas.append(found[1].sigma)
-    assert sigmas[0] == sigmas[1] > 0.09
+    assert sigmas[0] < 0.065 and sigmas[1] > 0.075
 
 
 def test_one_outlier_does_not_change_a_stature():

@@ -11,7 +11,7 @@ import torch
 from moro_ros.body.size import BodySize
 from moro_ros.live.placing import Placing
 from moro_ros.recover.ground import GroundPlane
-from moro_ros.recover.place import Clue, RunningClue, Unplaced
+from moro_ros.recover.place import Clue, PersonPlace, RunningClue, Unplaced
 from moro_ros.recover.seat import LEGS, Seat, scale_clue
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import FLOOR, STATURE
@@ -44,6 +44,17 @@ def test_where_a_child_who_stands_fits_as_well_it_is_unsure():
     assert abs(child.log_scale) < 2.5 * child.sigma
 
 
+@pytest.mark.parametrize("pelvis_m", [0.12, 0.25])
+def test_it_is_unsure_of_somebody_who_neither_sits_nor_stands(pelvis_m):
+    found = clue(1.7, pelvis_m, 1.6, 1.0)
+    assert abs(found.log_scale) < 2.0 * found.sigma and found.sigma > 0.08
+
+
+def look(seat: Seat, person: Unplaced, height_sigma: float = 0.0) -> Clue | None:
+    seat.look(person)
+    return seat.clue(person, LEVEL, height_sigma)
+
+
 def seen(image: int, legs: bool, betas: torch.Tensor | None = None) -> Unplaced:
     """A seated adult whom the network makes a child of 1.3 m standing nearer."""
     joints = np.zeros((22, 3))
@@ -59,13 +70,13 @@ def seen(image: int, legs: bool, betas: torch.Tensor | None = None) -> Unplaced:
 
 def test_it_waits_until_legs_that_were_seen_are_hidden_for_a_while():
     seat = Seat()
-    assert seat.clue(seen(0, legs=False), LEVEL, 0.0) is not None
-    assert seat.clue(seen(1, legs=True), LEVEL, 0.0) is None
-    clues = [seat.clue(seen(image, legs=False), LEVEL, 0.0) for image in range(2, 30)]
+    assert look(seat, seen(0, legs=False)) is not None
+    assert look(seat, seen(1, legs=True)) is None
+    clues = [look(seat, seen(image, legs=False)) for image in range(2, 30)]
     assert clues[10] is None and clues[-1] is not None
     unseen = seen(30, legs=False)
     unseen.observed[:] = False
-    assert seat.clue(unseen, LEVEL, 0.0) is None
+    assert look(seat, unseen) is None
 
 
 def test_a_person_at_a_table_is_placed_and_teaches_no_stature(open_body):
@@ -80,7 +91,7 @@ def test_a_person_at_a_table_is_placed_and_teaches_no_stature(open_body):
 
 
 def test_an_unsure_floor_makes_it_unsure():
-    sure, unsure = (Seat().clue(seen(0, legs=False), LEVEL, sigma) for sigma in (0.0, 0.09))
+    sure, unsure = (look(Seat(), seen(0, legs=False), sigma) for sigma in (0.0, 0.09))
     assert sure is not None and unsure is not None
     assert unsure.log_scale == sure.log_scale and unsure.sigma > math.hypot(sure.sigma, 0.09)
 
@@ -95,6 +106,18 @@ def test_clues_of_a_seat_are_forgotten_once_feet_give_better_ones():
     assert running.teaches and found is not None and found.log_scale == -0.4
 
 
+def test_the_network_makes_a_seat_no_surer():
+    """The seat's clue already contains the network's estimate of the size."""
+    sigmas = []
+    for teaches in (False, True):
+        place = PersonPlace()
+        place.running[FLOOR].add(Clue(0.05, 0.1), 0, teaches)
+        found = place.update(0, 0.5, False, True)
+        assert found is not None and 0.0 < found[0] < 0.04
+        sigmas.append(found[1].sigma)
+    assert sigmas[0] > 0.1 > 0.08 > sigmas[1]
+
+
 def test_a_known_stature_replaces_the_seat_at_once(open_body):
     placing = Placing(open_body, reads_floor=True)
     placing.set_floor(LEVEL)
@@ -106,3 +129,16 @@ def test_a_known_stature_replaces_the_seat_at_once(open_body):
         placed = placing.place(1, seen(image, legs=False, betas=betas), learn=True)
     assert placed is not None and placed.place.source == STATURE
     assert float(placed.pose.translation[0, 2]) == pytest.approx(1.0, abs=0.02)
+
+
+def test_without_a_floor_hidden_legs_make_a_known_stature_less_sure(open_body):
+    betas = BodySize(open_body).with_stature(torch.zeros(10), 1.3)
+    sigmas = []
+    for legs in (True, False):
+        placing = Placing(open_body, reads_floor=True)
+        placing.set_stature(1, 1.2)
+        for image in range(30):
+            placed = placing.place(1, seen(image, legs=legs, betas=betas), learn=True)
+        assert placed is not None and placed.place.source == STATURE
+        sigmas.append(placed.place.sigma)
+    assert 1.15 * sigmas[0] < sigmas[1]
