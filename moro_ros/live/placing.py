@@ -23,6 +23,7 @@ from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
 from moro_ros.recover.seat import Seat
+from moro_ros.recover.standing import Standing
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR
 
@@ -49,6 +50,7 @@ class Placing:
 
     def __init__(self, body: BodyModel, reads_floor: bool) -> None:
         self._size = BodySize(body)
+        self._standing = Standing(body)
         self._reads_floor = reads_floor
         self._people: dict[int, Person] = {}
         self._row = torch.zeros(4)
@@ -194,6 +196,9 @@ class Placing:
             body_m = person.place.stature.body_m or stature_m * factor
             betas = self._size.with_stature(pose.betas, body_m)
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
+        if self.floor is not None and not person.judge.reason:
+            size = seen.size * self._size.stature(pose.betas) / stature_m
+            pose = self._standing.on_floor(pose, seen, size, self.floor)
         return Placed(pose, place, jumped)
 
     def _joints(self, pose: BodyPose) -> np.ndarray:

@@ -113,6 +113,7 @@ class DepthPose:
         measured = Measured(
             torch.cat([part, self._limb_joint]),
             torch.cat([offset[..., 0], skeleton.keypoint_offsets[0, self._limbs]]),
+            torch.tensor([0.0, 0.0, 1.0]),
             torch.from_numpy(away).float(),
             torch.from_numpy(precision).float(),
         )

@@ -95,15 +95,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Points of one body whose distance along the optical axis was measured.
+    """Points of one body whose coordinate in a direction was measured, camera optical frame.
 
-    joint: (P,), the joint that each point moves with; offset: (P, 3) m, from it in its frame; away:
-    (P,) m, the measured distance; precision: (P,) 1/m^2, zero: not measured.
+    joint: (P,), the joint that each point moves with; offset: (P, 3) m, from it in its frame;
+    direction: (3,), of length 1; value: (P,) m, the measured coordinate; precision: (P,) 1/m^2,
+    zero: not measured.
     """
 
     joint: Tensor
     offset: Tensor
-    away: Tensor
+    direction: Tensor
+    value: Tensor
     precision: Tensor
 
 
@@ -133,7 +135,7 @@ class Refiner:
 
         network: the estimate that the result stays close to; skeleton: of N bodies, or of one for
         all; expected: the extrapolated motion, also the starting point; stride: frames of the
-        extrapolation; measured: points that also move to their distance (N = 1). A body without a
+        extrapolation; measured: points that also move to their coordinate (N = 1). A body without a
         seen keypoint moves to between the two.
         """
         if steps <= 0:
@@ -211,8 +213,9 @@ class Refiner:
         chain, joints, _ = self._placed(now, skeleton)
         arm = chain[:, measured.joint] @ measured.offset[..., None]
         local = joints[:, measured.joint] + arm[..., 0]  # (1, P, 3)
-        rows = motion_of(local, chain, joints, self.chain_moves[measured.joint])[..., 2, :]
-        residual = local[..., 2] + now.translation[:, 2:] - measured.away
+        moves = motion_of(local, chain, joints, self.chain_moves[measured.joint])
+        rows = (measured.direction[:, None] * moves).sum(-2)  # (1, P, 69)
+        residual = (local + now.translation[:, None]) @ measured.direction - measured.value
         weighted = (rows * measured.precision[:, None]).mT  # (1, 69, P)
         return weighted @ rows, (weighted @ residual[..., None])[..., 0]
 

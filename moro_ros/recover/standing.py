@@ -1,0 +1,74 @@
+"""The posture of a person on a known floor: standing feet are on it, and nothing is below it.
+
+The distance of a person (place.py) is a compromise of several sources, and the legs are only as
+certain as the keypoints, so feet may be a few centimetres above or below the floor. One more step
+of the refinement (refinement.py), with the heights of the joints as further equations, moves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from moro_ros.body.body_model import BodyModel
+from moro_ros.body.topology import CONTACT_JOINTS, NUM_JOINTS
+from moro_ros.recover.floor import CLEARANCE_M, LEAST_CONTACT
+from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
+from moro_ros.recover.place import Unplaced
+from moro_ros.recover.refinement import Measured, Refiner
+from moro_ros.recover.steady_pose import BodyPose
+
+# Sigma of the height of a joint [m], and the height from which on a joint has less and less weight
+# (Geman-McClure): the person stands on a step, or the floor is wrong.
+HEIGHT_SIGMA_M, STEP_M = 0.01, 0.08
+# Weight of joints that the image does not show: their height follows from the posture alone.
+HIDDEN_WEIGHT = 0.04
+# Contact probability from which on a foot stands; it has its full weight at LEAST_CONTACT.
+LIFTED_CONTACT = 0.4
+FEET = list(CONTACT_JOINTS)
+
+
+class Standing:
+    """Moves bodies of one body model onto a floor."""
+
+    def __init__(self, body: BodyModel) -> None:
+        self._refiner = Refiner(body)
+
+    def on_floor(
+        self, pose: BodyPose, person: Unplaced, size: float, plane: GroundPlane
+    ) -> BodyPose:
+        """Return a pose (F = 1) at its true distance with standing feet on the floor.
+
+        person: the same one before placing, refined on keypoints; size: of the pose's body over the
+        template's; plane: the floor, camera optical frame.
+        """
+        if person.seen is None:
+            return pose
+        skeleton = self._refiner.body.skeleton(pose.betas[None])
+        chain, joints = self._refiner.body.forward_kinematics(
+            pose.rotations, skeleton.joints[:, :NUM_JOINTS]
+        )
+        local = self._refiner.body.keypoints(chain, joints, skeleton.keypoint_offsets)
+        points = local + pose.translation[:, None]
+        # The pose is on the keypoints as far as it should be, and stays where it is in the image.
+        seen = replace(person.seen, points=points[..., :2] / points[..., 2:])
+        placed = (joints[0] + pose.translation[0]).numpy().astype(np.float64)
+        lowest = np.full(NUM_JOINTS, CLEARANCE_M)
+        lowest[FEET] = JOINT_HEIGHT_M
+        excess = placed @ plane.normal + plane.offset - lowest * size
+        stands = np.zeros(NUM_JOINTS)
+        share = (person.contact - LIFTED_CONTACT) / (LEAST_CONTACT - LIFTED_CONTACT)
+        stands[FEET] = np.clip(share, 0.0, 1.0) * person.observed[FEET]
+        weight = np.where(excess < 0.0, 1.0, stands) * (1.0 + (excess / STEP_M) ** 2) ** -2
+        weight = weight * np.where(person.observed, 1.0, HIDDEN_WEIGHT)
+        measured = Measured(
+            torch.arange(NUM_JOINTS),
+            torch.zeros(NUM_JOINTS, 3),
+            torch.from_numpy(plane.normal).float(),
+            torch.from_numpy(lowest * size - plane.offset).float(),
+            torch.from_numpy(weight / HEIGHT_SIGMA_M**2).float(),
+        )
+        body = self._refiner.refine(pose, skeleton, seen, 1, measured=measured)
+        return BodyPose(body.rotations, body.translation, pose.betas)
