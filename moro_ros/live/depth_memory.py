@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from moro_ros.errors import DepthError
 from moro_ros.recover.depth import MATCH_S, DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
-from moro_ros.recover.place import DEPTH_SMOOTHING_S, PLACES_KEPT, Clue, Unplaced
-from moro_ros.recover.refinement import moved
+from moro_ros.recover.followed_step import FollowedStep
+from moro_ros.recover.place import DEPTH_SMOOTHING_S, Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 
 # Time for which poses are kept, so that a late depth image finds its own.
@@ -39,17 +37,14 @@ KEPT_S = 1.0
 class DepthTrack:
     """The recent poses of one person without depth, and what depth measured.
 
-    found: logarithm of the last scale, and its stamp; posture: the step (1, 69) of
-    recover/refinement.py from a pose to the measured one; made: that of each image, by its stamp.
-    The posture of an image follows the measured one with DEPTH_SMOOTHING_S. Without depth images it
-    returns to the network's within KEPT_S.
+    found: logarithm of the last scale, and its stamp; posture: the correction to the measured one.
+    Without depth images it returns to the network's within KEPT_S.
     """
 
     poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
-    posture: Tensor | None = None
-    made: OrderedDict[int, Tensor] = field(default_factory=OrderedDict)
+    posture: FollowedStep = field(default_factory=lambda: FollowedStep(DEPTH_SMOOTHING_S))
 
     def add(self, posed: Unplaced) -> None:
         """Keep a pose."""
@@ -59,24 +54,11 @@ class DepthTrack:
 
     def corrected(self, posed: Unplaced) -> BodyPose:
         """Return a pose (F = 1), the newest or an earlier one again, in the measured posture."""
-        step = self.made.get(posed.stamp_ns)
-        if step is None and self.posture is not None:
-            step = self._follow(posed.stamp_ns, self.posture)
-        if step is None:
-            return posed.pose
-        body = moved(posed.pose, step)
-        return BodyPose(body.rotations, body.translation, posed.pose.betas)
-
-    def _follow(self, stamp_ns: int, posture: Tensor) -> Tensor:
-        before = next(reversed(self.made), None)
-        seconds = 0.0 if before is None else (stamp_ns - before) * 1e-9
-        last = torch.zeros_like(posture) if before is None else self.made[before]
-        if stamp_ns - self.looked_ns > FOLLOWING_S * 1e9:
-            self.posture = posture * math.exp(-seconds / KEPT_S)
-        self.made[stamp_ns] = last.lerp(posture, -math.expm1(-seconds / DEPTH_SMOOTHING_S))
-        if len(self.made) > PLACES_KEPT:
-            self.made.popitem(last=False)
-        return self.made[stamp_ns]
+        before_ns = self.posture.newest_ns
+        if before_ns is not None and posed.stamp_ns - self.looked_ns > FOLLOWING_S * 1e9:
+            passed_s = max(posed.stamp_ns - before_ns, 0) * 1e-9
+            self.posture.target = self.posture.target * math.exp(-passed_s / KEPT_S)
+        return self.posture.corrected(posed.pose, posed.stamp_ns)
 
 
 class DepthMemory:
@@ -189,7 +171,7 @@ class DepthMemory:
             clue = measured.clue
             track.found = clue.log_scale, depth.stamp_ns
             if measured.posture is not None:
-                track.posture = measured.posture
+                track.posture.target = measured.posture
             moved_by = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
             sigma = float(np.hypot(clue.sigma, moved_by))
             found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))

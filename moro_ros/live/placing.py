@@ -20,10 +20,11 @@ from moro_ros.network.inputs import floor_row
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import Feet, FloorJudge
+from moro_ros.recover.followed_step import UNKNOWNS, FollowedStep
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import PersonPlace, Placed, Unplaced
 from moro_ros.recover.seat import Seat
-from moro_ros.recover.standing import Standing
+from moro_ros.recover.standing import FOLLOWING_S, Standing
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import DEPTH, FLOOR
 
@@ -40,6 +41,7 @@ class Person:
     seat: Seat = field(default_factory=Seat)
     judge: FloorJudge = field(default_factory=FloorJudge)
     depth: DepthTrack = field(default_factory=DepthTrack)
+    standing: FollowedStep = field(default_factory=lambda: FollowedStep(FOLLOWING_S))
 
 
 class Placing:
@@ -196,10 +198,12 @@ class Placing:
             body_m = person.place.stature.body_m or stature_m * factor
             betas = self._size.with_stature(pose.betas, body_m)
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
-        if self.floor is not None and not person.judge.reason:
+        if learn:
             size = seen.size * self._size.stature(pose.betas) / stature_m
-            pose = self._standing.on_floor(pose, seen, size, self.floor)
-        return Placed(pose, place, jumped)
+            person.standing.target = torch.zeros(1, UNKNOWNS)
+            if self.floor is not None and not person.judge.reason:
+                person.standing.target = self._standing.step(pose, seen, size, self.floor)
+        return Placed(person.standing.corrected(pose, seen.stamp_ns), place, jumped)
 
     def _joints(self, pose: BodyPose) -> np.ndarray:
         rest = self._body.skeleton(pose.betas[None]).joints[:, :NUM_JOINTS]

@@ -11,23 +11,27 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import CONTACT_JOINTS, NUM_JOINTS
-from moro_ros.recover.floor import CLEARANCE_M, LEAST_CONTACT
+from moro_ros.recover.floor import CLEARANCE_M
+from moro_ros.recover.followed_step import UNKNOWNS
 from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
 from moro_ros.recover.place import Unplaced
-from moro_ros.recover.refinement import Measured, Refiner
+from moro_ros.recover.refinement import Measured, Refiner, difference
 from moro_ros.recover.steady_pose import BodyPose
 
 # Sigma of the height of a joint [m], and the height from which on a joint has less and less weight
 # (Geman-McClure): the person stands on a step, or the floor is wrong.
-HEIGHT_SIGMA_M, STEP_M = 0.01, 0.08
+HEIGHT_SIGMA_M, STEP_M = 0.02, 0.05
 # Weight of joints that the image does not show: their height follows from the posture alone.
 HIDDEN_WEIGHT = 0.04
-# Contact probability from which on a foot stands; it has its full weight at LEAST_CONTACT.
-LIFTED_CONTACT = 0.4
+# Contact probability from which on a foot stands; it has its full weight at the second.
+LIFTED_CONTACT, STANDING_CONTACT = 0.6, 0.9
 FEET = list(CONTACT_JOINTS)
+# Time constant with which a person follows the step [s].
+FOLLOWING_S = 0.1
 
 
 class Standing:
@@ -36,16 +40,15 @@ class Standing:
     def __init__(self, body: BodyModel) -> None:
         self._refiner = Refiner(body)
 
-    def on_floor(
-        self, pose: BodyPose, person: Unplaced, size: float, plane: GroundPlane
-    ) -> BodyPose:
-        """Return a pose (F = 1) at its true distance with standing feet on the floor.
+    def step(self, pose: BodyPose, person: Unplaced, size: float, plane: GroundPlane) -> Tensor:
+        """Return the step (1, 69) of refinement.py that puts standing feet on the floor.
 
-        person: the same one before placing, refined on keypoints; size: of the pose's body over the
-        template's; plane: the floor, camera optical frame.
+        pose: (F = 1) at its true distance; person: the same one before placing, refined on
+        keypoints, otherwise the step is zero; size: of the pose's body over the template's; plane:
+        the floor, camera optical frame.
         """
         if person.seen is None:
-            return pose
+            return torch.zeros(1, UNKNOWNS)
         skeleton = self._refiner.body.skeleton(pose.betas[None])
         chain, joints = self._refiner.body.forward_kinematics(
             pose.rotations, skeleton.joints[:, :NUM_JOINTS]
@@ -59,7 +62,7 @@ class Standing:
         lowest[FEET] = JOINT_HEIGHT_M
         excess = placed @ plane.normal + plane.offset - lowest * size
         stands = np.zeros(NUM_JOINTS)
-        share = (person.contact - LIFTED_CONTACT) / (LEAST_CONTACT - LIFTED_CONTACT)
+        share = (person.contact - LIFTED_CONTACT) / (STANDING_CONTACT - LIFTED_CONTACT)
         stands[FEET] = np.clip(share, 0.0, 1.0) * person.observed[FEET]
         weight = np.where(excess < 0.0, 1.0, stands) * (1.0 + (excess / STEP_M) ** 2) ** -2
         weight = weight * np.where(person.observed, 1.0, HIDDEN_WEIGHT)
@@ -70,5 +73,4 @@ class Standing:
             torch.from_numpy(lowest * size - plane.offset).float(),
             torch.from_numpy(weight / HEIGHT_SIGMA_M**2).float(),
         )
-        body = self._refiner.refine(pose, skeleton, seen, 1, measured=measured)
-        return BodyPose(body.rotations, body.translation, pose.betas)
+        return difference(self._refiner.refine(pose, skeleton, seen, 1, measured=measured), pose)

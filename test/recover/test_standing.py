@@ -11,7 +11,7 @@ from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic_scenes import walker
 from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
 from moro_ros.recover.place import Unplaced
-from moro_ros.recover.refinement import Seen
+from moro_ros.recover.refinement import Seen, moved
 from moro_ros.recover.standing import Standing
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import KEYPOINTS
@@ -51,7 +51,8 @@ class Person:
         )
         joints = self.joints(self.pose)
         posed = Unplaced(self.pose, joints, contact, observed, False, 0, seen)
-        return self.standing.on_floor(self.pose, posed, 1.0, floor)
+        body = moved(self.pose, self.standing.step(self.pose, posed, 1.0, floor))
+        return BodyPose(body.rotations, body.translation, self.pose.betas)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_standing_feet_are_moved_onto_the_floor(person, off_m):
     assert stands.any()
     pose = person.moved(floor, contact)
     before, after = (excess(person, p, floor)[stands] for p in (person.pose, pose))
-    assert np.abs(before).min() > 0.03 and np.abs(after).max() < 0.012
+    assert np.abs(before).min() > 0.03 and np.abs(after).max() < 0.018
     # The legs bend; the head follows less than half of the way.
     head = person.joints(pose)[HEAD] - person.joints(person.pose)[HEAD]
     assert np.linalg.norm(head) < 0.028
@@ -89,7 +90,7 @@ def test_a_lifted_foot_stays_in_the_air_but_not_below_the_floor(person):
     assert np.abs(person.joints(pose) - person.joints(person.pose)).max() < 1e-3
     lower = GroundPlane(UP, person.floor.offset - 0.05)
     assert excess(person, person.pose, lower).min() < -0.045
-    assert excess(person, person.moved(lower, np.zeros(4)), lower).min() > -0.015
+    assert excess(person, person.moved(lower, np.zeros(4)), lower).min() > -0.025
 
 
 def test_somebody_on_a_step_is_not_pulled_down(person):
@@ -110,4 +111,4 @@ def test_hidden_feet_do_not_bend_the_legs_as_much(person):
 def test_a_pose_that_was_not_refined_is_not_changed(person):
     joints = person.joints(person.pose)
     posed = Unplaced(person.pose, joints, np.ones(4), EVERYTHING, False, 0)
-    assert person.standing.on_floor(person.pose, posed, 1.0, person.floor) is person.pose
+    assert not person.standing.step(person.pose, posed, 1.0, person.floor).any()
