@@ -12,7 +12,7 @@ from moro_ros.body.size import BodySize
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import CameraRange, ObservedMotion
-from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.evaluation.depth_scenes import Board, as_measured, board_depth, render_depth
 from moro_ros.evaluation.floor_contact import Contact, contact_metrics, contact_of, slow_feet
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ, OpenProtocol
@@ -25,11 +25,20 @@ from moro_ros.evaluation.open_worlds import (
     seated,
     world_windows,
 )
+from moro_ros.geometry.lens import image_points
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
-from moro_ros.types import PLACE_SOURCES, BodyMotion, Camera, PersonObservation
+from moro_ros.types import (
+    DEPTH,
+    FLOOR,
+    PRIOR,
+    STATURE,
+    BodyMotion,
+    Camera,
+    PersonObservation,
+)
 
 # Cameras at typical distances of depth cameras; as high for children as for adults.
 NEAR = CameraRange((1.3, 4.0), (0.5, 2.0))
@@ -45,11 +54,18 @@ WORLDS: dict[str, World] = {
     "seated, legs hidden": World(seated, HIDDEN, NEAR, LEGS),
     "standing, legs hidden": World(on_the_spot, HIDDEN, NEAR, LEGS),
 }
-SOURCES = ("stature prior", "stature", "floor", "depth")
+# What each row gives the stream, and the source that its answers should rest on.
+SOURCES: dict[str, int] = {
+    "stature prior": PRIOR,
+    "stature": STATURE,
+    "floor": FLOOR,
+    "depth": DEPTH,
+    "depth behind a post": DEPTH,
+}
 # The depth camera, aligned to the colour camera; every n-th image has a depth image.
 DEPTH_CAMERA = Camera(np.array([[150.0, 0, 120], [0, 150.0, 90], [0, 0, 1]]), 240, 180)
 DEPTH_EVERY = 3
-# The wall behind people and the post in front of every second person [m].
+# The wall behind people and the post in front of them [m].
 WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
 # Visibility that a detector reports behind the post, as a share of the one beside it.
 HIDDEN_SHARE = 0.1
@@ -80,7 +96,7 @@ def evaluate_place(
     people: int,
     frames: int,
     seed: int,
-    sources: Collection[str] = SOURCES,
+    sources: Collection[str] = tuple(SOURCES),
     worlds: Collection[str] = tuple(WORLDS),
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Yield world, source and metrics: each source separately, for adults and children.
@@ -97,13 +113,16 @@ def evaluate_place(
         if name not in worlds:
             continue
         observed = next(world_windows(motion, stream.body, world, protocol))
-        for number, source in enumerate(SOURCES):
+        for source, number in SOURCES.items():
             if source not in sources:
                 continue
             samples: list[Sample] = []
             for person in range(people):
-                images = depth_images(stream, observed, person, seed) if source == "depth" else {}
-                samples += run(stream, observed, person, source, images)
+                scenes: Mapping[int, DepthScene] = {}
+                if number == DEPTH:
+                    post = source == "depth behind a post"
+                    scenes = depth_scenes(stream, observed, person, seed, post)
+                samples += run(stream, observed, person, source, scenes)
             yield name, source, metrics(samples, number)
 
 
@@ -135,7 +154,7 @@ def run(
     observed: ObservedMotion,
     person: int,
     source: str,
-    depths: Mapping[int, DepthImage],
+    scenes: Mapping[int, DepthScene],
 ) -> Iterator[Sample]:
     """Run one person through a stream with one source; yields the result of each image."""
     stream.reset()
@@ -147,10 +166,10 @@ def run(
     given = False
     for number, image in enumerate(images_of(observed)):
         seen = image.people[person]
-        if source == "depth":
-            if number in depths:
-                stream.placing.use_depth().offer(depths[number])
-            seen = behind(seen, points[number], depths[number - number % DEPTH_EVERY])
+        if scenes:
+            if number in scenes:
+                stream.placing.use_depth().offer(scenes[number].depth)
+            seen = behind(seen, points[number], scenes[number - number % DEPTH_EVERY])
         for motion in stream.push(replace(image, people=(seen,)), mesh=True):
             if source == "stature" and not given:
                 stream.set_stature(motion.track_id, true_stature(stream, observed, person))
@@ -162,13 +181,12 @@ def run(
     stream.placing.depth = None
 
 
-def behind(seen: PersonObservation, points: np.ndarray, depth: DepthImage) -> PersonObservation:
+def behind(seen: PersonObservation, points: np.ndarray, scene: DepthScene) -> PersonObservation:
     """Return a person of whom the keypoints (K, 3) m behind the post are not visible."""
     assert seen.keypoints is not None
-    hidden = depth.at(points) < points[:, 2] - 0.5 * POST_M
-    visibility = np.where(hidden, HIDDEN_SHARE, 1.0) * seen.keypoints.visibility
-    keypoints = replace(seen.keypoints, visibility=visibility.astype(np.float32))
-    return replace(seen, keypoints=keypoints)
+    share = np.where(scene.hides(points), HIDDEN_SHARE, 1.0)
+    visibility = (share * seen.keypoints.visibility).astype(np.float32)
+    return replace(seen, keypoints=replace(seen.keypoints, visibility=visibility))
 
 
 def bare_ground(observed: ObservedMotion, person: int) -> GroundPlane:
@@ -197,7 +215,7 @@ def sample_of(
         bare_ground(observed, person),
         slow_feet(true, before, 1.0 / RATE_HZ),
     )
-    source = PLACE_SOURCES.index(SOURCES[0]) if motion.place is None else motion.place.source
+    source = PRIOR if motion.place is None else motion.place.source
     sigma_m = distance_sigma(motion, np.zeros(3))
     return compared(motion, true, true[0] / np.linalg.norm(true[0]), sigma_m, source, contact)
 
@@ -252,10 +270,29 @@ def true_mesh(stream: MoRoStream, observed: ObservedMotion, person: int, number:
     return np.asarray((mesh * size + truth.translation[person, number]).numpy())
 
 
-def depth_images(
-    stream: MoRoStream, observed: ObservedMotion, person: int, seed: int
-) -> dict[int, DepthImage]:
-    """Return the depth images of a person in front of a wall, by the number of the image."""
+@dataclass(frozen=True, slots=True)
+class DepthScene:
+    """A depth image, and a (H, W) bool mask of the post in it."""
+
+    depth: DepthImage
+    post: np.ndarray
+
+    def hides(self, points: np.ndarray) -> np.ndarray:
+        """Return which points (N, 3) m, no nearer than the post, are behind it, (N,) bool."""
+        camera = self.depth.camera
+        pixels = np.rint(image_points(points, camera)).astype(int)
+        inside = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
+        column, row = np.where(inside[:, None], pixels, 0).T
+        return np.asarray(inside & self.post[row, column])
+
+
+def depth_scenes(
+    stream: MoRoStream, observed: ObservedMotion, person: int, seed: int, post: bool = False
+) -> dict[int, DepthScene]:
+    """Return the depth images of a person in front of a wall, by the number of the image.
+
+    post: whether a post hides a part of the person.
+    """
     rng = np.random.default_rng([seed, person])
     truth = observed.truth
     up = truth.up[person].numpy().astype(np.float64)
@@ -266,11 +303,13 @@ def depth_images(
         mesh = true_mesh(stream, observed, person, number)
         pelvis = truth.translation[person, number].numpy().astype(np.float64)
         boards = [standing_board(pelvis, up, right, WALL_M, 8.0, 0.0)]
-        if person % 2:
+        hidden = np.zeros((DEPTH_CAMERA.height, DEPTH_CAMERA.width), bool)
+        if post:
             boards.append(standing_board(pelvis, up, right, -POST_M, POST_WIDTH_M, 0.15))
-        metres = render_depth([mesh], faces, boards, DEPTH_CAMERA)
-        stamp_ns = round(number * 1e9 / RATE_HZ)
-        found[number] = DepthImage(as_measured(metres, rng), DEPTH_CAMERA, stamp_ns)
+            hidden = np.isfinite(board_depth(boards[-1], DEPTH_CAMERA))
+        metres = as_measured(render_depth([mesh], faces, boards, DEPTH_CAMERA), rng)
+        depth = DepthImage(metres, DEPTH_CAMERA, round(number * 1e9 / RATE_HZ))
+        found[number] = DepthScene(depth, hidden)
     return found
 
 

@@ -14,7 +14,7 @@ from moro_ros.recover.depth import MATCH_S, DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
 from moro_ros.recover.followed_step import FollowedStep
-from moro_ros.recover.place import DEPTH_SMOOTHING_S, Clue, Unplaced
+from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose
 
 # Time for which poses are kept, so that a late depth image finds its own.
@@ -29,8 +29,9 @@ WAITING_S, WAITING = 0.5, 225
 UNMATCHED, UNSEEN, MISSED = 30, 30, 30
 # Time for which a fit starts from the previous one, and a posture is followed [s].
 FOLLOWING_S = 0.5
-# Time constant with which an older posture is forgotten [s].
-KEPT_S = 1.0
+# Time constants with which a person follows the measured posture, whose noise would otherwise be
+# seen in the velocities, and with which an older one is forgotten [s].
+POSTURE_S, KEPT_S = 0.4, 1.0
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class DepthTrack:
     poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
-    posture: FollowedStep = field(default_factory=lambda: FollowedStep(DEPTH_SMOOTHING_S))
+    posture: FollowedStep = field(default_factory=lambda: FollowedStep(POSTURE_S))
 
     def add(self, posed: Unplaced) -> None:
         """Keep a pose."""

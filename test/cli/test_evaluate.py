@@ -288,7 +288,7 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     rows = run(capsys, *words)
     table = {(row["people"], row["source"]): row for row in rows}
     people = ("adults", "children", "seated, legs hidden", "standing, legs hidden")
-    sources = ("stature prior", "stature", "floor", "depth")
+    sources = ("stature prior", "stature", "floor", "depth", "depth behind a post")
     cameras = [f"triangulated, {n} cameras{off}" for n in (2, 3) for off in ("", " off by 0.5 deg")]
     single = {(who, source) for who in people for source in sources}
     assert set(table) == single | {(who, source) for who in people[:2] for source in cameras}
@@ -303,12 +303,12 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
 
 
 def test_place_measures_a_choice_of_sources_and_worlds(motion_file, capsys, monkeypatch) -> None:
-    def depth_images(*_: object) -> None:
+    def depth_scenes(*_: object) -> None:
         raise AssertionError("depth images were rendered, which takes most of the time")
 
     words = ["place", "--motion", str(motion_file), "--people", "2", "--frames", "26"]
     all_rows = run(capsys, *words, "--sources", "stature", "depth", "--worlds", "children")
-    monkeypatch.setattr(place_benchmark, "depth_images", depth_images)
+    monkeypatch.setattr(place_benchmark, "depth_scenes", depth_scenes)
     (row,) = run(capsys, *words, "--sources", "stature", "--worlds", "children")
     assert (row["people"], row["source"]) == ("children", "stature")
     assert row in all_rows, "a choice changed the people"

@@ -16,7 +16,7 @@ from moro_ros.evaluation.place_benchmark import (
     DEPTH_EVERY,
     NEAR,
     Sample,
-    depth_images,
+    depth_scenes,
     metrics,
 )
 from moro_ros.types import DEPTH, FLOOR
@@ -46,10 +46,18 @@ def test_a_depth_image_has_the_person_where_they_are(open_body):
     turns[:, :, 0] = torch.tensor([np.pi / 2, 0.0, 0.0])  # y up onto z up
     truth = place_cameras(MotionWindows(turns, place), torch.zeros(2, 10), open_body, rng, NEAR)
     observed = look(truth, open_body, NOISE, rng)
-    found = depth_images(Stream(), observed, 0, 3)  # type: ignore[arg-type]
+    found = depth_scenes(Stream(), observed, 0, 3)  # type: ignore[arg-type]
     assert sorted(found) == list(range(0, 6, DEPTH_EVERY))
     pelvis = truth.translation[0, 0].numpy()
     column, row = np.rint(pelvis[:2] / pelvis[2] * 150.0 + [120, 90]).astype(int)
-    around = found[0].metres[row - 2 : row + 3, column - 2 : column + 3]
-    assert found[0].metres.shape == (DEPTH_CAMERA.height, DEPTH_CAMERA.width)
+    metres = found[0].depth.metres
+    around = metres[row - 2 : row + 3, column - 2 : column + 3]
+    assert metres.shape == (DEPTH_CAMERA.height, DEPTH_CAMERA.width)
     assert np.nanmedian(around) == pytest.approx(pelvis[2] - 0.1, abs=0.1)
+    assert not found[0].hides(observed.keypoints[0, 0].numpy()).any()
+    posts = depth_scenes(Stream(), observed, 0, 3, post=True)  # type: ignore[arg-type]
+    hidden = posts[0].hides(observed.keypoints[0, 0].numpy())
+    assert 0 < hidden.sum() < len(hidden)
+    column, row = np.argwhere(posts[0].post)[0][::-1]
+    away_m = np.nanmedian(posts[0].depth.metres[row : row + 5, column : column + 3])
+    assert away_m < pelvis[2] - 0.1
