@@ -33,6 +33,7 @@ from moro_ros.evaluation.pose2sim import (
     load_trial,
     observe_trial,
     video_of,
+    with_refined_extrinsics,
 )
 from moro_ros.evaluation.video_score import Score, mean_scores
 from moro_ros.evaluation.video_sources import (
@@ -81,7 +82,12 @@ def command(args: argparse.Namespace) -> int:
     motion = motion_of(args)
     stream = load_stream(PipelineConfig(model=args.model, motion=motion))
     trials, fits = load_trials(
-        args.trials.split(","), args.truth, frontend, marked_body(stream), args.landmarks
+        args.trials.split(","),
+        args.truth,
+        frontend,
+        marked_body(stream),
+        args.landmarks,
+        args.refine_extrinsics,
     )
     if args.cameras:
         return print_cameras(trials, stream, args.json, args.pictures, args.floor)
@@ -133,15 +139,19 @@ def load_trials(
     frontend: KeypointFrontend,
     marked: BodyModel,
     landmarks: str = "full",
+    refine: bool = False,
 ) -> tuple[list[Trial], list[Row]]:
     """Observe the named trials; returns them and the residuals of the fits of their truth.
 
-    truth: see TRUTHS; marked: see fit_trial; landmarks: the landmark network of the front-end.
+    truth: see TRUTHS; marked: see fit_trial; landmarks: the landmark network of the front-end;
+    refine: whether the extrinsics are refined from the people.
     """
     trials, rows = [], list[Row]()
     second = second_frontend(landmarks) if truth == "fit" else None
-    for name in names:
-        trial = load_trial(name, frontend)
+    loaded = [load_trial(name, frontend) for name in names]
+    for name, trial in zip(
+        names, with_refined_extrinsics(loaded) if refine else loaded, strict=True
+    ):
         if truth == "other":
             trial = other_truth(trial, required_second(landmarks), marked)
         if truth == "fit":
@@ -158,7 +168,7 @@ def load_trials(
 
 def other_truth(trial: Trial, frontend: KeypointFrontend, marked: BodyModel) -> Trial:
     """Return a trial whose truth is fitted to the keypoints of another front-end in all views."""
-    seen = build_trial(trial.name, *observe_trial(trial.name, frontend))
+    seen = build_trial(trial.name, trial.views, observe_trial(trial.name, frontend)[1])
     fitted = fit_trial(seen, benchmark_body(), marked).people
     before = {id(person): true.truth for person, true in zip(fitted, seen.people, strict=True)}
     people = []
@@ -285,6 +295,11 @@ def register(
     )
     video.add_argument(
         "--floor", action="store_true", help="with --cameras: each camera is given the floor"
+    )
+    video.add_argument(
+        "--refine-extrinsics",
+        action="store_true",
+        help="refine the calibration from the people in the videos first, as moro calibrate does",
     )
     video.add_argument(
         "--pictures", type=user_path, help="folder for drawings of the bodies over the videos"

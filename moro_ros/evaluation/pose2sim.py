@@ -22,12 +22,13 @@ from moro_ros.assets import fetch
 from moro_ros.evaluation.association import Track, associate, only
 from moro_ros.evaluation.body_fit import FittedBody
 from moro_ros.evaluation.calibrations import load_calibration
-from moro_ros.evaluation.multiview import Truth, triangulate
+from moro_ros.evaluation.multiview import Truth, observations, triangulate
 from moro_ros.evaluation.video_score import NUM_ROWS, RATE_HZ, Score, score
 from moro_ros.evaluation.video_sources import JointSource, Tracks
 from moro_ros.geometry.lens import rectified_camera
 from moro_ros.geometry.views import View
 from moro_ros.io.video import open_video
+from moro_ros.recover.fusion.extrinsics import refine_extrinsics
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import KEYPOINTS, Camera, Frame, Keypoints, PersonObservation
 
@@ -235,6 +236,25 @@ def build_trial(name: str, views: Sequence[View], frames: Sequence[Sequence[Fram
         truth = triangulate(views, only(cut, tracks))
         people.append(TruePerson(truth, tracks, size_name(truth)))
     return Trial(name, tuple(views), cut, tuple(people))
+
+
+def with_refined_extrinsics(trials: Sequence[Trial]) -> list[Trial]:
+    """Return trials of the same cameras with extrinsics refined from their people's keypoints.
+
+    As `moro calibrate` does. The people are triangulated again. Raises: DataError if too few
+    keypoints are shared.
+    """
+    seen = [
+        observations(trial.views, only(trial.frames, person.tracks))
+        for trial in trials
+        for person in trial.people
+    ]
+    points = [point.reshape(len(point), -1, 2) for point, _ in seen]
+    weights = [weight.reshape(len(weight), -1) for _, weight in seen]
+    refined = refine_extrinsics(
+        trials[0].views, np.concatenate(points, 1), np.concatenate(weights, 1)
+    )
+    return [build_trial(trial.name, refined.views, trial.frames) for trial in trials]
 
 
 def size_name(truth: Truth) -> str:

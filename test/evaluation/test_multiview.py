@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from moro_ros.errors import CalibrationError
 from moro_ros.evaluation.calibrations import load_calibration
 from moro_ros.evaluation.multiview import triangulate
+from moro_ros.evaluation.pose2sim import Trial, build_trial, with_refined_extrinsics
 from moro_ros.geometry.camera import project
 from moro_ros.geometry.lens import undistort_points
 from moro_ros.geometry.views import View
@@ -144,3 +146,21 @@ def test_says_what_is_wrong_with_a_calibration(tmp_path) -> None:
     broken.write_text(broken.read_text().replace('"1079"', '"inf"'), encoding="utf-8")
     with pytest.raises(CalibrationError, match="not a Qualisys calibration"):
         load_calibration(broken)
+
+
+def test_extrinsics_that_are_off_are_refined_from_the_people(views) -> None:
+    """The second camera is turned by 0.7 degrees, so rays do not meet where the points are."""
+    world = np.random.default_rng(4).uniform(-0.8, 0.8, (20, NUM_KEYPOINTS, 3))
+    frames = [tuple(seen_by(view, world)) for view in views]
+    turn = Rotation.from_euler("xyz", [0.5, -0.5, 0.2], degrees=True).as_matrix()
+    off = replace(views[1], rotation=turn @ views[1].rotation)
+    given = build_trial("walk", (views[0], off, *views[2:]), frames)
+    (refined,) = with_refined_extrinsics([given])
+
+    def error_m(trial: Trial) -> float:
+        (person,) = trial.people
+        return float(np.nanmean(np.linalg.norm(person.truth.points - world, axis=-1)))
+
+    assert refined.frames == given.frames and refined.views[0] == given.views[0]
+    assert error_m(given) > 0.002
+    assert error_m(refined) < 0.3 * error_m(given)
