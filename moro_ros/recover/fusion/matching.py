@@ -3,8 +3,8 @@
 Rays of different people can meet too, for two cameras at the same height: one of them would be a
 giant and the other a dwarf, or both would be turned away. So the keypoints must meet in space,
 where both cameras see a body of the same size, which is that of a person, and both networks must
-estimate the same pose. Clothes decide where this is not clear. The distance that a network expects
-is no evidence: every network takes a child for an adult farther away.
+estimate the same pose. Clothes decide where this is not clear. A network may expect the person much
+farther away: it takes a child for an adult.
 """
 
 from __future__ import annotations
