@@ -198,6 +198,20 @@ def test_the_covariance_allows_for_cameras_that_disagree(stage) -> None:
     assert min(shares) > 0.9
 
 
+def test_the_last_camera_is_not_more_certain_than_those_that_disagreed(stage) -> None:
+    two = replace(stage, views=stage.views[:2])
+    off = Rotation.from_euler("x", 1.5, degrees=True).as_matrix()
+    wrong = replace(two.views[0], rotation=off @ two.views[0].rotation)
+    wrong = replace(wrong, translation=off @ two.views[0].translation)
+    fusion = Fusion(stage.body, (wrong, two.views[1]))
+    together = of(run(fusion, two, 20)[-1], two, 19 / RATE_HZ, 0).motion
+    fusion.drop("middle")
+    for people in run(fusion, two, 20, 20, names=("left",)):
+        alone = next(o for o in people if o.motion.track_id == together.track_id).motion
+        assert alone.place is not None and alone.place.source == STATURE
+        assert np.trace(alone.covariance[0, 0]) > np.trace(together.covariance[0, 0])
+
+
 def test_blind_images_do_not_break_anything(stage) -> None:
     fusion = Fusion(stage.body, stage.views)
     run(fusion, stage, 6)

@@ -40,13 +40,18 @@ UNDERSTATED = 2.5
 
 @dataclass(slots=True)
 class _Person:
-    """The state of a person between two times."""
+    """The state of a person between two times.
+
+    extrinsics: (3, 3) m^2, covariance of their place by errors of the extrinsics, from the last
+    time when the cameras could be compared.
+    """
 
     shape: Shape
     body: PlacedBody
     stamp_ns: int
     networks: dict[Key, PlacedBody]
     velocity: JointVelocity
+    extrinsics: np.ndarray
 
 
 class Fusion:
@@ -168,7 +173,6 @@ class Fusion:
             told = terms.stature[1] > 0.0
             shape = Shape(shape.betas, kept.shape.precision) if told else kept.shape
         velocity = kept.velocity if kept and recent else JointVelocity()
-        self._people[person] = _Person(shape, solution.body, stamp_ns, networks, velocity)
         chain, local, _ = self.solver.posed(solution.body, shape.betas)
         joints = (local + solution.body.translation[0]).numpy()
         rest = self.body.skeleton(shape.betas[None]).joints[0, 0]
@@ -177,14 +181,18 @@ class Fusion:
             for (key, look), away in zip(looks.items(), solution.residual.numpy(), strict=True):
                 if (known := away[look.weight > 0]).size:
                     residual[key[0]] = KEYPOINT_SHARE * float(np.median(known))
-        covariance = UNDERSTATED**2 * solution.covariance.numpy()
+        extrinsics = kept.extrinsics if kept else np.zeros((3, 3), np.float32)
         seeing = list(compress(views, used))
         if any(view.name in residual for view in seeing):
             boxes = [look.box_size for look in compress(shown, used)]
-            covariance += extrinsics_covariance(
+            extrinsics = extrinsics_covariance(
                 np.array([joints[0] - view.centre for view in seeing]),
                 np.array([residual.get(v.name, np.nan) * b for v, b in zip(seeing, boxes)]),
             ).astype(np.float32)
+        self._people[person] = _Person(
+            shape, solution.body, stamp_ns, networks, velocity, extrinsics
+        )
+        covariance = UNDERSTATED**2 * solution.covariance.numpy() + extrinsics
         motion = replace(
             fused_motion(
                 person, list(compress(shown, used)), solution.body, chain, joints, shape.betas, rest

@@ -1,9 +1,10 @@
 """Matches people between cameras by place, size, pose and clothes, averaged over a while.
 
 Rays of different people can meet too, for two cameras at the same height: one of them would be a
-giant and the other a dwarf, or both would be turned away. So the keypoints must meet in space, at
-the distance that each network expects for a person of that size, and both networks must estimate
-the same pose. Clothes decide where this is not clear.
+giant and the other a dwarf, or both would be turned away. So the keypoints must meet in space,
+where both cameras see a body of the same size, which is that of a person, and both networks must
+estimate the same pose. Clothes decide where this is not clear. A network may expect the person much
+farther away: it takes a child for an adult.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from itertools import combinations, product
 
 import numpy as np
 
-from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.body.topology import NUM_JOINTS, PARENTS
 from moro_ros.geometry.views import View, intersect, projected
+from moro_ros.recover.children import SMALLEST
 from moro_ros.recover.fusion.clothes import difference
 from moro_ros.recover.fusion.looks import Key, Look
 
 # Typical differences between two looks at one person: keypoints from the other's rays, in person
-# boxes; distance relative to the network's, logarithm; pose, root mean square over the joints, m;
-# direction of the pelvis, rad.
-MISS, DISTANCE, POSE_M, FACING = 0.04, 0.3, 0.25, 0.6
+# boxes; size of the body, logarithm; pose, root mean square over the joints, m; direction of the
+# pelvis, rad.
+MISS, SIZE, POSE_M, FACING = 0.04, 0.25, 0.25, 0.6
+# How much larger a person may be than the network expects, logarithm; smaller: SMALLEST.
+LARGER = 0.3
 # Minimum and maximum cost of clothes. Cameras differ in white balance and exposure, so place and
 # pose can outweigh them.
 SAME_CLOTHES, OTHER_CLOTHES = -0.5, 1.5
@@ -158,22 +162,31 @@ def mismatch(first: View, one: Look, second: View, two: Look) -> float | None:
         return None
     points = np.stack([one.points[common], two.points[common]])[:, None]
     world = intersect((first, second), points, np.ones(points.shape[:3]))[0]
-    miss, distance, looks_of = [], [], ((first, one), (second, two))
+    miss, ratio, size, looks_of = [], [], [], ((first, one), (second, two))
     for view, look in looks_of:
         planar, depth = projected(view, world)
         off = np.linalg.norm(planar - look.points[common], axis=-1) / look.box_size
         miss.append(np.where(depth > 0, off, np.inf))
         expected = max(float(look.motion.joints[-1, 0, 2]), 0.1)
-        distance.append(abs(np.log(max(float(np.median(depth)), 0.1) / expected)))
+        ratio.append(float(np.log(max(float(np.median(depth)), 0.1) / expected)))
+        size.append(ratio[-1] + np.log(bone_length(look.motion.joints[-1])))
     poses = [
         view.rotation.T @ (look.motion.joints[-1, :NUM_JOINTS] - look.motion.joints[-1, :1]).T
         for view, look in looks_of
     ]
     pose = float(np.sqrt(np.square(poses[0] - poses[1]).sum(0).mean()))
     place = float(np.median(np.max(miss, 0))) / MISS
-    far = max(distance) / DISTANCE
+    sizes = abs(size[0] - size[1]) / SIZE
+    unusual = max(max(ratio) / LARGER, -min(ratio) / SMALLEST)
     turns = [v.rotation.T @ look.motion.joint_rotations[-1, 0] for v, look in looks_of]
     facing = np.arccos(np.clip((np.trace(turns[0].T @ turns[1]) - 1) / 2, -1, 1)) / FACING
     worn = difference(one.clothes, two.clothes)
     clothes = 0.0 if worn is None else min(SAME_CLOTHES + worn, OTHER_CLOTHES)
-    return float(min(place**2 + far**2 + (pose / POSE_M) ** 2 + facing**2 + clothes, OUTLIER))
+    person = sizes**2 + unusual**2 + (pose / POSE_M) ** 2 + facing**2
+    return float(min(place**2 + person + clothes, OUTLIER))
+
+
+def bone_length(joints: np.ndarray) -> float:
+    """Return the length of all bones of a body, m; joints: (22, 3) m."""
+    bones = joints[1:NUM_JOINTS] - joints[list(PARENTS[1:])]
+    return float(np.linalg.norm(bones, axis=-1).sum())
