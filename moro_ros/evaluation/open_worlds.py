@@ -37,7 +37,10 @@ HIP, KNEE, LEAN = (1.2, 1.6), (1.1, 1.8), (-0.1, 0.5)
 SHOULDER, ELBOW = 0.35, 0.7
 # Of sitting people in motion capture: thighs from the vertical, rad, and height of the pelvis, m.
 THIGH, SEAT_M = math.radians(50), (0.25, 0.75)
-# Maximum number of draws for a window with a sitting person.
+# Of people on the floor z = 0: maximum height of the lowest joint [m], which is 0.03 m in standing
+# feet, and the share of the images in which it is not higher: people may jump.
+ON_FLOOR_M, ON_FLOOR_SHARE = 0.12, 2 / 3
+# Maximum number of draws for a window with a wanted person.
 MOST_DRAWS = 200
 
 STANDARD = CameraRange()
@@ -130,19 +133,50 @@ WORLDS: dict[str, World] = {
 
 
 def world_windows(
-    motion: MotionSet, body: BodyModel, world: World, protocol: OpenProtocol
+    motion: MotionSet,
+    body: BodyModel,
+    world: World,
+    protocol: OpenProtocol,
+    on_floor: bool = False,
 ) -> Iterator[ObservedMotion]:
-    """Yield a world's windows in batches; the same for every model."""
+    """Yield a world's windows in batches; the same for every model.
+
+    on_floor: only those of people on the floor z = 0 of the motion, which is the truth's, see
+    are_on_floor; the same as without it if all are. Raises: DataError if the motion has too few.
+    """
     rng = np.random.default_rng(protocol.seed)
     covered = torch.tensor([name.endswith(world.covered or ("-",)) for name in KEYPOINTS])
     for start in range(0, protocol.windows, protocol.batch):
         count = min(protocol.batch, protocol.windows - start)
-        windows = world.prepare(motion.draw(count, protocol.frames, rng, warp=False), body, rng)
+        windows = world.prepare(
+            drawn(motion, body, count, protocol.frames, rng, on_floor), body, rng
+        )
         betas = torch.from_numpy(rng.normal(size=(count, 10))).float()
         truth = place_cameras(windows, betas, body, rng, world.where)
         observed = look(truth, body, world.noise, rng, covered)
         size = torch.from_numpy(rng.uniform(*world.size, count)).float()
         yield resized(observed, size)
+
+
+def drawn(
+    motion: MotionSet,
+    body: BodyModel,
+    count: int,
+    frames: int,
+    rng: np.random.Generator,
+    on_floor: bool,
+) -> MotionWindows:
+    """Draw windows; on_floor: see world_windows."""
+    if not on_floor:
+        return motion.draw(count, frames, rng, warp=False)
+    found = windows_where(motion, count, frames, rng, lambda some: are_on_floor(some, body))
+    if len(found.rotations) < count:
+        raise DataError(
+            f"--motion: of {MOST_DRAWS * count} windows of {frames} images, "
+            f"{len(found.rotations)} show a person on the floor z = 0, expected {count}. Give a "
+            "file in which more people stand or sit on it."
+        )
+    return found
 
 
 # Of the standard world, which WORLDS do not contain: BlazePose-like noise, and occluders as well.
@@ -211,6 +245,15 @@ def windows_where(
         torch.cat([part.rotations for part in found])[:count],
         torch.cat([part.translation for part in found])[:count],
     )
+
+
+def are_on_floor(windows: MotionWindows, body: BodyModel) -> Tensor:
+    """Return in which windows the person is on the floor z = 0 and not on an object, (B,) bool."""
+    turns = rotvec_to_matrix(windows.rotations)
+    rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
+    joints = body.forward_kinematics(turns, rest)[1]
+    lowest = (joints - joints[:, :, :1])[..., 2].amin(-1) + windows.translation[..., 2]
+    return (lowest < ON_FLOOR_M).float().mean(1) >= ON_FLOOR_SHARE
 
 
 def sits(windows: MotionWindows, body: BodyModel) -> Tensor:

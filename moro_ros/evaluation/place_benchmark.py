@@ -101,6 +101,8 @@ def evaluate_place(
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Yield world, source and metrics: each source separately, for adults and children.
 
+    All people are on the floor (open_worlds.are_on_floor), since the floor that is given is theirs.
+
     sources, worlds: those of SOURCES and WORLDS that are measured, of the same people for any
     choice. Rendering depth images takes most of the time. Keys: root_m and median_m, the pelvis'
     error; root_90_m, of nine in ten images; along_m and across_m, the mean error along and across
@@ -112,7 +114,7 @@ def evaluate_place(
     for name, world in WORLDS.items():
         if name not in worlds:
             continue
-        observed = next(world_windows(motion, stream.body, world, protocol))
+        observed = next(world_windows(motion, stream.body, world, protocol, on_floor=True))
         for source, number in SOURCES.items():
             if source not in sources:
                 continue

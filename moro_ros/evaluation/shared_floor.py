@@ -17,7 +17,13 @@ from moro_ros.data.synthesis import CameraMotion, CameraRange, ObservedMotion, l
 from moro_ros.errors import DataError
 from moro_ros.evaluation.live_benchmark import images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ
-from moro_ros.evaluation.open_worlds import CHILDREN, NOISE, resized, windows_where
+from moro_ros.evaluation.open_worlds import (
+    CHILDREN,
+    NOISE,
+    are_on_floor,
+    resized,
+    windows_where,
+)
 from moro_ros.evaluation.place_benchmark import Sample, metrics, sample_of
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.motion_stream import MoRoStream
@@ -74,7 +80,7 @@ def together(
 def standing(
     motion: MotionSet, body: BodyModel, count: int, frames: int, rng: np.random.Generator
 ) -> MotionWindows:
-    """Draw windows of people who stand upright in most images, on either foot."""
+    """Draw windows of people who stand upright in most images, on either foot, on the floor."""
     rest = body.skeleton(torch.zeros(1, 10)).joints[:, None, :NUM_JOINTS]
 
     def stands(drawn: MotionWindows) -> Tensor:
@@ -82,7 +88,8 @@ def standing(
         feet = (chain - chain[:, :, :1] + drawn.translation[:, :, None])[:, :, ANKLES]
         still = feet.diff(dim=1).norm(dim=-1).amin(-1) * RATE_HZ < STANDING_SPEED
         tall = drawn.translation[:, 1:, 2] > UPRIGHT_M
-        return (still & tall).float().mean(1) > STANDING_SHARE
+        upright = (still & tall).float().mean(1) > STANDING_SHARE
+        return upright & are_on_floor(drawn, body)
 
     found = windows_where(motion, count, frames, rng, stands)
     if len(found.rotations) < count:

@@ -27,7 +27,7 @@ LEAST_DROP_M = 0.1
 LEAST_CONTACT = 0.65
 # Sigma of the height of a sole with and without ground contact [m], and of its direction from the
 # camera [rad].
-SOLE_SIGMA_M, LIFTED_SIGMA_M, ANGLE_SIGMA = 0.025, 0.15, 0.015
+SOLE_SIGMA_M, LIFTED_SIGMA_M, ANGLE_SIGMA = 0.025, 0.15, 0.012
 # Minimum height of other joints above the floor, for people who kneel, crawl or lie [m].
 CLEARANCE_M = 0.04
 # Limits of human stature [m].
@@ -38,7 +38,7 @@ TALLEST_INPUT_M = 2.15
 # Maximum apparent change of a stature [share], and mean lean of a person's axis [rad].
 CHANGE, LEAN = 0.08, math.radians(25.0)
 # Maximum apparent elevation of standing feet above the camera [rad].
-RISE = 2.0 * ANGLE_SIGMA
+RISE = 2.5 * ANGLE_SIGMA
 # The axis of a person is used if they stand at least this upright [share of the stature].
 UPRIGHT = 0.75
 # A person who stood upright on a floor for this long without a break and then leans, falls [s].

@@ -12,7 +12,7 @@ import torch
 
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.config import PipelineConfig
-from moro_ros.data.mocap import MotionSet
+from moro_ros.data.mocap import MotionSet, MotionWindows
 from moro_ros.data.synthesis import ObservedMotion
 from moro_ros.errors import DataError
 from moro_ros.evaluation import open_worlds
@@ -83,6 +83,48 @@ def test_who_sits_has_level_thighs_and_the_feet_on_the_floor(walking, open_body)
     assert height.min() > 0.3 and height.max() < 0.75
     place = windows.translation[..., :2]
     assert (place - place[:, :1]).abs().max() < 1e-6
+
+
+def raised(walking: MotionSet, heights_m: tuple[float, float]) -> MotionSet:
+    """The two clips of `walking`, each by a height above the floor."""
+    up = np.repeat(heights_m, walking.lengths)[:, None] * np.array([0.0, 0.0, 1.0])
+    return replace(walking, translation=walking.translation + up.astype(np.float32))
+
+
+def lowest_m(batch: ObservedMotion) -> torch.Tensor:
+    """Median height of each person's lowest joint above the floor, (B,) m."""
+    heights = (batch.joints * batch.truth.up[:, None, None]).sum(-1)
+    return (heights + batch.truth.height[:, None, None]).amin(-1).median(1).values
+
+
+def test_people_on_objects_are_left_out_where_the_floor_is_given(walking, open_body) -> None:
+    world = WORLDS["clean"]
+    mixed = raised(walking, (0.0, 0.2))
+    everybody = list(world_windows(mixed, open_body, world, SMALL))
+    assert lowest_m(everybody[0]).max() > 0.2, "on an object without the choice"
+    chosen = list(world_windows(mixed, open_body, world, SMALL, on_floor=True))
+    assert [len(batch.joints) for batch in chosen] == [12, 12]
+    assert all(lowest_m(batch).max() < 0.1 for batch in chosen)
+    with pytest.raises(DataError, match=r"--motion: .* 0 show a person on the floor"):
+        next(world_windows(raised(walking, (0.2, 0.2)), open_body, world, SMALL, on_floor=True))
+
+
+def test_windows_are_the_same_if_everybody_is_on_the_floor(walking, open_body) -> None:
+    free = world_windows(walking, open_body, WORLDS["clean"], SMALL)
+    chosen = world_windows(walking, open_body, WORLDS["clean"], SMALL, on_floor=True)
+    for one, other in zip(free, chosen, strict=True):
+        assert torch.equal(one.observation, other.observation)
+
+
+def test_who_jumps_or_lies_is_on_the_floor_and_who_stands_on_a_step_is_not(open_body) -> None:
+    place = torch.zeros(4, 10, 3)
+    place[..., 2] = torch.tensor([0.95, 0.95, 0.12, 1.1])[:, None]
+    place[1, 4:7, 2] = 1.5  # jumps
+    turns = torch.zeros(4, 10, 22, 3)
+    turns[:, :, 0] = torch.tensor([np.pi / 2, 0.0, 0.0])  # y up onto z up
+    turns[2, :, 0] = 0.0  # on the back
+    found = open_worlds.are_on_floor(MotionWindows(turns, place), open_body)
+    assert found.tolist() == [True, True, True, False]
 
 
 def test_children_look_like_adults_and_are_smaller(walking, open_body) -> None:

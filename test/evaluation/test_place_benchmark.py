@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from moro_ros.config import MotionConfig
 from moro_ros.data.mocap import MotionWindows
 from moro_ros.data.synthesis import look, place_cameras
+from moro_ros.errors import DataError
 from moro_ros.evaluation.floor_contact import Contact
 from moro_ros.evaluation.open_worlds import NOISE
 from moro_ros.evaluation.place_benchmark import (
@@ -17,6 +20,7 @@ from moro_ros.evaluation.place_benchmark import (
     NEAR,
     Sample,
     depth_scenes,
+    evaluate_place,
     metrics,
 )
 from moro_ros.types import DEPTH, FLOOR
@@ -32,6 +36,16 @@ def test_metrics_of_samples():
     assert found["within_1_sigma"] == 0.5 and found["within_2_sigma"] == 1.0
     assert found["named"] == 0.5 and found["wrists_m"] == pytest.approx(0.1)
     assert found["sole_m"] == pytest.approx(0.03) and found["through"] == 0.5
+
+
+def test_nobody_on_an_object_is_placed_on_the_floor(walking, open_body):
+    class Stream:
+        body = open_body
+
+    up = np.array([0.0, 0.0, 0.2], np.float32)
+    motion = replace(walking, translation=walking.translation + up)
+    with pytest.raises(DataError, match="on the floor"):
+        next(evaluate_place(Stream(), motion, 1, 4, 0))  # type: ignore[arg-type]
 
 
 def test_a_depth_image_has_the_person_where_they_are(open_body):

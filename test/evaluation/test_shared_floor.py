@@ -25,7 +25,7 @@ def windows(count, frames=6, height_m=0.95) -> MotionWindows:
 
 
 class Motion:
-    """A file of which every second person lies."""
+    """A file of people who stand, lie or are on an object, by the height of the pelvis."""
 
     def __init__(self, *heights_m: float) -> None:
         self._heights_m = heights_m
@@ -57,9 +57,9 @@ def test_people_are_before_one_camera_on_one_floor(open_body):
         assert seen.joints[person, ..., 2].min() > 0.3, "in front of the camera"
 
 
-def test_only_who_stands_is_drawn(open_body):
+def test_only_who_stands_on_the_floor_is_drawn(open_body):
     rng = np.random.default_rng(0)
-    found = standing(Motion(0.95, 0.3), open_body, 4, 6, rng)  # type: ignore[arg-type]
+    found = standing(Motion(0.95, 0.3, 1.15), open_body, 4, 6, rng)  # type: ignore[arg-type]
     assert len(found.translation) == 4 and (found.translation[..., 2] == 0.95).all()
     with pytest.raises(DataError, match="standing person, expected 4"):
         standing(Motion(0.3), open_body, 4, 6, rng)  # type: ignore[arg-type]
