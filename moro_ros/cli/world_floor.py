@@ -70,10 +70,11 @@ def ignored_words(camera: str, ignored: Mapping[int, tuple[int, str]]) -> str:
 
     ignored: number of images, and the last reason, by the camera's ids.
     """
-    images = sum(count for count, _ in ignored.values())
-    reasons = "; ".join(sorted({why for _, why in ignored.values()}))
-    people = "1 person" if len(ignored) == 1 else f"{len(ignored)} people"
+    people = ", ".join(
+        f"person {track_id} in {count} images ({why})"
+        for track_id, (count, why) in sorted(ignored.items())
+    )
     return (
-        f"Camera {camera} ignored the floor for {people} in {images} images ({reasons}). Check "
-        "--floor; a step or furniture that people stand on has the same effect."
+        f"Camera {camera} ignored the floor for {people}. Check --floor; a step or furniture that "
+        "people stand on has the same effect."
     )

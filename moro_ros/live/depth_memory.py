@@ -38,14 +38,16 @@ POSTURE_S, KEPT_S = 0.4, 1.0
 class DepthTrack:
     """The recent poses of one person without depth, and what depth measured.
 
-    found: logarithm of the last scale, and its stamp; posture: the correction to the measured one.
-    Without depth images it returns to the network's within KEPT_S.
+    found: logarithm of the last scale, and its stamp; posture: the correction to the measured one;
+    bent_ns: stamp of the last depth image that measured it. FOLLOWING_S later it begins to return
+    to the network's, with the time constant KEPT_S.
     """
 
     poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
     posture: FollowedStep = field(default_factory=lambda: FollowedStep(POSTURE_S))
+    bent_ns: int = -1
 
     def add(self, posed: Unplaced) -> None:
         """Keep a pose."""
@@ -56,7 +58,7 @@ class DepthTrack:
     def corrected(self, posed: Unplaced) -> BodyPose:
         """Return a pose (F = 1), the newest or an earlier one again, in the measured posture."""
         before_ns = self.posture.newest_ns
-        if before_ns is not None and posed.stamp_ns - self.looked_ns > FOLLOWING_S * 1e9:
+        if before_ns is not None and posed.stamp_ns - self.bent_ns > FOLLOWING_S * 1e9:
             passed_s = max(posed.stamp_ns - before_ns, 0) * 1e-9
             self.posture.target = self.posture.target * math.exp(-passed_s / KEPT_S)
         return self.posture.corrected(posed.pose, posed.stamp_ns)
@@ -173,6 +175,7 @@ class DepthMemory:
             track.found = clue.log_scale, depth.stamp_ns
             if measured.posture is not None:
                 track.posture.target = measured.posture
+                track.bent_ns = depth.stamp_ns
             moved_by = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
             sigma = float(np.hypot(clue.sigma, moved_by))
             found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))

@@ -41,7 +41,10 @@ class Person:
     seat: Seat = field(default_factory=Seat)
     judge: FloorJudge = field(default_factory=FloorJudge)
     depth: DepthTrack = field(default_factory=DepthTrack)
-    standing: FollowedStep = field(default_factory=lambda: FollowedStep(FOLLOWING_S))
+    # Of images described a second time, and of all others.
+    standing: tuple[FollowedStep, FollowedStep] = field(
+        default_factory=lambda: (FollowedStep(FOLLOWING_S), FollowedStep(FOLLOWING_S))
+    )
 
 
 class Placing:
@@ -59,7 +62,7 @@ class Placing:
         self.floor: GroundPlane | None = None
         self._last_height_m: float | None = None  # the camera's, above the last known floor
         self._floor_sigma = 0.0
-        self._floor_input = False
+        self._floor_input = self._given = False
         self._body = body
         self.depth: DepthMemory | None = None
         self._lag_s = 0.0
@@ -82,7 +85,8 @@ class Placing:
     ) -> None:
         """Place people on a floor, camera optical frame; None: it is unknown.
 
-        sigma: of the camera's height above it, relative; to_network: also give it to the network. A
+        sigma: of the camera's height above it, relative; to_network: also give it to the network,
+        and put feet that stand on it; not for one that was learned from these feet. A
         floor less than LEAST_HEIGHT_M or more than MOST_HEIGHT_M below the camera is ignored for
         all people; one that is not finite is unknown. Statures learned on another floor are
         forgotten, also if it was unknown in between, unless depth measured the person.
@@ -101,6 +105,7 @@ class Placing:
             self._last_height_m = plane.offset
         self.floor, self._floor_sigma = plane, sigma
         self._floor_input, self._row = False, torch.zeros(4)
+        self._given = to_network
         if to_network and plane is not None and LEAST_HEIGHT_M <= plane.offset <= MOST_HEIGHT_M:
             self._floor_input = self._reads_floor
             # The network was trained on barefoot people.
@@ -198,12 +203,22 @@ class Placing:
             body_m = person.place.stature.body_m or stature_m * factor
             betas = self._size.with_stature(pose.betas, body_m)
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
-        if learn:
-            size = seen.size * self._size.stature(pose.betas) / stature_m
-            person.standing.target = torch.zeros(1, UNKNOWNS)
-            if self.floor is not None and not person.judge.reason:
-                person.standing.target = self._standing.step(pose, seen, size, self.floor)
-        return Placed(person.standing.corrected(pose, seen.stamp_ns), place, jumped)
+        size = seen.size * self._size.stature(pose.betas) / stature_m
+        pose = self._on_floor(person, seen, pose, size, person.standing[learn])
+        return Placed(pose, place, jumped)
+
+    def _on_floor(
+        self, person: Person, seen: Unplaced, pose: BodyPose, size: float, followed: FollowedStep
+    ) -> BodyPose:
+        """Return a placed pose with standing feet on a given floor.
+
+        A learned floor is learned from these feet, so they are not moved onto it.
+        """
+        followed.target = torch.zeros(1, UNKNOWNS)
+        if self.floor is not None and self._given and not person.judge.reason:
+            sigma = self._floor_sigma
+            followed.target = self._standing.step(pose, seen, size, self.floor, sigma)
+        return followed.corrected(pose, seen.stamp_ns)
 
     def _joints(self, pose: BodyPose) -> np.ndarray:
         rest = self._body.skeleton(pose.betas[None]).joints[:, :NUM_JOINTS]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
-from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
+from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_fit import DepthFit, Surface, depth_clue, gaps
 from moro_ros.recover.place import Clue, Unplaced
@@ -93,18 +93,17 @@ class DepthPose:
     ) -> BodyPose:
         """Return a pose (F = 1) bent onto a depth image, at the same size.
 
+        It also follows the keypoints of its image once more, without the motion before it.
+
         seen: keypoints of the pose's image; surface: of the pose; log_scale: the logarithm of the
         measured over the pose's distance.
         """
         scale = math.exp(log_scale)
         broad = surface.only(self._broad[surface.part])
         skeleton = self._refiner.body.skeleton(pose.betas[None])
-        chain, joints = self._refiner.body.forward_kinematics(
-            pose.rotations, skeleton.joints[:, :NUM_JOINTS]
-        )
-        local = self._refiner.body.keypoints(chain, joints, skeleton.keypoint_offsets)
-        placed = (local + pose.translation[:, None])[0].numpy().astype(np.float64)
-        limbs = self._limb_terms(placed[self._limbs], seen, surface, depth, scale)
+        chain, joints, points = self._refiner.placed(pose, skeleton)
+        limbs = points[0, self._limbs].numpy().astype(np.float64)
+        limbs = self._limb_terms(limbs, seen, surface, depth, scale)
         part = torch.from_numpy(broad.part)
         from_pelvis = torch.from_numpy(broad.points).float() - pose.translation
         offset = chain[0, part].mT @ (from_pelvis - joints[0, part])[..., None]

@@ -14,6 +14,8 @@ from moro_ros.recover.refinement import moved
 from moro_ros.recover.steady_pose import BodyPose
 
 UNKNOWNS = 3 * NUM_JOINTS + 3
+# Longer gaps between images count as this long, so a correction never jumps [s].
+LONGEST_S = 0.1
 
 
 class FollowedStep:
@@ -53,5 +55,6 @@ class FollowedStep:
         before_ns = self.newest_ns
         if before_ns is None:
             return torch.zeros_like(self.target)
-        share = -math.expm1(-(stamp_ns - before_ns) * 1e-9 / self._seconds)
+        passed_s = min((stamp_ns - before_ns) * 1e-9, LONGEST_S)
+        share = -math.expm1(-passed_s / self._seconds)
         return self._made[before_ns].lerp(self.target, share)

@@ -62,8 +62,8 @@ class Unplaced:
 
     pose: (F = 1); joints: (22, 3) m; contact: (4,) probabilities of CONTACT_JOINTS; observed: (22,)
     bool; locked: whether the shape is locked; stamp_ns: of the image; seen: the keypoints that the
-    pose was refined on, None: it was not. Set by Placing: stature_m, and size: of the body over the
-    template's.
+    pose was refined on, None: it was not, or its mesh is not skinned. Set by Placing: stature_m,
+    and size: of the body over the template's.
     """
 
     pose: BodyPose
@@ -197,30 +197,32 @@ class Stature:
         lasts = self._contradicted_s > CONTRADICTED_S
         self.measured_m = math.exp(log_m) if lasts else None
 
-    def learn(self, log_m: float, sigma: float, seconds: float, common: float = 0.0) -> None:
+    def learn(self, log_m: float, sigma: float, seconds: float, common: float = 0.0) -> bool:
         """Learn from an image, `seconds` after the one before.
 
-        common: sigma of the error that all images share.
+        common: sigma of the error that all images share. Returns whether the value was taken.
         """
         if self.given or not LEAST_STATURE_M <= math.exp(log_m) <= MOST_STATURE_M:
-            return
+            return False
         variance = sigma**2 + self.apparent_sigma**2
         least = max(LEAST_STATURE_SIGMA, common) ** 2
         if self.log_m is None:
             self.log_m, self.variance = log_m, variance
-            return
+            return True
         step = log_m - self.log_m
         if abs(step) > OUTLYING * math.sqrt(variance + self.variance):
             self._contradicted_s += seconds
             if self._contradicted_s > CONTRADICTED_S:
                 self.log_m, self.variance, self._contradicted_s = log_m, variance, 0.0
-            return
+                return True
+            return False
         self._contradicted_s = 0.0
         # Errors of successive images are correlated: together they are one clue.
         variance *= max(1.0, INDEPENDENT_S / max(seconds, 1e-3))
         gain = self.variance / (self.variance + variance)
         self.log_m += gain * step
         self.variance = max((1.0 - gain) * self.variance, least, sigma**2 / 4)
+        return True
 
     def clue(self, log_network: float) -> Clue | None:
         """Return its clue of the distance; log_network: logarithm of the network's stature."""
@@ -344,13 +346,16 @@ class PersonPlace:
             self.stature.compare(log_network + clue.log_scale, clue.sigma, seconds)
         if learn and (taught := {s: c for s, c in fresh.items() if self.running[s].teaches}):
             measured = fuse(taught, floor_input).clue
-            self.stature.from_floor &= DEPTH not in taught
             common = 0.0 if DEPTH in taught else self.floor_sigma
-            self.stature.learn(log_network + measured.log_scale, measured.sigma, seconds, common)
-        # A stature that was learned from a floor has its error, so it is not a second source.
+            log_m = log_network + measured.log_scale
+            if self.stature.learn(log_m, measured.sigma, seconds, common):
+                self.stature.from_floor &= DEPTH not in taught
+        # A stature that was learned from a floor has its error, so only one of both is a source.
         again = self.stature.from_floor and FLOOR in fresh
         if (known := self.stature.clue(log_network)) is not None and not again:
             clues[STATURE] = known
+            if self.stature.from_floor:
+                clues.pop(FLOOR, None)
         self._stamp_ns = stamp_ns
         if not clues and not floor_input and abs(self._published.value) < NEGLIGIBLE:
             self._published.start()

@@ -146,7 +146,7 @@ class MotionRecovery:
                 observed[0],
                 steady.shape is not None,
                 sight.stamp_ns,
-                seen if refines else None,
+                seen if refines and nearest.body_rotations is not None else None,
             )
             if (placed_pose := placer(unplaced)) is not None:
                 pose, place = placed_pose.pose, placed_pose.place

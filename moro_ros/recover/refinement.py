@@ -146,7 +146,7 @@ class Refiner:
         if expected is not None:
             spread = torch.where(self._shown(seen), TIME_SPREAD, BLIND_TIME_SPREAD)
             anchors.append((expected, precision / (spread * stride).square()))
-        depth = self._placed(network, skeleton)[2][..., 2]
+        depth = self.placed(network, skeleton)[2][..., 2]
         for _ in range(steps):
             matrix, gradient = self._keypoint_terms(now, skeleton, seen, depth)
             if measured is not None:
@@ -171,7 +171,7 @@ class Refiner:
         depth = DEPTH_SPREAD * translation[:, 2:].clamp_min(MIN_DEPTH_M)
         return torch.cat([joints, sideways, depth], -1).pow(-2)
 
-    def _placed(self, body: PlacedBody, skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
+    def placed(self, body: PlacedBody, skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
         """Return the joints' rotations and positions, the pelvis at 0, and those of keypoints."""
         chain, joints = self.body.forward_kinematics(
             body.rotations, skeleton.joints[:, :NUM_JOINTS]
@@ -186,7 +186,7 @@ class Refiner:
 
         network_depth: (N, K) m, where the network put the keypoints.
         """
-        chain, joints, placed = self._placed(now, skeleton)
+        chain, joints, placed = self.placed(now, skeleton)
         local = placed - now.translation[:, None]
         depth = placed[..., 2:].clamp_min(MIN_DEPTH_M)
         planar = placed[..., :2] / depth
@@ -210,7 +210,7 @@ class Refiner:
         self, now: PlacedBody, skeleton: Skeleton, measured: Measured
     ) -> tuple[Tensor, Tensor]:
         """Return the measured points' part of the normal equations, (1, 69, 69) and (1, 69)."""
-        chain, joints, _ = self._placed(now, skeleton)
+        chain, joints, _ = self.placed(now, skeleton)
         arm = chain[:, measured.joint] @ measured.offset[..., None]
         local = joints[:, measured.joint] + arm[..., 0]  # (1, P, 3)
         moves = motion_of(local, chain, joints, self.chain_moves[measured.joint])

@@ -19,7 +19,7 @@ from moro_ros.recover.floor import CLEARANCE_M
 from moro_ros.recover.followed_step import UNKNOWNS
 from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
 from moro_ros.recover.place import Unplaced
-from moro_ros.recover.refinement import Measured, Refiner, difference
+from moro_ros.recover.refinement import MIN_DEPTH_M, Measured, Refiner, difference
 from moro_ros.recover.steady_pose import BodyPose
 
 # Sigma of the height of a joint [m], and the height from which on a joint has less and less weight
@@ -40,23 +40,27 @@ class Standing:
     def __init__(self, body: BodyModel) -> None:
         self._refiner = Refiner(body)
 
-    def step(self, pose: BodyPose, person: Unplaced, size: float, plane: GroundPlane) -> Tensor:
+    def step(
+        self,
+        pose: BodyPose,
+        person: Unplaced,
+        size: float,
+        plane: GroundPlane,
+        floor_sigma: float = 0.0,
+    ) -> Tensor:
         """Return the step (1, 69) of refinement.py that puts standing feet on the floor.
 
         pose: (F = 1) at its true distance; person: the same one before placing, refined on
         keypoints, otherwise the step is zero; size: of the pose's body over the template's; plane:
-        the floor, camera optical frame.
+        the floor, camera optical frame; floor_sigma: of the camera's height above it, relative.
         """
         if person.seen is None:
             return torch.zeros(1, UNKNOWNS)
         skeleton = self._refiner.body.skeleton(pose.betas[None])
-        chain, joints = self._refiner.body.forward_kinematics(
-            pose.rotations, skeleton.joints[:, :NUM_JOINTS]
-        )
-        local = self._refiner.body.keypoints(chain, joints, skeleton.keypoint_offsets)
-        points = local + pose.translation[:, None]
+        _, joints, points = self._refiner.placed(pose, skeleton)
         # The pose is on the keypoints as far as it should be, and stays where it is in the image.
-        seen = replace(person.seen, points=points[..., :2] / points[..., 2:])
+        points = points[..., :2] / points[..., 2:].clamp_min(MIN_DEPTH_M)
+        seen = replace(person.seen, points=points)
         placed = (joints[0] + pose.translation[0]).numpy().astype(np.float64)
         lowest = np.full(NUM_JOINTS, CLEARANCE_M)
         lowest[FEET] = JOINT_HEIGHT_M
@@ -66,11 +70,12 @@ class Standing:
         stands[FEET] = np.clip(share, 0.0, 1.0) * person.observed[FEET]
         weight = np.where(excess < 0.0, 1.0, stands) * (1.0 + (excess / STEP_M) ** 2) ** -2
         weight = weight * np.where(person.observed, 1.0, HIDDEN_WEIGHT)
+        variance = HEIGHT_SIGMA_M**2 + (floor_sigma * plane.offset) ** 2
         measured = Measured(
             torch.arange(NUM_JOINTS),
             torch.zeros(NUM_JOINTS, 3),
             torch.from_numpy(plane.normal).float(),
             torch.from_numpy(lowest * size - plane.offset).float(),
-            torch.from_numpy(weight / HEIGHT_SIGMA_M**2).float(),
+            torch.from_numpy(weight / variance).float(),
         )
         return difference(self._refiner.refine(pose, skeleton, seen, 1, measured=measured), pose)

@@ -204,5 +204,18 @@ def test_the_measured_posture_is_followed_smoothly_kept_and_forgotten(memory):
     assert angles[179] < 0.05
 
 
+def test_a_posture_is_forgotten_when_depth_images_no_longer_show_the_person(memory):
+    """Depth images keep coming, in which nothing of the person is measured."""
+    track, turn = DepthTrack(), torch.zeros(1, 69)
+    turn[0, 1] = 0.2
+    memory._meter.posture = turn
+    for image in range(240):
+        memory.offer(depth(image * 33, 0.1 if image < 90 else np.nan))
+        shown(memory, track, image * 33)
+        angle = angle_of(track.corrected(track.poses[-1]))
+        assert image != 89 or angle == pytest.approx(0.2, abs=0.01)
+    assert angle < 0.02
+
+
 def angle_of(pose: BodyPose) -> float:
     return float(torch.atan2(pose.rotations[0, 0, 0, 2], pose.rotations[0, 0, 2, 2]))

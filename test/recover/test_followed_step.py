@@ -29,7 +29,9 @@ def away(followed: FollowedStep, at_ms: int) -> float:
 def test_the_target_is_approached_with_the_time_constant(followed):
     assert away(followed, 0) == 0.0
     assert away(followed, 100) == pytest.approx(0.4 * (1 - 0.3679), abs=1e-4)
-    assert away(followed, 5000) == pytest.approx(0.4, abs=1e-4)
+    # A gap counts as 0.1 s.
+    assert away(followed, 5000) == pytest.approx(0.4 * (1 - 0.3679**2), abs=1e-4)
+    assert [away(followed, at) for at in range(5000, 7000, 33)][-1] == pytest.approx(0.4, abs=1e-4)
 
 
 def test_an_image_described_again_has_the_same_step(followed):

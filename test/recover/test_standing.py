@@ -80,8 +80,10 @@ def test_standing_feet_are_moved_onto_the_floor(person, off_m):
 
 
 def test_feet_that_stand_on_the_floor_stay(person):
-    pose = person.moved(person.floor, np.zeros(4))
-    assert np.abs(person.joints(pose) - person.joints(person.pose)).max() < 1e-3
+    stands = np.abs(excess(person, person.pose, person.floor)) < 0.01
+    assert stands.any()
+    pose = person.moved(person.floor, stands.astype(float))
+    assert np.abs(person.joints(pose) - person.joints(person.pose)).max() < 2e-3
 
 
 def test_a_lifted_foot_stays_in_the_air_but_not_below_the_floor(person):
@@ -94,9 +96,22 @@ def test_a_lifted_foot_stays_in_the_air_but_not_below_the_floor(person):
 
 
 def test_somebody_on_a_step_is_not_pulled_down(person):
-    far = GroundPlane(UP, person.floor.offset + 0.4)
-    pose = person.moved(far, np.ones(4))
-    assert np.abs(excess(person, pose, far) - excess(person, person.pose, far)).max() < 0.08
+    for step_m, pulled_m in ((0.1, 0.03), (0.2, 0.01), (0.4, 0.01)):
+        far = GroundPlane(UP, person.floor.offset + step_m)
+        pose = person.moved(far, np.ones(4))
+        assert np.abs(excess(person, pose, far) - excess(person, person.pose, far)).max() < pulled_m
+
+
+def test_a_floor_that_is_less_sure_moves_people_less(person):
+    floor = GroundPlane(UP, person.floor.offset + 0.04)
+    seen = Seen(
+        torch.zeros(1, len(KEYPOINTS), 2), torch.ones(1, len(KEYPOINTS)), torch.tensor([0.6])
+    )
+    joints = person.joints(person.pose)
+    posed = Unplaced(person.pose, joints, np.ones(4), EVERYTHING, False, 0, seen)
+    steps = [person.standing.step(person.pose, posed, 1.0, floor, s) for s in (0.0, 0.02, 0.2)]
+    sizes = [float(step.norm()) for step in steps]
+    assert sizes[0] > 1.2 * sizes[1] and sizes[1] > 5.0 * sizes[2] > 0.0
 
 
 def test_hidden_feet_do_not_bend_the_legs_as_much(person):

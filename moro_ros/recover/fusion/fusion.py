@@ -181,7 +181,7 @@ class Fusion:
             for (key, look), away in zip(looks.items(), solution.residual.numpy(), strict=True):
                 if (known := away[look.weight > 0]).size:
                     residual[key[0]] = KEYPOINT_SHARE * float(np.median(known))
-        extrinsics = kept.extrinsics if kept else np.zeros((3, 3), np.float32)
+        extrinsics = kept.extrinsics if kept and recent else np.zeros((3, 3), np.float32)
         seeing = list(compress(views, used))
         if any(view.name in residual for view in seeing):
             boxes = [look.box_size for look in compress(shown, used)]
