@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from moro_ros.cli.evaluate_open import held_out, motion_options, stream_of
+from moro_ros.cli.evaluate_open import at_least_one, held_out, motion_options, stream_of
 from moro_ros.cli.fetch import fetch_models
 from moro_ros.cli.results import check_least, print_rows
 from moro_ros.config import PipelineConfig
@@ -85,13 +85,13 @@ def register(
     add("--no-videos", action="store_true", help="only synthetic people")
     add(
         "--people",
-        type=int,
+        type=at_least_one,
         default=16,
         help="synthetic people, each with its own camera (default: %(default)s)",
     )
     add(
         "--synthetic-images",
-        type=int,
+        type=at_least_one,
         default=30,
         help="images of each synthetic person (default: %(default)s)",
     )

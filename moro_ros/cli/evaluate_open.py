@@ -261,11 +261,18 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return subjects
 
 
+def at_least_one(text: str) -> int:
+    """Return a number of whatever is measured. Raises: ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number of at least 1")
+    return int(text)
+
+
 def window_options(shared: argparse.ArgumentParser, count: int) -> argparse.ArgumentParser:
     """Return the same with the number of windows, whose default is `count`."""
     windows = argparse.ArgumentParser(add_help=False, parents=[subject_options(shared)])
     windows.add_argument(
-        "--windows", type=int, default=count, help="number of windows of 48 frames"
+        "--windows", type=at_least_one, default=count, help="number of windows of 48 frames"
     )
     return windows
 
@@ -274,7 +281,7 @@ def stream_options(people: int) -> argparse.ArgumentParser:
     """Return the options of live streams."""
     streams = argparse.ArgumentParser(add_help=False)
     streams.add_argument(
-        "--people", type=int, default=people, help="number of sequences run in parallel"
+        "--people", type=at_least_one, default=people, help="number of sequences run in parallel"
     )
     streams.add_argument("--frames", type=int, default=96, help="length of each sequence in images")
     return streams

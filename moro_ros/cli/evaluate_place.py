@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from itertools import chain
 
-from moro_ros.cli.evaluate_open import held_out, motion_options, shown, stream_of
+from moro_ros.cli.evaluate_open import (
+    at_least_one,
+    held_out,
+    motion_options,
+    shown,
+    stream_of,
+)
 from moro_ros.cli.results import print_rows
 from moro_ros.errors import ConfigError
 from moro_ros.evaluation.live_benchmark import WARM_UP
@@ -54,7 +60,7 @@ def register(
         parents=[motion_options(shared)],
         help="distance of people by stature, floor, depth and several cameras",
     )
-    place.add_argument("--people", type=int, default=24, help="number of sequences")
+    place.add_argument("--people", type=at_least_one, default=24, help="number of sequences")
     place.add_argument("--frames", type=int, default=80, help="length of each sequence in images")
     place.add_argument(
         "--sources",
@@ -62,11 +68,17 @@ def register(
         choices=ALL_SOURCES,
         help="only these; without depth it is much faster",
     )
-    place.add_argument("--worlds", nargs="+", choices=tuple(WORLDS), help="only these people")
+    place.add_argument(
+        "--worlds",
+        nargs="+",
+        choices=tuple(WORLDS),
+        metavar="PEOPLE",
+        help=f"only these people: {', '.join(repr(name) for name in WORLDS)}; triangulated are "
+        "adults and children",
+    )
     place.add_argument(
         "--groups",
-        type=int,
-        default=0,
+        type=at_least_one,
         help="instead, number of groups of two and three people whose ground is learned; with more "
         f"than {LEARNING} images",
     )

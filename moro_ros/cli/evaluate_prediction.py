@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from moro_ros.cli.evaluate_open import (
+    at_least_one,
     held_out,
     stream_of,
     subject_options,
@@ -97,7 +98,7 @@ def register(
         parents=[subject_options(shared)],
         help="predicted motion of the next second against held-out motion",
     )
-    parser.add_argument("--windows", type=int, default=64, help="number of sequences")
+    parser.add_argument("--windows", type=at_least_one, default=64, help="number of sequences")
     parser.add_argument(
         "--fit", action="store_true", help=f"fit the prediction and write {PREDICTION_FILE}"
     )

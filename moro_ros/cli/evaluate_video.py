@@ -76,6 +76,10 @@ def command(args: argparse.Namespace) -> int:
         raise ConfigError(
             "--floor: expected --cameras as well. Without it, the table has rows with the floor."
         )
+    if not {*args.trials.split(",")} <= {*TRIALS}:
+        raise ConfigError(
+            f"--trials: got '{args.trials}', expected {', '.join(TRIALS)}, separated by commas."
+        )
     if args.pictures:
         make_folder(args.pictures, "--pictures")
     frontend, memory = remembering_frontend(args.landmarks)

@@ -25,8 +25,9 @@ def add_floor_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor",
         metavar="A,B,C,D",
-        help="the floor in the world frame: a point (x, y, z) is A x + B y + C z + D metres above "
-        "it. --floor=0,0,1,0 for a world with z upwards and its origin on the floor",
+        help="the floor in the world frame, after = and without spaces: a point (x, y, z) is "
+        "A x + B y + C z + D metres above it. --floor=0,0,1,0 for a world with z upwards and its "
+        "origin on the floor",
     )
 
 

@@ -336,3 +336,33 @@ def test_place_refuses_too_few_images_to_learn_a_ground(motion_file, capsys) -> 
     words = ["place", "--motion", str(motion_file), "--groups", "1", "--frames", "50"]
     assert main(["evaluate", *words]) != 0
     assert "--frames: got 50, expected more than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("place", "--people", "0"),
+        ("place", "--groups", "-1"),
+        ("open", "--windows", "0"),
+        ("posture", "--people", "1.5"),
+    ],
+)
+def test_numbers_of_whatever_is_measured_are_at_least_one(words, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", *words])
+    told = capsys.readouterr().err
+    assert f"argument {words[1]}: got {words[2]}, expected a whole number of at least 1" in told
+
+
+def test_place_refuses_what_leaves_nothing_to_measure(motion_file, capsys) -> None:
+    words = ["evaluate", "place", "--motion", str(motion_file), "--people", "2"]
+    assert main([*words, "--frames", "20"]) == 1
+    assert "--frames: got 20, expected more than 20" in capsys.readouterr().err
+    worlds = ["--sources", "triangulated", "--worlds", "seated, legs hidden"]
+    assert main([*words, "--frames", "26", *worlds]) == 1
+    assert "expected --worlds of adults, children" in capsys.readouterr().err
+
+
+def test_an_unknown_trial_is_refused_before_anything_is_loaded(capsys) -> None:
+    assert main(["evaluate", "pose2sim", "--trials", "single,foo"]) == 1
+    assert "got 'single,foo', expected single, multi" in capsys.readouterr().err
