@@ -20,7 +20,7 @@ from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_fit import DepthFit, Surface, depth_clue, gaps
 from moro_ros.recover.place import Clue, Unplaced
-from moro_ros.recover.refinement import Measured, Refiner, Seen, difference
+from moro_ros.recover.refinement import Measured, Refiner, Seen, difference, geman_mcclure
 from moro_ros.recover.steady_pose import BodyPose
 from moro_ros.types import KEYPOINTS
 
@@ -135,7 +135,7 @@ class DepthPose:
         known &= seen.weight[0, self._limbs].numpy() > VISIBLE
         known &= ~surface.front.hides(sought, HIDDEN_M, reach=1)
         gap = np.where(known, gap, 0.0)
-        precision = known * robust(gap, LIMB_GAP_M) / LIMB_SIGMA_M**2
+        precision = known * geman_mcclure((gap / LIMB_GAP_M) ** 2) / LIMB_SIGMA_M**2
         return np.stack([sought[:, 2] * scale + gap, precision])
 
 
@@ -144,10 +144,5 @@ def surface_terms(surface: Surface, depth: DepthImage, log_scale: float) -> np.n
     gap, _ = gaps(surface.points, log_scale, depth)
     known = np.isfinite(gap)
     gap = np.where(known, gap, 0.0)
-    precision = known * robust(gap, SURFACE_GAP_M) / SURFACE_SIGMA_M**2
+    precision = known * geman_mcclure((gap / SURFACE_GAP_M) ** 2) / SURFACE_SIGMA_M**2
     return np.stack([surface.points[:, 2] * math.exp(log_scale) + gap, precision])
-
-
-def robust(gap: np.ndarray, usual: float) -> np.ndarray:
-    """Return the weights of gaps (Geman & McClure 1987)."""
-    return np.asarray((1.0 + (gap / usual) ** 2) ** -2)

@@ -9,7 +9,9 @@ the network's estimate and to the extrapolated motion.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +58,9 @@ MIN_DEPTH_M = 0.2
 # keypoint farther off than this share of the box has proportionally less weight (Huber).
 NETWORK_WEIGHT, ROBUST_SHARE = 1.0, 0.1
 ALIGN_ROUNDS = 2
+
+# Arrays of either library.
+Values = TypeVar("Values", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +255,13 @@ def ancestors(carriers: tuple[int, ...]) -> Tensor:
 
 
 def robust_weight(residual: Tensor) -> Tensor:
-    """Return the weight (N, K) of residuals (N, K, 2) in spreads (Geman & McClure 1987)."""
-    squared = residual.square().sum(-1) / ROBUST_SPREADS**2
-    return (1.0 + squared).pow(-2)
+    """Return the weight (N, K) of residuals (N, K, 2) in spreads."""
+    return geman_mcclure(residual.square().sum(-1) / ROBUST_SPREADS**2)
+
+
+def geman_mcclure(squared: Values) -> Values:
+    """Return the weights of squared residuals over the squared usual one (Geman & McClure 1987)."""
+    return (1.0 + squared) ** -2
 
 
 def cross_matrix(vectors: Tensor) -> Tensor:

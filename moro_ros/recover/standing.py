@@ -19,7 +19,13 @@ from moro_ros.recover.floor import CLEARANCE_M
 from moro_ros.recover.followed_step import UNKNOWNS
 from moro_ros.recover.ground import JOINT_HEIGHT_M, GroundPlane
 from moro_ros.recover.place import Unplaced
-from moro_ros.recover.refinement import MIN_DEPTH_M, Measured, Refiner, difference
+from moro_ros.recover.refinement import (
+    MIN_DEPTH_M,
+    Measured,
+    Refiner,
+    difference,
+    geman_mcclure,
+)
 from moro_ros.recover.steady_pose import BodyPose
 
 # Sigma of the height of a joint [m], and the height from which on a joint has less and less weight
@@ -51,8 +57,9 @@ class Standing:
         """Return the step (1, 69) of refinement.py that puts standing feet on the floor.
 
         pose: (F = 1) at its true distance; person: the same one before placing, refined on
-        keypoints, otherwise the step is zero; size: of the pose's body over the template's; plane:
-        the floor, camera optical frame; floor_sigma: of the camera's height above it, relative.
+        keypoints; size: of the pose's body over the template's; plane: the floor, camera optical
+        frame; floor_sigma: of the camera's height above it, relative. The step is zero for a person
+        who was not refined, or of whom nothing stands on the floor or is below it.
         """
         if person.seen is None:
             return torch.zeros(1, UNKNOWNS)
@@ -68,8 +75,10 @@ class Standing:
         stands = np.zeros(NUM_JOINTS)
         share = (person.contact - LIFTED_CONTACT) / (STANDING_CONTACT - LIFTED_CONTACT)
         stands[FEET] = np.clip(share, 0.0, 1.0) * person.observed[FEET]
-        weight = np.where(excess < 0.0, 1.0, stands) * (1.0 + (excess / STEP_M) ** 2) ** -2
+        weight = np.where(excess < 0.0, 1.0, stands) * geman_mcclure((excess / STEP_M) ** 2)
         weight = weight * np.where(person.observed, 1.0, HIDDEN_WEIGHT)
+        if not weight.any():
+            return torch.zeros(1, UNKNOWNS)
         variance = HEIGHT_SIGMA_M**2 + (floor_sigma * plane.offset) ** 2
         measured = Measured(
             torch.arange(NUM_JOINTS),
