@@ -106,8 +106,6 @@ def test_a_line_for_each_pretended_focal_length_and_for_synthetic_people(
     ("words", "said"),
     [
         (["--images", "19"], "--images: got 19, expected 20 or more."),
-        (["--people", "0", "--no-videos"], "--people: got 0, expected 1 or more."),
-        (["--people", "-1"], "--people: got -1, expected 1 or more."),
         (["--shares", "0.5", "nan"], "--shares: got [0.5, nan], expected positive numbers."),
         (["--motion", "nowhere.npz"], "nowhere.npz"),
     ],
@@ -120,6 +118,16 @@ def test_what_is_wrong_is_said_before_the_videos(
     monkeypatch.setattr(evaluate_focal, "pose2sim_clips", lambda *_: opened.append(1))
     assert cli.main(["evaluate", "focal", *words]) == 1
     assert said in capsys.readouterr().err and not opened
+
+
+@pytest.mark.parametrize("words", [["--people", "0"], ["--synthetic-images", "-1"]])
+def test_a_number_below_one_is_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["evaluate", "focal", *words])
+    expected = f"argument {words[0]}: got {words[1]}, expected a whole number of at least 1"
+    assert expected in capsys.readouterr().err
 
 
 def test_the_help_has_a_description_and_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
