@@ -103,9 +103,11 @@ def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def as_measured(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a depth image with the noise, holes and edges of a stereo depth camera, (H, W) m."""
     found = depth + NOISE * np.nan_to_num(depth) ** 2 * rng.normal(size=depth.shape)
-    beside = np.roll(depth, 1, axis=1)
+    # Half of the pixels at a step are lost, the others are anywhere between both sides. Which side
+    # of the step a pixel is on is chosen at random.
+    left, right = np.roll(depth, 1, axis=1), np.roll(depth, -1, axis=1)
+    beside = np.where(rng.uniform(size=depth.shape) < 0.5, left, right)
     edge = np.abs(depth - beside) > EDGE_M
-    # Half of the pixels at a step are lost, the others are anywhere between both sides.
     share = rng.uniform(size=depth.shape)
     found = np.where(edge, share * depth + (1.0 - share) * beside, found)
     lost = rng.uniform(size=depth.shape) < np.where(edge, 0.5, LOST)

@@ -32,22 +32,53 @@ FOLLOWING_S = 0.5
 # Time constants with which a person follows the measured posture, whose noise would otherwise be
 # seen in the velocities, and with which an older one is forgotten [s].
 POSTURE_S, KEPT_S = 0.4, 1.0
+# A clue this many sigma from the one before is not used unless it persists for as long as the clues
+# before agreed, at most for DOUBTED_S [s]: a post in front of a person may be taken for them.
+OUTLYING, DOUBTED_S = 3.0, 0.3
+# Bulk is the mean of up to MOST_BULKS depth images, and of SLENDER in which it is zero; its limit.
+MOST_BULKS, SLENDER, MOST_BULK = 100, 3, 0.4
 
 
 @dataclass(slots=True)
 class DepthTrack:
     """The recent poses of one person without depth, and what depth measured.
 
-    found: logarithm of the last scale, and its stamp; posture: the correction to the measured one;
-    bent_ns: stamp of the last depth image that measured it. FOLLOWING_S later it begins to return
-    to the network's, with the time constant KEPT_S.
+    found: the last clue that was used, and its stamp; agreed_ns: since when the clues agree;
+    doubted_ns: since when newer ones do not, None: they do; posture: the correction to the measured
+    one; bent_ns: stamp of the last depth image that measured it. FOLLOWING_S later it begins to
+    return to the network's, with the time constant KEPT_S; bulk: how much wider than the body model
+    the person is, as a share of its radii, the mean of `bulks` depth images.
     """
 
     poses: deque[Unplaced] = field(default_factory=deque)
     looked_ns: int = -1
-    found: tuple[float, int] | None = None
+    found: tuple[Clue, int] | None = None
+    agreed_ns: int = -1
+    doubted_ns: int | None = None
     posture: FollowedStep = field(default_factory=lambda: FollowedStep(POSTURE_S))
     bent_ns: int = -1
+    bulk: float = 0.0
+    bulks: int = 0
+
+    def doubts(self, clue: Clue, stamp_ns: int) -> bool:
+        """Return whether a clue contradicts the one before too suddenly; else it is the new one."""
+        if self.found is None or stamp_ns - self.found[1] > FOLLOWING_S * 1e9:
+            self.agreed_ns = stamp_ns
+        elif contradict(clue, self.found[0]):
+            if self.doubted_ns is None:
+                self.doubted_ns = stamp_ns
+            agreed_s = (self.found[1] - self.agreed_ns) * 1e-9
+            if (stamp_ns - self.doubted_ns) * 1e-9 < min(agreed_s, DOUBTED_S):
+                return True
+            self.agreed_ns = stamp_ns
+        self.found, self.doubted_ns = (clue, stamp_ns), None
+        return False
+
+    def widen(self, bulk: float) -> None:
+        """Add how much wider than the body model a depth image shows the person."""
+        self.bulks = min(self.bulks + 1, MOST_BULKS)
+        self.bulk += (bulk - self.bulk) / (self.bulks + SLENDER)
+        self.bulk = min(max(self.bulk, -MOST_BULK), MOST_BULK)
 
     def add(self, posed: Unplaced) -> None:
         """Keep a pose."""
@@ -62,6 +93,12 @@ class DepthTrack:
             passed_s = max(posed.stamp_ns - before_ns, 0) * 1e-9
             self.posture.target = self.posture.target * math.exp(-passed_s / KEPT_S)
         return self.posture.corrected(posed.pose, posed.stamp_ns)
+
+
+def contradict(first: Clue, second: Clue) -> bool:
+    """Return whether two clues of nearly the same time are not of the same distance."""
+    allowed = OUTLYING * math.hypot(first.sigma, second.sigma)
+    return abs(first.log_scale - second.log_scale) > allowed
 
 
 class DepthMemory:
@@ -165,17 +202,21 @@ class DepthMemory:
             if apart_s > MATCH_S or not posed.observed.any():
                 continue
             track.looked_ns = depth.stamp_ns
-            measured = self._meter.measure(posed, depth, self._near(track, depth))
+            near = self._near(track, depth)
+            measured = self._meter.measure(posed, depth, near, track.bulk)
             if measured is None or not self._plausible(measured.clue, posed):
                 self._unseen += 1
                 continue
             self._unseen = 0
-            self.used += 1
             clue = measured.clue
-            track.found = clue.log_scale, depth.stamp_ns
+            if track.doubts(clue, depth.stamp_ns):
+                continue
+            self.used += 1
             if measured.posture is not None:
                 track.posture.target = measured.posture
                 track.bent_ns = depth.stamp_ns
+            if measured.bulk is not None:
+                track.widen(measured.bulk)
             moved_by = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
             sigma = float(np.hypot(clue.sigma, moved_by))
             found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))
@@ -185,7 +226,7 @@ class DepthMemory:
         """The scale to start from: the last one, if it is recent."""
         if track.found is None or depth.stamp_ns - track.found[1] > FOLLOWING_S * 1e9:
             return None
-        return track.found[0]
+        return track.found[0].log_scale
 
     def _plausible(self, clue: Clue, posed: Unplaced) -> bool:
         return SHORTEST_M < posed.stature_m * np.exp(clue.log_scale) < TALLEST_M

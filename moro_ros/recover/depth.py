@@ -72,6 +72,21 @@ class DepthImage:
         found[some] = np.where(spread < EDGE_M + EDGE_SHARE * middle, middle, np.nan)
         return found
 
+    def pixel(self, points: np.ndarray) -> np.ndarray:
+        """Return the distance in the pixel of points (N, 3) m, (N,) m; NaN at holes and outside.
+
+        points: in the depth camera's frame.
+        """
+        found = np.full(len(points), np.nan)
+        ahead = np.flatnonzero(points[:, 2] > BEFORE_CAMERA_M)
+        if len(ahead):
+            pixels = np.rint(image_points(points[ahead].astype(np.float64), self.camera))
+            height, width = self.metres.shape
+            inside = ((pixels >= 0) & (pixels < (width, height))).all(1)
+            column, row = pixels[inside].astype(int).T
+            found[ahead[inside]] = self.metres[row, column]
+        return found
+
     def nearest(self, points: np.ndarray, radius_m: float) -> np.ndarray:
         """Return the nearer part of what is measured around points (N, 3) m, (N,) m.
 

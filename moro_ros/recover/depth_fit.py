@@ -17,9 +17,11 @@ import numpy as np
 import torch
 
 from moro_ros.body.body_model import BodyModel
+from moro_ros.body.capsules import body_capsules
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.recover.depth import BEFORE_CAMERA_M, DepthImage
+from moro_ros.recover.depth_outline import Outline
 from moro_ros.recover.place import Clue
 from moro_ros.recover.steady_pose import BodyPose
 
@@ -37,6 +39,8 @@ POINTS = 80
 BEHIND_M, CELL_M = 0.08, 0.05
 # Minimum cosine of the angle between surface normal and line of sight, facing the camera.
 FACING = 0.35
+# Maximum cosine of this angle on the outline, where the surface turns away.
+ACROSS = 0.25
 # Candidate scales, logarithms: from a child estimated as an adult to a tall adult.
 SCALES = np.linspace(-0.8, 0.45, 51)
 # Surface and depth agree within this, plus a share of the distance [m].
@@ -63,7 +67,7 @@ class Surface:
 
     part: (N,), the joint that each point moves with; weight: (N,), of each point; trunk: (N,) bool,
     points that measure the pelvis' distance itself; beside: (M, 3) m, points around the body's
-    outline; front: of the whole body.
+    outline; front: of the whole body; outline: of its parts.
     """
 
     points: np.ndarray
@@ -72,11 +76,13 @@ class Surface:
     trunk: np.ndarray
     beside: np.ndarray
     front: Front
+    outline: Outline
 
     def only(self, some: slice | np.ndarray) -> Surface:
         """Return some of the points: a slice, or (N,) bool."""
         points, part, weight = self.points[some], self.part[some], self.weight[some]
-        return Surface(points, part, weight, self.trunk[some], self.beside, self.front)
+        trunk = self.trunk[some]
+        return Surface(points, part, weight, trunk, self.beside, self.front, self.outline)
 
 
 class Front:
@@ -93,6 +99,16 @@ class Front:
     def _cells(self, points: np.ndarray) -> np.ndarray:
         planar = points[:, :2] / np.maximum(points[:, 2:], BEFORE_CAMERA_M)
         return np.floor(planar / self._cell).astype(int)
+
+    def covers(self, outline: Outline) -> np.ndarray:
+        """Return which points of an outline are before or behind another part, (N,) bool."""
+        covered = np.zeros(len(outline.points), bool)
+        for count in (1, 2):
+            cells = self._cells(outline.points + count * CELL_M * outline.outward) - self._first
+            inside = ((cells >= 0) & (cells <= self._last)).all(1)
+            nearest = self._nearest[tuple(np.clip(cells, 0, self._last).T)]
+            covered |= inside & np.isfinite(nearest)
+        return covered
 
     def hides(self, points: np.ndarray, behind_m: float, reach: int = 0) -> np.ndarray:
         """Return which points (N, 3) m are more than behind_m behind the body, (N,) bool.
@@ -118,23 +134,33 @@ class DepthFit:
         self._weights = weights[self._parts]
         normals = vertex_normals(body.template.numpy(), body.faces.numpy())[ids]
         self._normals = normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
+        self._radius = body_capsules(body, torch.zeros(10)).radii[self._parts]
         self._trunk = np.isin(self._parts, [JOINT_NAMES.index(name) for name in TRUNK])
 
-    def surface(self, pose: BodyPose, observed: np.ndarray) -> Surface:
+    def surface(self, pose: BodyPose, observed: np.ndarray, bulk: float = 0.0) -> Surface:
         """Return the surface of a pose (F = 1) that faces the camera and is not behind the body.
 
         observed: (22,) bool, the joints that the image shows; the surface of others may be hidden
-        and is left out.
+        and is left out. bulk: how much wider the person is than the body model, with their
+        clothes, as a share of the radii.
         """
         posed = self._surface.skin(pose.rotations, pose.betas[None])
         points = (posed.vertices[0] + pose.translation[0]).numpy().astype(np.float64)
         chain = posed.joint_rotations[0].numpy()[self._parts]
         normals = np.einsum("nij,nj->ni", chain, self._normals)
         sight = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
-        facing = ((normals * sight).sum(1) < -FACING) & observed[self._parts]
-        facing &= points[:, 2] > BEFORE_CAMERA_M
+        points += bulk * self._radius[:, None] * normals
+        along = (normals * sight).sum(1)
+        shown = observed[self._parts] & (points[:, 2] > BEFORE_CAMERA_M)
+        facing = shown & (along < -FACING)
         away_m = max(float(pose.translation[0, 2]), BEFORE_CAMERA_M)
         front = Front(points, away_m)
+        edge = np.flatnonzero(shown & (np.abs(along) < ACROSS))
+        outward = normals[edge] - along[edge, None] * sight[edge]
+        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+        part, radius = self._parts[edge], self._radius[edge]
+        outline = Outline(points[edge], part, outward, radius, np.zeros(len(edge)))
+        outline = outline.only(~front.covers(outline))
         facing[facing] &= ~front.hides(points[facing], BEHIND_M)
         return Surface(
             points[facing],
@@ -143,6 +169,7 @@ class DepthFit:
             self._trunk[facing],
             around(points, float(np.median(points[facing, 2])) if facing.any() else away_m),
             front,
+            outline,
         )
 
 

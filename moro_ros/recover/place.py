@@ -35,13 +35,13 @@ PLACES_KEPT = 1024
 # Drift of the network's error per second, which reduces the weight of older clues.
 DRIFT = 0.05
 # Averaging time of clues [s], by source.
-AVERAGING_S = {FLOOR: 0.7, DEPTH: 0.1}
+AVERAGING_S = {FLOOR: 0.7, DEPTH: 0.05}
 # Error of the sources that averaging does not remove.
 SYSTEMATIC = {FLOOR: 0.03, DEPTH: 0.005, STATURE: 0.0}
 # The published value follows the sources with this time constant [s]; that of depth, which is
 # precise, with a shorter one and with its rate of change. A change larger than JUMP is not motion
 # and is published at once.
-SMOOTHING_S, DEPTH_SMOOTHING_S, JUMP = 0.2, 0.12, 0.1
+SMOOTHING_S, DEPTH_SMOOTHING_S, JUMP = 0.2, 0.06, 0.1
 # Smaller corrections are ignored.
 NEGLIGIBLE = 1e-3
 # Statures are learned from one independent clue per this time [s]; minimum sigma LEAST.

@@ -103,8 +103,8 @@ class Measured:
     """Points of one body whose coordinate in a direction was measured, camera optical frame.
 
     joint: (P,), the joint that each point moves with; offset: (P, 3) m, from it in its frame;
-    direction: (3,), of length 1; value: (P,) m, the measured coordinate; precision: (P,) 1/m^2,
-    zero: not measured.
+    direction: (P, 3), or (3,) of all, of length 1; value: (P,) m, the measured coordinate;
+    precision: (P,) 1/m^2, zero: not measured.
     """
 
     joint: Tensor
@@ -219,8 +219,9 @@ class Refiner:
         arm = chain[:, measured.joint] @ measured.offset[..., None]
         local = joints[:, measured.joint] + arm[..., 0]  # (1, P, 3)
         moves = motion_of(local, chain, joints, self.chain_moves[measured.joint])
-        rows = (measured.direction[:, None] * moves).sum(-2)  # (1, P, 69)
-        residual = (local + now.translation[:, None]) @ measured.direction - measured.value
+        rows = (measured.direction[..., None] * moves).sum(-2)  # (1, P, 69)
+        placed = local + now.translation[:, None]
+        residual = (placed * measured.direction).sum(-1) - measured.value
         weighted = (rows * measured.precision[:, None]).mT  # (1, 69, P)
         return weighted @ rows, (weighted @ residual[..., None])[..., 0]
 

@@ -32,7 +32,7 @@ class FakeMeter:
         self.begun: list[float | None] = []
         self.posture: torch.Tensor | None = None
 
-    def measure(self, posed, depth, near=None) -> DepthMeasurement | None:
+    def measure(self, posed, depth, near=None, bulk=0.0) -> DepthMeasurement | None:
         self.begun.append(near)
         value = float(depth.metres[0, 0])
         return None if np.isnan(value) else DepthMeasurement(Clue(value, 0.01), self.posture)
@@ -219,3 +219,47 @@ def test_a_posture_is_forgotten_when_depth_images_no_longer_show_the_person(memo
 
 def angle_of(pose: BodyPose) -> float:
     return float(torch.atan2(pose.rotations[0, 0, 0, 2], pose.rotations[0, 0, 2, 2]))
+
+
+def images(memory: DepthMemory, track: DepthTrack, values: list[float], first: int) -> list[bool]:
+    """Whether the depth images of successive images, 33 ms apart, are used."""
+    used = []
+    for number, value in enumerate(values, first):
+        memory.offer(depth(number * 33, value))
+        used.append(bool(shown(memory, track, number * 33)))
+    return used
+
+
+def test_a_post_that_is_taken_for_a_person_for_a_moment_is_not_used(memory):
+    track = DepthTrack()
+    assert all(images(memory, track, [0.1] * 20, 0))
+    assert not any(images(memory, track, [-0.2] * 5, 20)), "12 % nearer within 33 ms"
+    assert track.found is not None and track.found[0].log_scale == pytest.approx(0.1)
+    assert all(images(memory, track, [0.1, 0.11, 0.12, 0.1], 25))
+    assert not any(images(memory, track, [-0.2] * 5, 29)), "doubts do not add up"
+
+
+def test_a_contradiction_that_lasts_is_used(memory):
+    track = DepthTrack()
+    images(memory, track, [0.1] * 20, 0)
+    used = images(memory, track, [-0.2] * 20, 20)
+    assert not any(used[:9]) and all(used[11:])
+
+
+def test_a_first_mistake_is_corrected_at_once(memory):
+    track = DepthTrack()
+    assert images(memory, track, [-0.3, 0.1, 0.1], 0) == [True, True, True]
+
+
+def test_the_width_is_the_mean_of_many_images_and_limited(memory):
+    track = DepthTrack()
+    track.widen(0.2)
+    assert 0.0 < track.bulk < 0.1, "one image alone tells little"
+    for _ in range(200):
+        track.widen(0.2)
+    assert track.bulk == pytest.approx(0.2, abs=0.01)
+    track.widen(-0.5)
+    assert track.bulk > 0.18
+    for _ in range(500):
+        track.widen(3.0)
+    assert track.bulk == 0.4

@@ -10,6 +10,7 @@ import torch
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic_scenes import sitter
 from moro_ros.recover.depth import DepthImage
@@ -55,18 +56,23 @@ class Scene:
         weight = torch.ones(1, len(KEYPOINTS))
         return Seen(points[..., :2] / points[..., 2:], weight, torch.tensor([BOX]))
 
-    def depth(self, boards: tuple[Board, ...] = ()) -> DepthImage:
+    def depth(self, boards: tuple[Board, ...] = (), clothes_m: float = 0.0) -> DepthImage:
         mesh = self.body.skin(self.true.rotations, self.true.betas[None]).vertices[0]
         vertices = (mesh + self.true.translation).numpy()
+        normals = vertex_normals(vertices, self.body.faces.numpy())
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        vertices = vertices + clothes_m * normals
         wall = Board(np.array([-5.0, -3.0, 3.2]), np.array([10.0, 0, 0]), np.array([0, 6.0, 0]))
         metres = render_depth([vertices], self.body.faces.numpy(), [wall, *boards], CAMERA)
         return DepthImage(as_measured(metres, np.random.default_rng(0)), CAMERA, 0)
 
+    def unplaced(self, pose: BodyPose, seen: Seen) -> Unplaced:
+        everything = np.ones(NUM_JOINTS, bool)
+        return Unplaced(pose, self.joints(pose), np.zeros(4), everything, False, 0, seen)
+
     def measured(self, wrong: BodyPose, seen: Seen, depth: DepthImage) -> np.ndarray:
         """The joints (22, 3) m of a pose in the measured posture, at the measured distance."""
-        everything = np.ones(NUM_JOINTS, bool)
-        posed = Unplaced(wrong, self.joints(wrong), np.zeros(4), everything, False, 0, seen)
-        found = self.meter.measure(posed, depth)
+        found = self.meter.measure(self.unplaced(wrong, seen), depth)
         assert found is not None and found.posture is not None
         body = moved(wrong, found.posture)
         bent = BodyPose(body.rotations, body.translation, wrong.betas)
@@ -100,6 +106,41 @@ def test_a_correct_posture_stays(scene):
     true = scene.joints(scene.true)
     found = scene.measured(scene.true, scene.seen(), scene.depth())
     assert np.linalg.norm(found - true, axis=-1).mean() < 0.02
+
+
+def test_a_body_beside_its_outline_is_moved_across_the_line_of_sight(scene):
+    """All keypoints are 3 cm beside the body, as those of a detector may be."""
+    seen, true = scene.seen(), scene.joints(scene.true)
+    off = torch.tensor([0.03, 0.0, 0.0])
+    wrong = replace(scene.true, translation=scene.true.translation + off)
+    seen = replace(seen, points=seen.points + off[:2] / AWAY_M)
+    found = scene.measured(wrong, seen, scene.depth())
+    assert abs(float((found - true)[:, 0].mean())) < 0.012
+
+
+def test_thick_clothes_are_measured_and_do_not_bring_people_nearer(scene):
+    posed = scene.unplaced(scene.true, scene.seen())
+    depth = scene.depth(clothes_m=0.04)
+    bare = scene.meter.measure(posed, scene.depth())
+    first = scene.meter.measure(posed, depth)
+    assert abs(bare.bulk) < 0.1 and first.bulk > 0.15
+    again = scene.meter.measure(posed, depth, None, first.bulk)
+    nearer_m = [AWAY_M * (bare.clue.log_scale - one.clue.log_scale) for one in (first, again)]
+    assert nearer_m[0] > 0.03 and abs(nearer_m[1]) < 0.5 * nearer_m[0]
+    assert again.bulk == pytest.approx(first.bulk, abs=0.15)
+
+
+def test_a_distance_that_the_keypoints_contradict_is_not_used(scene):
+    """Where most keypoints are seen, something is 0.5 m before the surface that was found."""
+    seen = scene.seen()
+    posed = scene.unplaced(scene.true, seen)
+    depth = scene.depth()
+    for x, y in seen.points[0].numpy():
+        column, row = round(425 * float(x) + 320), round(425 * float(y) + 240)
+        depth.metres[row - 8 : row + 9, column - 8 : column + 9] -= 0.5
+    assert scene.meter.measure(posed, depth) is None
+    unseen = replace(seen, weight=0.1 * seen.weight)
+    assert scene.meter.measure(scene.unplaced(scene.true, unseen), depth) is not None
 
 
 def test_a_hand_that_is_not_seen_or_behind_something_is_not_pulled(scene):
