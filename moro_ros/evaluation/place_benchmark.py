@@ -25,9 +25,9 @@ from moro_ros.evaluation.open_worlds import (
     seated,
     world_windows,
 )
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.geometry.lens import image_points
 from moro_ros.live.motion_stream import MoRoStream
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
 from moro_ros.types import (
