@@ -22,13 +22,20 @@ OPTIONS = "--image-topic", "--info-topic"
 DEFAULT_FRAME = "camera_optical_frame"
 
 
+class RecordedFrame(VideoFrame):
+    """A frame of a recording; recorded_ns: when it was recorded."""
+
+    recorded_ns = 0
+
+
 class BagFrames(FrameSource):
     """A FrameSource of the images of one topic; images that cannot be used are skipped.
 
-    origin_ns: stamp of the first usable image; the stamps of frames are relative to it. camera: of
-    the first camera_info, None with own_camera false. image_topic, info_topic: empty for the only
-    one. Raises: ConfigError if the recording cannot be read or does not have the topics, DataError
-    if no image can be used, CalibrationError if the camera_info is not for these images.
+    origin_ns: stamp of the first usable image; the stamps of frames are relative to it. frame_id:
+    TF frame of that image, else of camera_info. camera: of the first camera_info, None with
+    own_camera false. image_topic, info_topic: empty for the only one. Raises: ConfigError if the
+    recording cannot be read or does not have the topics, DataError if no image can be used,
+    CalibrationError if the camera_info is not for these images.
     """
 
     def __init__(
@@ -78,7 +85,7 @@ class BagFrames(FrameSource):
 
     def _begin(self) -> None:
         """Find the first image that can be used, which defines size and origin."""
-        for stamp_ns, message in self._messages():
+        for stamp_ns, _, message in self._messages():
             try:
                 image = bgr_pixels(message)
             except ImageError as error:
@@ -86,6 +93,7 @@ class BagFrames(FrameSource):
                 continue
             self.height, self.width = image.shape[:2]
             self.origin_ns = stamp_ns
+            self.frame_id = message.header.frame_id
             break
         else:
             raise DataError(f"No image of {self.path} can be used. {self._fault}".rstrip())
@@ -94,6 +102,8 @@ class BagFrames(FrameSource):
         rate_hz = (self.frame_count - 1) / duration_s if duration_s > 0 else 30.0
         self.rate_hz = max(LOWEST_RATE_HZ, rate_hz)
         camera = self.camera
+        if not self.frame_id:
+            self.frame_id = DEFAULT_FRAME if camera is None else camera.frame_id
         if camera is not None and (camera.width, camera.height) != (self.width, self.height):
             raise CalibrationError(
                 f"{self.path}: the images have {self.width}x{self.height} pixels, but camera_info "
@@ -101,10 +111,10 @@ class BagFrames(FrameSource):
                 f"{OPTIONS[0]} and {OPTIONS[1]}."
             )
 
-    def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
+    def frames(self, start_ns: int = 0) -> Iterator[RecordedFrame]:
         """Yield the images from a stamp on. Raises: DataError if the recording is damaged."""
         self._left_out, self._unstamped, newest_ns = 0, 0, -1
-        for stamp_ns, message in self._messages():
+        for stamp_ns, recorded_ns, message in self._messages():
             since_ns = stamp_ns - self.origin_ns
             if 0 <= since_ns < start_ns:
                 continue
@@ -118,7 +128,9 @@ class BagFrames(FrameSource):
                 self._left_out, self._fault = self._left_out + 1, str(error)
                 continue
             newest_ns = since_ns
-            yield VideoFrame(since_ns, image)
+            frame = RecordedFrame(since_ns, image)
+            frame.recorded_ns = recorded_ns
+            yield frame
 
     def report(self) -> str:
         """Return the numbers of images without a stamp and skipped, with the last reason."""
@@ -138,8 +150,8 @@ class BagFrames(FrameSource):
         """Close the recording."""
         self._reader.close()
 
-    def _messages(self) -> Iterator[tuple[int, Any]]:
-        """Yield stamp [ns] and message of the images in the order of recording.
+    def _messages(self) -> Iterator[tuple[int, int, Any]]:
+        """Yield stamp [ns], time of recording [ns] and message of the images, in this order.
 
         In ROS, a stamp of 0 is no stamp: the time of recording is used instead. Damaged messages
         are skipped and counted.
@@ -152,4 +164,4 @@ class BagFrames(FrameSource):
                 continue
             stamp_ns = stamp_of(message)
             self._unstamped += not stamp_ns
-            yield stamp_ns or recorded_ns, message
+            yield stamp_ns or recorded_ns, recorded_ns, message

@@ -74,6 +74,10 @@ class Placing:
             self.depth = DepthMemory(DepthMeter(self._body), self._lag_s)
         return self.depth
 
+    def ignore_depth(self) -> None:
+        """End the use of depth images, and forget those that wait for their image."""
+        self.depth, self._ready = None, (-1, [])
+
     def set_lag(self, lag_s: float) -> None:
         """Set the age of the images whose people are placed (motion.look_ahead) [s]."""
         self._lag_s = lag_s
