@@ -54,7 +54,13 @@ class Input:
         if self.kind == "images":
             return ImageFolder(self.path, reading.image_rate_hz)
         if self.kind == "bag":
-            return BagFrames(self.path, reading.image_topic, reading.info_topic, reading.own_camera)
+            return BagFrames(
+                self.path,
+                reading.image_topic,
+                reading.info_topic,
+                reading.own_camera,
+                reading.depth_topic,
+            )
         return open_video(self.path)
 
     def open_depth(self, reading: Reading) -> AbstractContextManager[BagDepth | None]:

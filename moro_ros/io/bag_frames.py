@@ -33,19 +33,24 @@ class BagFrames(FrameSource):
 
     origin_ns: stamp of the first usable image; the stamps of frames are relative to it. frame_id:
     TF frame of that image, else of camera_info. camera: of the first camera_info, None with
-    own_camera false. image_topic, info_topic: empty for the only one. Raises: ConfigError if the
-    recording cannot be read or does not have the topics, DataError if no image can be used,
-    CalibrationError if the camera_info is not for these images.
+    own_camera false. image_topic, info_topic: empty for the only one, besides depth_topic. Raises:
+    ConfigError if the recording cannot be read or does not have the topics, DataError if no image
+    can be used, CalibrationError if the camera_info is not for these images.
     """
 
     def __init__(
-        self, path: Path, image_topic: str = "", info_topic: str = "", own_camera: bool = True
+        self,
+        path: Path,
+        image_topic: str = "",
+        info_topic: str = "",
+        own_camera: bool = True,
+        depth_topic: str = "",
     ) -> None:
         self.path = path
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._reader = open_bag(str(path))
         try:
-            self._images = self._topic(image_topic, (IMAGE, COMPRESSED), 0)
+            self._images = self._topic(image_topic, (IMAGE, COMPRESSED), 0, depth_topic)
             self.camera = self._camera(info_topic) if own_camera else None
             self._left_out, self._unstamped, self._fault = 0, 0, ""
             self._begin()
@@ -53,9 +58,11 @@ class BagFrames(FrameSource):
             self._reader.close()
             raise
 
-    def _topic(self, topic: str, kinds: tuple[str, ...], option: int) -> list[Connection]:
+    def _topic(
+        self, topic: str, kinds: tuple[str, ...], option: int, without: str = ""
+    ) -> list[Connection]:
         try:
-            return chosen(self._reader, topic, kinds, OPTIONS[option])
+            return chosen(self._reader, topic, kinds, OPTIONS[option], without)
         except ConfigError as error:
             if topic or any(item.msgtype in kinds for item in self._reader.connections):
                 raise

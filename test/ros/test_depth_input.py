@@ -258,6 +258,7 @@ def test_depth_topics_are_heard_and_what_is_wrong_is_said_once(deep_bench: Any) 
     status, values = bench.fresh_status()
     assert "have no camera_info" in status.message
     assert bench.node.output().count("have no camera_info") == 1
+    assert "are used" not in bench.node.output()
     shown(flat(2500), INFO)
     shown(flat(2500), INFO)
     bench.client.wait(lambda: bench.calls("depth"), "a depth image")
@@ -265,4 +266,6 @@ def test_depth_topics_are_heard_and_what_is_wrong_is_said_once(deep_bench: Any) 
     assert call["metres"] == pytest.approx(2.5) and call["aligned"]
     status, values = bench.fresh_status()
     assert "depth" not in status.message.lower()
-    assert values["depth"] == "/depth/image: 0 measurements"
+    used = len(bench.calls("depth"))
+    assert values["depth"] == f"/depth/image: {used} measurements" and used >= 2
+    assert bench.node.output().count("Depth images of /depth/image are used") == 1
