@@ -161,7 +161,7 @@ def run(
     """Run one person through a stream with one source; yields the result of each image."""
     stream.reset()
     stream.set_floor(None)
-    stream.placing.depth = None
+    stream.placing.ignore_depth()
     if source == "floor":
         stream.set_floor(floor_of(observed, person), 0.01)
     points = observed.keypoints[person].numpy().astype(np.float64)
@@ -180,7 +180,7 @@ def run(
                 continue
             yield sample_of(motion, stream, observed, person, number)
     stream.set_floor(None)
-    stream.placing.depth = None
+    stream.placing.ignore_depth()
 
 
 def behind(seen: PersonObservation, points: np.ndarray, scene: DepthScene) -> PersonObservation:
