@@ -33,9 +33,8 @@ def recover(
     origin_ns: stamp of time 0. refined: two-sided, for which the pipeline is configured. ignored:
     receives for each person the number of frames in which the floor was ignored, and the last
     reason. depth: the depth images, which measure people in the forward pass, as live. A refined
-    pose has the distance that the forward pass had at the same image: depth measures it to a few
-    centimetres, so later depth images add little. Its posture is measured again, in the same depth
-    image, because it is another one. Raises: OSError if they cannot be written any further.
+    pose has the distance and the correction of the posture that the forward pass had at the same
+    image, and nothing of later depth images. Raises: OSError if they cannot be written any further.
     """
     described = TwoSided(pipeline.stream)
     told: set[int] = set()

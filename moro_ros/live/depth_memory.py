@@ -38,14 +38,12 @@ POSTURE_S, KEPT_S = 0.4, 1.0
 class DepthTrack:
     """The recent poses of one person without depth, and what depth measured.
 
-    compared: the depth images of the images that are described again later, by the stamp of the
-    pose; found: logarithm of the last scale, and its stamp; posture: the correction to the measured
-    one; bent_ns: stamp of the last depth image that measured it. FOLLOWING_S later it begins to
-    return to the network's, with the time constant KEPT_S.
+    found: logarithm of the last scale, and its stamp; posture: the correction to the measured one;
+    bent_ns: stamp of the last depth image that measured it. FOLLOWING_S later it begins to return
+    to the network's, with the time constant KEPT_S.
     """
 
     poses: deque[Unplaced] = field(default_factory=deque)
-    compared: dict[int, DepthImage] = field(default_factory=dict)
     looked_ns: int = -1
     found: tuple[float, int] | None = None
     posture: FollowedStep = field(default_factory=lambda: FollowedStep(POSTURE_S))
@@ -69,13 +67,12 @@ class DepthTrack:
 class DepthMemory:
     """Receives depth images in one thread and compares them with people's poses in another.
 
-    lag_s: age of the images whose people are compared (motion.look_ahead); again_s: age at which
-    images are described a second time (motion.refined_lag), 0: they are not; problems: texts of
-    what is wrong with the depth images, by kind; empty if there are none.
+    lag_s: age of the images whose people are compared (motion.look_ahead); problems: texts of what
+    is wrong with the depth images, by kind; empty if there are none.
     """
 
-    def __init__(self, meter: DepthMeter, lag_s: float = 0.0, again_s: float = 0.0) -> None:
-        self.lag_s, self.again_s = lag_s, again_s
+    def __init__(self, meter: DepthMeter, lag_s: float = 0.0) -> None:
+        self.lag_s = lag_s
         self._meter = meter
         self._lock = threading.Lock()
         self._waiting: deque[DepthImage] = deque()
@@ -182,26 +179,7 @@ class DepthMemory:
             moved_by = SPEED_MPS * apart_s / float(posed.pose.translation.norm())
             sigma = float(np.hypot(clue.sigma, moved_by))
             found.append((Clue(clue.log_scale, sigma), depth.stamp_ns))
-            if self.again_s > 0.0:
-                track.compared[posed.stamp_ns] = depth
-                oldest_ns = posed.stamp_ns - (self.again_s + POSES_S) * 1e9
-                for known_ns in [one for one in track.compared if one < oldest_ns]:
-                    del track.compared[known_ns]
         return found
-
-    def look_again(self, first: DepthTrack, again: DepthTrack, posed: Unplaced) -> BodyPose:
-        """Return the pose (F = 1) of an image described again, in the posture that depth measured.
-
-        The depth image of the first description is compared with this pose, which is another one.
-        first, again: the tracks of the first and of all second descriptions of a person.
-        """
-        if (depth := first.compared.get(posed.stamp_ns)) is not None:
-            measured = self._meter.measure(posed, depth, self._near(again, depth))
-            if measured is not None and self._plausible(measured.clue, posed):
-                again.found = measured.clue.log_scale, depth.stamp_ns
-                if measured.posture is not None:
-                    again.posture.target, again.bent_ns = measured.posture, depth.stamp_ns
-        return again.corrected(posed)
 
     def _near(self, track: DepthTrack, depth: DepthImage) -> float | None:
         """The scale to start from: the last one, if it is recent."""

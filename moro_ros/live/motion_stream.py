@@ -90,7 +90,7 @@ class MoRoStream:
 
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
-        self.placing.set_lag(motion.look_ahead / motion.fps, motion.refined_lag / motion.fps)
+        self.placing.set_lag(motion.look_ahead / motion.fps)
         self.decoder = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 

@@ -41,7 +41,6 @@ class Person:
     seat: Seat = field(default_factory=Seat)
     judge: FloorJudge = field(default_factory=FloorJudge)
     depth: DepthTrack = field(default_factory=DepthTrack)
-    depth_again: DepthTrack = field(default_factory=DepthTrack)  # of images described again
     # Of images described a second time, and of all others.
     standing: tuple[FollowedStep, FollowedStep] = field(
         default_factory=lambda: (FollowedStep(FOLLOWING_S), FollowedStep(FOLLOWING_S))
@@ -66,27 +65,24 @@ class Placing:
         self._floor_input = self._given = False
         self._body = body
         self.depth: DepthMemory | None = None
-        self._lag_s = self._again_s = 0.0
+        self._lag_s = 0.0
         self._ready: tuple[int, list[DepthImage]] = (-1, [])
 
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images; from now on they place people."""
         if self.depth is None:
-            self.depth = DepthMemory(DepthMeter(self._body), self._lag_s, self._again_s)
+            self.depth = DepthMemory(DepthMeter(self._body), self._lag_s)
         return self.depth
 
     def ignore_depth(self) -> None:
         """End the use of depth images, and forget those that wait for their image."""
         self.depth, self._ready = None, (-1, [])
 
-    def set_lag(self, lag_s: float, again_s: float = 0.0) -> None:
-        """Set the age of the images whose people are placed (motion.look_ahead) [s].
-
-        again_s: the age at which they are placed again (motion.refined_lag), 0: they are not.
-        """
-        self._lag_s, self._again_s = lag_s, again_s
+    def set_lag(self, lag_s: float) -> None:
+        """Set the age of the images whose people are placed (motion.look_ahead) [s]."""
+        self._lag_s = lag_s
         if self.depth is not None:
-            self.depth.lag_s, self.depth.again_s = lag_s, again_s
+            self.depth.lag_s = lag_s
 
     def set_floor(
         self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
@@ -186,7 +182,7 @@ class Placing:
         stature_m = self._size.stature(seen.pose.betas)
         size = stature_m / self._size.stature(torch.zeros_like(seen.pose.betas))
         seen = replace(seen, stature_m=stature_m, size=size)
-        pose = self._look_at_depth(person, seen, learn)
+        pose = self._look_at_depth(person, seen) if learn else person.depth.corrected(seen)
         log_away = math.log(float(pose.translation.norm()))
         if learn:
             if pose is not seen.pose:
@@ -235,12 +231,10 @@ class Placing:
         joints = self._body.forward_kinematics(pose.rotations, rest)[1]
         return (joints[0] + pose.translation[0]).numpy()
 
-    def _look_at_depth(self, person: Person, seen: Unplaced, learn: bool) -> BodyPose:
+    def _look_at_depth(self, person: Person, seen: Unplaced) -> BodyPose:
         """Take the clues of depth; returns the pose with the posture that depth measured."""
         if self.depth is None:
             return seen.pose
-        if not learn:
-            return self.depth.look_again(person.depth, person.depth_again, seen)
         person.depth.add(seen)
         if self._ready[0] != seen.stamp_ns:
             self._ready = seen.stamp_ns, self.depth.image_came(seen.stamp_ns)

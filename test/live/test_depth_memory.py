@@ -30,12 +30,10 @@ class FakeMeter:
 
     def __init__(self) -> None:
         self.begun: list[float | None] = []
-        self.apart_ns: list[int] = []
         self.posture: torch.Tensor | None = None
 
     def measure(self, posed, depth, near=None) -> DepthMeasurement | None:
         self.begun.append(near)
-        self.apart_ns.append(depth.stamp_ns - posed.stamp_ns)
         value = float(depth.metres[0, 0])
         return None if np.isnan(value) else DepthMeasurement(Clue(value, 0.01), self.posture)
 
@@ -51,13 +49,9 @@ def memory() -> DepthMemory:
 
 def shown(memory: DepthMemory, track: DepthTrack, at_ms: float) -> list[tuple[Clue, int]]:
     """What is found when an image comes."""
-    track.add(posed(at_ms))
-    return memory.clues(track, memory.image_came(round(at_ms * MS)))
-
-
-def posed(at_ms: float) -> Unplaced:
     seen, stamp_ns = np.ones(22, bool), round(at_ms * MS)
-    return Unplaced(POSE, np.zeros((22, 3)), np.zeros(4), seen, False, stamp_ns, None, 1.7)
+    track.add(Unplaced(POSE, np.zeros((22, 3)), np.zeros(4), seen, False, stamp_ns, None, 1.7))
+    return memory.clues(track, memory.image_came(stamp_ns))
 
 
 @pytest.mark.parametrize("depth_hz", [6.0, 15.0, 30.0, 60.0])
@@ -221,29 +215,6 @@ def test_a_posture_is_forgotten_when_depth_images_no_longer_show_the_person(memo
         angle = angle_of(track.corrected(track.poses[-1]))
         assert image != 89 or angle == pytest.approx(0.2, abs=0.01)
     assert angle < 0.02
-
-
-@pytest.mark.parametrize("again_s", [0.0, 16 / 30])
-def test_an_image_described_again_is_compared_with_its_own_depth_image_again(again_s):
-    memory = DepthMemory(FakeMeter(), again_s=again_s)  # type: ignore[arg-type]
-    meter, lag = memory._meter, 16
-    meter.posture = torch.full((1, 69), 0.1)
-    first, again = DepthTrack(), DepthTrack()
-    poses, apart_ns = [], []
-    for image in range(100):
-        if image % 3 == 0:
-            memory.offer(depth(image * 33 + 5))
-        shown(memory, first, image * 33)
-        if image >= lag:
-            meter.apart_ns.clear()
-            poses.append(memory.look_again(first, again, posed((image - lag) * 33)))
-            apart_ns += meter.apart_ns
-    assert len(first.compared) < 20, "they do not fill the memory"
-    if again_s:
-        assert apart_ns == [5 * MS] * 28
-        assert angle_of(poses[0]) == 0.0 and angle_of(poses[-1]) > 0.1
-    else:
-        assert not apart_ns and not first.compared
 
 
 def angle_of(pose: BodyPose) -> float:
