@@ -183,7 +183,6 @@ class Placing:
         size = stature_m / self._size.stature(torch.zeros_like(seen.pose.betas))
         seen = replace(seen, stature_m=stature_m, size=size)
         pose = self._look_at_depth(person, seen) if learn else person.depth.corrected(seen)
-        log_away = math.log(float(pose.translation.norm()))
         if learn:
             if pose is not seen.pose:
                 seen = replace(seen, pose=pose, joints=self._joints(pose))
@@ -197,10 +196,9 @@ class Placing:
                 math.log(stature_m),
                 self._floor_input and not person.judge.reason and not person.seat.legs_hidden,
                 free and not person.judge.suspicious,
-                log_away,
             )
         else:
-            found = person.place.at(seen.stamp_ns, log_away)
+            found = person.place.at(seen.stamp_ns)
         if found is None:
             return None
         log_scale, place, jumped = found

@@ -312,37 +312,21 @@ class PersonPlace:
         self.running = {source: RunningClue(source) for source in AVERAGING_S}
         self._published = Follower()
         self._stamp_ns: int | None = None
-        # By stamp: the result of `update`, and its log_away.
-        self._placed: OrderedDict[int, tuple[PlacedBy | None, float]] = OrderedDict()
+        self._placed: OrderedDict[int, PlacedBy | None] = OrderedDict()
 
-    def at(self, stamp_ns: int, log_away: float = 0.0) -> PlacedBy | None:
-        """Return the result of `update` for an earlier image that is described again.
-
-        log_away: as in `update`, of this description. What depth measured is the distance, so it is
-        the same for every description; other sources tell a ratio. None if it is not known.
-        """
-        found, before = self._placed.get(stamp_ns, (None, 0.0))
-        if found is None or found[1].source != DEPTH:
-            return found
-        log_scale, place, jumped = found
-        return log_scale + before - log_away, place, jumped
+    def at(self, stamp_ns: int) -> PlacedBy | None:
+        """Return the result of `update` for an earlier image; None if it is not known."""
+        return self._placed.get(stamp_ns)
 
     def update(
-        self,
-        stamp_ns: int,
-        log_network: float,
-        floor_input: bool,
-        learn: bool,
-        log_away: float = 0.0,
+        self, stamp_ns: int, log_network: float, floor_input: bool, learn: bool
     ) -> PlacedBy | None:
         """Return the logarithm of true over network's distance, its sources, and Placed.jumped.
 
         log_network: logarithm of the network's stature [m]; floor_input: see fuse; learn: whether
-        the stature may follow the sources; log_away: logarithm of the network's distance [m], for
-        `at`. None: there is no source but the network.
+        the stature may follow the sources. None: there is no source but the network.
         """
-        found = self._update(stamp_ns, log_network, floor_input, learn)
-        self._placed[stamp_ns] = found, log_away
+        found = self._placed[stamp_ns] = self._update(stamp_ns, log_network, floor_input, learn)
         if len(self._placed) > PLACES_KEPT:
             self._placed.popitem(last=False)
         return found

@@ -287,18 +287,6 @@ def test_an_image_described_again_has_the_same_place() -> None:
     assert twice.at(-1) is None
 
 
-@pytest.mark.parametrize("source", [DEPTH, FLOOR])
-def test_a_second_description_keeps_the_distance_that_depth_measured(source: int) -> None:
-    """Its network's distance is another one, so that the ratio of the first one is wrong."""
-    place = PersonPlace()
-    place.running[source].add(Clue(0.3, 0.01), 0)
-    found = place.update(0, ADULT, False, False, log_away=1.0)
-    again = place.at(0, log_away=1.05)
-    assert found is not None and again is not None and again[1:] == found[1:]
-    kept = 0.05 if source == DEPTH else 0.0
-    assert again[0] == pytest.approx(found[0] - kept)
-
-
 def test_after_a_gap_the_new_clue_counts_more_than_the_old_one() -> None:
     running = RunningClue(FLOOR)
     running.add(Clue(0.0, 0.03), 0)
