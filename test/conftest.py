@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,9 @@ from moro_ros.data.mocap import MotionSet
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.resources import share_path
 from moro_ros.types import BodyMotion, SmplxParams
+
+# Tests of several folders import depth_bag.
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,19 @@ def register(subparsers: Any) -> None:
     )
     add("--image-topic", default="", metavar="TOPIC", help="images of a bag with several cameras")
     add("--info-topic", default="", metavar="TOPIC", help="their camera_info")
+    add(
+        "--depth-topic",
+        default="",
+        metavar="TOPIC",
+        help="depth images of a bag (16UC1 in mm or 32FC1 in m), which measure the distance and "
+        "the posture of people",
+    )
+    add(
+        "--depth-info-topic",
+        default="",
+        metavar="TOPIC",
+        help="their camera_info (default: camera_info in the namespace of --depth-topic)",
+    )
     add("--out", type=user_path, default=Path("out/predict"), help="folder for the results")
     add("--config", type=user_path, help="YAML file with options of the pipeline")
     add(
@@ -210,6 +223,11 @@ def job_of(arguments: argparse.Namespace, several: bool) -> Job:
         config = dataclasses.replace(config, max_people=arguments.people)
     if arguments.refined:
         config = dataclasses.replace(config, motion=two_sided(config.motion))
+    if arguments.depth_info_topic and not arguments.depth_topic:
+        raise ConfigError(
+            f"--depth-info-topic: got '{arguments.depth_info_topic}' without --depth-topic; "
+            "expected both, or omit it."
+        )
     own_camera = arguments.focal is None and arguments.camera is None
     return Job(
         # There is time to look at all people in every image.
@@ -217,7 +235,14 @@ def job_of(arguments: argparse.Namespace, several: bool) -> Job:
         focal_px=arguments.focal,
         camera_file=arguments.camera,
         floor=floor_below(arguments.camera_height, arguments.camera_pitch),
-        reading=Reading(arguments.fps, arguments.image_topic, arguments.info_topic, own_camera),
+        reading=Reading(
+            arguments.fps,
+            arguments.image_topic,
+            arguments.info_topic,
+            own_camera,
+            arguments.depth_topic,
+            arguments.depth_info_topic,
+        ),
         start_s=start_s,
         end_s=end_s,
         refined=arguments.refined,

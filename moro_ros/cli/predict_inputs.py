@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from moro_ros.errors import ConfigError
+from moro_ros.io.bag_depth import BagDepth
 from moro_ros.io.bag_frames import BagFrames
 from moro_ros.io.bag_reader import STORAGES, storage_files
 from moro_ros.io.frames import FrameSource
@@ -27,13 +29,16 @@ class Reading:
     """Options for reading inputs.
 
     image_rate_hz: of folders of images. image_topic, info_topic: of bags, empty for the only one.
-    own_camera: whether the camera_info of a bag is needed.
+    own_camera: whether the camera_info of a bag is needed. depth_topic: of bags, empty: no depth;
+    depth_info_topic: empty for camera_info in its namespace.
     """
 
     image_rate_hz: float = 30.0
     image_topic: str = ""
     info_topic: str = ""
     own_camera: bool = True
+    depth_topic: str = ""
+    depth_info_topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,25 @@ class Input:
         if self.kind == "images":
             return ImageFolder(self.path, reading.image_rate_hz)
         if self.kind == "bag":
-            return BagFrames(self.path, reading.image_topic, reading.info_topic, reading.own_camera)
+            return BagFrames(
+                self.path,
+                reading.image_topic,
+                reading.info_topic,
+                reading.own_camera,
+                reading.depth_topic,
+            )
         return open_video(self.path)
+
+    def open_depth(self, reading: Reading) -> AbstractContextManager[BagDepth | None]:
+        """Open the depth images that are requested, if any; raises MoroError."""
+        if not reading.depth_topic:
+            return nullcontext()
+        if self.kind != "bag":
+            raise ConfigError(
+                f"--depth-topic: got '{reading.depth_topic}', but {self.path} is no recording of "
+                "rosbag2. Omit it for videos and folders of images: they have no depth images."
+            )
+        return BagDepth(str(self.path), reading.depth_topic, reading.depth_info_topic)
 
     def identity(self) -> list[object]:
         """Return a key that changes with the input: path, size in bytes, modification time."""

@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from moro_ros.cli.predict_inputs import Input, Reading
-from moro_ros.cli.predict_report import ESTIMATE, facts, floor_note, person_line
+from moro_ros.cli.predict_motion import recover
+from moro_ros.cli.predict_report import ESTIMATE, depth_note, facts, floor_note, person_line
 from moro_ros.cli.processes import Interruption
 from moro_ros.cli.progress import Progress
 from moro_ros.cli.results import make_folder, write_text
@@ -25,14 +26,14 @@ from moro_ros.config import PipelineConfig
 from moro_ros.draw.overlay import OVERLAY, SHEET, write_overlay
 from moro_ros.draw.report import REPORT, report_page
 from moro_ros.errors import ConfigError, VideoError
+from moro_ros.io.bag_depth import BagDepth, DepthUse
 from moro_ros.io.bag_frames import BagFrames
 from moro_ros.io.camera_file import camera_from_focal, camera_of_video, note_on_pixels
 from moro_ros.io.frames import FrameSource, Part
 from moro_ros.io.motion_files import CSV, TABLE, MotionFiles
-from moro_ros.io.recording import OBSERVED, MotionRecording, load_recording, row_of
+from moro_ros.io.recording import OBSERVED, MotionRecording, load_recording
 from moro_ros.live.focal_estimate import USUAL, estimate_focal
 from moro_ros.live.pipeline import HumanMotionPipeline
-from moro_ros.live.two_sided import TwoSided
 from moro_ros.recover.ground import GroundPlane
 from moro_ros.types import Camera, Frame
 
@@ -154,6 +155,20 @@ def process(
 
     Raises: MoroError for a problem with the input, its camera, the model or the folder.
     """
+    with one.open_depth(job.reading) as recorded:
+        return process_with(recorded, one, job, out, load, say, progress)
+
+
+def process_with(
+    recorded: BagDepth | None,
+    one: Input,
+    job: Job,
+    out: Path,
+    load: Load,
+    say: Say,
+    progress: Progress,
+) -> dict[str, Any]:
+    """As process, with the recorded depth images, if any."""
     begun_s = time.monotonic()
     with one.open(job.reading) as source:
         part = Part(source, job.start_s, job.end_s)
@@ -174,6 +189,7 @@ def process(
     pipeline = load()
     start_over(pipeline)
     pipeline.set_floor(job.floor)
+    depth: DepthUse | None = None
     before = counters(pipeline)
     settings = job.settings(one, pipeline)
     full: OSError | None = None
@@ -184,6 +200,8 @@ def process(
         try:
             with one.open(job.reading) as source:
                 part = Part(source, job.start_s, job.end_s)
+                if recorded is not None and isinstance(source, BagFrames):
+                    depth = DepthUse(recorded, pipeline.use_depth(), source.frame_id)
                 try:
                     recover(
                         part,
@@ -196,6 +214,7 @@ def process(
                         job.statures,
                         progress,
                         ignored,
+                        depth,
                     )
                 except OSError as error:
                     full = error
@@ -233,6 +252,9 @@ def process(
     frames = "1 frame" if files.images == 1 else f"{files.images} frames"
     say(f"{frames}, {people_found(list(people))}")
     told = [floor_note(ignored)] if ignored else []
+    if depth is not None:
+        say(f"{depth.used[0].upper()}{depth.used[1:]}")
+        told += [depth_note(depth)] if depth.unused else []
     told += job.statures.notes(list(people), together(people))
     for note in told:
         print(note, file=sys.stderr)
@@ -265,6 +287,12 @@ def process(
         "model": pipeline.model_name,
         "people": people_of(recording, origin_ns),
         "floor_ignored": {i: {"frames": n, "reason": why} for i, (n, why) in ignored.items()},
+        "depth": depth
+        and {
+            "topic": depth.topic,
+            "measurements": depth.measurements,
+            "problems": {k: {"images": n, "text": text} for k, (n, text) in depth.problems.items()},
+        },
         "counters": {name: count - before[name] for name, count in counters(pipeline).items()},
         "seconds": round(time.monotonic() - begun_s, 1),
     }
@@ -289,6 +317,7 @@ def process(
 def start_over(pipeline: HumanMotionPipeline) -> None:
     """Forget all people of the previous input; ids start at 1 again."""
     pipeline.reset()
+    pipeline.ignore_depth()
     pipeline.frontend.number_from(itertools.count(1))
 
 
@@ -331,46 +360,6 @@ def people_of(recording: MotionRecording, origin_ns: int) -> list[dict[str, Any]
         }
         for track_id, rows in recording.people().items()
     ]
-
-
-def recover(
-    part: Part,
-    origin_ns: int,
-    camera: Camera,
-    pipeline: HumanMotionPipeline,
-    files: MotionFiles,
-    interruption: Interruption,
-    refined: bool,
-    statures: Statures,
-    progress: Progress,
-    ignored: dict[int, tuple[int, str]],
-) -> None:
-    """Add the motion of all people in every frame to some files.
-
-    origin_ns: stamp of time 0. refined: two-sided, for which the pipeline is configured. ignored:
-    receives for each person the number of frames in which the floor was ignored, and the last
-    reason. Raises: OSError if they cannot be written any further.
-    """
-    described = TwoSided(pipeline.stream)
-    told: set[int] = set()
-    for frame in progress.over(part):
-        if interruption.number:
-            break
-        stamp_ns = origin_ns + frame.stamp_ns
-        observed = pipeline.observe(frame.rgb, stamp_ns, camera)
-        motions = described.before(observed.frame) if refined else []
-        for track_id in {person.track_id for person in observed.frame.people} - told:
-            told.add(track_id)
-            if (stature_m := statures.of(track_id)) is not None:
-                pipeline.expect_stature(track_id, stature_m)
-        result = pipeline.recover(observed)
-        for track_id, reason in pipeline.ignored_floor().items():
-            ignored[track_id] = ignored.get(track_id, (0, ""))[0] + 1, reason
-        files.add_image(stamp_ns)
-        for motion in [*motions, *(described.after() if refined else result.motions)]:
-            files.add(motion.track_id, row_of(motion))
-    for motion in described.before(None) if refined else []:
-        files.add(motion.track_id, row_of(motion))
 
 
 def _partial(frames: int, total: int, out: Path) -> str:

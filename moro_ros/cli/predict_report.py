@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moro_ros.cli.statures import Statures
+from moro_ros.io.bag_depth import DepthUse
 from moro_ros.recover.ground import GroundPlane
 
 # Source of the focal length if it was not given.
@@ -40,6 +41,7 @@ def facts(
         "focal length": f"{focal} px ({known_by})",
         "floor": floor,
         **({"stature": statures.words()} if statures else {}),
+        **({"depth": depth_line(summary["depth"])} if summary["depth"] else {}),
         "model": f"{summary['model']}",
         "decoding": "two-sided (--refined)" if refined else "forward, as live",
         "processing time": f"{summary['seconds']} s",
@@ -57,6 +59,16 @@ def floor_note(ignored: dict[int, tuple[int, str]]) -> str:
         f"The floor was ignored for {people}. Check --camera-height, --camera-pitch and --stature; "
         "a step or furniture that people stand on has the same effect."
     )
+
+
+def depth_line(depth: dict[str, Any]) -> str:
+    """Return a text of the depth images of summary.json."""
+    return f"{depth['topic']}: {depth['measurements']} measurements of people"
+
+
+def depth_note(depth: DepthUse) -> str:
+    """Return a text of the problems with depth images, which name the node's parameters."""
+    return depth.unused.replace("depth_info_topic", "--depth-info-topic")
 
 
 def person_line(person: dict[str, Any]) -> dict[str, object]:

@@ -25,9 +25,9 @@ from moro_ros.evaluation.open_worlds import (
     seated,
     world_windows,
 )
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.geometry.lens import image_points
 from moro_ros.live.motion_stream import MoRoStream
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
 from moro_ros.types import (
@@ -161,7 +161,7 @@ def run(
     """Run one person through a stream with one source; yields the result of each image."""
     stream.reset()
     stream.set_floor(None)
-    stream.placing.depth = None
+    stream.placing.ignore_depth()
     if source == "floor":
         stream.set_floor(floor_of(observed, person), 0.01)
     points = observed.keypoints[person].numpy().astype(np.float64)
@@ -180,7 +180,7 @@ def run(
                 continue
             yield sample_of(motion, stream, observed, person, number)
     stream.set_floor(None)
-    stream.placing.depth = None
+    stream.placing.ignore_depth()
 
 
 def behind(seen: PersonObservation, points: np.ndarray, scene: DepthScene) -> PersonObservation:

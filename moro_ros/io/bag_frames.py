@@ -22,23 +22,35 @@ OPTIONS = "--image-topic", "--info-topic"
 DEFAULT_FRAME = "camera_optical_frame"
 
 
+class RecordedFrame(VideoFrame):
+    """A frame of a recording; recorded_ns: when it was recorded."""
+
+    recorded_ns = 0
+
+
 class BagFrames(FrameSource):
     """A FrameSource of the images of one topic; images that cannot be used are skipped.
 
-    origin_ns: stamp of the first usable image; the stamps of frames are relative to it. camera: of
-    the first camera_info, None with own_camera false. image_topic, info_topic: empty for the only
-    one. Raises: ConfigError if the recording cannot be read or does not have the topics, DataError
-    if no image can be used, CalibrationError if the camera_info is not for these images.
+    origin_ns: stamp of the first usable image; the stamps of frames are relative to it. frame_id:
+    TF frame of that image, else of camera_info. camera: of the first camera_info, None with
+    own_camera false. image_topic, info_topic: empty for the only one, besides depth_topic. Raises:
+    ConfigError if the recording cannot be read or does not have the topics, DataError if no image
+    can be used, CalibrationError if the camera_info is not for these images.
     """
 
     def __init__(
-        self, path: Path, image_topic: str = "", info_topic: str = "", own_camera: bool = True
+        self,
+        path: Path,
+        image_topic: str = "",
+        info_topic: str = "",
+        own_camera: bool = True,
+        depth_topic: str = "",
     ) -> None:
         self.path = path
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._reader = open_bag(str(path))
         try:
-            self._images = self._topic(image_topic, (IMAGE, COMPRESSED), 0)
+            self._images = self._topic(image_topic, (IMAGE, COMPRESSED), 0, depth_topic)
             self.camera = self._camera(info_topic) if own_camera else None
             self._left_out, self._unstamped, self._fault = 0, 0, ""
             self._begin()
@@ -46,9 +58,11 @@ class BagFrames(FrameSource):
             self._reader.close()
             raise
 
-    def _topic(self, topic: str, kinds: tuple[str, ...], option: int) -> list[Connection]:
+    def _topic(
+        self, topic: str, kinds: tuple[str, ...], option: int, without: str = ""
+    ) -> list[Connection]:
         try:
-            return chosen(self._reader, topic, kinds, OPTIONS[option])
+            return chosen(self._reader, topic, kinds, OPTIONS[option], without)
         except ConfigError as error:
             if topic or any(item.msgtype in kinds for item in self._reader.connections):
                 raise
@@ -78,7 +92,7 @@ class BagFrames(FrameSource):
 
     def _begin(self) -> None:
         """Find the first image that can be used, which defines size and origin."""
-        for stamp_ns, message in self._messages():
+        for stamp_ns, _, message in self._messages():
             try:
                 image = bgr_pixels(message)
             except ImageError as error:
@@ -86,6 +100,7 @@ class BagFrames(FrameSource):
                 continue
             self.height, self.width = image.shape[:2]
             self.origin_ns = stamp_ns
+            self.frame_id = message.header.frame_id
             break
         else:
             raise DataError(f"No image of {self.path} can be used. {self._fault}".rstrip())
@@ -94,6 +109,8 @@ class BagFrames(FrameSource):
         rate_hz = (self.frame_count - 1) / duration_s if duration_s > 0 else 30.0
         self.rate_hz = max(LOWEST_RATE_HZ, rate_hz)
         camera = self.camera
+        if not self.frame_id:
+            self.frame_id = DEFAULT_FRAME if camera is None else camera.frame_id
         if camera is not None and (camera.width, camera.height) != (self.width, self.height):
             raise CalibrationError(
                 f"{self.path}: the images have {self.width}x{self.height} pixels, but camera_info "
@@ -101,10 +118,10 @@ class BagFrames(FrameSource):
                 f"{OPTIONS[0]} and {OPTIONS[1]}."
             )
 
-    def frames(self, start_ns: int = 0) -> Iterator[VideoFrame]:
+    def frames(self, start_ns: int = 0) -> Iterator[RecordedFrame]:
         """Yield the images from a stamp on. Raises: DataError if the recording is damaged."""
         self._left_out, self._unstamped, newest_ns = 0, 0, -1
-        for stamp_ns, message in self._messages():
+        for stamp_ns, recorded_ns, message in self._messages():
             since_ns = stamp_ns - self.origin_ns
             if 0 <= since_ns < start_ns:
                 continue
@@ -118,7 +135,9 @@ class BagFrames(FrameSource):
                 self._left_out, self._fault = self._left_out + 1, str(error)
                 continue
             newest_ns = since_ns
-            yield VideoFrame(since_ns, image)
+            frame = RecordedFrame(since_ns, image)
+            frame.recorded_ns = recorded_ns
+            yield frame
 
     def report(self) -> str:
         """Return the numbers of images without a stamp and skipped, with the last reason."""
@@ -138,8 +157,8 @@ class BagFrames(FrameSource):
         """Close the recording."""
         self._reader.close()
 
-    def _messages(self) -> Iterator[tuple[int, Any]]:
-        """Yield stamp [ns] and message of the images in the order of recording.
+    def _messages(self) -> Iterator[tuple[int, int, Any]]:
+        """Yield stamp [ns], time of recording [ns] and message of the images, in this order.
 
         In ROS, a stamp of 0 is no stamp: the time of recording is used instead. Damaged messages
         are skipped and counted.
@@ -152,4 +171,4 @@ class BagFrames(FrameSource):
                 continue
             stamp_ns = stamp_of(message)
             self._unstamped += not stamp_ns
-            yield stamp_ns or recorded_ns, message
+            yield stamp_ns or recorded_ns, recorded_ns, message

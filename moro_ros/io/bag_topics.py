@@ -38,13 +38,16 @@ def qos_of(topic: str) -> tuple[Qos, ...]:
     return (LATCHED,) if topic == "/tf_static" else ()
 
 
-def chosen(reader: AnyReader, topic: str, kinds: Collection[str], option: str) -> list[Connection]:
+def chosen(
+    reader: AnyReader, topic: str, kinds: Collection[str], option: str, without: str = ""
+) -> list[Connection]:
     """The connections of a topic, or of the only one of these types if no topic is given.
 
-    Raises: ConfigError with the names of the available topics.
+    without: a topic that is not meant, such as that of depth images. Raises: ConfigError with the
+    names of the available topics.
     """
     fitting = [item for item in reader.connections if item.msgtype in kinds]
-    names = sorted({item.topic for item in fitting})
+    names = sorted({item.topic for item in fitting} - {without})
     if not topic and len(names) == 1:
         topic = names[0]
     if topic not in names:

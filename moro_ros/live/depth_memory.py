@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from moro_ros.errors import DepthError
-from moro_ros.recover.depth import MATCH_S, DepthImage
+from moro_ros.geometry.depth_image import MATCH_S, DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import SHORTEST_M, TALLEST_M
 from moro_ros.recover.followed_step import FollowedStep

@@ -122,6 +122,10 @@ class HumanMotionPipeline:
         """Return the input for depth images, for any thread; from now on they place people."""
         return self.stream.placing.use_depth()
 
+    def ignore_depth(self) -> None:
+        """End the use of depth images: nobody is placed by them any more."""
+        self.stream.placing.ignore_depth()
+
     def ignored_floor(self) -> dict[int, str]:
         """Return the people for whom the floor is ignored, with the reason, by track id."""
         return self.stream.placing.ignored_floor()

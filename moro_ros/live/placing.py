@@ -15,9 +15,9 @@ from torch import Tensor
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.size import BodySize
 from moro_ros.body.topology import NUM_JOINTS
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.live.depth_memory import DepthMemory, DepthTrack
 from moro_ros.network.inputs import floor_row
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.followed_step import UNKNOWNS, FollowedStep
@@ -73,6 +73,10 @@ class Placing:
         if self.depth is None:
             self.depth = DepthMemory(DepthMeter(self._body), self._lag_s)
         return self.depth
+
+    def ignore_depth(self) -> None:
+        """End the use of depth images, and forget those that wait for their image."""
+        self.depth, self._ready = None, (-1, [])
 
     def set_lag(self, lag_s: float) -> None:
         """Set the age of the images whose people are placed (motion.look_ahead) [s]."""

@@ -19,8 +19,8 @@ import torch
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.capsules import body_capsules
 from moro_ros.body.topology import JOINT_NAMES
+from moro_ros.geometry.depth_image import BEFORE_CAMERA_M, DepthImage
 from moro_ros.geometry.mesh import vertex_normals
-from moro_ros.recover.depth import BEFORE_CAMERA_M, DepthImage
 from moro_ros.recover.depth_outline import Outline
 from moro_ros.recover.place import Clue
 from moro_ros.recover.steady_pose import BodyPose

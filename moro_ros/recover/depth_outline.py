@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from moro_ros.recover.depth import DepthImage
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.recover.refinement import geman_mcclure
 
 # An edge is sought this far inside and outside of the body's own [m], in steps of STEP_M.

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moro_ros.body.body_model import BodyModel
 from moro_ros.body.topology import JOINT_NAMES
-from moro_ros.recover.depth import DepthImage
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.recover.depth_fit import DepthFit, Surface, depth_clue, gaps
 from moro_ros.recover.depth_outline import Outline, outline_in, wider
 from moro_ros.recover.place import Clue, Unplaced

@@ -18,18 +18,23 @@ INFOS: dict[str, type] = {INFO: CameraInfo}
 
 
 class BagImage(NamedTuple):
-    """An image, the camera_info that applies to it, and the processed share of the time."""
+    """An image, the camera_info that applies to it, and the processed share of the time.
+
+    recorded_ns: when the image was recorded.
+    """
 
     image: AnyImage
     info: CameraInfo
     fraction: float
+    recorded_ns: int
 
 
 class BagImages:
     """Iterates over the images of a part of an open recording.
 
-    image_topic, info_topic: empty if the recording has only one. start_s, end_s: since the start of
-    the recording; end_s 0 for its end. total: approximate number of images.
+    image_topic, info_topic: empty if the recording has only one, besides depth_topic. start_s,
+    end_s: since the start of the recording; end_s 0 for its end. total: approximate number of
+    images.
     Raises: ConfigError if the recording does not have the topics or the part.
     """
 
@@ -40,9 +45,10 @@ class BagImages:
         info_topic: str = "",
         start_s: float = 0.0,
         end_s: float = 0.0,
+        depth_topic: str = "",
     ) -> None:
         self._reader = reader
-        self._images = chosen(reader, image_topic, IMAGES, "image_topic")
+        self._images = chosen(reader, image_topic, IMAGES, "image_topic", depth_topic)
         self._infos = chosen(
             reader, info_topic or beside(reader, self._images), INFOS, "camera_info_topic"
         )
@@ -75,7 +81,7 @@ class BagImages:
                 if isinstance(message, CameraInfo):
                     info = message
                     continue
-                yield BagImage(message, info, (stamp_ns - self._start_ns) / part_ns)
+                yield BagImage(message, info, (stamp_ns - self._start_ns) / part_ns, stamp_ns)
         except (DataError, GeneratorExit):
             raise
         except Exception as error:  # each storage raises its own errors

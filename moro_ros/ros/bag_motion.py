@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from moro_ros.errors import DataError, MoroError
+from moro_ros.io.bag_depth import DepthUse, with_next
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.io.recording import row_of
 from moro_ros.ros.bag_images import BagImage
@@ -34,13 +35,19 @@ class Tally:
 class BagMotion:
     """Writes the motion of the people in recorded images; unusable images are counted and skipped.
 
-    pipeline: not shared and without tracked people; options: those of the node.
+    pipeline: not shared and without tracked people; options: those of the node; depth: the
+    recorded depth images, if they are used.
     """
 
     def __init__(
-        self, pipeline: HumanMotionPipeline, files: MotionFiles, options: NodeConfig
+        self,
+        pipeline: HumanMotionPipeline,
+        files: MotionFiles,
+        options: NodeConfig,
+        depth: DepthUse | None = None,
     ) -> None:
         self.tally = Tally()
+        self.depth = depth
         self._pipeline = pipeline
         self._files = files
         self._options = options
@@ -53,9 +60,9 @@ class BagMotion:
         go_on: called after each image with the share that is done; false stops the processing.
         Raises: DataError if the recording is damaged or none of its images can be used.
         """
-        for item in images:
+        for item, following in with_next(images):
             try:
-                self._add(item)
+                self._add(item, following)
                 self.tally.frames += 1
             except MoroError as error:
                 self.tally.skipped += 1
@@ -66,7 +73,7 @@ class BagMotion:
             raise DataError(f"No image could be used. {self.tally.last_fault}".rstrip())
         return True
 
-    def _add(self, item: BagImage) -> None:
+    def _add(self, item: BagImage, following: BagImage | None) -> None:
         stamp_ns = stamp_to_ns(item.image.header.stamp)
         camera = self._camera(item)
         pixels = rgb_pixels(item.image)
@@ -74,7 +81,13 @@ class BagMotion:
         if self._order.jump(stamp_ns, self._pipeline.config.motion.max_gap_s):
             self._pipeline.reset()
         observed = self._pipeline.observe(pixels, stamp_ns, camera)
+        if self.depth is not None:
+            next_ns = None if following is None else stamp_to_ns(following.image.header.stamp)
+            self.depth.camera_frame = camera.frame_id
+            self.depth.before(stamp_ns, item.recorded_ns, next_ns)
         result = self._pipeline.recover(observed)
+        if self.depth is not None:
+            self.depth.after()
         self._files.camera = self._files.camera or camera
         self._files.add_image(stamp_ns)
         for person in result.motions:

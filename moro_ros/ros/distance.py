@@ -20,6 +20,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from moro_ros.errors import ConfigError, RobotError, missing_module
+from moro_ros.io.transform_tree import TransformTree
 from moro_ros.msg import HumanCapsules, HumanDistances
 from moro_ros.ros import parameters
 from moro_ros.ros.distance_messages import (
@@ -31,7 +32,7 @@ from moro_ros.ros.distance_messages import (
 )
 from moro_ros.ros.distance_options import DistanceConfig, check_topics
 from moro_ros.ros.serve import serve
-from moro_ros.ros.transforms import LATCHED, TF_DEPTH, TransformTree
+from moro_ros.ros.transforms import LATCHED, TF_DEPTH
 
 if TYPE_CHECKING:
     from moro_ros.robot.collision import RobotModel

@@ -1,18 +1,15 @@
 """Replaces functions of ROS packages that pip lacks, with their signatures.
 
-cv_bridge: cv2_to_imgmsg; sensor_msgs_py: create_cloud; tf_transformations: the others. Their
-quaternions are x, y, z, w; matrices are homogeneous and map points of the child into the parent.
+cv_bridge: cv2_to_imgmsg; sensor_msgs_py: create_cloud; tf_transformations: io/tf_matrices.py.
 """
 
 from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Iterable, Sequence
-from functools import reduce
+from collections.abc import Iterable
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -60,37 +57,3 @@ def create_cloud(header: Header, fields: Iterable[PointField], points: np.ndarra
     )
     message.data = data
     return message
-
-
-def quaternion_matrix(quaternion: Sequence[float]) -> np.ndarray:
-    """The rotation (4, 4) of a quaternion, which need not have unit length."""
-    matrix = np.identity(4)
-    matrix[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
-    return matrix
-
-
-def quaternion_from_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The unit quaternion of the rotation of a transform (4, 4)."""
-    return Rotation.from_matrix(np.asarray(matrix)[:3, :3]).as_quat()
-
-
-def translation_matrix(direction: Sequence[float]) -> np.ndarray:
-    """The translation (4, 4) by a vector (3,)."""
-    matrix = np.identity(4)
-    matrix[:3, 3] = direction[:3]
-    return matrix
-
-
-def translation_from_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The translation (3,) of a transform (4, 4)."""
-    return np.array(matrix)[:3, 3].copy()
-
-
-def concatenate_matrices(*matrices: np.ndarray) -> np.ndarray:
-    """The product of transforms (4, 4), the last one applied first."""
-    return reduce(np.dot, matrices, np.identity(4))
-
-
-def inverse_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of a transform (4, 4)."""
-    return np.linalg.inv(matrix)

@@ -236,6 +236,12 @@ class Perception:
             stamp_ns = observed.frame.stamp_ns
             self._depth.deliver(self._depths, tree, header.frame_id, stamp_ns)
         result = self._pipeline.recover(observed, mesh)
+        if self._depth is not None and self._depths is not None and self._depths.used:
+            self._logger.info(
+                f"Depth images of {self._depth.topic} are used: they measure the distance of "
+                "people.",
+                once=True,
+            )
         self._report_unusable()
         ignored = self._pipeline.ignored_floor()
         self._ignored_floor = floor_words(ignored)

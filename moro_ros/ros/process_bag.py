@@ -16,11 +16,14 @@ from rclpy.action.server import ServerGoalHandle
 
 from moro_ros.action import ProcessBag
 from moro_ros.errors import ConfigError, MoroError
-from moro_ros.io.bag_reader import open_bag
+from moro_ros.io.bag_depth import BagDepth, DepthUse
+from moro_ros.io.bag_reader import AnyReader, open_bag
+from moro_ros.io.bag_topics import IMAGE, INFO
 from moro_ros.io.motion_files import MotionFiles
 from moro_ros.ros.bag_images import BagImages
 from moro_ros.ros.bag_motion import BagMotion
 from moro_ros.ros.base_node import BaseNode
+from moro_ros.ros.depth_input import depth_topics
 from moro_ros.ros.logs import speaking_as
 
 FEEDBACK_PERIOD_S = 0.2
@@ -101,15 +104,28 @@ class BagAction:
         if node.pipeline is None:
             raise ConfigError(f"The node is {node.state}: configure it first.")
         output = output_folder(node.options.process_bag.root, goal.output)
-        with contextlib.closing(open_bag(goal.bag)) as reader:
+        with contextlib.ExitStack() as opened:
+            reader = opened.enter_context(contextlib.closing(open_bag(goal.bag)))
+            depth, lack, topics = None, "", ("", "")
+            if node.options.depth_topic:
+                topics = depth_topics(node, node.options.depth_topic, node.options.depth_info_topic)
+                lack = missing_depth(reader, *topics)
             images = BagImages(
-                reader, goal.image_topic, goal.camera_info_topic, goal.start_s, goal.end_s
+                reader,
+                goal.image_topic,
+                goal.camera_info_topic,
+                goal.start_s,
+                goal.end_s,
+                topics[0],
             )
+            if topics[0] and not lack:
+                depth = opened.enter_context(BagDepth(goal.bag, *topics))
             # There is time to detect all people in every image.
             pipeline = node.make_pipeline(replace(node.config, realtime=False))
             files = MotionFiles(output, goal.overwrite)
             try:
-                motion = BagMotion(pipeline, files, node.options)
+                use = None if depth is None else DepthUse(depth, pipeline.use_depth(), "")
+                motion = BagMotion(pipeline, files, node.options, use)
                 tell = Progress(handle, motion, images.total)
                 complete = motion.run(
                     images, lambda share: tell(share) and not self._stopped.is_set()
@@ -117,7 +133,21 @@ class BagAction:
                 written = files.finish() if complete else []
             finally:
                 files.discard()
-        return result_of(motion, written)
+        return result_of(motion, written, lack)
+
+
+def missing_depth(reader: AnyReader, topic: str, info_topic: str) -> str:
+    """A text of which topic for depth a recording lacks; empty if it has both."""
+    recorded = {(item.topic, item.msgtype) for item in reader.connections}
+    wanted = {"depth_topic": (topic, IMAGE), "depth_info_topic": (info_topic, INFO)}
+    lacking = [f"{name}, {of[0]}" for name, of in wanted.items() if of not in recorded]
+    if not lacking:
+        return ""
+    names = sorted(name for name, kind in recorded if kind == IMAGE)
+    return (
+        f"Depth was not used: the recording does not have {' and '.join(lacking)}; its topics of "
+        f"uncompressed images are {', '.join(names) or 'none'}."
+    )
 
 
 def output_folder(root: str, output: str) -> Path:
@@ -166,8 +196,11 @@ class Progress:
         return not self._handle.is_cancel_requested
 
 
-def result_of(motion: BagMotion, written: list[Path]) -> ProcessBag.Result:
-    """The result of a processed goal; if nothing was written, it was stopped."""
+def result_of(motion: BagMotion, written: list[Path], lack: str) -> ProcessBag.Result:
+    """The result of a processed goal; if nothing was written, it was stopped.
+
+    lack: a text of why depth was not used, empty if it was or is not wanted.
+    """
     tally = motion.tally
     result = ProcessBag.Result(
         success=bool(written),
@@ -177,9 +210,13 @@ def result_of(motion: BagMotion, written: list[Path]) -> ProcessBag.Result:
         files=[str(path) for path in written],
     )
     done = f"{tally.frames} images described, {len(tally.people)} people"
+    if motion.depth is not None:
+        done += f"; {motion.depth.used}"
+        lack = motion.depth.unused
     if tally.skipped:
         done += f"; {tally.skipped} skipped, most recently: {tally.last_fault}"
-    result.message = f"{done}." if written else f"Stopped without writing files: {done}."
+    done = f"{done}. {lack}".removesuffix(" ")
+    result.message = done if written else f"Stopped without writing files: {done}"
     return result
 
 

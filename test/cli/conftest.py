@@ -35,6 +35,9 @@ class Pipeline:
     def reset(self) -> None:
         self.resets += 1
 
+    def ignore_depth(self) -> None:
+        pass
+
     def set_floor(self, plane: GroundPlane | None) -> None:
         self.floor = plane
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from moro_ros.errors import DepthError
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.live.depth_memory import (
     MISSED,
     UNMATCHED,
@@ -14,7 +15,6 @@ from moro_ros.live.depth_memory import (
     DepthMemory,
     DepthTrack,
 )
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_pose import DepthMeasurement
 from moro_ros.recover.place import Clue, Unplaced
 from moro_ros.recover.steady_pose import BodyPose

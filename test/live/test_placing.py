@@ -12,13 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from moro_ros.body.topology import CONTACT_JOINTS, JOINT_NAMES
 from moro_ros.config import MotionConfig
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.live.placing import Person, Placing
 from moro_ros.live.synthetic_scenes import walker
 from moro_ros.network.inputs import floor_row
 from moro_ros.recover import floor
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_pose import DepthMeasurement
 from moro_ros.recover.ground import JOINT_HEIGHT_M, SHOES_M, GroundPlane
 from moro_ros.recover.place import Clue, Unplaced

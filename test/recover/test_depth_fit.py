@@ -12,9 +12,9 @@ import torch
 from moro_ros.body.size import BodySize
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic_scenes import sitter, walker
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_fit import DepthFit, depth_clue
 from moro_ros.recover.place import Clue
 from moro_ros.recover.steady_pose import BodyPose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moro_ros.recover.depth import DepthImage
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.recover.depth_outline import Outline, outline_in, wider
 from moro_ros.types import Camera
 

@@ -10,10 +10,10 @@ import torch
 
 from moro_ros.body.topology import JOINT_NAMES, NUM_JOINTS
 from moro_ros.evaluation.depth_scenes import Board, as_measured, render_depth
+from moro_ros.geometry.depth_image import DepthImage
 from moro_ros.geometry.mesh import vertex_normals
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.synthetic_scenes import sitter
-from moro_ros.recover.depth import DepthImage
 from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.place import Unplaced
 from moro_ros.recover.refinement import Refiner, Seen, moved

@@ -114,6 +114,7 @@ class FakePipeline:
         if blue == 4:
             LOG.warning("Four are recovered.")
         for depth in self._depths.image_came(stamp_ns) if self._depths else ():
+            self._depths.used += 1
             middle_m, aligned = float(np.nanmedian(depth.metres)), depth.rotation is None
             self._write(call="depth", stamp_ns=depth.stamp_ns, metres=middle_m, aligned=aligned)
         self._write(call="push", stamp_ns=stamp_ns, mesh=mesh, focal=frame.camera.matrix[0, 0])

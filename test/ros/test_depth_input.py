@@ -15,11 +15,12 @@ from tf2_msgs.msg import TFMessage
 
 from moro_ros.errors import DepthError
 from moro_ros.io.camera_file import camera_from_focal
+from moro_ros.io.depth_messages import KEPT, depth_image
+from moro_ros.io.transform_tree import TransformTree
 from moro_ros.live.depth_memory import DepthMemory
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
-from moro_ros.ros.depth_input import KEPT, DepthInput, depth_image
+from moro_ros.ros.depth_input import DepthInput
 from moro_ros.ros.silence import SILENT_S
-from moro_ros.ros.transforms import TransformTree
 
 WIDTH, HEIGHT = 64, 48
 INFO = camera_info_message(camera_from_focal(60.0, WIDTH, HEIGHT, "lens"), Header(frame_id="lens"))
@@ -208,7 +209,7 @@ def test_what_waits_is_bounded_and_starts_anew_with_a_recording() -> None:
     desk = Desk()
     for number in range(2000):
         desk.comes(number)
-    assert len(desk.input._messages) <= KEPT
+    assert len(desk.input._queue) <= KEPT
     desk.handed(1999)
     desk.comes(0)
     assert desk.handed(0) == [0]
@@ -257,6 +258,7 @@ def test_depth_topics_are_heard_and_what_is_wrong_is_said_once(deep_bench: Any) 
     status, values = bench.fresh_status()
     assert "have no camera_info" in status.message
     assert bench.node.output().count("have no camera_info") == 1
+    assert "are used" not in bench.node.output()
     shown(flat(2500), INFO)
     shown(flat(2500), INFO)
     bench.client.wait(lambda: bench.calls("depth"), "a depth image")
@@ -264,4 +266,6 @@ def test_depth_topics_are_heard_and_what_is_wrong_is_said_once(deep_bench: Any) 
     assert call["metres"] == pytest.approx(2.5) and call["aligned"]
     status, values = bench.fresh_status()
     assert "depth" not in status.message.lower()
-    assert values["depth"] == "/depth/image: 0 measurements"
+    used = len(bench.calls("depth"))
+    assert values["depth"] == f"/depth/image: {used} measurements" and used >= 2
+    assert bench.node.output().count("Depth images of /depth/image are used") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from depth_bag import COLOUR, DEPTH, DepthBag
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from moro_ros.action import ProcessBag
@@ -25,6 +27,7 @@ from moro_ros.io.recording import load_recording
 from moro_ros.ros.bag import known_types
 from moro_ros.ros.conversions import camera_info_message, ns_to_stamp
 from moro_ros.ros.fallbacks import cv2_to_imgmsg
+from moro_ros.types import Camera
 
 pytestmark = pytest.mark.ros
 WIDTH, HEIGHT, COUNT, PERIOD_NS = 64, 48, 100, 33_333_333
@@ -290,5 +293,57 @@ def test_without_a_root_the_action_is_refused(
     assert not answer.results[0].successful
     assert "process_bag.root is empty" in worker.refused(recording, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+    worker.actions.destroy()
+    assert node.end() == 0, node.output()
+
+
+CAMERA = Camera(np.array([[60.0, 0, 32], [0, 60.0, 24], [0, 0, 1]]), WIDTH, HEIGHT)
+
+
+def deep_bag(folder: Path, value: float = 2500.0, depth: bool = True) -> Path:
+    """Images at 10 Hz, each with a depth image that is taken 20 ms and recorded 0.4 s later."""
+    bag = DepthBag(CAMERA)
+    bag.infos(*(() if depth else [DepthBag.info_of(COLOUR)]))
+    for number in range(20):
+        bag.image(0.1 * number)
+        if depth:
+            bag.depth(0.1 * number + 0.02, np.full((HEIGHT, WIDTH), value), 0.1 * number + 0.4)
+    return bag.write(folder)
+
+
+def test_the_depth_topic_of_the_node_is_used_if_it_was_recorded(
+    client: Any, start_fake_node: Callable[..., Any], tmp_path: Path, root: Path
+) -> None:
+    node, calls = start_fake_node(
+        0.0, namespace="/deep", depth_topic=DEPTH, **{"process_bag.root": root}
+    )
+    worker = Worker(client, "/deep/moro")
+
+    def told(name: str, bag: Path, **more: Any) -> str:
+        status, result = worker.result(worker.send(bag, tmp_path / name, **more))
+        assert status == GoalStatus.STATUS_SUCCEEDED and len(result.files) == 2
+        return result.message
+
+    message = told("good", deep_bag(tmp_path / "good_bag"))
+    assert message == (
+        f"20 images described, 3 people; 20 measurements of people in the depth images of {DEPTH}."
+    )
+    seen = [json.loads(line) for line in calls.read_text().splitlines()]
+    seen = [call for call in seen if call["call"] in ("depth", "push")]
+    # The depth images of an image come before it is recovered.
+    assert [call["call"] for call in seen] == ["depth", "push"] * 20
+    assert all(c["stamp_ns"] - p["stamp_ns"] == 20_000_000 for c, p in zip(seen[::2], seen[1::2]))
+    assert {(call["metres"], call["aligned"]) for call in seen[::2]} == {(2.5, True)}
+    part = told("part", deep_bag(tmp_path / "part_bag"), start_s=1.0)
+    assert "10 measurements" in part
+    lost = told("lost", deep_bag(tmp_path / "lost_bag", depth=False))
+    assert lost == (
+        f"20 images described, 3 people. Depth was not used: the recording does not have "
+        f"depth_topic, {DEPTH} and depth_info_topic, /cam/depth/camera_info; its topics of "
+        f"uncompressed images are {COLOUR}."
+    )
+    wrong = told("wrong", deep_bag(tmp_path / "wrong_bag", value=2.0))
+    assert "0 measurements" in wrong and "Depth was not used in 20 of 20 images" in wrong
+    assert "16UC1 must be in millimetres" in wrong
     worker.actions.destroy()
     assert node.end() == 0, node.output()

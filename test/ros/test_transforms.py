@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from moro_ros.ros import fallbacks
+from moro_ros.io import tf_matrices
+from moro_ros.io.transform_tree import MOST_FRAMES, MOST_NAMED, TransformTree, matrix_of
 from moro_ros.ros.outputs.tf import (
     body_transform,
     hand_and_face_transforms,
@@ -23,7 +24,7 @@ from moro_ros.ros.outputs.tf import (
 )
 from moro_ros.ros.rep155.describer import Describer
 from moro_ros.ros.rep155.options import body_id
-from moro_ros.ros.transforms import MOST_FRAMES, MOST_NAMED, Placement, TransformTree, matrix_of
+from moro_ros.ros.transforms import Placement
 
 try:
     import tf_transformations
@@ -31,11 +32,11 @@ except ModuleNotFoundError:
     tf_transformations = None
 
 
-@pytest.fixture(params=["fallbacks", "tf_transformations"])
+@pytest.fixture(params=["tf_matrices", "tf_transformations"])
 def library(request: pytest.FixtureRequest) -> Any:
     """The two that offer the functions of tf_transformations."""
-    if request.param == "fallbacks":
-        return fallbacks
+    if request.param == "tf_matrices":
+        return tf_matrices
     if tf_transformations is None:
         pytest.skip("tf_transformations is not installed")
     return tf_transformations
@@ -286,7 +287,7 @@ def test_every_frame_of_a_body_is_one_s_own(fake_node: Any) -> None:
 
 def test_transforms_that_ended_are_told_from_those_that_hold(monkeypatch: Any) -> None:
     now_s = 100.0
-    monkeypatch.setattr("moro_ros.ros.transforms.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("moro_ros.io.transform_tree.time.monotonic", lambda: now_s)
     links = TransformTree()
     links.take_static(TFMessage(transforms=[link("mast", "lens", 1)]))
     links.take(TFMessage(transforms=[link("map", "mast", 2), link("map", "wheel", 3)]))
