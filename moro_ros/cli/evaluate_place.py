@@ -66,7 +66,7 @@ def register(
         "--sources",
         nargs="+",
         choices=ALL_SOURCES,
-        help="only these; without depth it is much faster",
+        help="only these; without depth it is faster",
     )
     place.add_argument(
         "--worlds",

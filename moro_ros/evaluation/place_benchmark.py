@@ -104,28 +104,29 @@ def evaluate_place(
     All people are on the floor (open_worlds.are_on_floor), since the floor that is given is theirs.
 
     sources, worlds: those of SOURCES and WORLDS that are measured, of the same people for any
-    choice. Rendering depth images takes most of the time. Keys: root_m and median_m, the pelvis'
-    error; root_90_m, of nine in ten images; along_m and across_m, the mean error along and across
-    the line of sight; mpjpe_mm; wrists_m, both wrists' error; sigma_m, root mean square;
-    within_1_sigma and within_2_sigma, of the distance; named, the share of the images that name
-    this source; sole_m and through: see contact_metrics.
+    choice. Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; along_m
+    and across_m, the mean error along and across the line of sight; mpjpe_mm; wrists_m, both
+    wrists' error; sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance;
+    named, the share of the images that name this source; sole_m and through: see contact_metrics.
     """
     protocol = OpenProtocol(windows=people, frames=frames, batch=people, seed=seed)
     for name, world in WORLDS.items():
         if name not in worlds:
             continue
         observed = next(world_windows(motion, stream.body, world, protocol, on_floor=True))
-        for source, number in SOURCES.items():
-            if source not in sources:
-                continue
-            samples: list[Sample] = []
-            for person in range(people):
+        samples: dict[str, list[Sample]] = {source: [] for source in SOURCES if source in sources}
+        by_depth = [source for source in samples if SOURCES[source] == DEPTH]
+        for person in range(people):
+            meshes = true_meshes(stream, observed, person)
+            bare = rendered(stream, observed, person, meshes) if by_depth else {}
+            for source, found in samples.items():
                 scenes: Mapping[int, DepthScene] = {}
-                if number == DEPTH:
+                if source in by_depth:
                     post = source == "depth behind a post"
-                    scenes = depth_scenes(stream, observed, person, seed, post)
-                samples += run(stream, observed, person, source, scenes)
-            yield name, source, metrics(samples, number)
+                    scenes = depth_scenes(bare, observed, person, seed, post)
+                found += run(stream, observed, person, source, scenes, meshes)
+        for source, found in samples.items():
+            yield name, source, metrics(found, SOURCES[source])
 
 
 def metrics(samples: list[Sample], source: int) -> dict[str, float]:
@@ -157,8 +158,12 @@ def run(
     person: int,
     source: str,
     scenes: Mapping[int, DepthScene],
+    meshes: np.ndarray,
 ) -> Iterator[Sample]:
-    """Run one person through a stream with one source; yields the result of each image."""
+    """Run one person through a stream with one source; yields the result of each image.
+
+    meshes: of true_meshes.
+    """
     stream.reset()
     stream.set_floor(None)
     stream.placing.depth = None
@@ -172,13 +177,13 @@ def run(
             if number in scenes:
                 stream.placing.use_depth().offer(scenes[number].depth)
             seen = behind(seen, points[number], scenes[number - number % DEPTH_EVERY])
-        for motion in stream.push(replace(image, people=(seen,)), mesh=True):
+        scored = number >= WARM_UP
+        for motion in stream.push(replace(image, people=(seen,)), mesh=scored):
             if source == "stature" and not given:
                 stream.set_stature(motion.track_id, true_stature(stream, observed, person))
                 given = True
-            if number < WARM_UP:
-                continue
-            yield sample_of(motion, stream, observed, person, number)
+            if scored:
+                yield sample_of(motion, stream, observed, person, number, meshes[number])
     stream.set_floor(None)
     stream.placing.depth = None
 
@@ -205,14 +210,22 @@ def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:
 
 
 def sample_of(
-    motion: BodyMotion, stream: MoRoStream, observed: ObservedMotion, person: int, number: int
+    motion: BodyMotion,
+    stream: MoRoStream,
+    observed: ObservedMotion,
+    person: int,
+    number: int,
+    mesh: np.ndarray,
 ) -> Sample:
-    """Return the sample of a motion with a mesh, of a person in an image that is not the first."""
+    """Return the sample of a motion with a mesh, of a person in an image that is not the first.
+
+    mesh: the true one, (V, 3) m.
+    """
     before, true = observed.joints[person, number - 1 : number + 1].numpy().astype(np.float64)
     assert motion.vertices is not None
     contact = contact_of(
         motion.vertices[-1],
-        true_mesh(stream, observed, person, number)[: len(stream.vertex_parts)],
+        mesh[: len(stream.vertex_parts)],
         stream.vertex_parts,
         bare_ground(observed, person),
         slow_feet(true, before, 1.0 / RATE_HZ),
@@ -263,13 +276,16 @@ def true_stature(stream: MoRoStream, observed: ObservedMotion, person: int) -> f
     return stature_m * true_size(stream, observed, person)
 
 
-def true_mesh(stream: MoRoStream, observed: ObservedMotion, person: int, number: int) -> np.ndarray:
-    """Return the true vertices of a person in an image, (V, 3) m, camera frame."""
-    truth, one = observed.truth, slice(number, number + 1)
-    turns = torch.cat([truth.rotation[person, one, None], truth.body_rotations[person, one]], 1)
-    mesh = stream.body.skin(turns, truth.betas[person : person + 1]).vertices[0]
-    size = true_size(stream, observed, person)
-    return np.asarray((mesh * size + truth.translation[person, number]).numpy())
+def true_meshes(
+    stream: MoRoStream, observed: ObservedMotion, person: int, images: slice = slice(None)
+) -> np.ndarray:
+    """Return the true vertices of a person in some images, (F, V, 3) m, camera frame."""
+    truth = observed.truth
+    turns, bent = truth.rotation[person, images], truth.body_rotations[person, images]
+    betas = truth.betas[person].expand(len(turns), -1)
+    meshes = stream.body.skin(torch.cat([turns[:, None], bent], 1), betas).vertices
+    meshes = meshes * true_size(stream, observed, person)
+    return np.asarray((meshes + truth.translation[person, images, None]).numpy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,42 +304,58 @@ class DepthScene:
         return np.asarray(inside & self.post[row, column])
 
 
-def depth_scenes(
-    stream: MoRoStream, observed: ObservedMotion, person: int, seed: int, post: bool = False
-) -> dict[int, DepthScene]:
-    """Return the depth images of a person in front of a wall, by the number of the image.
+def rendered(
+    stream: MoRoStream, observed: ObservedMotion, person: int, meshes: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Return exact depth images (H, W) m of a person before a wall, by the number of the image.
 
-    post: whether a post hides a part of the person.
+    meshes: of true_meshes.
+    """
+    faces, found = stream.body.faces.numpy(), {}
+    for number in range(0, len(meshes), DEPTH_EVERY):
+        wall = standing_board(observed, person, number, WALL_M, 8.0, 0.0)
+        found[number] = render_depth([meshes[number]], faces, [wall], DEPTH_CAMERA)
+    return found
+
+
+def depth_scenes(
+    bare: Mapping[int, np.ndarray],
+    observed: ObservedMotion,
+    person: int,
+    seed: int,
+    post: bool = False,
+) -> dict[int, DepthScene]:
+    """Return the depth images of a person as measured, by the number of the image.
+
+    bare: of `rendered`; post: whether a post hides a part of the person.
     """
     rng = np.random.default_rng([seed, person])
-    truth = observed.truth
-    up = truth.up[person].numpy().astype(np.float64)
-    right = np.cross(up, [0.0, 0.0, 1.0])
     found = {}
-    faces = stream.body.faces.numpy()
-    for number in range(0, truth.rotation.shape[1], DEPTH_EVERY):
-        mesh = true_mesh(stream, observed, person, number)
-        pelvis = truth.translation[person, number].numpy().astype(np.float64)
-        boards = [standing_board(pelvis, up, right, WALL_M, 8.0, 0.0)]
-        hidden = np.zeros((DEPTH_CAMERA.height, DEPTH_CAMERA.width), bool)
+    for number, metres in bare.items():
+        hidden = np.zeros(metres.shape, bool)
         if post:
-            boards.append(standing_board(pelvis, up, right, -POST_M, POST_WIDTH_M, 0.15))
-            hidden = np.isfinite(board_depth(boards[-1], DEPTH_CAMERA))
-        metres = as_measured(render_depth([mesh], faces, boards, DEPTH_CAMERA), rng)
-        depth = DepthImage(metres, DEPTH_CAMERA, round(number * 1e9 / RATE_HZ))
+            board = standing_board(observed, person, number, -POST_M, POST_WIDTH_M, 0.15)
+            nearer = board_depth(board, DEPTH_CAMERA)
+            hidden = np.isfinite(nearer)
+            metres = np.fmin(metres, np.where(hidden, nearer, np.nan)).astype(np.float32)
+        measured = as_measured(metres, rng)
+        depth = DepthImage(measured, DEPTH_CAMERA, round(number * 1e9 / RATE_HZ))
         found[number] = DepthScene(depth, hidden)
     return found
 
 
 def standing_board(
-    pelvis: np.ndarray,
-    up: np.ndarray,
-    right: np.ndarray,
+    observed: ObservedMotion,
+    person: int,
+    number: int,
     behind_m: float,
     width_m: float,
     aside_m: float,
 ) -> Board:
-    """Return a board across the line of sight behind a pelvis, or in front of it."""
+    """Return a board across the line of sight behind a person in an image, or in front of them."""
+    pelvis = observed.truth.translation[person, number].numpy().astype(np.float64)
+    up = observed.truth.up[person].numpy().astype(np.float64)
+    right = np.cross(up, [0.0, 0.0, 1.0])
     away = float(np.linalg.norm(pelvis))
     middle = pelvis * (1.0 + behind_m / away) + (aside_m - 0.5 * width_m) * right
     return Board(middle - 4.0 * up, right * width_m, up * 8.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ from moro_ros.evaluation.place_benchmark import (
     depth_scenes,
     evaluate_place,
     metrics,
+    rendered,
+    true_meshes,
 )
+from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.types import DEPTH, FLOOR
 
 
@@ -60,7 +64,9 @@ def test_a_depth_image_has_the_person_where_they_are(open_body):
     turns[:, :, 0] = torch.tensor([np.pi / 2, 0.0, 0.0])  # y up onto z up
     truth = place_cameras(MotionWindows(turns, place), torch.zeros(2, 10), open_body, rng, NEAR)
     observed = look(truth, open_body, NOISE, rng)
-    found = depth_scenes(Stream(), observed, 0, 3)  # type: ignore[arg-type]
+    stream = cast(MoRoStream, Stream())
+    bare = rendered(stream, observed, 0, true_meshes(stream, observed, 0))
+    found = depth_scenes(bare, observed, 0, 3)
     assert sorted(found) == list(range(0, 6, DEPTH_EVERY))
     pelvis = truth.translation[0, 0].numpy()
     column, row = np.rint(pelvis[:2] / pelvis[2] * 150.0 + [120, 90]).astype(int)
@@ -69,7 +75,7 @@ def test_a_depth_image_has_the_person_where_they_are(open_body):
     assert metres.shape == (DEPTH_CAMERA.height, DEPTH_CAMERA.width)
     assert np.nanmedian(around) == pytest.approx(pelvis[2] - 0.1, abs=0.1)
     assert not found[0].hides(observed.keypoints[0, 0].numpy()).any()
-    posts = depth_scenes(Stream(), observed, 0, 3, post=True)  # type: ignore[arg-type]
+    posts = depth_scenes(bare, observed, 0, 3, post=True)
     hidden = posts[0].hides(observed.keypoints[0, 0].numpy())
     assert 0 < hidden.sum() < len(hidden)
     column, row = np.argwhere(posts[0].post)[0][::-1]
