@@ -26,7 +26,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--model", default="moro_open", help="model name or folder")
     shared.add_argument("--passes", type=int, default=1, help="passes of the masked decoding")
-    shared.add_argument("--threads", type=int, default=2, help="CPU threads")
+    shared.add_argument("--threads", type=evaluate_open.at_least_one, default=2, help="CPU threads")
     shared.add_argument("--json", action="store_true", help="print a JSON object")
     evaluate_open.register(sets, shared)
     evaluate_prediction.register(sets, shared)

@@ -25,7 +25,6 @@ LEAST_IMAGES = LEAST_POSES + WARM_UP
 def command(args: argparse.Namespace) -> int:
     """The videos of Pose2Sim, with other focal lengths as if, and synthetic people."""
     check_least(args, LEAST_IMAGES, "images")
-    check_least(args, 1, "people")
     if not all(0.0 < share < math.inf for share in args.shares):
         raise ConfigError(f"--shares: got {args.shares}, expected positive numbers.")
     motion = held_out(args.motion)

@@ -23,7 +23,10 @@ from moro_ros.cli.evaluate_video import (
 )
 from moro_ros.cli.results import print_table, rounded
 from moro_ros.config import MODES, MotionConfig
+from moro_ros.errors import ConfigError
 from moro_ros.evaluation.live_benchmark import (
+    MIN_RUN,
+    WARM_UP,
     LiveProtocol,
     cost_ms,
     evaluate_live,
@@ -41,6 +44,13 @@ VIDEO_KEYS = ("mpjpe_mm", "pa_mpjpe_mm")
 
 def command(args: argparse.Namespace) -> int:
     """The modes of the live stream, with look-aheads and passes: accuracy, cost and latency."""
+    least = WARM_UP + MIN_RUN + max(numbers(args.look_ahead), default=0)
+    if words(args.modes) and args.frames < least:
+        raise ConfigError(
+            f"--frames: got {args.frames}, expected {least} or more with --look-ahead "
+            f"{args.look_ahead}: the first {WARM_UP} images are not scored, the last ones not "
+            "described."
+        )
     stream = stream_of(args)
     trials = list[Trial]()
     if names := words(args.trials):

@@ -17,6 +17,7 @@ from moro_ros.errors import DataError
 from moro_ros.evaluation import sigma
 from moro_ros.evaluation.ablations import compare, look_ahead, variants
 from moro_ros.evaluation.designs import evaluate_design, window_ms
+from moro_ros.evaluation.live_benchmark import WARM_UP
 from moro_ros.evaluation.open_benchmark import (
     STANDARD_SUBJECTS,
     OpenProtocol,
@@ -262,9 +263,19 @@ def subject_options(shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def at_least_one(text: str) -> int:
-    """Return a number of whatever is measured. Raises: ArgumentTypeError."""
+    """Return a number of whatever is measured, or of threads. Raises: ArgumentTypeError."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text}, expected a whole number of at least 1")
+    return int(text)
+
+
+def more_than_warm_up(text: str) -> int:
+    """Return a number of images of which some are scored. Raises: ArgumentTypeError."""
+    if not text.isdecimal() or int(text) <= WARM_UP:
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected a whole number above {WARM_UP}: the first {WARM_UP} images are "
+            "not scored"
+        )
     return int(text)
 
 
@@ -283,7 +294,9 @@ def stream_options(people: int) -> argparse.ArgumentParser:
     streams.add_argument(
         "--people", type=at_least_one, default=people, help="number of sequences run in parallel"
     )
-    streams.add_argument("--frames", type=int, default=96, help="length of each sequence in images")
+    streams.add_argument(
+        "--frames", type=more_than_warm_up, default=96, help="length of each sequence in images"
+    )
     return streams
 
 

@@ -6,13 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from moro_ros.body.size import BodySize
 from moro_ros.body.topology import JOINT_NAMES
 from moro_ros.data.mocap import MotionSet
 from moro_ros.data.synthesis import CameraRange, ObservedMotion
-from moro_ros.evaluation.depth_scenes import Board, as_measured, board_depth, render_depth
 from moro_ros.evaluation.floor_contact import Contact, contact_metrics, contact_of, slow_feet
 from moro_ros.evaluation.live_benchmark import WARM_UP, images_of
 from moro_ros.evaluation.open_benchmark import RATE_HZ, OpenProtocol
@@ -25,8 +22,14 @@ from moro_ros.evaluation.open_worlds import (
     seated,
     world_windows,
 )
-from moro_ros.geometry.depth_image import DepthImage
-from moro_ros.geometry.lens import image_points
+from moro_ros.evaluation.place_scenes import (
+    DEPTH_EVERY,
+    DepthScene,
+    Rendered,
+    depth_scenes,
+    true_meshes,
+    true_stature,
+)
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.ground import SHOES_M, GroundPlane
 from moro_ros.recover.uncertainty import distance_sigma
@@ -36,7 +39,6 @@ from moro_ros.types import (
     PRIOR,
     STATURE,
     BodyMotion,
-    Camera,
     PersonObservation,
 )
 
@@ -61,12 +63,8 @@ SOURCES: dict[str, int] = {
     "floor": FLOOR,
     "depth": DEPTH,
     "depth behind a post": DEPTH,
+    "depth, thick clothes": DEPTH,
 }
-# The depth camera, aligned to the colour camera; every n-th image has a depth image.
-DEPTH_CAMERA = Camera(np.array([[150.0, 0, 120], [0, 150.0, 90], [0, 0, 1]]), 240, 180)
-DEPTH_EVERY = 3
-# The wall behind people and the post in front of them [m].
-WALL_M, POST_M, POST_WIDTH_M = 1.0, 0.4, 0.15
 # Visibility that a detector reports behind the post, as a share of the one beside it.
 HIDDEN_SHARE = 0.1
 WRISTS = [JOINT_NAMES.index(f"{side}_wrist") for side in ("left", "right")]
@@ -104,28 +102,29 @@ def evaluate_place(
     All people are on the floor (open_worlds.are_on_floor), since the floor that is given is theirs.
 
     sources, worlds: those of SOURCES and WORLDS that are measured, of the same people for any
-    choice. Rendering depth images takes most of the time. Keys: root_m and median_m, the pelvis'
-    error; root_90_m, of nine in ten images; along_m and across_m, the mean error along and across
-    the line of sight; mpjpe_mm; wrists_m, both wrists' error; sigma_m, root mean square;
-    within_1_sigma and within_2_sigma, of the distance; named, the share of the images that name
-    this source; sole_m and through: see contact_metrics.
+    choice. Keys: root_m and median_m, the pelvis' error; root_90_m, of nine in ten images; along_m
+    and across_m, the mean error along and across the line of sight; mpjpe_mm; wrists_m, both
+    wrists' error; sigma_m, root mean square; within_1_sigma and within_2_sigma, of the distance;
+    named, the share of the images that name this source; sole_m and through: see contact_metrics.
     """
     protocol = OpenProtocol(windows=people, frames=frames, batch=people, seed=seed)
     for name, world in WORLDS.items():
         if name not in worlds:
             continue
         observed = next(world_windows(motion, stream.body, world, protocol, on_floor=True))
-        for source, number in SOURCES.items():
-            if source not in sources:
-                continue
-            samples: list[Sample] = []
-            for person in range(people):
+        samples: dict[str, list[Sample]] = {source: [] for source in SOURCES if source in sources}
+        for person in range(people):
+            meshes = true_meshes(stream.body, observed, person)
+            images = Rendered(stream.body, observed, person, meshes)
+            for source, found in samples.items():
                 scenes: Mapping[int, DepthScene] = {}
-                if number == DEPTH:
+                if SOURCES[source] == DEPTH:
+                    exact = images.clothed if source == "depth, thick clothes" else images.bare
                     post = source == "depth behind a post"
-                    scenes = depth_scenes(stream, observed, person, seed, post)
-                samples += run(stream, observed, person, source, scenes)
-            yield name, source, metrics(samples, number)
+                    scenes = depth_scenes(exact, observed, person, seed, post)
+                found += run(stream, observed, person, source, scenes, meshes)
+        for source, found in samples.items():
+            yield name, source, metrics(found, SOURCES[source])
 
 
 def metrics(samples: list[Sample], source: int) -> dict[str, float]:
@@ -157,8 +156,12 @@ def run(
     person: int,
     source: str,
     scenes: Mapping[int, DepthScene],
+    meshes: np.ndarray,
 ) -> Iterator[Sample]:
-    """Run one person through a stream with one source; yields the result of each image."""
+    """Run one person through a stream with one source; yields the result of each image.
+
+    meshes: of true_meshes.
+    """
     stream.reset()
     stream.set_floor(None)
     stream.placing.ignore_depth()
@@ -172,13 +175,13 @@ def run(
             if number in scenes:
                 stream.placing.use_depth().offer(scenes[number].depth)
             seen = behind(seen, points[number], scenes[number - number % DEPTH_EVERY])
-        for motion in stream.push(replace(image, people=(seen,)), mesh=True):
+        scored = number >= WARM_UP
+        for motion in stream.push(replace(image, people=(seen,)), mesh=scored):
             if source == "stature" and not given:
-                stream.set_stature(motion.track_id, true_stature(stream, observed, person))
+                stream.set_stature(motion.track_id, true_stature(stream.body, observed, person))
                 given = True
-            if number < WARM_UP:
-                continue
-            yield sample_of(motion, stream, observed, person, number)
+            if scored:
+                yield sample_of(motion, stream, observed, person, number, meshes[number])
     stream.set_floor(None)
     stream.placing.ignore_depth()
 
@@ -205,14 +208,22 @@ def floor_of(observed: ObservedMotion, person: int) -> GroundPlane:
 
 
 def sample_of(
-    motion: BodyMotion, stream: MoRoStream, observed: ObservedMotion, person: int, number: int
+    motion: BodyMotion,
+    stream: MoRoStream,
+    observed: ObservedMotion,
+    person: int,
+    number: int,
+    mesh: np.ndarray,
 ) -> Sample:
-    """Return the sample of a motion with a mesh, of a person in an image that is not the first."""
+    """Return the sample of a motion with a mesh, of a person in an image that is not the first.
+
+    mesh: the true one, (V, 3) m.
+    """
     before, true = observed.joints[person, number - 1 : number + 1].numpy().astype(np.float64)
     assert motion.vertices is not None
     contact = contact_of(
         motion.vertices[-1],
-        true_mesh(stream, observed, person, number)[: len(stream.vertex_parts)],
+        mesh[: len(stream.vertex_parts)],
         stream.vertex_parts,
         bare_ground(observed, person),
         slow_feet(true, before, 1.0 / RATE_HZ),
@@ -248,82 +259,3 @@ def compared(
         source,
         contact,
     )
-
-
-def true_size(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:
-    """Return the size of a person relative to their betas (open_worlds.resized)."""
-    joints = observed.joints[person, 0]
-    rest = stream.body.skeleton(observed.truth.betas[person : person + 1]).joints[0]
-    return float((joints[1] - joints[4]).norm() / (rest[1] - rest[4]).norm())
-
-
-def true_stature(stream: MoRoStream, observed: ObservedMotion, person: int) -> float:
-    """Return a person's stature, m."""
-    stature_m = BodySize(stream.body).stature(observed.truth.betas[person])
-    return stature_m * true_size(stream, observed, person)
-
-
-def true_mesh(stream: MoRoStream, observed: ObservedMotion, person: int, number: int) -> np.ndarray:
-    """Return the true vertices of a person in an image, (V, 3) m, camera frame."""
-    truth, one = observed.truth, slice(number, number + 1)
-    turns = torch.cat([truth.rotation[person, one, None], truth.body_rotations[person, one]], 1)
-    mesh = stream.body.skin(turns, truth.betas[person : person + 1]).vertices[0]
-    size = true_size(stream, observed, person)
-    return np.asarray((mesh * size + truth.translation[person, number]).numpy())
-
-
-@dataclass(frozen=True, slots=True)
-class DepthScene:
-    """A depth image, and a (H, W) bool mask of the post in it."""
-
-    depth: DepthImage
-    post: np.ndarray
-
-    def hides(self, points: np.ndarray) -> np.ndarray:
-        """Return which points (N, 3) m, no nearer than the post, are behind it, (N,) bool."""
-        camera = self.depth.camera
-        pixels = np.rint(image_points(points, camera)).astype(int)
-        inside = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(1)
-        column, row = np.where(inside[:, None], pixels, 0).T
-        return np.asarray(inside & self.post[row, column])
-
-
-def depth_scenes(
-    stream: MoRoStream, observed: ObservedMotion, person: int, seed: int, post: bool = False
-) -> dict[int, DepthScene]:
-    """Return the depth images of a person in front of a wall, by the number of the image.
-
-    post: whether a post hides a part of the person.
-    """
-    rng = np.random.default_rng([seed, person])
-    truth = observed.truth
-    up = truth.up[person].numpy().astype(np.float64)
-    right = np.cross(up, [0.0, 0.0, 1.0])
-    found = {}
-    faces = stream.body.faces.numpy()
-    for number in range(0, truth.rotation.shape[1], DEPTH_EVERY):
-        mesh = true_mesh(stream, observed, person, number)
-        pelvis = truth.translation[person, number].numpy().astype(np.float64)
-        boards = [standing_board(pelvis, up, right, WALL_M, 8.0, 0.0)]
-        hidden = np.zeros((DEPTH_CAMERA.height, DEPTH_CAMERA.width), bool)
-        if post:
-            boards.append(standing_board(pelvis, up, right, -POST_M, POST_WIDTH_M, 0.15))
-            hidden = np.isfinite(board_depth(boards[-1], DEPTH_CAMERA))
-        metres = as_measured(render_depth([mesh], faces, boards, DEPTH_CAMERA), rng)
-        depth = DepthImage(metres, DEPTH_CAMERA, round(number * 1e9 / RATE_HZ))
-        found[number] = DepthScene(depth, hidden)
-    return found
-
-
-def standing_board(
-    pelvis: np.ndarray,
-    up: np.ndarray,
-    right: np.ndarray,
-    behind_m: float,
-    width_m: float,
-    aside_m: float,
-) -> Board:
-    """Return a board across the line of sight behind a pelvis, or in front of it."""
-    away = float(np.linalg.norm(pelvis))
-    middle = pelvis * (1.0 + behind_m / away) + (aside_m - 0.5 * width_m) * right
-    return Board(middle - 4.0 * up, right * width_m, up * 8.0)

@@ -25,6 +25,7 @@ from moro_ros.evaluation.open_worlds import (
     windows_where,
 )
 from moro_ros.evaluation.place_benchmark import Sample, metrics, sample_of
+from moro_ros.evaluation.place_scenes import true_meshes
 from moro_ros.geometry.rotation import rotvec_to_matrix
 from moro_ros.live.motion_stream import MoRoStream
 from moro_ros.recover.ground import ANKLES, GroundEstimator
@@ -130,9 +131,10 @@ def run_together(
     stream.reset()
     for number, image in enumerate(images_of(observed)):
         stream.set_floor(*(ground.trusted() if learned else (None,)))
-        for motion in stream.push(image, mesh=True):
+        for motion in stream.push(image, mesh=number >= LEARNING):
             ground.add(motion)
             person = motion.track_id - 1
             if number >= LEARNING:
-                yield person, sample_of(motion, stream, observed, person, number)
+                (mesh,) = true_meshes(stream.body, observed, person, slice(number, number + 1))
+                yield person, sample_of(motion, stream, observed, person, number, mesh)
     stream.set_floor(None)

@@ -24,6 +24,9 @@ SPEED_MPS = 1.0
 # Time for which depth images wait for their image, in addition to the output delay [s], and their
 # maximum number: 90 Hz with a delay of 2 s.
 WAITING_S, WAITING = 0.5, 225
+# Additional time for which compared ones are kept for a second description: an interval of a slow
+# camera [s].
+KEPT_AGAIN_S = 0.2
 # Consecutive depth images without an image, or without the people, and consecutive images whose
 # depth image did not wait long enough, before a problem is reported.
 UNMATCHED, UNSEEN, MISSED = 30, 30, 30
@@ -104,13 +107,16 @@ def contradict(first: Clue, second: Clue) -> bool:
 class DepthMemory:
     """Receives depth images in one thread and compares them with people's poses in another.
 
-    lag_s: age of the images whose people are compared (motion.look_ahead); problems: texts of what
-    is wrong with the depth images, by kind; empty if there are none.
+    lag_s: age of the images whose people are compared (motion.look_ahead); again_s: of those that
+    are described a second time, None: none are; problems: texts of what is wrong with the depth
+    images, by kind; empty if there are none.
     """
 
     def __init__(self, meter: DepthMeter, lag_s: float = 0.0) -> None:
         self.lag_s = lag_s
+        self.again_s: float | None = None
         self._meter = meter
+        self._kept: deque[DepthImage] = deque()
         self._lock = threading.Lock()
         self._waiting: deque[DepthImage] = deque()
         self._refused: dict[str, str] = {}
@@ -167,11 +173,8 @@ class DepthMemory:
         with self._lock:
             self._stamps_ns.append(stamp_ns)
             stamps = np.array(self._stamps_ns)
-            # One farther ahead than half of the usual interval may belong to the next image; one
-            # that is ahead of all images is from another clock.
-            own_s = MATCH_S
-            if len(stamps) > 1:
-                own_s = min(own_s, 0.5e-9 * float(np.median(np.abs(np.diff(stamps)))))
+            own_s = self._own_s(stamps)
+            # One that is ahead of all images is from another clock.
             ahead_s = [(d.stamp_ns - stamp_ns) * 1e-9 for d in self._waiting]
             foreign_s = self.lag_s + POSES_S
             ready = [d for d, s in zip(self._waiting, ahead_s) if s <= own_s or s > foreign_s]
@@ -186,12 +189,41 @@ class DepthMemory:
                 matched.append(depth)
         if matched or missed:
             self._missed = 0 if matched else self._missed + 1
-        return sorted(matched, key=lambda depth: depth.stamp_ns)
+        matched = sorted(matched, key=lambda depth: depth.stamp_ns)
+        self._keep(matched, stamp_ns)
+        return matched
 
-    def clues(self, track: DepthTrack, ready: list[DepthImage]) -> list[tuple[Clue, int]]:
+    def _own_s(self, stamps: np.ndarray) -> float:
+        """How far ahead of its image a depth image may be; farther, it may be the next one's [s].
+
+        stamps: (N,) ns, of the recent images.
+        """
+        if len(stamps) < 2:
+            return MATCH_S
+        return min(MATCH_S, 0.5e-9 * float(np.median(np.abs(np.diff(stamps)))))
+
+    def _keep(self, matched: list[DepthImage], stamp_ns: int) -> None:
+        """Keep depth images that were compared until their image is described again."""
+        if self.again_s is None:
+            self._kept.clear()
+            return
+        kept_ns = (self.again_s - self.lag_s + KEPT_AGAIN_S) * 1e9
+        while self._kept and abs(stamp_ns - self._kept[0].stamp_ns) > kept_ns:
+            self._kept.popleft()
+        self._kept.extend(matched)
+
+    def kept(self, stamp_ns: int) -> list[DepthImage]:
+        """Return the kept depth images up to an image that is described a second time."""
+        last_ns = stamp_ns + self._own_s(np.array(self._stamps_ns)) * 1e9
+        return [depth for depth in self._kept if depth.stamp_ns <= last_ns]
+
+    def clues(
+        self, track: DepthTrack, ready: list[DepthImage], again: bool = False
+    ) -> list[tuple[Clue, int]]:
         """Return the depth measurements of one person with their times; oldest first.
 
-        The measured posture is set in the track.
+        The measured posture is set in the track. again: of a second description, which is not
+        counted.
         """
         found = []
         for depth in ready:
@@ -205,13 +237,14 @@ class DepthMemory:
             near = self._near(track, depth)
             measured = self._meter.measure(posed, depth, near, track.bulk)
             if measured is None or not self._plausible(measured.clue, posed):
-                self._unseen += 1
+                self._unseen += not again
                 continue
-            self._unseen = 0
+            if not again:
+                self._unseen = 0
             clue = measured.clue
             if track.doubts(clue, depth.stamp_ns):
                 continue
-            self.used += 1
+            self.used += not again
             if measured.posture is not None:
                 track.posture.target = measured.posture
                 track.bent_ns = depth.stamp_ns

@@ -90,7 +90,8 @@ class MoRoStream:
 
     def _start(self, motion: MotionConfig) -> None:
         self.motion = motion
-        self.placing.set_lag(motion.look_ahead / motion.fps)
+        again_s = motion.refined_lag / motion.fps if motion.refined_lag else None
+        self.placing.set_lag(motion.look_ahead / motion.fps, again_s)
         self.decoder = LiveDecoder(self.model.moro, motion, self.runner)
         self._restart_clock()
 

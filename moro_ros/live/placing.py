@@ -6,6 +6,7 @@ The sources are optional; without any, nothing is changed.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from moro_ros.recover.depth_pose import DepthMeter
 from moro_ros.recover.floor import Feet, FloorJudge
 from moro_ros.recover.followed_step import UNKNOWNS, FollowedStep
 from moro_ros.recover.ground import LEAST_HEIGHT_M, MOST_HEIGHT_M, SHOES_M, GroundPlane
-from moro_ros.recover.place import PersonPlace, Placed, Unplaced
+from moro_ros.recover.place import Clue, PersonPlace, Placed, Unplaced
 from moro_ros.recover.seat import Seat
 from moro_ros.recover.standing import FOLLOWING_S, Standing
 from moro_ros.recover.steady_pose import BodyPose
@@ -33,18 +34,26 @@ OTHER_HEIGHT = 0.05
 
 
 @dataclass(slots=True)
-class Person:
-    """The placing state of one person."""
+class Described:
+    """What the sources tell about one description of a person's poses."""
 
     place: PersonPlace = field(default_factory=PersonPlace)
     feet: Feet = field(default_factory=Feet)
     seat: Seat = field(default_factory=Seat)
-    judge: FloorJudge = field(default_factory=FloorJudge)
     depth: DepthTrack = field(default_factory=DepthTrack)
-    # Of images described a second time, and of all others.
-    standing: tuple[FollowedStep, FollowedStep] = field(
-        default_factory=lambda: (FollowedStep(FOLLOWING_S), FollowedStep(FOLLOWING_S))
-    )
+    standing: FollowedStep = field(default_factory=lambda: FollowedStep(FOLLOWING_S))
+
+
+@dataclass(slots=True)
+class Person(Described):
+    """The placing state of one person.
+
+    again: of images described a second time (refined output). Their poses are others, so each
+    source tells another distance and posture of them. Stature and judge are the first's.
+    """
+
+    judge: FloorJudge = field(default_factory=FloorJudge)
+    again: Described = field(default_factory=Described)
 
 
 class Placing:
@@ -65,24 +74,28 @@ class Placing:
         self._floor_input = self._given = False
         self._body = body
         self.depth: DepthMemory | None = None
-        self._lag_s = 0.0
+        self._lags_s: tuple[float, float | None] = (0.0, None)
         self._ready: tuple[int, list[DepthImage]] = (-1, [])
 
     def use_depth(self) -> DepthMemory:
         """Return the input for depth images; from now on they place people."""
         if self.depth is None:
-            self.depth = DepthMemory(DepthMeter(self._body), self._lag_s)
+            self.depth = DepthMemory(DepthMeter(self._body))
+            self.set_lag(*self._lags_s)
         return self.depth
 
     def ignore_depth(self) -> None:
         """End the use of depth images, and forget those that wait for their image."""
         self.depth, self._ready = None, (-1, [])
 
-    def set_lag(self, lag_s: float) -> None:
-        """Set the age of the images whose people are placed (motion.look_ahead) [s]."""
-        self._lag_s = lag_s
+    def set_lag(self, lag_s: float, again_s: float | None = None) -> None:
+        """Set the age of the images whose people are placed (motion.look_ahead) [s].
+
+        again_s: age of those described a second time (motion.refined_lag) [s], None: none are.
+        """
+        self._lags_s = lag_s, again_s
         if self.depth is not None:
-            self.depth.lag_s = lag_s
+            self.depth.lag_s, self.depth.again_s = lag_s, again_s
 
     def set_floor(
         self, plane: GroundPlane | None, sigma: float = 0.0, to_network: bool = True
@@ -100,7 +113,8 @@ class Placing:
         if not same_floor(plane, self.floor):
             for person in self._people.values():
                 person.judge = FloorJudge()
-                person.place.running[FLOOR].forget()
+                for one in (person, person.again):
+                    one.place.running[FLOOR].forget()
         if plane is not None:
             if self._is_other(plane.offset):
                 for person in self._people.values():
@@ -173,32 +187,33 @@ class Placing:
     def place(self, track_id: int, seen: Unplaced, learn: bool) -> Placed | None:
         """Return a person's pose (F = 1) at the distance given by the sources, with its Place.
 
-        learn: update the state with this image; not for images described a second time. Returns
-        None without sources.
+        learn: learn the stature and judge the floor by it; not for images described a second time,
+        which the sources place by themselves. Returns None without sources.
         """
         if self.floor is None and self.depth is None and track_id not in self._people:
             return None
         person = self._people.setdefault(track_id, Person())
+        one: Described = person
+        if not learn:
+            one = person.again
+            one.place.stature = copy(person.place.stature)
         stature_m = self._size.stature(seen.pose.betas)
         size = stature_m / self._size.stature(torch.zeros_like(seen.pose.betas))
         seen = replace(seen, stature_m=stature_m, size=size)
-        pose = self._look_at_depth(person, seen) if learn else person.depth.corrected(seen)
-        if learn:
-            if pose is not seen.pose:
-                seen = replace(seen, pose=pose, joints=self._joints(pose))
-            person.seat.look(seen)
-            person.place.legs_hidden = person.seat.legs_hidden
-            self._look_at_floor(person, seen)
-            # The size of a locked shape changes until the stature is known.
-            free = not (seen.locked and person.place.stature.settled)
-            found = person.place.update(
-                seen.stamp_ns,
-                math.log(stature_m),
-                self._floor_input and not person.judge.reason and not person.seat.legs_hidden,
-                free and not person.judge.suspicious,
-            )
-        else:
-            found = person.place.at(seen.stamp_ns)
+        pose = self._look_at_depth(one, seen, learn)
+        if pose is not seen.pose:
+            seen = replace(seen, pose=pose, joints=self._joints(pose))
+        one.seat.look(seen)
+        one.place.legs_hidden = one.seat.legs_hidden
+        self._look_at_floor(person, one, seen)
+        # The size of a locked shape changes until the stature is known.
+        free = learn and not (seen.locked and person.place.stature.settled)
+        found = one.place.at(seen.stamp_ns) or one.place.update(
+            seen.stamp_ns,
+            math.log(stature_m),
+            self._floor_input and not person.judge.reason and not one.seat.legs_hidden,
+            free and not person.judge.suspicious,
+        )
         if found is None:
             return None
         log_scale, place, jumped = found
@@ -208,39 +223,32 @@ class Placing:
             betas = self._size.with_stature(pose.betas, body_m)
             pose = replace(pose, translation=pose.translation * factor, betas=betas)
         size = seen.size * self._size.stature(pose.betas) / stature_m
-        pose = self._on_floor(person, seen, pose, size, person.standing[learn])
-        return Placed(pose, place, jumped)
-
-    def _on_floor(
-        self, person: Person, seen: Unplaced, pose: BodyPose, size: float, followed: FollowedStep
-    ) -> BodyPose:
-        """Return a placed pose with standing feet on a given floor.
-
-        A learned floor is learned from these feet, so they are not moved onto it.
-        """
-        followed.target = torch.zeros(1, UNKNOWNS)
+        one.standing.target = torch.zeros(1, UNKNOWNS)
+        # A learned floor is learned from these feet, so they are not moved onto it.
         if self.floor is not None and self._given and not person.judge.reason:
             sigma = self._floor_sigma
-            followed.target = self._standing.step(pose, seen, size, self.floor, sigma)
-        return followed.corrected(pose, seen.stamp_ns)
+            one.standing.target = self._standing.step(pose, seen, size, self.floor, sigma)
+        return Placed(one.standing.corrected(pose, seen.stamp_ns), place, jumped)
 
     def _joints(self, pose: BodyPose) -> np.ndarray:
         rest = self._body.skeleton(pose.betas[None]).joints[:, :NUM_JOINTS]
         joints = self._body.forward_kinematics(pose.rotations, rest)[1]
         return (joints[0] + pose.translation[0]).numpy()
 
-    def _look_at_depth(self, person: Person, seen: Unplaced) -> BodyPose:
+    def _look_at_depth(self, one: Described, seen: Unplaced, first: bool) -> BodyPose:
         """Take the clues of depth; returns the pose with the posture that depth measured."""
         if self.depth is None:
             return seen.pose
-        person.depth.add(seen)
-        if self._ready[0] != seen.stamp_ns:
+        one.depth.add(seen)
+        if first and self._ready[0] != seen.stamp_ns:
             self._ready = seen.stamp_ns, self.depth.image_came(seen.stamp_ns)
-        for clue, stamp_ns in self.depth.clues(person.depth, self._ready[1]):
-            person.place.running[DEPTH].add(clue, stamp_ns)
-        return person.depth.corrected(seen)
+        ready = self._ready[1] if first else self.depth.kept(seen.stamp_ns)
+        for clue, stamp_ns in self.depth.clues(one.depth, ready, again=not first):
+            one.place.running[DEPTH].add(clue, stamp_ns)
+        return one.depth.corrected(seen)
 
-    def _look_at_floor(self, person: Person, seen: Unplaced) -> None:
+    def _look_at_floor(self, person: Person, one: Described, seen: Unplaced) -> None:
+        """Take the clues of the floor; one: the person, or their second description."""
         if self.floor is None:
             return
         height_m = self.floor.offset
@@ -248,24 +256,29 @@ class Placing:
             side = "above" if height_m >= 0.0 else "below"
             person.judge.refuse(f"the camera would be {abs(height_m):.2f} m {side} it")
             return
-        person.place.floor_sigma = self._floor_sigma
-        clue = person.feet.clue(seen, self.floor, self._floor_sigma)
-        seat = person.seat.clue(seen, self.floor, self._floor_sigma)
-        stature = person.place.stature
-        judge, before = person.judge, person.judge.reason
-        judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
-        if judge.reason:
-            person.place.running[FLOOR].forget()
-            from_it = not before and judge.implies(stature)
-            if (judge.outlasted or from_it) and not stature.given:
-                person.place.stature = PersonPlace().stature
+        one.place.floor_sigma = self._floor_sigma
+        clue = one.feet.clue(seen, self.floor, self._floor_sigma)
+        seat = one.seat.clue(seen, self.floor, self._floor_sigma)
+        if one is person:
+            self._judge_floor(person, clue, seen)
+        running, stature = one.place.running[FLOOR], one.place.stature
+        if person.judge.reason:
+            running.forget()
         elif clue is not None:
-            person.place.running[FLOOR].add(clue, seen.stamp_ns)
+            running.add(clue, seen.stamp_ns)
         elif stature.log_m is not None:
-            if not person.place.running[FLOOR].teaches:
-                person.place.running[FLOOR].forget()  # the stature is surer than a seat
+            if not running.teaches:
+                running.forget()  # the stature is surer than a seat
         elif seat is not None:
-            person.place.running[FLOOR].add(seat, seen.stamp_ns, teaches=False)
+            running.add(seat, seen.stamp_ns, teaches=False)
+
+    def _judge_floor(self, person: Person, clue: Clue | None, seen: Unplaced) -> None:
+        assert self.floor is not None
+        judge, before, stature = person.judge, person.judge.reason, person.place.stature
+        judge.judge(seen, clue, self.floor, stature, self._floor_input and not before)
+        from_it = not before and judge.implies(stature)
+        if judge.reason and (judge.outlasted or from_it) and not stature.given:
+            person.place.stature = PersonPlace().stature
 
 
 def finite(plane: GroundPlane) -> bool:

@@ -37,15 +37,17 @@ class FollowedStep:
     def corrected(self, pose: BodyPose, stamp_ns: int) -> BodyPose:
         """Return the pose (F = 1) of an image, the newest or an earlier one again, after its step.
 
-        The first image of a person has none, nor has an earlier one that was not seen before.
+        The first image of a person has none. An earlier one that was left out has the step of the
+        nearest one.
         """
-        step, newest_ns = self._made.get(stamp_ns), self.newest_ns
-        if step is None:
-            if newest_ns is not None and stamp_ns < newest_ns:
-                return pose
-            step = self._made[stamp_ns] = self._next(stamp_ns)
+        newest_ns = self.newest_ns
+        if newest_ns is None or stamp_ns > newest_ns:
+            self._made[stamp_ns] = self._next(stamp_ns)
             if len(self._made) > PLACES_KEPT:
                 self._made.popitem(last=False)
+        step = self._made.get(stamp_ns)
+        if step is None:
+            step = self._made[min(self._made, key=lambda made_ns: abs(made_ns - stamp_ns))]
         if not step.any():
             return pose
         body = moved(pose, step)

@@ -130,7 +130,7 @@ def test_motion_that_is_nowhere_is_told(tmp_path, monkeypatch) -> None:
 def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
     monkeypatch.setattr(evaluate_video, "load_trial", toy_trial)
     monkeypatch.setattr(evaluate_live, "remembering_frontend", lambda *_: (None, None))
-    words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "26"]
+    words = ["--motion", str(motion_file), "--subjects", "", "--people", "1", "--frames", "27"]
     words += ["--look-ahead", "0,3", "--decoding-passes", "1", "--trials", "multi"]
     words += ["--truth", "triangulation"]
     result = run(capsys, "live", *words, "--rates", "")
@@ -138,7 +138,7 @@ def test_live_measures_every_mode(motion_file, capsys, monkeypatch) -> None:
     rows = {(row["mode"], row["look_ahead"]): row for row in result["rows"]}
     assert set(rows) == {(m, n) for m in ("window", "incremental") for n in (0, 3)}
     for (_, ahead), row in rows.items():
-        assert row["described"] == pytest.approx((6 - ahead) / 6, abs=1e-3)
+        assert row["described"] == pytest.approx((7 - ahead) / 7, abs=1e-3)
         assert 0 < row["mpjpe_mm"] < 1000 and row["ms_per_person"] > 0
         assert row["latency_ms"] == pytest.approx(ahead * 1e3 / 30 + row["cost_ms"], abs=0.1)
         assert row["cost_ms"] > 0 and "single_mpjpe_mm" not in row
@@ -288,7 +288,8 @@ def test_place_measures_every_source_by_itself(motion_file, capsys) -> None:
     rows = run(capsys, *words)
     table = {(row["people"], row["source"]): row for row in rows}
     people = ("adults", "children", "seated, legs hidden", "standing, legs hidden")
-    sources = ("stature prior", "stature", "floor", "depth", "depth behind a post")
+    by_depth = ("depth", "depth behind a post", "depth, thick clothes")
+    sources = ("stature prior", "stature", "floor", *by_depth)
     cameras = [f"triangulated, {n} cameras{off}" for n in (2, 3) for off in ("", " off by 0.5 deg")]
     single = {(who, source) for who in people for source in sources}
     assert set(table) == single | {(who, source) for who in people[:2] for source in cameras}
@@ -345,6 +346,7 @@ def test_place_refuses_too_few_images_to_learn_a_ground(motion_file, capsys) -> 
         ("place", "--groups", "-1"),
         ("open", "--windows", "0"),
         ("posture", "--people", "1.5"),
+        ("open", "--threads", "0"),
     ],
 )
 def test_numbers_of_whatever_is_measured_are_at_least_one(words, capsys) -> None:
@@ -354,10 +356,26 @@ def test_numbers_of_whatever_is_measured_are_at_least_one(words, capsys) -> None
     assert f"argument {words[1]}: got {words[2]}, expected a whole number of at least 1" in told
 
 
-def test_place_refuses_what_leaves_nothing_to_measure(motion_file, capsys) -> None:
+@pytest.mark.parametrize("command", ["live", "posture", "sigma", "place"])
+def test_sequences_are_longer_than_the_images_that_are_not_scored(command, capsys) -> None:
+    for frames in ("20", "0", "-3", "1e3"):
+        with pytest.raises(SystemExit):
+            main(["evaluate", command, f"--frames={frames}"])
+        told = capsys.readouterr().err
+        assert f"argument --frames: got {frames}, expected a whole number above 20" in told
+
+
+@pytest.mark.parametrize(("ahead", "least"), [("0", 24), ("0,10", 34)])
+def test_live_refuses_sequences_of_which_too_little_is_described(ahead, least, capsys) -> None:
+    words = ["evaluate", "live", "--look-ahead", ahead, "--frames", str(least - 1)]
+    assert main([*words, "--trials", "foo"]) == 1
+    assert f"got {least - 1}, expected {least} or more with" in capsys.readouterr().err
+    assert main([*words[:-1], str(least), "--trials", "foo"]) == 1
+    assert "--frames" not in capsys.readouterr().err
+
+
+def test_place_refuses_triangulated_people_who_are_not_measured(motion_file, capsys) -> None:
     words = ["evaluate", "place", "--motion", str(motion_file), "--people", "2"]
-    assert main([*words, "--frames", "20"]) == 1
-    assert "--frames: got 20, expected more than 20" in capsys.readouterr().err
     worlds = ["--sources", "triangulated", "--worlds", "seated, legs hidden"]
     assert main([*words, "--frames", "26", *worlds]) == 1
     assert "expected --worlds of adults, children" in capsys.readouterr().err

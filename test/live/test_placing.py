@@ -393,8 +393,8 @@ def test_feet_return_when_the_floor_is_removed(open_body):
     person.placing.set_floor(GroundPlane(LEVEL.normal, person.height_m + 0.05), 0.01)
     for image in range(40):
         person.above_m(image)
-    assert person.placing._people[1].standing[True].target.any()
+    assert person.placing._people[1].standing.target.any()
     person.placing.set_floor(None)
     for image in range(40, 80):
         person.above_m(image)
-    assert not person.placing._people[1].standing[True].target.any()
+    assert not person.placing._people[1].standing.target.any()

@@ -40,15 +40,14 @@ def test_an_image_described_again_has_the_same_step(followed):
     assert [away(followed, at) for at in range(0, 330, 33)] == first
 
 
-def test_an_earlier_image_that_was_never_seen_has_none(followed):
-    for at in (100, 200, 300):
-        away(followed, at)
-    before = away(followed, 300)
-    assert away(followed, 50) == away(followed, 250) == 0.0
-    assert away(followed, 300) == before and away(followed, 333) > before
+def test_an_earlier_image_that_was_left_out_has_the_step_of_the_nearest(followed):
+    first, second, third = (away(followed, at) for at in (100, 200, 300))
+    assert away(followed, 50) == first == 0.0
+    assert away(followed, 240) == second > 0.0 and away(followed, 260) == third > second
+    assert away(followed, 300) == third and away(followed, 333) > third
 
 
 def test_it_does_not_grow_without_limit(followed):
     for image in range(PLACES_KEPT + 10):
         away(followed, 33 * image)
-    assert away(followed, 0) == 0.0 and len(followed._made) <= PLACES_KEPT
+    assert len(followed._made) <= PLACES_KEPT
