@@ -175,12 +175,12 @@ def run(
             if number in scenes:
                 stream.placing.use_depth().offer(scenes[number].depth)
             seen = behind(seen, points[number], scenes[number - number % DEPTH_EVERY])
-        scored = number >= WARM_UP
-        for motion in stream.push(replace(image, people=(seen,)), mesh=scored):
+        # Meshes of all images, since a motion that is held back is that of an earlier one.
+        for motion in stream.push(replace(image, people=(seen,)), mesh=True):
             if source == "stature" and not given:
                 stream.set_stature(motion.track_id, true_stature(stream.body, observed, person))
                 given = True
-            if scored:
+            if number >= WARM_UP:
                 yield sample_of(motion, stream, observed, person, number, meshes[number])
     stream.set_floor(None)
     stream.placing.ignore_depth()
