@@ -131,7 +131,7 @@ def run_together(
     stream.reset()
     for number, image in enumerate(images_of(observed)):
         stream.set_floor(*(ground.trusted() if learned else (None,)))
-        for motion in stream.push(image, mesh=number >= LEARNING):
+        for motion in stream.push(image, mesh=True):
             ground.add(motion)
             person = motion.track_id - 1
             if number >= LEARNING:
