@@ -26,7 +26,7 @@ AROUND = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
 BEFORE_CAMERA_M = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DepthImage:
     """A depth image and the camera that took it.
 
@@ -40,6 +40,17 @@ class DepthImage:
     stamp_ns: int
     rotation: np.ndarray | None = None
     translation: np.ndarray | None = None
+
+    def beside(self, point: np.ndarray) -> float:
+        """Return the angle between the sights of a point (3,) m by both cameras, rad.
+
+        point: in the colour camera's frame.
+        """
+        if self.rotation is None or self.translation is None:
+            return 0.0
+        own = self.rotation.T @ self.in_depth_frame(point)
+        cosine = own @ point / max(float(np.linalg.norm(own) * np.linalg.norm(point)), 1e-9)
+        return float(np.arccos(np.clip(cosine, -1.0, 1.0)))
 
     def in_depth_frame(self, points: np.ndarray) -> np.ndarray:
         """Return points (..., 3) m of the colour camera's frame in the depth camera's."""
@@ -148,15 +159,16 @@ def check_unit(metres: np.ndarray, encoding: str) -> None:
     if not some.size:
         return
     middle = float(np.median(some))
-    if middle > FARTHEST_M:
-        raise DepthError(
-            f"The depth image ({encoding}) has a median distance of {middle:.0f} m: it seems to "
-            "be in millimetres. 32FC1 must be in metres; publish millimetres as 16UC1.",
-            "unit",
+    if NEAREST_M <= middle <= FARTHEST_M:
+        return
+    if middle > FARTHEST_M and encoding == "32FC1":
+        why = (
+            "it seems to be in millimetres. 32FC1 must be in metres; publish millimetres as 16UC1."
         )
-    if middle < NEAREST_M:
-        raise DepthError(
-            f"The depth image ({encoding}) has a median distance of {1e3 * middle:.1f} mm: it "
-            "seems to be in metres. 16UC1 must be in millimetres; publish metres as 32FC1.",
-            "unit",
-        )
+    elif middle < NEAREST_M and encoding != "32FC1":
+        why = "it seems to be in metres. 16UC1 must be in millimetres; publish metres as 32FC1."
+    else:
+        why = f"expected {NEAREST_M} to {FARTHEST_M:.0f} m. Unknown distances must be 0 or NaN."
+    raise DepthError(
+        f"The depth image ({encoding}) has a median distance of {middle:.4g} m: {why}", "unit"
+    )

@@ -91,6 +91,12 @@ def depth_image(message: Any, info: Any, tree: TransformTree, camera_frame: str)
     stamp_ns = stamp_of(message)
     if not frame or frame == colour:
         return DepthImage(metres, camera, stamp_ns)
+    if not colour:
+        raise DepthError(
+            f"Images have no frame_id, and depth images are in the frame '{frame}': set the "
+            "frame_id in the driver of the camera, so that TF can connect both.",
+            "frame",
+        )
     matrix = tree.lookup(frame, colour)
     if matrix is None:
         raise DepthError(

@@ -121,6 +121,7 @@ class DepthMemory:
         self._waiting: deque[DepthImage] = deque()
         self._refused: dict[str, str] = {}
         self._unmatched = self._unseen = self._missed = 0
+        self._unseen_ns = -1  # stamp of the last one without a person
         self._dropped_ns: deque[int] = deque(maxlen=WAITING)  # stamps of those that waited too long
         self._stamps_ns: deque[int] = deque(maxlen=256)
         self.used = 0
@@ -237,7 +238,8 @@ class DepthMemory:
             near = self._near(track, depth)
             measured = self._meter.measure(posed, depth, near, track.bulk)
             if measured is None or not self._plausible(measured.clue, posed):
-                self._unseen += not again
+                if not again and self._unseen_ns != depth.stamp_ns:
+                    self._unseen, self._unseen_ns = self._unseen + 1, depth.stamp_ns
                 continue
             if not again:
                 self._unseen = 0

@@ -85,8 +85,10 @@ class Placing:
         return self.depth
 
     def ignore_depth(self) -> None:
-        """End the use of depth images, and forget those that wait for their image."""
+        """End the use of depth images, and forget those that wait and what they measured."""
         self.depth, self._ready = None, (-1, [])
+        for person in self._people.values():
+            person.depth, person.again.depth = DepthTrack(), DepthTrack()
 
     def set_lag(self, lag_s: float, again_s: float | None = None) -> None:
         """Set the age of the images whose people are placed (motion.look_ahead) [s].

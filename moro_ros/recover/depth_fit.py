@@ -103,8 +103,9 @@ class Front:
     def covers(self, outline: Outline) -> np.ndarray:
         """Return which points of an outline are before or behind another part, (N,) bool."""
         covered = np.zeros(len(outline.points), bool)
+        step = self._cell * outline.points[:, 2:] * outline.outward
         for count in (1, 2):
-            cells = self._cells(outline.points + count * CELL_M * outline.outward) - self._first
+            cells = self._cells(outline.points + count * step) - self._first
             inside = ((cells >= 0) & (cells <= self._last)).all(1)
             nearest = self._nearest[tuple(np.clip(cells, 0, self._last).T)]
             covered |= inside & np.isfinite(nearest)

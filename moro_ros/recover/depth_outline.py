@@ -20,10 +20,13 @@ NEARER_M, FARTHER_M = 0.18, 0.12
 # An edge is clear if the mean of the places inside of it, 1 for body and -1 for behind, and that of
 # the places outside with the opposite sign are above CLEAR. Minimum number of places on each side.
 CLEAR, LEAST_PLACES = 0.6, 3
+# Maximum angle between the views of both cameras, rad.
+OTHER_VIEW = 0.25
 # Minimum number of edges from which a body's width is found, and their usual error [m].
 LEAST_EDGES, USUAL_M = 20, 0.03
 ROUNDS = 3
-# Precision of no shift, in numbers of edges, and of no difference in width, that times the radii.
+# Prior of `wider`: as one edge each that is not shifted in x and y, and five that are not wider, at
+# a radius of 0.1 m: 5 (0.1 m)^2 [m^2].
 KEPT = (1.0, 1.0, 0.05)
 
 
@@ -50,14 +53,18 @@ class Outline:
 def outline_in(outline: Outline, scale: float, depth: DepthImage) -> Outline:
     """Return the points of an outline with an edge in a depth image, and how far outside it is.
 
-    scale: the measured over the outline's distance.
+    scale: the measured over the outline's distance. A depth camera whose view is another one than
+    the colour camera's, by more than OTHER_VIEW, sees another outline: there are no edges.
     """
+    if len(outline.points) and depth.beside(scale * outline.points.mean(axis=0)) > OTHER_VIEW:
+        outline = outline.only(np.zeros(len(outline.points), bool))
     steps = np.arange(-INSIDE_M, OUTSIDE_M + 1e-9, STEP_M)
     sought = outline.points[:, None] * scale + steps[:, None] * outline.outward[:, None]
     there = depth.in_depth_frame(sought)  # (N, S, 3)
     found = depth.pixel(there.reshape(-1, 3)).reshape(there.shape[:2])
     gap = found - there[..., 2]
-    body = np.where(gap < -NEARER_M, 0.0, np.where(gap < FARTHER_M, 1.0, -1.0))  # hole: behind
+    behind = gap > FARTHER_M  # not NaN
+    body = np.where(gap < -NEARER_M, 0.0, np.where(gap < FARTHER_M, 1.0, -1.0))
     # The edge that most places agree with: inside of it is the body, and outside of it is not.
     total = np.concatenate([np.zeros((len(body), 1)), np.cumsum(body, 1)], 1)
     best = total == total.max(1, keepdims=True)
@@ -68,6 +75,9 @@ def outline_in(outline: Outline, scale: float, depth: DepthImage) -> Outline:
     clear = np.minimum(inside, outside) > CLEAR
     clear &= (first >= LEAST_PLACES) & (last <= len(steps) - LEAST_PLACES)
     clear &= last - first < LEAST_PLACES
+    # A hole or the border of the image is no edge unless something farther follows.
+    beyond_edge = np.arange(len(steps)) >= last[:, None]
+    clear &= (behind & beyond_edge).sum(1) >= LEAST_PLACES
     beyond = (0.5 * (first + last) - 0.5) * STEP_M - INSIDE_M
     return replace(outline, beyond=beyond / scale).only(clear)
 

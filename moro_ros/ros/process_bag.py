@@ -140,14 +140,14 @@ def missing_depth(reader: AnyReader, topic: str, info_topic: str) -> str:
     """A text of which topic for depth a recording lacks; empty if it has both."""
     recorded = {(item.topic, item.msgtype) for item in reader.connections}
     wanted = {"depth_topic": (topic, IMAGE), "depth_info_topic": (info_topic, INFO)}
-    lacking = [f"{name}, {of[0]}" for name, of in wanted.items() if of not in recorded]
-    if not lacking:
-        return ""
-    names = sorted(name for name, kind in recorded if kind == IMAGE)
-    return (
-        f"Depth was not used: the recording does not have {' and '.join(lacking)}; its topics of "
-        f"uncompressed images are {', '.join(names) or 'none'}."
-    )
+    for parameter, (name, kind) in wanted.items():
+        if (name, kind) not in recorded:
+            names = sorted(other for other, of in recorded if of == kind)
+            return (
+                f"Depth was not used: the recording does not have {name}. Set {parameter} to one "
+                f"of its topics of {kind}: {', '.join(names) or 'there are none'}."
+            )
+    return ""
 
 
 def output_folder(root: str, output: str) -> Path:

@@ -263,3 +263,28 @@ def test_the_width_is_the_mean_of_many_images_and_limited(memory):
     for _ in range(500):
         track.widen(3.0)
     assert track.bulk == 0.4
+
+
+def test_depth_images_out_of_order_wait_for_their_images():
+    memory = DepthMemory(FakeMeter(), lag_s=0.3)  # type: ignore[arg-type]
+    track = DepthTrack()
+    for at_ms in (800, 833):
+        shown(memory, track, at_ms)
+    memory.offer(depth(1000))
+    memory.offer(depth(900))
+    assert [one[1] for one in shown(memory, track, 900)] == [900 * MS]
+    assert [one[1] for one in shown(memory, track, 1000)] == [1000 * MS]
+
+
+def test_several_people_who_are_not_in_one_depth_image_count_once(memory):
+    tracks = [DepthTrack() for _ in range(4)]
+    for number in range(UNSEEN):
+        assert "contradiction" not in memory.problems
+        stamp_ns = number * 33 * MS
+        memory.offer(depth(number * 33, float("nan")))
+        ready = memory.image_came(stamp_ns)
+        joints, contact, seen = np.zeros((22, 3)), np.zeros(4), np.ones(22, bool)
+        for track in tracks:
+            track.add(Unplaced(POSE, joints, contact, seen, False, stamp_ns, None, 1.7))
+            memory.clues(track, ready)
+    assert "contradiction" in memory.problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,31 @@ def test_something_in_front_or_at_the_same_distance_is_no_edge():
     depth = image(-HALF_M, 1.0)
     depth.metres[:, 120:140] = 1.2  # the left side of the body is at column 130
     assert not len(outline_in(outline(), 1.0, depth).points)
+
+
+def test_the_border_of_the_image_and_a_hole_are_no_edges():
+    """The body fills the image, or is seen around a hole."""
+    camera = Camera(CAMERA.matrix, 132, 240)  # the body's right side is at column 190
+    full = DepthImage(np.full((240, 132), AWAY_M, np.float32), camera, 0)
+    cut = outline()
+    cut.points[:, 0] -= 0.28  # the right side at 1 pixel inside of the border
+    assert not len(outline_in(cut, 1.0, full).points)
+    hole = image(-1.0, 1.0)
+    hole.metres[:, 180:230] = np.nan
+    assert not len(outline_in(outline(), 1.0, hole).points)
+
+
+@pytest.mark.parametrize(("degrees", "used"), [(0.0, True), (8.0, True), (30.0, False)])
+def test_a_depth_camera_with_another_view_sees_another_outline(degrees, used):
+    """It looks at the body from aside, at the same distance."""
+    angle = np.radians(degrees)
+    turn = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1.0, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    body = np.array([0.0, 0.0, AWAY_M])
+    depth = replace(image(-HALF_M, HALF_M), rotation=turn, translation=body - turn @ body)
+    assert depth.beside(body) == pytest.approx(angle, abs=1e-6)
+    assert bool(len(outline_in(outline(), 1.0, depth).points)) == used
 
 
 def test_a_body_outside_of_the_image_or_behind_the_camera_has_no_edges():

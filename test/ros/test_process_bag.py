@@ -338,9 +338,8 @@ def test_the_depth_topic_of_the_node_is_used_if_it_was_recorded(
     assert "10 measurements" in part
     lost = told("lost", deep_bag(tmp_path / "lost_bag", depth=False))
     assert lost == (
-        f"20 images described, 3 people. Depth was not used: the recording does not have "
-        f"depth_topic, {DEPTH} and depth_info_topic, /cam/depth/camera_info; its topics of "
-        f"uncompressed images are {COLOUR}."
+        f"20 images described, 3 people. Depth was not used: the recording does not have {DEPTH}. "
+        f"Set depth_topic to one of its topics of sensor_msgs/msg/Image: {COLOUR}."
     )
     wrong = told("wrong", deep_bag(tmp_path / "wrong_bag", value=2.0))
     assert "0 measurements" in wrong and "Depth was not used in 20 of 20 images" in wrong
