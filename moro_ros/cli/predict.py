@@ -228,6 +228,11 @@ def job_of(arguments: argparse.Namespace, several: bool) -> Job:
             f"--depth-info-topic: got '{arguments.depth_info_topic}' without --depth-topic; "
             "expected both, or omit it."
         )
+    if arguments.depth_topic and arguments.depth_topic == arguments.image_topic:
+        raise ConfigError(
+            f"--depth-topic: got '{arguments.depth_topic}', which is --image-topic; expected the "
+            "topic of the depth images."
+        )
     own_camera = arguments.focal is None and arguments.camera is None
     return Job(
         # There is time to look at all people in every image.

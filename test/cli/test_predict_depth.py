@@ -169,6 +169,10 @@ def test_two_bags_do_not_share_their_depth(walk: Walk, config: Path) -> None:
             ["--depth-info-topic", "/info"],
             "--depth-info-topic: got '/info' without --depth-topic; expected both",
         ),
+        (
+            ["--depth-topic", COLOUR, "--image-topic", COLOUR],
+            f"--depth-topic: got '{COLOUR}', which is --image-topic; expected the topic of the",
+        ),
     ],
 )
 def test_topics_that_were_not_recorded_are_refused_before_anything_is_done(

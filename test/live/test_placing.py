@@ -315,6 +315,23 @@ def test_depth_places_a_person_and_teaches_their_stature(stream, filmed, monkeyp
     assert later.place.sigma > placed.place.sigma
 
 
+def test_depth_that_ended_and_began_again_earlier_is_used(stream, filmed, monkeypatch):
+    """As with two recordings of one stream, the second of which is older."""
+    measured = DepthMeasurement(Clue(0.1, 0.01), None, 0.2)
+    for first in (60, 0):
+        memory = stream.placing.use_depth()
+        monkeypatch.setattr(memory._meter, "measure", lambda *_: measured)
+        for image in range(first, first + 20):
+            stamp_ns = round((10.0 + image / RATE_HZ) * 1e9)
+            memory.offer(DepthImage(np.ones((480, 640), np.float32), CAMERA, stamp_ns))
+            pushed(stream, filmed, image, 1)
+        assert memory.used >= 19
+        (person,) = stream.placing._people.values()
+        assert person.depth.bulk > 0.1
+        stream.placing.ignore_depth()
+        assert person.depth.bulk == 0.0 and person.depth.found is None
+
+
 @pytest.mark.parametrize("look_ahead", [5, 10, 40])
 def test_depth_places_people_with_any_output_delay(tiny_model, filmed, monkeypatch, look_ahead):
     stream = MoRoStream(tiny_model, MotionConfig(window=12))
