@@ -32,9 +32,8 @@ def recover(
 
     origin_ns: stamp of time 0. refined: two-sided, for which the pipeline is configured. ignored:
     receives for each person the number of frames in which the floor was ignored, and the last
-    reason. depth: the depth images, which measure people in the forward pass, as live. A refined
-    pose has the distance and the correction of the posture that the forward pass had at the same
-    image, and nothing of later depth images. Raises: OSError if they cannot be written any further.
+    reason. depth: the depth images, which measure people in each image, as live; refined poses are
+    measured once more, in the same depth images. Raises: OSError if they cannot be written any further.
     """
     described = TwoSided(pipeline.stream)
     told: set[int] = set()
