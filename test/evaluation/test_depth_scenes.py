@@ -34,9 +34,13 @@ def test_a_slanted_triangle_has_its_own_distance_in_every_pixel():
 
 def test_a_measured_image_has_noise_that_grows_holes_and_wild_edges():
     rng = np.random.default_rng(0)
-    depth = as_measured(render_depth([SQUARE], FACES, [WALL], CAMERA), rng)
+    exact = render_depth([SQUARE], FACES, [WALL], CAMERA)
+    depth = as_measured(exact, rng)
     assert 0.01 < np.isnan(depth).mean() < 0.1
     assert np.nanstd(depth[25:35, 35:45]) < 0.5 * np.nanstd(depth[:15])
-    row = depth[22:39]
-    between = (row > 2.2) & (row < 3.8)
-    assert between.any(1).mean() > 0.5
+    rows = np.stack([as_measured(exact, rng)[22:39] for _ in range(20)])
+    between = (rows > 2.2) & (rows < 3.8)
+    assert 0.5 < between.any(2).mean() < 0.7
+    # As often on the near side of a step as on the far side.
+    near = between & (exact[22:39] < 3.0)
+    assert near.sum() == pytest.approx(0.5 * between.sum(), rel=0.15)
