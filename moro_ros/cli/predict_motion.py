@@ -33,7 +33,8 @@ def recover(
     origin_ns: stamp of time 0. refined: two-sided, for which the pipeline is configured. ignored:
     receives for each person the number of frames in which the floor was ignored, and the last
     reason. depth: the depth images, which measure people in each image, as live; refined poses are
-    measured once more, in the same depth images. Raises: OSError if they cannot be written any further.
+    measured once more, in the same depth images. Raises: OSError if the files cannot be written
+    any further.
     """
     described = TwoSided(pipeline.stream)
     told: set[int] = set()
